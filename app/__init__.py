@@ -1,0 +1,1 @@
+"""Tallyman: batches of outside work, done exactly once, on nothing but PostgreSQL."""

@@ -1,0 +1,1 @@
+"""The command line: one Typer application a noun; parse, call, print."""

@@ -1,0 +1,112 @@
+"""`db`: the embedded server and the schema of whichever server is used."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from app.commands.output import Json, confirm, emit
+from app.errors import InvalidInput
+
+app = typer.Typer(no_args_is_help=True, help="The database: its server and its schema.")
+
+
+@app.command()
+def start(*, as_json: Json = False) -> None:
+    """Start the embedded server, and make it the first time."""
+    from app import embedded
+
+    _refuse_other_server("start")
+    server = embedded.ensure_running()
+    found = embedded.status()
+    emit(
+        {"running": True, "pid": found.pid, "url": server.service_url, "data_directory": found.data_directory},
+        as_json=as_json,
+    )
+
+
+@app.command()
+def stop(*, as_json: Json = False) -> None:
+    """Stop the embedded server; nothing that was committed is lost."""
+    from app import embedded
+
+    stopped = embedded.stop()
+    emit({"stopped": stopped}, as_json=as_json, human="stopped" if stopped else "it was not running")
+
+
+@app.command()
+def status(*, as_json: Json = False) -> None:
+    """Show how the server is and which migrations it still needs."""
+    from app import embedded
+
+    if _other_server():
+        server: dict[str, Any] = {"server": "external", "running": True}
+    else:
+        server = {"server": "embedded", **asdict(embedded.status())}
+    schema = _schema() if server["running"] else {}
+    emit({**server, **schema}, as_json=as_json, human={**server, **_summary(schema)})
+
+
+@app.command()
+def migrate(*, as_json: Json = False) -> None:
+    """Bring the schema up to date, Procrastinate's included."""
+    from app import migrate as runner
+
+    names = runner.migrate()
+    emit({"applied": names}, as_json=as_json, human="\n".join(names) or "the schema is up to date")
+
+
+@app.command()
+def url(
+    *,
+    owner: Annotated[bool, typer.Option("--owner", help="The owner's, for migrations.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print where workers and producers connect; starts the embedded server if that is it."""
+    from app import database
+
+    address = database.owner_url() if owner else database.url()
+    emit({"url": address}, as_json=as_json, human=address)
+
+
+@app.command()
+def reset(
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete the embedded server with all of its data, for ever."""
+    from app import embedded
+
+    _refuse_other_server("reset")
+    confirm(f"Delete everything in {embedded.status().data_directory}?", yes=yes)
+    deleted = embedded.reset()
+    emit({"deleted": deleted}, as_json=as_json, human="deleted" if deleted else "there was nothing to delete")
+
+
+def _other_server() -> bool:
+    from app.settings import settings
+
+    return settings().database_url is not None
+
+
+def _refuse_other_server(verb: str) -> None:
+    if _other_server():
+        message = f"DATABASE_URL is set: `db {verb}` is for the embedded server alone"
+        raise InvalidInput(message)
+
+
+def _schema() -> dict[str, tuple[str, ...]]:
+    from app import migrate as runner
+
+    return asdict(runner.status())
+
+
+def _summary(schema: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    """The names of what needs somebody's attention, and how many need none."""
+    return {
+        state: f"{len(names)} files" if state == "applied" else ", ".join(names) or "none"
+        for state, names in schema.items()
+    }

@@ -1,0 +1,239 @@
+"""How commands talk: results on stdout, everything else on stderr, and an error as one line with a stable exit code.
+
+    0    done
+    1    it could not be done: the server, its schema or something outside
+    2    what was asked for is wrong
+    130  interrupted
+
+Results are for people on a terminal, tab-separated text off a terminal, and JSON for whoever says `--json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, time, timedelta
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from app.errors import InvalidFile, InvalidInput, TallymanError
+
+# Imported where they are used: `--help` needs none of them.
+if TYPE_CHECKING:
+    import psycopg
+    import pydantic
+    from rich.console import Console
+
+_WANTS_JSON = "tallyman.json"
+_MOST_PROBLEMS = 50
+"""Lines of an InvalidFile that are shown to people; `--json` gives all of them."""
+_SCHEMA_IS_MISSING = {"42P01", "42883", "3F000", "42704"}
+"""SQLSTATE of a table, function, schema or other object that does not exist."""
+
+
+def _remember(context: typer.Context, value: bool) -> bool:  # noqa: FBT001 - the signature of a Typer callback
+    # A context's `meta` is shared by all contexts of one invocation: so the outermost edge knows how to say an error.
+    context.meta[_WANTS_JSON] = value
+    return value
+
+
+Json = Annotated[bool, typer.Option("--json", callback=_remember, help="Print JSON for programs.")]
+"""The option of every command that prints a result."""
+
+
+class Edge(TyperGroup):
+    """The outermost group: turns what a command raises into a line on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Raises only what Typer itself turns into an exit code."""
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError):
+            raise
+        except KeyboardInterrupt as error:
+            raise typer.Exit(130) from error
+        except Exception as error:
+            raise typer.Exit(report(error, as_json=ctx.meta.get(_WANTS_JSON, False))) from error
+
+
+def emit(data: object, *, as_json: bool, human: object = None) -> None:
+    """Print a result: a record (mapping, dataclass, model), or an iterable of records, which are rows.
+
+    As JSON: a line for a record, a line for each row. Otherwise `human`, if given, is shown instead of `data`: a
+    string, a record, rows, or anything that Rich can render.
+    """
+    if as_json:
+        documents: Any = data if _is_rows(data) else [data]
+        for document in documents:
+            typer.echo(json.dumps(plain(document), ensure_ascii=False))
+    else:
+        _show(data if human is None else human)
+
+
+def note(message: str) -> None:
+    """Tell people something that is not the result."""
+    typer.echo(message, err=True)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is destroyed, unless `yes`. Raises InvalidInput where nobody can be asked, Abort on no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        message = f"{question} There is nobody to ask: say --yes"
+        raise InvalidInput(message)
+    # Not Typer's own `confirm`: it leaves a blank on stdout, which is for results.
+    typer.echo(f"{question} [y/N] ", nl=False, err=True)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise typer.Abort
+
+
+def report(error: Exception, *, as_json: bool) -> int:
+    """Say on stderr what went wrong; the exit code."""
+    code, message = _verdict(error)
+    if as_json:
+        details = {name: value for name, value in vars(error).items() if isinstance(error, TallymanError)}
+        note(json.dumps({"error": type(error).__name__, "message": message, **plain(details)}, ensure_ascii=False))
+    else:
+        note(f"error: {message}")
+        for problem in _problems(error):
+            note(f"  {problem}")
+    return code
+
+
+def plain(value: Any) -> Any:
+    """`value` in types that JSON has: instants as ISO 8601, durations in seconds, UUID and Decimal as text."""
+    match value:
+        case Enum():
+            return plain(value.value)
+        case None | bool() | int() | float() | str():
+            return value
+        case datetime() | date() | time():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case Mapping():
+            return {str(name): plain(one) for name, one in value.items()}
+        case Iterable() if not _is_record(value):
+            return [plain(one) for one in value]
+        case _ if _is_record(value):
+            return plain(_fields(value))
+        case _:
+            return str(value)
+
+
+def _verdict(error: Exception) -> tuple[int, str]:
+    """The exit code, and the message in one line."""
+    import psycopg
+    import pydantic
+
+    match error:
+        case InvalidInput():
+            return 2, str(error)
+        case TallymanError():
+            return 1, str(error)
+        case pydantic.ValidationError():
+            return 2, "; ".join(_validation(error))
+        case psycopg.Error():
+            return 1, _database_message(error)
+        case OSError():
+            return 1, str(error)
+        case _:
+            return 1, f"{type(error).__name__}: {error} (this is a bug)"
+
+
+def _validation(error: pydantic.ValidationError) -> list[str]:
+    # Without the input that pydantic would show: it may be a key.
+    found = error.errors(include_input=False, include_url=False)
+    return [f"{'.'.join(map(str, one['loc'])) or error.title}: {one['msg']}" for one in found]
+
+
+def _database_message(error: psycopg.Error) -> str:
+    """What the database, or the driver on the way there, said."""
+    if error.sqlstate in _SCHEMA_IS_MISSING:
+        return f"{error.diag.message_primary}; is the schema up to date? Try: python cli.py db migrate"
+    if error.sqlstate is None and "connection info string" in str(error):
+        # The driver repeats the string, password and all.
+        return "DATABASE_URL (or MIGRATION_DATABASE_URL) is not a PostgreSQL connection string"
+    return f"database: {error.diag.message_primary or ' '.join(str(error).split())}"
+
+
+def _problems(error: Exception) -> list[str]:
+    if not isinstance(error, InvalidFile):
+        return []
+    more = len(error.problems) - _MOST_PROBLEMS
+    return [*error.problems[:_MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
+
+
+def _is_record(data: object) -> bool:
+    return isinstance(data, Mapping) or dataclasses.is_dataclass(data) or hasattr(data, "model_dump")
+
+
+def _is_rows(data: object) -> bool:
+    return isinstance(data, Iterable) and not isinstance(data, str) and not _is_record(data)
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    if isinstance(record, Mapping):
+        return {str(name): value for name, value in record.items()}
+    if hasattr(record, "model_dump"):
+        return dict(record.model_dump())
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+
+
+def _show(data: Any) -> None:
+    """Print for people; a table is cut to a width only where there is one."""
+    if isinstance(data, str):
+        typer.echo(data)
+    elif hasattr(data, "__rich_console__") or hasattr(data, "__rich__"):
+        _console().print(data)
+    elif _is_rows(data):
+        _show_rows([_fields(row) for row in data])
+    else:
+        _show_rows([{"name": name, "value": value} for name, value in _fields(data).items()], heading=False)
+
+
+def _show_rows(rows: list[dict[str, Any]], *, heading: bool = True) -> None:
+    names = list(rows[0]) if rows else []
+    cells = [[_text(row[name]) for name in names] for row in rows]
+    if sys.stdout.isatty():
+        _print_table(names, cells, heading=heading)
+    else:
+        for line in [names, *cells] if heading and names else cells:
+            typer.echo("\t".join(cell.translate(_ESCAPES) for cell in line))
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+"""As PostgreSQL's COPY does it, so that a line is a row and a tab ends a cell."""
+
+
+def _print_table(names: list[str], cells: list[list[str]], *, heading: bool) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*names, box=box.SIMPLE_HEAD, show_header=heading, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+    for line in cells:
+        # Not as markup: a city may be called [bold].
+        table.add_row(*map(Text, line))
+    _console().print(table if cells else "nothing")
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def _text(value: Any) -> str:
+    simple = plain(value)
+    if simple is None:
+        return ""
+    return simple if isinstance(simple, str) else json.dumps(simple, ensure_ascii=False)

@@ -1,0 +1,112 @@
+"""Connections, transactions and roles: who is speaking to the database, and within which limits.
+
+Three doors. `as_service()` is for workers and producers, `as_person()` for a signed-in user, `as_visitor()` for
+anybody else. Each opens one transaction in which the role is set locally, so that nothing of it outlives the
+transaction, whatever happens inside and whichever pool the connection goes back to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import ConnectionPool
+
+from app import embedded
+from app.context import Connection
+from app.settings import settings
+
+_LIMITS = {
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+
+SESSION = {
+    "role": "service_role",
+    "statement_timeout": "120s",
+    "lock_timeout": "30s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+"""What every connection of a worker or a producer starts with: never a superuser, never without limits."""
+
+
+def url() -> str:
+    """Where workers and producers connect; starts the embedded server if it is meant and not up."""
+    return settings().database_url or embedded.ensure_running().service_url
+
+
+def owner_url() -> str:
+    """Where migrations connect, as the owner of the schema."""
+    given = settings()
+    if given.migration_database_url or given.database_url:
+        return given.migration_database_url or given.database_url or ""
+    return embedded.ensure_running().owner_url
+
+
+def conninfo(address: str | None = None, **session: str) -> str:
+    """A connection string with time limits, and with `SESSION` and `session` as the connection's own settings.
+
+    They travel in the start-up packet, so `RESET ALL` returns to them and not to the login's defaults.
+    """
+    address = address or url()
+    given = conninfo_to_dict(address)
+    switches = [str(given["options"])] if given.get("options") else []
+    switches += [f"-c {name}={value}" for name, value in {**SESSION, **session}.items()]
+    limits = {name: value for name, value in _LIMITS.items() if name not in given}
+    return make_conninfo(address, options=" ".join(switches), application_name="tallyman", **limits)
+
+
+def connect(address: str | None = None, *, autocommit: bool = False) -> Connection:
+    """A connection of its own as `service_role`; the caller closes it."""
+    return psycopg.connect(conninfo(address), autocommit=autocommit)
+
+
+def pool(*, min_size: int = 1, max_size: int = 4, address: str | None = None) -> ConnectionPool[Connection]:
+    """A pool of connections as `service_role`; open, and to be closed by whoever made it."""
+    made: ConnectionPool[Connection] = ConnectionPool(
+        conninfo(address),
+        min_size=min_size,
+        max_size=max_size,
+        open=True,
+        check=ConnectionPool.check_connection,
+        name="tallyman",
+    )
+    return made
+
+
+@contextmanager
+def as_service(connection: Connection) -> Iterator[Connection]:
+    """One transaction as `service_role`."""
+    with connection.transaction():
+        connection.execute("SET LOCAL ROLE service_role")
+        yield connection
+
+
+@contextmanager
+def as_person(connection: Connection, user_id: UUID, **claims: Any) -> Iterator[Connection]:
+    """One transaction as `authenticated`, with `user_id` as the subject of the request's claims."""
+    with connection.transaction():
+        _claim(connection, {**claims, "sub": str(user_id), "role": "authenticated"})
+        connection.execute("SET LOCAL ROLE authenticated")
+        yield connection
+
+
+@contextmanager
+def as_visitor(connection: Connection, **claims: Any) -> Iterator[Connection]:
+    """One transaction as `anon`, with `claims` (a share token, say) and no subject."""
+    with connection.transaction():
+        _claim(connection, {**claims, "role": "anon"})
+        connection.execute("SET LOCAL ROLE anon")
+        yield connection
+
+
+def _claim(connection: Connection, claims: dict[str, Any]) -> None:
+    connection.execute("SELECT set_config('request.jwt.claims', %s, true)", [json.dumps(claims)])

@@ -1,0 +1,106 @@
+"""Every error that the program raises on purpose.
+
+TallymanError
+├── Transient              try again later
+│   └── Busy               somebody else holds what is needed: not even an attempt is spent
+├── Permanent              trying again cannot help
+│   ├── InvalidEvent       JSON that is no event: unknown type or version, a field missing or extra, too large
+│   ├── GuiltyEvents       a handler names the events of its list that cannot be applied
+│   └── InDoubt            an outside call may have happened, and the other side cannot be asked
+├── InvalidInput           what somebody asked for is wrong: exit code 2, HTTP 4xx
+│   ├── NotFound           no such thing, or not yours: the two are told apart by nobody
+│   ├── Conflict           the state of things forbids it now
+│   │   ├── DuplicateRequest   the idempotency key was used before, for the same content
+│   │   └── KeyReused          the idempotency key was used before, for other content
+│   └── InvalidFile        a file is not what it should be; carries a line a problem
+└── SetupError             the server, its schema or the keys are not as they must be
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+
+class TallymanError(Exception):
+    """The root of the tree."""
+
+
+class Transient(TallymanError):
+    """Trying again later can help."""
+
+
+class Busy(Transient):
+    """Somebody else holds what is needed; come back after `delay` seconds, no attempt is spent."""
+
+    def __init__(self, message: str, *, delay: float = 1.0) -> None:
+        super().__init__(message)
+        self.delay = delay
+
+
+class Permanent(TallymanError):
+    """Trying again cannot help."""
+
+
+class InvalidEvent(Permanent):
+    """JSON that is no event of this program."""
+
+
+class GuiltyEvents(Permanent):
+    """Names the events of a handler's list that cannot be applied, so that the others need not be searched.
+
+    `reasons` maps an event's id to why.
+    """
+
+    def __init__(self, reasons: Mapping[UUID, str]) -> None:
+        super().__init__("; ".join(f"{event_id}: {why}" for event_id, why in reasons.items()))
+        self.reasons = reasons
+
+
+class InDoubt(Permanent):
+    """An outside call may have happened and nobody can be asked; a person must decide."""
+
+
+class InvalidInput(TallymanError):
+    """What was asked for is wrong; the message names the field and the remedy."""
+
+
+class NotFound(InvalidInput):
+    """There is no such thing, or it belongs to somebody else."""
+
+
+class Conflict(InvalidInput):
+    """The state of things forbids it now."""
+
+
+class DuplicateRequest(Conflict):
+    """The idempotency key was used before, for the same request; `job_id` is what it made."""
+
+    def __init__(self, key: str, job_id: UUID) -> None:
+        super().__init__(f"idempotency key {key!r} was used before: job {job_id} is this very request")
+        self.key = key
+        self.job_id = job_id
+
+
+class KeyReused(Conflict):
+    """The idempotency key was used before, for another request; `job_id` is what that one made."""
+
+    def __init__(self, key: str, job_id: UUID) -> None:
+        super().__init__(
+            f"idempotency key {key!r} belongs to job {job_id}, which has other content (carrier or orders);"
+            " choose a new key for a new request"
+        )
+        self.key = key
+        self.job_id = job_id
+
+
+class InvalidFile(InvalidInput):
+    """A file is not what it should be; `problems` has a line each, e.g. `line 7: city: must not be empty`."""
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class SetupError(TallymanError):
+    """The server, its schema or the keys are not as they must be; the message says what to do."""

@@ -1,0 +1,87 @@
+"""The environment, read once.
+
+Everything that an operator can turn is a field here; nothing else in the program reads `os.environ`.
+Each field is set by the variable `TALLYMAN_<FIELD>` (or, for the database, by the usual `DATABASE_URL`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.errors import SetupError
+
+
+class Settings(BaseSettings):
+    """What the environment says. Times are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="TALLYMAN_", frozen=True, extra="ignore")
+
+    database_url: str | None = Field(default=None, validation_alias="DATABASE_URL")
+    """Where workers and producers connect; unset: the embedded server."""
+    migration_database_url: str | None = Field(default=None, validation_alias="MIGRATION_DATABASE_URL")
+    """Where migrations connect, as the owner of the schema; unset: the same as `database_url`."""
+    home: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("tallyman")))
+    """The embedded server's data and, beside it, the sealing key that was made for it."""
+    keys: SecretStr | None = None
+    """Sealing keys, `id:base64-of-32-bytes`, comma-separated; the first seals, all of them open."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """`auto`: for people on a terminal, one JSON object a line otherwise."""
+
+    unsafe: bool = False
+    """Start even on a server whose settings can lose a commit or void the isolation of tenants."""
+    heartbeat_interval: float = Field(default=10.0, gt=0)
+    stalled_after: float = Field(default=30.0, gt=0)
+    """A worker whose heartbeat is older is taken for dead, and its deliveries are rescued."""
+    rescue_interval: float = Field(default=10.0, gt=0)
+    longest_run: float = Field(default=1800.0, gt=0)
+    """A delivery that has been running for longer is rescued, whatever its worker's heartbeat says."""
+    most_rescues: int = Field(default=3, ge=1)
+    """A delivery that was rescued more often is buried: its events kill their workers."""
+    polling_interval: float = Field(default=1.0, gt=0, le=5)
+    graceful_timeout: float = Field(default=20.0, gt=0)
+    """How long a stopping worker waits for its deliveries; must stay below `stalled_after`."""
+    most_attempts: int = Field(default=6, ge=1)
+    """Deliveries of one event before its transient error counts as final."""
+    retry_base: float = Field(default=2.0, gt=0)
+    retry_cap: float = Field(default=300.0, gt=0)
+    """The n-th retry waits between half and all of `min(retry_cap, retry_base * 2**(n-1))`."""
+    ledger_days: float = Field(default=30.0, gt=0)
+    """Days for which applied events stay in the ledger: a delivery that comes later than that would count again."""
+    resolved_days: float = Field(default=90.0, gt=0)
+    """Days for which resolved dead letters are kept."""
+    portal_timeout: float = Field(default=15.0, gt=0)
+    """The limit of one call to a carrier's portal."""
+    portal_settle: float = Field(default=15.0, ge=0)
+    """How long a portal may still be entering an order after we hung up: until then it is not asked about it."""
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process. Raises `SetupError` for a variable that cannot be."""
+    try:
+        return Settings(**_chosen)
+    except ValidationError as error:
+        wrong = "; ".join(f"{_variable(one['loc'])}: {one['msg']}" for one in error.errors(include_input=False))
+        raise SetupError(f"environment: {wrong}") from None
+
+
+_chosen: dict[str, Any] = {}
+
+
+def use(**chosen: Any) -> None:
+    """Let the command line have the last word on some settings."""
+    _chosen.update(chosen)
+    settings.cache_clear()
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    name = str(location[0]) if location else "?"
+    return name if name.isupper() else f"TALLYMAN_{name.upper()}"

@@ -1,0 +1,130 @@
+"""How commands talk: the same result for a person, for a pipe and for a program, and errors with a code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+import typer
+from pydantic import BaseModel, SecretStr
+from typer.testing import CliRunner
+
+from app.commands.output import Edge, Json, emit, plain, report
+from app.errors import Busy, DuplicateRequest, InvalidFile, NotFound, SetupError
+
+SOME_ID = UUID(int=7)
+
+
+class Colour(StrEnum):
+    """A text with a name."""
+
+    RED = "red"
+
+
+@dataclass(frozen=True)
+class Order:
+    """A row."""
+
+    city: str
+    units: int | None
+
+
+class Login(BaseModel):
+    """A model with a secret."""
+
+    password: SecretStr
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (SOME_ID, str(SOME_ID)),
+        (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "2026-01-02T03:04:05+00:00"),
+        (timedelta(minutes=1), 60.0),
+        (Decimal("0.10"), "0.10"),
+        (Path("a/b"), "a/b"),
+        (Colour.RED, "red"),
+        (Order("Cali", None), {"city": "Cali", "units": None}),
+        ({SOME_ID: {1}}, {str(SOME_ID): [1]}),
+        (Login(password=SecretStr("hidden")), {"password": "**********"}),
+    ],
+)
+def test_json_has_every_value_of_ours(value: object, expected: object) -> None:
+    """What the program handles has one JSON form, and a secret has none."""
+    assert plain(value) == expected
+
+
+def test_rows_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows: a JSON line each for a program; a heading and tab-separated lines, nothing cut, off a terminal."""
+    rows = [Order("Bogotá\tD.C.", 2), Order("x" * 300, None)]
+    emit(rows, as_json=True)
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [plain(row) for row in rows]
+    emit(iter(rows), as_json=False)
+    assert capsys.readouterr().out.splitlines() == ["city\tunits", "Bogotá\\tD.C.\t2", "x" * 300 + "\t"]
+
+
+def test_people_may_get_another_form(capsys: pytest.CaptureFixture[str]) -> None:
+    """`human` is what people see; programs see the data."""
+    emit({"applied": []}, as_json=False, human="up to date")
+    emit({"applied": []}, as_json=True, human="up to date")
+    assert capsys.readouterr().out == 'up to date\n{"applied": []}\n'
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NotFound("no such job"), 2),
+        (InvalidFile("orders.csv", ["line 7: city: must not be empty"]), 2),
+        (SetupError("no keys"), 1),
+        (Busy("later"), 1),
+        (psycopg.OperationalError("connection failed"), 1),
+        (KeyError("a bug"), 1),
+    ],
+)
+def test_an_error_has_a_code_and_no_trace(error: Exception, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """2 for what was asked wrongly, 1 for what could not be done; the first line on stderr says why."""
+    assert report(error, as_json=False) == code
+    said = capsys.readouterr()
+    assert said.err.startswith("error: ")
+    assert (said.out, "Traceback" in said.err) == ("", False)
+
+
+def test_a_file_is_told_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each problem of a file is a line, up to fifty; a program gets all of them."""
+    error = InvalidFile("orders.csv: 60 bad lines", [f"line {n}: bad" for n in range(60)])
+    report(error, as_json=False)
+    said = capsys.readouterr().err.splitlines()
+    assert said[:2] == ["error: orders.csv: 60 bad lines", "  line 0: bad"]
+    assert (len(said), said[-1]) == (52, "  and 10 more")
+    report(error, as_json=True)
+    assert len(json.loads(capsys.readouterr().err)["problems"]) == 60
+
+
+def test_a_program_gets_what_the_error_carries(capsys: pytest.CaptureFixture[str]) -> None:
+    """An error that carries an id gives it to the program as a field."""
+    report(DuplicateRequest("k", SOME_ID), as_json=True)
+    problem = json.loads(capsys.readouterr().err)
+    assert (problem["error"], problem["job_id"], problem["key"]) == ("DuplicateRequest", str(SOME_ID), "k")
+
+
+def test_an_interrupt_is_130() -> None:
+    """Ctrl-C ends a command with the code that a shell expects, and without a trace."""
+    app = typer.Typer(cls=Edge, pretty_exceptions_enable=False)
+
+    @app.command()
+    def wait(*, as_json: Json = False) -> None:
+        raise KeyboardInterrupt(as_json)
+
+    @app.command()
+    def other() -> None:
+        """Make it a group."""
+
+    done = CliRunner().invoke(app, ["wait"])
+    assert (done.exit_code, done.stdout) == (130, "")

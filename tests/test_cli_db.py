@@ -1,0 +1,158 @@
+"""`python cli.py db`, as a person and as a program meet it: what it prints where, and how it exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from app import embedded
+
+ROOT = Path(__file__).parent.parent
+NOBODY = "postgresql://somebody:secret@127.0.0.1:1/nothing"
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where these tests have their embedded server."""
+    place = tmp_path_factory.mktemp("home")
+    yield place
+    embedded.reset(place)
+
+
+@pytest.fixture
+def run(home: Path) -> Run:
+    """Run `cli.py` with some arguments and environment variables, on the embedded server unless they say otherwise."""
+
+    def run(*arguments: str, stdin: int = subprocess.DEVNULL, **environment: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in os.environ.items() if "DATABASE_URL" not in name}
+        return subprocess.run(
+            [sys.executable, "cli.py", *arguments],
+            cwd=ROOT,
+            env={**kept, "TALLYMAN_HOME": str(home), **environment},
+            stdin=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def _data_remains(home: Path) -> bool:
+    return embedded.status(home).size_bytes > 0
+
+
+def test_start_status_migrate_url_stop(run: Run) -> None:
+    """The life of the embedded server, each step telling programs what it did in one JSON object."""
+    started = json.loads(run("db", "start", "--json").stdout)
+    assert started["running"]
+    before = json.loads(run("db", "status", "--json").stdout)
+    assert before["pid"] == started["pid"]
+    assert "0001_roles.sql" in before["pending"]
+    assert json.loads(run("db", "migrate", "--json").stdout)["applied"] == before["pending"]
+    assert json.loads(run("db", "migrate", "--json").stdout) == {"applied": []}
+    assert json.loads(run("db", "status", "--json").stdout)["pending"] == []
+    assert json.loads(run("db", "stop", "--json").stdout) == {"stopped": True}
+    assert json.loads(run("db", "stop", "--json").stdout) == {"stopped": False}
+    assert not json.loads(run("db", "status", "--json").stdout)["running"]
+
+
+@pytest.mark.parametrize(("switches", "login"), [([], "tallyman"), (["--owner"], "tallyman_owner")])
+def test_the_url_is_one_to_connect_with(run: Run, switches: list[str], login: str) -> None:
+    """`url` prints an address and nothing else, so that it can stand in a command line; it starts the server."""
+    address = run("db", "url", *switches).stdout.strip()
+    with psycopg.connect(address) as connection:
+        assert connection.execute("SELECT session_user::text").fetchone() == (login,)
+
+
+def test_off_a_terminal_a_line_is_a_value(run: Run) -> None:
+    """Without a terminal and without --json the output is tab-separated."""
+    lines = dict(line.split("\t") for line in run("db", "status").stdout.splitlines())
+    assert lines["server"] == "embedded"
+
+
+def test_reset_asks_and_without_anybody_to_ask_refuses(run: Run, home: Path) -> None:
+    """Where there is neither --yes nor a terminal, nothing is deleted: exit code 2."""
+    run("db", "start")
+    done = run("db", "reset")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--yes" in done.stderr
+    assert _data_remains(home)
+
+
+def test_reset_takes_no_for_an_answer(run: Run, home: Path) -> None:
+    """The question goes to stderr; a no deletes nothing: exit code 1."""
+    run("db", "start")
+    ours, theirs = pty.openpty()
+    os.write(ours, b"n\n")
+    done = run("db", "reset", stdin=theirs)
+    os.close(ours)
+    os.close(theirs)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Delete everything" in done.stderr
+    assert _data_remains(home)
+
+
+def test_reset_with_yes_deletes(run: Run, home: Path) -> None:
+    """`--yes` deletes the server with its data, running or not; a second time there is nothing to delete."""
+    run("db", "start")
+    assert json.loads(run("db", "reset", "--yes", "--json").stdout) == {"deleted": True}
+    assert not _data_remains(home)
+    assert json.loads(run("db", "reset", "--yes", "--json").stdout) == {"deleted": False}
+
+
+@pytest.mark.parametrize("verb", ["start", "reset"])
+def test_another_server_is_not_ours_to_start_or_delete(run: Run, verb: str) -> None:
+    """With DATABASE_URL set, what is for the embedded server alone says so: exit code 2."""
+    done = run("db", verb, DATABASE_URL=NOBODY)
+    assert done.returncode == 2
+    assert "DATABASE_URL is set" in done.stderr
+
+
+def test_a_server_that_is_away_is_one_clear_line(run: Run) -> None:
+    """No connection: exit code 1, one line on stderr, neither stack trace nor password."""
+    done = run("db", "status", DATABASE_URL=NOBODY)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: database: connection failed")
+    assert len(done.stderr.splitlines()) == 1
+    assert "secret" not in done.stderr
+
+
+def test_an_address_that_is_none_is_not_repeated(run: Run) -> None:
+    """The driver's message about a malformed address would show the password in it."""
+    done = run("db", "migrate", DATABASE_URL="postgresql:somebody:secret@nowhere")
+    assert done.returncode == 1
+    assert "DATABASE_URL" in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_with_json_an_error_is_an_object(run: Run) -> None:
+    """A program that asked for JSON reads the error as JSON too, on stderr."""
+    done = run("db", "reset", "--json", DATABASE_URL=NOBODY)
+    problem = json.loads(done.stderr)
+    assert (done.returncode, done.stdout, problem["error"]) == (2, "", "InvalidInput")
+    assert "DATABASE_URL is set" in problem["message"]
+
+
+def test_a_setting_that_is_wrong_names_itself(run: Run) -> None:
+    """A variable of the environment that cannot be read is an error with its name, not a stack trace."""
+    done = run("db", "status", TALLYMAN_POLLING_INTERVAL="often")
+    assert "polling_interval" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_needs_nothing_heavy() -> None:
+    """The list of commands comes at once: neither queue nor driver nor settings are imported for it."""
+    question = "import cli, sys; print({'procrastinate', 'psycopg', 'pydantic', 'rich'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", question], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
