@@ -1,0 +1,142 @@
+"""What may be said: every event of Tallyman, and the only door through which JSON becomes one.
+
+`parse()` and `parse_all()` read events of any version that was ever published (older ones are upcast);
+`base.new()` and `Event.follow()` make them. This package imports nothing from `app`: producers and consumers in
+other programs can vendor it as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from events import order, robot
+from events.base import KINDS, SIZE_LIMIT, Event, InvalidEvent, Kind, Payload, new, new_id
+
+__all__ = [
+    "KINDS",
+    "SIZE_LIMIT",
+    "Event",
+    "InvalidEvent",
+    "Payload",
+    "Unreadable",
+    "new",
+    "new_id",
+    "order",
+    "parse",
+    "parse_all",
+    "robot",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What stood where an event was expected, and why it is none."""
+
+    raw: Any
+    reason: str
+
+
+def parse(raw: str | bytes | Mapping[str, Any]) -> Event[Any]:
+    """One event from JSON, or from JSON that is decoded already.
+
+    Raises `InvalidEvent` for JSON that is broken or larger than `SIZE_LIMIT`, an unknown type or version, and any
+    field that is missing, wrong or unknown.
+    """
+    if isinstance(raw, str | bytes):
+        if len(raw) > SIZE_LIMIT:
+            message = f"an event takes at most {SIZE_LIMIT} bytes, this one {len(raw)}: send ids, not documents"
+            raise InvalidEvent(message)
+        try:
+            raw = from_json(raw)
+        except ValueError as error:
+            message = f"not JSON: {error}"
+            raise InvalidEvent(message) from error
+    found = parse_all([raw])[0]
+    if isinstance(found, Unreadable):
+        raise InvalidEvent(found.reason)
+    return found
+
+
+def parse_all(values: Sequence[Any]) -> list[Event[Any] | Unreadable]:
+    """Many events from decoded JSON, in their order; whatever is none comes back as `Unreadable`, beside the others.
+
+    Lists are validated whole, type by type: that is several times faster than one by one.
+    """
+    results: list[Event[Any] | Unreadable | None] = [None] * len(values)
+    groups: dict[str, list[int]] = defaultdict(list)
+    current: list[Any] = list(values)
+    for position, value in enumerate(values):
+        try:
+            kind, version = _kind(value)
+            if version != kind.payload.version:
+                current[position] = {**value, "data": kind.upcast(version, value.get("data") or {})}
+            groups[value["type"]].append(position)
+        except InvalidEvent as error:
+            results[position] = Unreadable(value, str(error))
+        except Exception as error:  # noqa: BLE001 - an upcaster met data that its version never allowed
+            results[position] = Unreadable(value, f"cannot be upcast: {error!r}")
+    for name, positions in groups.items():
+        _validate(KINDS[name], positions, current, values, results)
+    return results  # type: ignore[return-value]
+
+
+def _kind(value: Any) -> tuple[Kind, int]:
+    if not isinstance(value, Mapping):
+        message = f"an event is a JSON object, this is {type(value).__name__}"
+        raise InvalidEvent(message)
+    name, schema = value.get("type"), value.get("dataschema")
+    if not isinstance(name, str) or (kind := KINDS.get(name)) is None:
+        message = f"type: unknown event type {name!r}; known are {', '.join(sorted(KINDS))}"
+        raise InvalidEvent(message)
+    prefix, _, version = str(schema).rpartition("/")
+    if prefix != name or not version.isascii() or not version.isdigit():
+        message = f"dataschema: must be {name}/<version>, not {schema!r}"
+        raise InvalidEvent(message)
+    if not 1 <= int(version) <= kind.payload.version:
+        message = (
+            f"dataschema: version {version} of {name} is unknown to this program, which knows 1 to"
+            f" {kind.payload.version}; deploy the version of the program that published it"
+        )
+        raise InvalidEvent(message)
+    return kind, int(version)
+
+
+def _validate(
+    kind: Kind,
+    positions: list[int],
+    current: list[Any],
+    values: Sequence[Any],
+    results: list[Event[Any] | Unreadable | None],
+) -> None:
+    try:
+        found: list[Event[Any] | Unreadable] = list(
+            kind.events.validate_python([current[position] for position in positions])
+        )
+    except ValidationError:
+        found = [_one(kind, current[position], values[position]) for position in positions]
+    for position, event in zip(positions, found, strict=True):
+        results[position] = event
+
+
+def _one(kind: Kind, value: Any, raw: Any) -> Event[Any] | Unreadable:
+    try:
+        if len(json.dumps(value)) > SIZE_LIMIT:
+            return Unreadable(raw, f"an event takes at most {SIZE_LIMIT} bytes: send ids, not documents")
+        return kind.event.model_validate(value)
+    except ValidationError as error:
+        return Unreadable(raw, explain(error))
+
+
+def explain(error: ValidationError) -> str:
+    """A validation error in one line: each field with what is wrong, none of the values."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'event'}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)
+    )

@@ -1,0 +1,157 @@
+"""Events: the contract with producers, whatever version they speak."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+import events
+from events import SIZE_LIMIT, Event, InvalidEvent, Payload, Unreadable, robot
+from events.base import KINDS, event_type, upcaster
+
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
+OWN = {name for name in KINDS if not name.startswith(("toy/", "test/"))}
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def submitted(**changes: Any) -> dict[str, Any]:
+    """A well-formed event as decoded JSON, with changes."""
+    job_id = uuid4()
+    event = events.new(
+        robot.JobSubmitted(job_id=job_id, carrier="coordinadora", item_count=1), now=NOW, subject=job_id, tenant=uuid4()
+    )
+    found: dict[str, Any] = json.loads(event.json_bytes())
+    return {**found, **changes}
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_what_was_ever_published_can_be_read(path: Path) -> None:
+    """A golden file of every version parses, and says the same when it is written again."""
+    text = path.read_text()
+    event = events.parse(text)
+    if event.version == KINDS[event.type].payload.version:
+        assert json.loads(event.json_bytes()) == json.loads(text)
+
+
+def test_every_version_has_a_golden_file() -> None:
+    """Nothing is published whose shape is not on record."""
+    wanted = {f"{name.replace('/', '.')}.v{v}" for name in OWN for v in range(1, KINDS[name].payload.version + 1)}
+    assert {path.stem for path in GOLDEN} == wanted
+
+
+def test_every_older_version_has_an_upcaster() -> None:
+    """From each version to the next there is a way."""
+    for name in OWN:
+        assert set(KINDS[name].upcasters) == set(range(1, KINDS[name].payload.version)), name
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"type": "robot/job.exploded"}, "type"),
+        ({"type": None}, "type"),
+        ({"dataschema": "robot/job.submitted/2"}, "dataschema"),
+        ({"dataschema": "robot/job.submitted"}, "dataschema"),
+        ({"dataschema": "robot/job.submitted/zero"}, "dataschema"),
+        ({"dataschema": "robot/job.submitted/0"}, "dataschema"),
+        ({"id": "17"}, "id"),
+        ({"time": "2026-01-01T00:00:00"}, "time"),
+        ({"specversion": "0.3"}, "specversion"),
+        ({"surprise": 1}, "surprise"),
+        (
+            {"data": {"job_id": "00000000-0000-0000-0000-000000000001", "carrier": "x", "item_count": -1}},
+            "data.item_count",
+        ),
+        (
+            {"data": {"job_id": "00000000-0000-0000-0000-000000000001", "carrier": "x", "item_count": 1, "more": 1}},
+            "data.more",
+        ),
+        ({"data": None}, "data"),
+    ],
+)
+def test_bad_input_is_named_by_its_field(change: dict[str, Any], named: str) -> None:
+    """Whoever sends nonsense is told which field it was."""
+    with pytest.raises(InvalidEvent, match=f"(^|; ){named}:"):
+        events.parse(submitted(**change))
+
+
+@pytest.mark.parametrize("raw", ["", "{", "[]", "3", "null", '"text"'])
+def test_what_is_no_object_is_no_event(raw: str) -> None:
+    """JSON of any other kind, or no JSON, raises the same error."""
+    with pytest.raises(InvalidEvent):
+        events.parse(raw)
+
+
+def test_an_event_has_a_size_limit() -> None:
+    """256 KiB: ids travel, documents do not."""
+    text = json.dumps(submitted(source="x" * SIZE_LIMIT))
+    with pytest.raises(InvalidEvent, match="at most 262144 bytes"):
+        events.parse(text)
+
+
+def test_one_bad_event_in_a_list_does_not_spoil_the_others() -> None:
+    """Lists are read whole, and what is no event stands beside the others in its place."""
+    read = events.parse_all([submitted(), {"type": "nonsense"}, submitted(extra=1), submitted()])
+    assert [type(one) is Unreadable for one in read] == [False, True, True, False]
+
+
+def test_a_result_says_one_thing() -> None:
+    """A success has a tracking number and no error, an error the reverse."""
+    about: dict[str, Any] = {"job_id": uuid4(), "item_id": uuid4(), "attempt": 0}
+    with pytest.raises(ValueError, match="a success has a tracking_number"):
+        robot.ItemCompleted(**about, status="success")
+    with pytest.raises(ValueError, match="an error has an error_type"):
+        robot.ItemCompleted(**about, status="error", tracking_number="1", error_type="portal")
+
+
+def test_a_consequence_carries_its_cause() -> None:
+    """Tenant, subject, correlation and trace are inherited, and the cause is named."""
+    first = events.parse(submitted(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
+    item = robot.ItemRequested(job_id=uuid4(), item_id=uuid4(), order_id=uuid4(), carrier="c", attempt=0)
+    second = first.follow(item, NOW, key="a")
+    third = second.follow(item, NOW)
+    assert (second.tenantid, second.subject, second.traceparent) == (first.tenantid, first.subject, first.traceparent)
+    assert (second.causationid, second.correlationid) == (first.id, first.id)
+    assert (third.causationid, third.correlationid) == (second.id, first.id)
+    assert second.follow(item, NOW).id == third.id
+    assert first.follow(item, NOW, key="b").id != second.id
+
+
+def test_new_facts_have_time_ordered_ids() -> None:
+    """UUIDv7: rows that are made together lie together in an index."""
+    ids = [events.new_id() for _ in range(1000)]
+    assert ids == sorted(ids)
+    assert {one.version for one in ids} == {7}
+    assert all(type(one) is UUID for one in ids)
+
+
+def test_an_older_version_is_read_as_the_current_one() -> None:
+    """Upcasters run one version at a time, and the event still says which version it was published in."""
+
+    @event_type("test/parcel.weighed", version=3)
+    class Weighed(Payload):
+        grams: int
+        scale: str
+
+    try:
+        upcaster(Weighed, since=1)(lambda data: {"grams": data["kilograms"] * 1000})
+        upcaster(Weighed, since=2)(lambda data: {**data, "scale": "unknown"})
+        old = {**submitted(), "type": "test/parcel.weighed", "dataschema": "test/parcel.weighed/1"}
+        event: Event[Any] = events.parse({**old, "data": {"kilograms": 2}})
+        assert event.data == Weighed(grams=2000, scale="unknown")
+        assert event.version == 1
+        with pytest.raises(InvalidEvent, match="cannot be upcast"):
+            events.parse({**old, "data": {"pounds": 2}})
+    finally:
+        del KINDS["test/parcel.weighed"]
+
+
+def test_a_type_has_one_payload() -> None:
+    """Two classes for one type would make reading a matter of luck."""
+    with pytest.raises(TypeError, match="two payloads"):
+        event_type("robot/job.submitted")(robot.JobSubmitted)
