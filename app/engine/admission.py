@@ -1,0 +1,153 @@
+"""Admission: the transaction in which a delivery takes on a parcel of effects.
+
+Slots first, calls second: what finds every slot of its lane taken is parked in the queue, untouched, and woken by the
+delivery that next has a slot to spare. What is admitted is marked as begun, so that nobody else calls it meanwhile and
+everybody after a crash knows that it is in doubt.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from app.context import Connection, Moment
+from app.engine import dead_letters, slots
+from app.engine.consume import Engine, end, unreadable
+from app.engine.consume import record as enter_ledger
+from app.engine.delivery import Delivery, LeaseLost, Letter, Row, hold, open_rows, release
+from app.engine.parcel import Parcel, Task, again, event_of
+from app.engine.registry import PARCEL, Call, Effect, Lane, wiring
+from app.engine.retry import is_disconnect
+from events import Event, InvalidEvent
+
+_BUSY_DELAY = 1.0
+"""Seconds until an event whose call another live delivery has in hand is looked at again."""
+
+_READ = "SELECT args::text FROM public.procrastinate_jobs WHERE id = %s"
+_APPLIED = "SELECT event_id FROM engine.event_log WHERE event_id = ANY(%s)"
+_BEGIN = """
+INSERT INTO engine.calls AS c (event_id, row_id, attempts, worker_id)
+SELECT event_id, %(row_id)s, %(attempts)s, %(worker_id)s FROM unnest(%(events)s::uuid[]) AS wanted (event_id)
+ ORDER BY event_id
+ON CONFLICT (event_id) DO UPDATE
+   SET row_id = excluded.row_id, attempts = excluded.attempts, worker_id = excluded.worker_id,
+       tries = c.tries + 1, begun_at = now()
+ WHERE NOT engine.is_live(c.row_id, c.attempts, c.worker_id)
+RETURNING event_id, tries > 1
+"""
+_OVER = "DELETE FROM engine.calls WHERE event_id = ANY(%s)"
+
+
+def claim(engine: Engine, delivery: Delivery) -> Parcel | None:
+    """Take on the parcel: mark its events as begun and prepare them; None when nothing of it is left to do."""
+    letters: list[Letter] = []
+    try:
+        with engine.pool.connection() as connection, connection.transaction():
+            hold(connection, delivery)
+            args = connection.execute(_READ, [delivery.row_id]).fetchone()
+            letters[:] = open_rows([Row(delivery.row_id, args[0] if args else "null")])
+            return _claim(connection, engine, delivery, letters)
+    except LeaseLost:
+        raise
+    except Exception as error:
+        if is_disconnect(error) or not letters:
+            raise
+        _give_back(engine, delivery, letters, error)
+        return None
+
+
+def _claim(connection: Connection, engine: Engine, delivery: Delivery, letters: Sequence[Letter]) -> Parcel | None:
+    dead_letters.bury(connection, unreadable(letters))
+    wanted = _not_applied(connection, letters)
+    if delivery.attempts and len(wanted) > 1:
+        # A parcel whose worker died may hold a call that kills workers: from now on each event travels alone.
+        again(connection, wanted)
+        release(connection, delivery, [])
+        return None
+    effect, mine = _of_one_effect(connection, wanted)
+    if effect is None:
+        release(connection, delivery, [])
+        return None
+    bound = effect.lanes(connection, [event_of(letter) for letter in mine]) if effect.lanes else {}
+    lanes, admitted = _admit(connection, delivery, effect, mine, bound)
+    begun = _begin(connection, delivery, admitted)
+    tasks = _prepare(connection, engine, effect, begun, bound)
+    if len(tasks) < len(letters):
+        release(connection, delivery, [task.letter for task in tasks])
+    return Parcel(engine, delivery, effect, tasks, lanes) if tasks else None
+
+
+def _admit(
+    connection: Connection, delivery: Delivery, effect: Effect, letters: list[Letter], bound: Mapping[UUID, Lane]
+) -> tuple[dict[Lane, int], list[Letter]]:
+    """The slots that this delivery got, and the letters that may go on; the others are parked."""
+    wanted = Counter(bound.values())
+    granted = slots.take(connection, delivery, {lane: min(count, effect.at_once) for lane, count in wanted.items()})
+    for lane in [lane for lane, count in granted.items() if not count]:
+        waiting = [letter for letter in letters if bound.get(event_of(letter).id) == lane]
+        slots.park(connection, lane, again(connection, waiting, delay=slots.PARKED_S, parcel=PARCEL))
+        letters = [letter for letter in letters if letter not in waiting]
+    return granted, letters
+
+
+def _not_applied(connection: Connection, letters: Sequence[Letter]) -> list[Letter]:
+    by_id = {letter.event.id: letter for letter in letters if isinstance(letter.event, Event)}
+    applied = {event_id for (event_id,) in connection.execute(_APPLIED, [list(by_id)])}
+    return [letter for event_id, letter in by_id.items() if event_id not in applied]
+
+
+def _of_one_effect(connection: Connection, letters: list[Letter]) -> tuple[Effect | None, list[Letter]]:
+    """The effect of the first letter and the letters that are its; the others are sent on their own way."""
+    if not letters:
+        return None, []
+    kind = type(event_of(letters[0]).data)
+    mine = [letter for letter in letters if type(event_of(letter).data) is kind]
+    again(connection, [letter for letter in letters if letter not in mine])
+    effect = wiring().effects.get(kind)
+    if effect is None:
+        error = InvalidEvent(f"{kind.type} has a handler, it is no effect")
+        dead_letters.bury(connection, [(letter, error) for letter in mine])
+        return None, []
+    return effect, mine
+
+
+def _begin(connection: Connection, delivery: Delivery, letters: list[Letter]) -> list[tuple[Letter, bool]]:
+    """Mark calls as begun; those that are ours and whether they are in doubt. What others have in hand is put back."""
+    lease = {"row_id": delivery.row_id, "attempts": delivery.attempts, "worker_id": delivery.worker_id}
+    ids = [letter.event_id for letter in letters]
+    doubts: dict[UUID | None, bool] = dict(connection.execute(_BEGIN, {**lease, "events": ids}).fetchall())
+    again(connection, [letter for letter in letters if letter.event_id not in doubts], delay=_BUSY_DELAY)
+    return [(letter, doubts[letter.event_id]) for letter in letters if letter.event_id in doubts]
+
+
+def _prepare(
+    connection: Connection,
+    engine: Engine,
+    effect: Effect,
+    begun: list[tuple[Letter, bool]],
+    bound: Mapping[UUID, Lane],
+) -> list[Task]:
+    """The tasks of the events that are still wanted; the others have been overtaken and count as applied."""
+    letters = {event_of(letter).id: (letter, in_doubt) for letter, in_doubt in begun}
+    prepared = list(effect.prepare(Moment.begin(connection), [event_of(letter) for letter, _ in begun]))
+    tasks = []
+    for wanted in prepared:
+        letter, in_doubt = letters.pop(wanted.event.id)
+        call = Call(in_doubt, letter.attempt, engine.policy.is_last(letter.attempt))
+        tasks.append(Task(letter, wanted.event, wanted, call, bound.get(wanted.event.id)))
+    enter_ledger(connection, [letter for letter, _ in letters.values()])
+    connection.execute(_OVER, [list(letters)])
+    return tasks
+
+
+def _give_back(engine: Engine, delivery: Delivery, letters: list[Letter], error: Exception) -> None:
+    """The claim failed: alone, an event is ended by the error; of several each goes alone, to see whose it is."""
+    with engine.pool.connection() as connection, connection.transaction():
+        hold(connection, delivery)
+        if len(letters) == 1:
+            end(connection, engine.policy, letters, error)
+        else:
+            dead_letters.bury(connection, unreadable(letters))
+            again(connection, [letter for letter in letters if isinstance(letter.event, Event)])
+        release(connection, delivery, [])

@@ -1,0 +1,89 @@
+"""Audit: the invariants, each a query that must return no row.
+
+The engine's own are here; a domain's come from its `invariants.py` by way of the wiring. All of them read one
+snapshot, so a running system that keeps them at every commit passes at any moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from psycopg import IsolationLevel
+from psycopg.rows import dict_row
+
+from app.context import Connection
+
+_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """Something that is true at every commit, and the query for what would contradict it."""
+
+    name: str
+    statement: LiteralString
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of one invariant: none or the first twenty of the rows that contradict it, and how many there are."""
+
+    name: str
+    violations: int
+    rows: list[dict[str, Any]]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing contradicts it."""
+        return self.violations == 0
+
+
+ENGINE = (
+    Invariant(
+        "no event is applied and dead",
+        """
+        SELECT f.id AS dead_letter, f.event_id FROM engine.failed_jobs f JOIN engine.event_log l USING (event_id)
+         WHERE f.resolved_at IS NULL
+        """,
+    ),
+    Invariant(
+        "no event is dead twice",
+        """
+        SELECT event_id, count(*) AS letters FROM engine.failed_jobs
+         WHERE resolved_at IS NULL AND event_id IS NOT NULL GROUP BY event_id HAVING count(*) > 1
+        """,
+    ),
+    Invariant(
+        "no outside call is under way that is recorded already",
+        "SELECT c.event_id FROM engine.calls c JOIN engine.event_log l USING (event_id)",
+    ),
+    Invariant(
+        "no delivery runs for longer than a day",
+        """
+        SELECT j.id AS row_id, j.queue_name, e.at AS started_at FROM public.procrastinate_jobs j
+          JOIN public.procrastinate_events e ON e.job_id = j.id AND e.type = 'started'
+         WHERE j.status = 'doing'
+           AND NOT EXISTS (SELECT FROM public.procrastinate_events later WHERE later.job_id = j.id
+                              AND later.type = 'started' AND later.at > now() - interval '1 day')
+        """,
+    ),
+)
+
+
+def audit(connection: Connection, invariants: Iterable[Invariant]) -> list[Verdict]:
+    """Look every invariant up in one snapshot. The connection must be outside a transaction."""
+    connection.isolation_level = IsolationLevel.REPEATABLE_READ
+    connection.read_only = True
+    try:
+        with connection.transaction():
+            return [_look(connection, invariant) for invariant in invariants]
+    finally:
+        connection.isolation_level = None
+        connection.read_only = None
+
+
+def _look(connection: Connection, invariant: Invariant) -> Verdict:
+    rows = connection.cursor(row_factory=dict_row).execute(invariant.statement).fetchall()
+    return Verdict(invariant.name, len(rows), rows[:_NAMED])

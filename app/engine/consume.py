@@ -1,0 +1,230 @@
+"""Consume: claim, ledger, handle, publish, acknowledge; one commit for all of it.
+
+The fast path is one transaction for the delivery's row and up to 500 waiting siblings. If anything in it raises, it
+is rolled back and the list is halved until the guilty event stands alone and the innocent are applied, each part in
+a transaction of its own. (Savepoints in one transaction would lock jobs out of id order.) Whatever happens, every
+commit leaves each event either waiting, applied, put back or buried, and never two of these.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, assert_never
+from uuid import UUID
+
+import structlog
+from psycopg.rows import class_row
+from psycopg_pool import ConnectionPool
+from pydantic_core import to_json
+
+from app.context import Connection, Moment
+from app.engine import dead_letters
+from app.engine.delivery import Delivery, LeaseLost, Letter, Row, hold, open_rows, release, take_siblings
+from app.engine.publish import publish_all, put_back
+from app.engine.registry import PARCEL, wiring
+from app.engine.retry import Bury, Policy, PutBack, decide, is_conflict, is_disconnect, spends_nothing
+from app.errors import GuiltyEvents
+from events import Event, InvalidEvent, Unreadable
+
+log = structlog.get_logger(__name__)
+
+_CLAIM = "SELECT row_id, args FROM engine.claim(%s, %s, %s, %s)"
+_LEDGER = """
+INSERT INTO engine.event_log (event_id, type, version, tenant_id, subject_id, causation_id, data, occurred_at)
+SELECT e.id, e.type, substring(e.dataschema FROM '\\d+$')::integer, e.tenantid, e.subject, e.causationid, e.data, e.time
+  FROM jsonb_to_recordset(%s::jsonb)
+       AS e (id uuid, type text, dataschema text, tenantid uuid, subject uuid, causationid uuid, data jsonb,
+             time timestamptz)
+ON CONFLICT DO NOTHING
+RETURNING event_id
+"""
+_FREE_RETRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What a worker's deliveries share: connections, and how errors are answered."""
+
+    pool: ConnectionPool[Connection]
+    policy: Policy = field(default_factory=Policy)
+
+
+def consume(engine: Engine, delivery: Delivery, *, siblings: bool) -> int:
+    """Deliver a row, with its waiting `siblings` if it is a single event that nobody tried before.
+
+    Returns how many events were applied. Returns quietly when the row is no longer this delivery's. Raises only
+    when no transaction could be committed, because the database was away.
+    """
+    started = time.monotonic()
+    limit = PARCEL - 1 if siblings and delivery.attempts == 0 else 0
+    letters: list[Letter] = []
+    try:
+        applied = _patiently(lambda: _deliver(engine, delivery, limit, letters))
+    except LeaseLost:
+        return 0
+    except Exception as error:
+        if is_disconnect(error) or not letters:
+            raise
+        applied = _settle(engine, delivery, letters, error)
+    log.debug("delivered", events=len(letters), applied=applied, seconds=round(time.monotonic() - started, 4))
+    return applied
+
+
+def _deliver(engine: Engine, delivery: Delivery, limit: int, letters: list[Letter]) -> int:
+    with engine.pool.connection() as connection, connection.transaction():
+        lease = [delivery.row_id, delivery.attempts, delivery.worker_id, limit]
+        rows = connection.cursor(row_factory=class_row(Row)).execute(_CLAIM, lease).fetchall()
+        if not rows:
+            raise LeaseLost
+        letters[:] = open_rows(rows)
+        if delivery.attempts and len(letters) > 1:
+            return _unpack(connection, letters)
+        return apply(connection, letters)
+
+
+def _unpack(connection: Connection, letters: Sequence[Letter]) -> int:
+    # A parcel whose worker died may hold an event that kills workers: from now on each travels alone.
+    whole = [(letter.event, letter.raw) for letter in letters if isinstance(letter.event, Event)]
+    put_back(connection, whole, delay=0, attempt=letters[0].attempt)
+    dead_letters.bury(connection, unreadable(letters))
+    return 0
+
+
+def apply(connection: Connection, letters: Sequence[Letter]) -> int:
+    """Apply every letter that the ledger does not know, in the caller's transaction; returns how many those were.
+
+    What cannot be read is buried in the same transaction.
+    """
+    dead_letters.bury(connection, unreadable(letters))
+    fresh = record(connection, letters)
+    moment = Moment.begin(connection)
+    handlers = wiring().handlers
+    if strangers := [event for event in fresh if type(event.data) not in handlers]:
+        raise GuiltyEvents({event.id: f"{event.type} is an effect, it has no handler" for event in strangers})
+    for kind in sorted({type(event.data) for event in fresh}, key=lambda payload: payload.type):
+        publish_all(connection, handlers[kind](moment, [event for event in fresh if type(event.data) is kind]))
+    return len(fresh)
+
+
+def record(connection: Connection, letters: Sequence[Letter]) -> list[Event[Any]]:
+    """Enter events into the ledger; returns those that were not there, which are this transaction's to apply."""
+    readable = {letter.event.id: letter for letter in letters if isinstance(letter.event, Event)}
+    if not readable:
+        return []
+    written = connection.execute(_LEDGER, [to_json([letter.raw for letter in readable.values()]).decode()])
+    fresh = {event_id for (event_id,) in written}
+    if fresh:
+        dead_letters.resolve(connection, list(fresh))
+    return [letter.event for event_id, letter in readable.items() if event_id in fresh]  # type: ignore[misc]
+
+
+def unreadable(letters: Sequence[Letter]) -> list[tuple[Letter, BaseException]]:
+    """The letters that hold no event, each with what is wrong with it."""
+    return [(letter, InvalidEvent(letter.event.reason)) for letter in letters if isinstance(letter.event, Unreadable)]
+
+
+def _settle(engine: Engine, delivery: Delivery, letters: list[Letter], error: Exception) -> int:
+    """After a failure: apply the innocent, end the guilty; returns how many were applied."""
+    own = [letter for letter in letters if letter.row_id == delivery.row_id]
+    return _Search(engine, delivery, own).judge(letters, error)
+
+
+class _Search:
+    """The search for the guilty. `left` is what the delivery's own row still holds; siblings are rows of their own."""
+
+    def __init__(self, engine: Engine, delivery: Delivery, own: list[Letter]) -> None:
+        self.engine = engine
+        self.delivery = delivery
+        self.left = own
+
+    def judge(self, letters: list[Letter], error: Exception) -> int:
+        """`letters`, and no others, failed together with `error`: end whom it names, try the others in parts."""
+        if spends_nothing(error) or len(letters) == 1:
+            return sum(self.attempt(part, error) for part in self._by_row(letters))
+        if isinstance(error, GuiltyEvents) and (named := self._named(letters, error)):
+            innocent = [letter for letter in letters if letter.event_id not in named]
+            ended = sum(
+                self.attempt([letter], named[letter.event_id]) for letter in letters if letter.event_id in named
+            )
+            return ended + sum(self.attempt(part) for part in self._by_row(innocent))
+        parts = self._by_row(letters)
+        if len(parts) == 1:
+            middle = len(letters) // 2
+            parts = [letters[:middle], letters[middle:]]
+        return sum(self.attempt(part) for part in parts)
+
+    def attempt(self, letters: list[Letter], verdict: Exception | None = None) -> int:
+        """Apply some letters in one transaction, or end those that have a verdict."""
+        try:
+            return _patiently(lambda: self._commit(letters, verdict))
+        except LeaseLost:
+            log.info("lease lost", row=self.delivery.row_id)
+            return 0
+        except Exception as error:
+            if verdict is not None or is_disconnect(error):
+                raise
+            return self.judge(letters, error)
+
+    def _by_row(self, letters: list[Letter]) -> list[list[Letter]]:
+        """The delivery's own letters and its siblings', which no transaction of the search may mix."""
+        own = [letter for letter in letters if letter.row_id == self.delivery.row_id]
+        siblings = [letter for letter in letters if letter.row_id != self.delivery.row_id]
+        return [part for part in (own, siblings) if part]
+
+    def _commit(self, letters: list[Letter], verdict: Exception | None) -> int:
+        own = letters[0].row_id == self.delivery.row_id
+        with self.engine.pool.connection() as connection, connection.transaction():
+            left = [letter for letter in self.left if letter not in letters]
+            if own:
+                hold(connection, self.delivery)
+                release(connection, self.delivery, left)
+            else:
+                letters = take_siblings(connection, letters)
+            count = end(connection, self.engine.policy, letters, verdict) if verdict else apply(connection, letters)
+        if own:
+            self.left = left
+        return count
+
+    @staticmethod
+    def _named(letters: list[Letter], error: GuiltyEvents) -> dict[UUID | None, Exception]:
+        here = {letter.event_id for letter in letters}
+        return {event_id: GuiltyEvents({event_id: why}) for event_id, why in error.reasons.items() if event_id in here}
+
+
+def end(
+    connection: Connection, policy: Policy, letters: Sequence[Letter], error: Exception, *, at_least: float = 0.0
+) -> int:
+    """Put back or bury letters whose delivery failed, in the transaction that acknowledges them; applies none.
+
+    What is put back waits `at_least` seconds.
+    """
+    for letter in letters:
+        decision = decide(error, letter.attempt, policy, random.random())
+        match decision:
+            case PutBack(delay, attempt) if isinstance(letter.event, Event):
+                delay = max(delay, at_least)
+                put_back(connection, [(letter.event, letter.raw)], delay=delay, attempt=attempt)
+                log.info(
+                    "put back", event_id=str(letter.event_id), attempt=attempt, delay=round(delay, 1), why=str(error)
+                )
+            case Bury() | PutBack():
+                dead_letters.bury(connection, [(letter, error)])
+                log.warning("buried", event_id=str(letter.event_id), error=type(error).__name__, why=str(error))
+            case _:
+                assert_never(decision)
+    return 0
+
+
+def _patiently(transaction: Any) -> int:
+    """Repeat a transaction that a deadlock or the like ended: that says nothing about its events."""
+    for retry in range(_FREE_RETRIES):
+        try:
+            return int(transaction())
+        except Exception as error:
+            if not is_conflict(error) or retry == _FREE_RETRIES - 1:
+                raise
+            time.sleep(random.uniform(0, 0.05) * 2**retry)
+    raise AssertionError

@@ -1,0 +1,93 @@
+"""Dead letters: events that will not be tried again until an admin says so."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import traceback
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import to_json
+
+from app.context import Connection
+from app.engine.delivery import Letter
+from events import Event, Unreadable
+
+_BURY = """
+INSERT INTO engine.failed_jobs
+       (job_type, event_data, error_message, error_stack, retry_count, event_id, tenant_id, error_class, fingerprint)
+SELECT r.job_type, r.event_data, r.error_message, r.error_stack, r.retry_count, r.event_id, r.tenant_id,
+       r.error_class, r.fingerprint
+  FROM jsonb_to_recordset(%s::jsonb) AS r (
+       job_type text, event_data jsonb, error_message text, error_stack text, retry_count integer, event_id uuid,
+       tenant_id uuid, error_class text, fingerprint text)
+ WHERE NOT EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = r.event_id)
+ON CONFLICT (event_id) WHERE resolved_at IS NULL
+DO UPDATE SET error_message = excluded.error_message, error_stack = excluded.error_stack,
+              error_class = excluded.error_class, fingerprint = excluded.fingerprint,
+              retry_count = engine.failed_jobs.retry_count + excluded.retry_count, failed_at = now()
+"""
+# An event that was applied by another delivery meanwhile is not dead, whatever this delivery met.
+
+_RESOLVE = """
+UPDATE engine.failed_jobs SET resolved_at = now() WHERE event_id = ANY(%s) AND resolved_at IS NULL
+"""
+
+_STACK_LIMIT = 20_000
+_MESSAGE_LIMIT = 4_000
+_PARTICULARS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|'[^']*'|\"[^\"]*\"|\d+", re.IGNORECASE)
+
+
+def bury(connection: Connection, dead: Iterable[tuple[Letter, BaseException]]) -> int:
+    """Write dead letters, in the transaction that acknowledges their deliveries; returns how many were given.
+
+    An event that already is a dead letter keeps its one row, with the newest error.
+    """
+    rows = list({letter.event_id or id(letter): _row(letter, error) for letter, error in dead}.values())
+    if rows:
+        connection.execute(_BURY, [to_json(rows).decode()])
+    return len(rows)
+
+
+def resolve(connection: Connection, event_ids: Sequence[UUID]) -> None:
+    """Mark the dead letters of events that this transaction applies as resolved."""
+    connection.execute(_RESOLVE, [list(event_ids)])
+
+
+def fingerprint(job_type: str, error_class: str, message: str) -> str:
+    """16 hexadecimal digits, the same for the same failure: ids, numbers and quoted values make no difference."""
+    essence = f"{job_type}\n{error_class}\n{_PARTICULARS.sub('*', message)}"
+    return hashlib.sha256(essence.encode()).hexdigest()[:16]
+
+
+def _row(letter: Letter, error: BaseException) -> dict[str, Any]:
+    event = letter.event
+    job_type, tenant = (
+        (_said(letter.raw, "type") or "unknown", None)
+        if isinstance(event, Unreadable)
+        else (event.type, event.tenantid)
+    )
+    name, message = type(error).__name__, str(error)[:_MESSAGE_LIMIT] or type(error).__name__
+    return {
+        "job_type": job_type,
+        "event_data": letter.raw,
+        "error_message": message.replace("\x00", ""),
+        "error_stack": _stack(error) if isinstance(event, Event) else None,
+        "retry_count": letter.attempt + 1,
+        "event_id": letter.event_id,
+        "tenant_id": tenant,
+        "error_class": name,
+        "fingerprint": fingerprint(job_type, name, message),
+    }
+
+
+def _said(raw: Any, name: str) -> str | None:
+    value = raw.get(name) if isinstance(raw, dict) else None
+    return value[:200] if isinstance(value, str) else None
+
+
+def _stack(error: BaseException) -> str:
+    # Frames and messages, never local variables: those may hold what must not be stored.
+    return "".join(traceback.format_exception(error))[-_STACK_LIMIT:].replace("\x00", "")

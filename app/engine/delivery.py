@@ -1,0 +1,123 @@
+"""A delivery and the letters in it: what a queue row holds, once it is opened.
+
+A row carries one event (task `consume`), or a parcel: `{"attempt": n, "events": [...]}` (tasks `consume_parcel` and
+`perform`). `open_rows` never fails: what is no event becomes a letter that says so, and is buried by whoever reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import from_json, to_json
+
+from app.context import Connection
+from events import SIZE_LIMIT, Event, Unreadable, parse_all
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One attempt of a worker at a queue row. The three are its lease: whoever else gets the row has others."""
+
+    row_id: int
+    attempts: int
+    worker_id: int | None
+
+
+class LeaseLost(Exception):
+    """The row is no longer this delivery's: finished before, or rescued and given to another worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A queue row that a delivery has taken: its id and its arguments as JSON text."""
+
+    row_id: int
+    args: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Letter:
+    """One event of a row, or what stood in its place. `raw` is the JSON that was published, decoded."""
+
+    row_id: int
+    attempt: int
+    raw: Any
+    event: Event[Any] | Unreadable
+
+    @property
+    def event_id(self) -> UUID | None:
+        """The id of the event, also of one that cannot be read if it has one."""
+        if isinstance(self.event, Event):
+            return self.event.id
+        try:
+            return UUID(self.raw["id"])
+        except (TypeError, KeyError, ValueError, AttributeError):
+            return None
+
+
+def open_rows(rows: Iterable[Row]) -> list[Letter]:
+    """Every letter of some rows, in their order."""
+    addressed = [(row.row_id, attempt, raw) for row in rows for attempt, raw in _open(row)]
+    read = parse_all([raw for _, _, raw in addressed])
+    return [Letter(row_id, attempt, raw, event) for (row_id, attempt, raw), event in zip(addressed, read, strict=True)]
+
+
+def _open(row: Row) -> list[tuple[int, Any]]:
+    value = from_json(row.args)
+    if not isinstance(value, dict) or "events" not in value:
+        return [(0, _within_limit(value, row.args))]
+    attempt, events = value.get("attempt", 0), value["events"]
+    if not isinstance(events, list) or not isinstance(attempt, int):
+        return [(0, value)]
+    if len(row.args) > SIZE_LIMIT:
+        events = [_within_limit(raw, to_json(raw)) for raw in events]
+    return [(attempt, raw) for raw in events]
+
+
+def _within_limit(raw: Any, text: Sequence[Any]) -> Any:
+    if len(text) <= SIZE_LIMIT or not isinstance(raw, dict):
+        return raw
+    # Such an event was not published by us. What is kept of it says what it was, not its megabytes.
+    return {**{name: raw.get(name) for name in ("id", "type", "tenantid")}, "dataschema": f"over {SIZE_LIMIT} bytes"}
+
+
+_HOLD = """
+SELECT 1 FROM public.procrastinate_jobs
+ WHERE id = %(row_id)s AND status = 'doing' AND attempts = %(attempts)s
+   AND worker_id IS NOT DISTINCT FROM %(worker_id)s
+   FOR UPDATE
+"""
+_SHRINK = "UPDATE public.procrastinate_jobs SET args = %s::jsonb WHERE id = %s"
+_TAKE_SIBLINGS = """
+DELETE FROM public.procrastinate_jobs j
+ USING (SELECT id FROM public.procrastinate_jobs
+         WHERE id = ANY(%s) AND status = 'todo' AND attempts = 0 FOR UPDATE SKIP LOCKED) free
+ WHERE j.id = free.id
+RETURNING j.id
+"""
+_REMOVE = "DELETE FROM public.procrastinate_jobs WHERE id = %s"
+
+
+def hold(connection: Connection, delivery: Delivery) -> None:
+    """Lock the delivery's row until the transaction ends. Raises `LeaseLost` when it is not this delivery's."""
+    lease = {"row_id": delivery.row_id, "attempts": delivery.attempts, "worker_id": delivery.worker_id}
+    if connection.execute(_HOLD, lease).fetchone() is None:
+        raise LeaseLost
+
+
+def release(connection: Connection, delivery: Delivery, remaining: Sequence[Letter]) -> None:
+    """Acknowledge all of the held row but `remaining`: it goes, or shrinks to the letters that are still to be done."""
+    if remaining:
+        parcel = {"attempt": remaining[0].attempt, "events": [letter.raw for letter in remaining]}
+        connection.execute(_SHRINK, [to_json(parcel).decode(), delivery.row_id])
+    else:
+        connection.execute(_REMOVE, [delivery.row_id])
+
+
+def take_siblings(connection: Connection, letters: Sequence[Letter]) -> list[Letter]:
+    """Take the rows of `letters`, each a single waiting event, out of the queue; those that others took stay out."""
+    taken = {row_id for (row_id,) in connection.execute(_TAKE_SIBLINGS, [[letter.row_id for letter in letters]])}
+    return [letter for letter in letters if letter.row_id in taken]

@@ -1,0 +1,78 @@
+"""A parcel of effects under way: its tasks, its lease, and how letters of it go back into the queue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.context import Connection
+from app.engine.consume import Engine
+from app.engine.delivery import Delivery, LeaseLost, Letter
+from app.engine.publish import put_back
+from app.engine.registry import Call, Effect, Lane, Prepared
+from events import Event, Payload
+
+_LEASE_IS_FRESH = 1.0
+"""Seconds for which a lease that was just looked at needs no second look before a call."""
+
+_IS_LIVE = "SELECT engine.is_live(%s, %s, %s)"
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """One event of the parcel on its way through: what its call needs, and what came of it."""
+
+    letter: Letter
+    event: Event[Any]
+    prepared: Prepared
+    call: Call
+    lane: Lane | None
+    begun: bool = False
+    outcome: Payload | Exception | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Parcel:
+    """A delivery of effects under way.
+
+    `tasks` are those without a recorded outcome; `lanes` tells how many of them may be called at once.
+    """
+
+    engine: Engine
+    delivery: Delivery
+    effect: Effect
+    tasks: list[Task]
+    lanes: dict[Lane, int]
+    looked_at: float = field(default_factory=time.monotonic)
+
+    def lease_is_fresh(self) -> bool:
+        """Whether the lease was seen to hold a moment ago. A worker that was stopped finds that it was not."""
+        return time.monotonic() - self.looked_at < _LEASE_IS_FRESH
+
+
+def check_lease(parcel: Parcel) -> None:
+    """Raise `LeaseLost` if the row was given to another worker, who may be making the same calls."""
+    lease = parcel.delivery
+    with parcel.engine.pool.connection() as connection:
+        row = connection.execute(_IS_LIVE, [lease.row_id, lease.attempts, lease.worker_id]).fetchone()
+    if row is None or not row[0]:
+        raise LeaseLost
+    parcel.looked_at = time.monotonic()
+
+
+def again(connection: Connection, letters: Sequence[Letter], delay: float = 0.0, parcel: int = 1) -> list[int]:
+    """Put letters back with the attempts they had, alone or sharing a `parcel`; returns the ids of the new rows."""
+    rows: list[int] = []
+    for attempt in sorted({letter.attempt for letter in letters}):
+        same = [(event_of(letter), letter.raw) for letter in letters if letter.attempt == attempt]
+        rows += put_back(connection, same, delay=delay, attempt=attempt, parcel=parcel)
+    return rows
+
+
+def event_of(letter: Letter) -> Event[Any]:
+    """The event of a letter that is known to hold one."""
+    if not isinstance(letter.event, Event):
+        raise TypeError(letter.event.reason)
+    return letter.event

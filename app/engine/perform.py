@@ -1,0 +1,113 @@
+"""Perform: carry events to the outside world, and record what came of each once.
+
+One short transaction claims the parcel's events; the calls run in no transaction, so many at once as the effect, its
+lanes and the other workers allow; each outcome is recorded as it comes, together with those that came while the one
+before was being written. The queue row goes in the commit that leaves nothing of it undone.
+
+A call that was begun and has no recorded outcome is in doubt: whoever delivers its event next asks the other side for
+its reference before submitting. Where the other side cannot be asked, a person decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
+
+import structlog
+
+from app.engine import admission, outcomes
+from app.engine.consume import Engine
+from app.engine.delivery import Delivery, LeaseLost
+from app.engine.parcel import Parcel, Task, check_lease
+from app.engine.registry import Lane
+from app.errors import InDoubt
+
+log = structlog.get_logger(__name__)
+
+
+async def perform(engine: Engine, delivery: Delivery) -> int:
+    """Deliver a parcel of effects; returns how many events came to an end in it.
+
+    Returns quietly when the row is no longer this delivery's. Cancelled, it hands back what is not recorded and
+    raises `CancelledError`.
+    """
+    try:
+        parcel = await asyncio.to_thread(admission.claim, engine, delivery)
+        return await _run(parcel) if parcel else 0
+    except LeaseLost:
+        log.info("lease lost", row=delivery.row_id)
+        return 0
+
+
+async def _run(parcel: Parcel) -> int:
+    gates = _Gates(parcel)
+    calls = {asyncio.create_task(_carry(parcel, task, gates)) for task in parcel.tasks}
+    ended = len(calls)
+    try:
+        while calls:
+            done, calls = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            for call in done:
+                call.result()  # LeaseLost surfaces here; an effect's own errors are outcomes
+            await _whole(asyncio.to_thread(outcomes.record, parcel))
+            gates.widen(parcel)
+    except asyncio.CancelledError:
+        # The worker stops and will wait no longer: what is in the air stays in doubt, the rest simply waits again.
+        await _stop(calls)
+        await _whole(asyncio.to_thread(outcomes.hand_back, parcel))
+        raise
+    except BaseException:
+        await _stop(calls)
+        raise
+    return ended
+
+
+class _Gates:
+    """How many calls may run: `at_once` of the parcel, and of each lane as many as it has slots."""
+
+    def __init__(self, parcel: Parcel) -> None:
+        self.width = asyncio.Semaphore(parcel.effect.at_once)
+        self.lanes = {lane: asyncio.Semaphore(count) for lane, count in parcel.lanes.items()}
+        self.slots = dict(parcel.lanes)
+
+    def of(self, lane: Lane | None) -> AbstractAsyncContextManager[object]:
+        """The gate of a lane; an open door for what is bounded by nothing."""
+        return self.lanes[lane] if lane in self.lanes else nullcontext()
+
+    def widen(self, parcel: Parcel) -> None:
+        """Let more calls through for slots that were won. Slots are lost only when there are no calls left for them."""
+        for lane, count in parcel.lanes.items():
+            for _ in range(count - self.slots[lane]):
+                self.lanes[lane].release()
+            self.slots[lane] = max(count, self.slots[lane])
+
+
+async def _carry(parcel: Parcel, task: Task, gates: _Gates) -> None:
+    if task.call.in_doubt and not parcel.effect.can_be_asked:
+        task.outcome = InDoubt("the call was begun before and may have happened; the other side cannot be asked")
+        return
+    async with gates.of(task.lane), gates.width:
+        if not parcel.lease_is_fresh():
+            await asyncio.to_thread(check_lease, parcel)
+        task.begun = True
+        try:
+            task.outcome = await parcel.effect.call(task.prepared, task.call)
+        except Exception as error:  # noqa: BLE001 - whatever an effect raises decides what becomes of its event
+            task.outcome = error
+
+
+async def _stop(calls: set[asyncio.Task[None]]) -> None:
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def _whole(work: Coroutine[Any, Any, None]) -> None:
+    """Await something that must not be left half way; a cancellation is raised once it is over."""
+    running = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await running
+        raise

@@ -1,0 +1,127 @@
+"""Publish: put events into the queue on the caller's own connection.
+
+They exist if and only if the caller commits. Events that are published together travel in parcels, one queue row
+each; a lone event is a row of its own. A thousand rows make one round trip, as one jsonb parameter: an array of
+jsonb would be escaped element by element, which costs more than the database does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, LiteralString
+
+import psycopg
+from pydantic_core import PydanticSerializationError, to_json
+
+from app.context import Connection
+from app.engine.registry import Route, wiring
+from events import SIZE_LIMIT, Event, InvalidEvent
+
+_ROWS_A_ROUND_TRIP = 1000
+_EVENTS_A_ROUND_TRIP = 5000
+
+_DEFER = """
+SELECT public.procrastinate_defer_jobs_v1(array_agg(
+           row(r.queue, r.task, r.priority, NULL, NULL, r.args,
+               CASE WHEN r.delay > 0 THEN clock_timestamp() + r.delay * interval '1 second' END
+           )::public.procrastinate_job_to_defer_v1 ORDER BY r.n))
+  FROM ROWS FROM (jsonb_to_recordset(%s::jsonb)
+                  AS (queue text, task text, priority integer, delay double precision, args jsonb))
+       WITH ORDINALITY AS r (queue, task, priority, delay, args, n)
+"""
+
+
+def publish(
+    connection: Connection,
+    *events: Event[Any],
+    delay: float = 0,
+    parcel: int | None = None,
+) -> None:
+    """Say `events`; they are heard when the caller's transaction commits, and never if it does not.
+
+    `delay` seconds pass before they are delivered. `parcel` bounds the events a row (as the wiring says, at most 500,
+    when not given). The connection must act as `service_role`. Raises `InvalidEvent`, before anything is published,
+    for an event that is too large or holds what PostgreSQL's JSON cannot (a NUL character, half a surrogate pair).
+    """
+    for statement, parameters in _statements(events, delay, parcel):
+        connection.execute(statement, parameters)
+
+
+def publish_all(connection: Connection, events: Iterable[Event[Any]]) -> int:
+    """Publish a stream of events without ever holding all of it; returns how many there were."""
+    count = 0
+    stream = iter(events)
+    while chunk := list(islice(stream, _EVENTS_A_ROUND_TRIP)):
+        publish(connection, *chunk)
+        count += len(chunk)
+    return count
+
+
+async def publish_async(connection: psycopg.AsyncConnection[Any], *events: Event[Any], delay: float = 0) -> None:
+    """`publish()` for a producer that lives in an event loop."""
+    for statement, parameters in _statements(events, delay, None):
+        await connection.execute(statement, parameters)
+
+
+def put_back(
+    connection: Connection, events: Sequence[tuple[Event[Any], Any]], *, delay: float, attempt: int, parcel: int = 1
+) -> list[int]:
+    """Put events that were delivered into the queue again, each with the JSON that it was published as.
+
+    A put-back event waits `delay` seconds, has `attempt` deliveries behind it, and travels alone unless `parcel` says
+    how many may travel together. Returns the ids of the new queue rows.
+    """
+    table = wiring()
+    texts = ((table.route(event), to_json(raw).decode()) for event, raw in events)
+    row_ids: list[int] = []
+    for statement, parameters in _batches(_rows(texts, delay, attempt, parcel)):
+        for (ids,) in connection.execute(statement, parameters):
+            row_ids += ids
+    return row_ids
+
+
+def _statements(
+    events: Iterable[Event[Any]], delay: float, parcel: int | None
+) -> Iterator[tuple[LiteralString, list[str]]]:
+    table = wiring()
+    return _batches(_rows(((table.route(event), _wire(event)) for event in events), delay, 0, parcel))
+
+
+def _batches(rows: Iterator[str]) -> Iterator[tuple[LiteralString, list[str]]]:
+    while batch := list(islice(rows, _ROWS_A_ROUND_TRIP)):
+        yield _DEFER, ["[" + ",".join(batch) + "]"]
+
+
+def _rows(texts: Iterable[tuple[Route, str]], delay: float, attempt: int, parcel: int | None) -> Iterator[str]:
+    routed: dict[Route, list[str]] = {}
+    for route, text in texts:
+        routed.setdefault(route, []).append(text)
+    for route, together in routed.items():
+        size = min(parcel or route.parcel, route.parcel)
+        for start in range(0, len(together), size):
+            yield _row(route, together[start : start + size], delay, attempt)
+
+
+def _row(route: Route, texts: list[str], delay: float, attempt: int) -> str:
+    if len(texts) == 1 and not attempt and not route.effect_of:
+        task, args = "consume", texts[0]
+    else:
+        task = "perform" if route.effect_of else "consume_parcel"
+        args = f'{{"attempt":{attempt},"events":[{",".join(texts)}]}}'
+    return f'{{"queue":"{route.queue}","task":"{task}","priority":{route.priority},"delay":{delay:.3f},"args":{args}}}'
+
+
+def _wire(event: Event[Any]) -> str:
+    try:
+        text = event.json_bytes()
+    except PydanticSerializationError as error:
+        message = f"{event.type} {event.id}: cannot be written as JSON: {error}"
+        raise InvalidEvent(message) from error
+    if len(text) > SIZE_LIMIT:
+        message = f"{event.type} {event.id}: takes {len(text)} bytes, at most {SIZE_LIMIT} are allowed"
+        raise InvalidEvent(f"{message}: send ids, not documents")
+    if b"\\u0000" in text:
+        message = f"{event.type} {event.id}: data holds a NUL character, which PostgreSQL's JSON cannot: remove it"
+        raise InvalidEvent(message)
+    return text.decode()

@@ -1,0 +1,192 @@
+"""The Procrastinate app: `procrastinate --app=app.engine.queue.app worker` starts a worker that does everything.
+
+Procrastinate fetches rows, keeps heartbeats and listens; what a row means is `consume` and `perform`. Importing this
+module sets up the logs, because Procrastinate's command line leaves no later moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Unpack
+
+import procrastinate
+import psycopg
+import structlog
+from procrastinate.app import WorkerOptions
+from psycopg_pool import AsyncConnectionPool
+
+from app import database, logs
+from app.engine.consume import Engine, consume
+from app.engine.delivery import Delivery
+from app.engine.fence import FencedManager
+from app.engine.perform import perform
+from app.engine.prune import prune
+from app.engine.registry import wiring
+from app.engine.rescue import rescue
+from app.engine.retry import Policy
+from app.engine.safety import check
+from app.settings import settings
+
+log = structlog.get_logger(__name__)
+
+_PLANNER = {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"}
+"""For Procrastinate's own connections, which do nothing but its queue statements: with the statistics of an empty
+table its fetch would sort every waiting row; so it always reads the index in its order."""
+
+
+class Sealed:
+    """A row's arguments, unopened: Procrastinate copies and prints what it can see, so it sees nothing."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __repr__(self) -> str:
+        return f"<{self.size} bytes>"
+
+
+def load_arguments(text: str | bytes) -> Any:
+    """Procrastinate's `json_loads`: the arguments of our tasks stay sealed, they are read where the row is claimed."""
+    raw = text.encode() if isinstance(text, str) else bytes(text)
+    if raw[:1] != b"{" or b'"specversion"' in raw or b'"events"' in raw:
+        return {"sealed": Sealed(len(raw))}
+    return json.loads(raw)
+
+
+def _pool(**options: Any) -> AsyncConnectionPool[Any]:
+    return AsyncConnectionPool(database.conninfo(**_PLANNER), **options)
+
+
+def _defaults() -> WorkerOptions:
+    given = settings()
+    return {
+        "concurrency": 4,
+        "delete_jobs": "successful",
+        "fetch_job_polling_interval": given.polling_interval,
+        "shutdown_graceful_timeout": given.graceful_timeout,
+        "update_heartbeat_interval": given.heartbeat_interval,
+        "stalled_worker_timeout": given.stalled_after,
+    }
+
+
+class Application(procrastinate.App):
+    """Procrastinate's app with a fenced manager and, around each worker, what our two tasks need."""
+
+    engine: Engine
+
+    def __init__(self) -> None:
+        super().__init__(
+            connector=procrastinate.PsycopgConnector(
+                json_loads=load_arguments, pool_factory=_pool, min_size=2, max_size=8
+            )
+        )
+        self.job_manager = FencedManager(self.connector)
+
+    async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
+        """Run a worker until it is told to stop. Raises `SetupError` on a server that it must not trust."""
+        options = {**_defaults(), **options}
+        async with self.at_work(options["concurrency"]):
+            await super().run_worker_async(**options)
+
+    async def run_workers(self, workers: Sequence[WorkerOptions]) -> None:
+        """Run several workers side by side in this process, until they are cancelled or one of them ends."""
+        full: list[WorkerOptions] = [{**_defaults(), **options} for options in workers]
+        async with self.at_work(sum(options["concurrency"] for options in full)):
+            running = {asyncio.create_task(super(Application, self).run_worker_async(**options)) for options in full}
+            try:
+                ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for worker in ended:
+                    worker.result()
+            finally:
+                # They stop together: each waits for its deliveries, and the caller's cancellation is for all.
+                for worker in running:
+                    worker.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
+
+    @asynccontextmanager
+    async def at_work(self, concurrency: int) -> AsyncIterator[None]:
+        """What deliveries need around them: threads, connections, and the rescue of others' deliveries."""
+        # A delivery holds at most one connection, and recording outcomes beside running calls another.
+        threads = ThreadPoolExecutor(max_workers=2 * concurrency + 2, thread_name_prefix="tallyman")
+        asyncio.get_running_loop().set_default_executor(threads)
+        pool = await asyncio.to_thread(database.pool, max_size=2 * concurrency + 3)
+        given = settings()
+        self.engine = Engine(pool, Policy(given.most_attempts, given.retry_base, given.retry_cap))
+        try:
+            await asyncio.to_thread(self._check)
+            rescuer = asyncio.create_task(self._keep_rescuing(), name="rescuer")
+            try:
+                yield
+            finally:
+                rescuer.cancel()
+                with suppress(asyncio.CancelledError):
+                    await rescuer
+                await self._hang_up()
+        finally:
+            await asyncio.to_thread(pool.close)
+
+    async def _hang_up(self) -> None:
+        for effect in wiring().effects.values():
+            if effect.close is not None:
+                await effect.close()
+
+    def _check(self) -> None:
+        with self.engine.pool.connection() as connection:
+            check(connection)
+
+    async def _keep_rescuing(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self._rescue)
+            except psycopg.Error as error:
+                log.warning("cannot rescue now", why=str(error))
+            await asyncio.sleep(settings().rescue_interval)
+
+    def _rescue(self) -> None:
+        with self.engine.pool.connection() as connection:
+            rescue(connection, settings())
+
+
+logs.configure()
+app = Application()
+
+_RETRY = procrastinate.RetryStrategy(wait=2)
+"""Procrastinate's own retry is only for deliveries of which no transaction could be committed at all."""
+
+
+def _delivery(context: procrastinate.JobContext) -> Delivery:
+    job = context.job
+    if job.id is None:
+        raise TypeError(job)
+    return Delivery(job.id, job.attempts, job.worker_id)
+
+
+@app.task(name="consume", queue="events", retry=_RETRY, pass_context=True)
+def consume_one(context: procrastinate.JobContext, /, **_arguments: Any) -> None:
+    """Deliver an event, and its waiting siblings with it."""
+    consume(app.engine, _delivery(context), siblings=True)
+
+
+@app.task(name="consume_parcel", queue="events", retry=_RETRY, pass_context=True)
+def consume_parcel(context: procrastinate.JobContext, /, **_arguments: Any) -> None:
+    """Deliver a parcel of events that were published together."""
+    consume(app.engine, _delivery(context), siblings=False)
+
+
+@app.periodic(cron="*/15 * * * *")
+@app.task(name="prune", queue="events", queueing_lock="prune", pass_context=True)
+def prune_now(_context: procrastinate.JobContext, timestamp: int) -> None:  # noqa: ARG001 - Procrastinate's signature of a periodic task
+    """Every quarter of an hour, once over all workers: drop what is past its time."""
+    with app.engine.pool.connection() as connection:
+        prune(connection)
+
+
+@app.task(name="perform", queue="effects", retry=_RETRY, pass_context=True)
+async def perform_parcel(context: procrastinate.JobContext, /, **_arguments: Any) -> None:
+    """Carry a parcel of effects to the outside world."""
+    await perform(app.engine, _delivery(context))

@@ -1,0 +1,139 @@
+"""Who serves which event: the types that `app.wiring` fills in, and the engine's way to them.
+
+The engine knows no domain, so it finds the wiring by name, when it first needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from app.context import Connection, Moment
+from events import Event, Payload
+
+EVENTS_QUEUE = "events"
+EVENTS_PRIORITY = 10
+EFFECTS_PRIORITY = 0
+PARCEL = 500
+"""Events in one queue row, at most."""
+
+Handler = Callable[[Moment, list[Event[Any]]], Iterable[Event[Any]]]
+"""From a list of events of one type to new state and the events that follow; touches the database alone."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Lane:
+    """What bounds how many calls run at once over all workers: at most `most` under one `key`."""
+
+    key: str
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An effect's event that is still wanted, with all that its call needs to know."""
+
+    event: Event[Any]
+    work: Any = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the engine knows about one outside call.
+
+    `in_doubt`: an earlier delivery began this very call and never recorded its outcome, so ask the other side first.
+    `attempt` counts deliveries from 0; `is_last` says that a transient error now would be final.
+    """
+
+    in_doubt: bool
+    attempt: int
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """How one type of event is carried to the outside world.
+
+    `lanes` tells, by the event's id, what bounds how many of its kind are called at once over all workers; an event
+    that it does not name is bounded by nothing. `prepare` runs in the claiming transaction: it marks what is begun and
+    leaves out what nobody waits for any more. `call` runs in no transaction and returns what to say of it. `give_up`
+    says what is to be said when the last attempt failed with a transient error; without it such an event becomes a
+    dead letter. `parcel` bounds how much one delivery takes on, `at_once` how many of its calls run side by side.
+    `close` hangs up when a worker stops. `settle` seconds pass before the other side is asked about a call that failed
+    half way: for so long it may still be making up its mind, and would not know of what it is about to accept.
+    """
+
+    queue: str
+    prepare: Callable[[Moment, Sequence[Event[Any]]], Iterable[Prepared]]
+    call: Callable[[Prepared, Call], Awaitable[Payload]]
+    lanes: Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, Lane]] | None = None
+    give_up: Callable[[Prepared, Exception], Payload] | None = None
+    close: Callable[[], Awaitable[None]] | None = None
+    can_be_asked: bool = True
+    settle: Callable[[], float] = field(default=lambda: 0.0)
+    parcel: int = 25
+    at_once: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Every handler and every effect, by the payload that it serves."""
+
+    handlers: Mapping[type[Payload], Handler]
+    effects: Mapping[type[Payload], Effect]
+
+    def route(self, event: Event[Any]) -> Route:
+        """Where an event goes. Raises `LookupError` for a type that nobody serves."""
+        effect = self.effects.get(type(event.data))
+        if effect is not None:
+            return Route(effect.queue, EFFECTS_PRIORITY, effect.parcel, effect_of=event.type)
+        if type(event.data) in self.handlers:
+            return Route(EVENTS_QUEUE, EVENTS_PRIORITY, PARCEL)
+        message = f"nobody serves {event.type}: name its handler or effect in app/wiring.py"
+        raise LookupError(message)
+
+    def queues(self) -> list[str]:
+        """Every queue that a worker can serve."""
+        return sorted({EVENTS_QUEUE, *(effect.queue for effect in self.effects.values())})
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A queue, the priority in it, and how many events a row of it holds.
+
+    Effects of different types (`effect_of`) never share a row: each type is prepared and called by its own effect.
+    """
+
+    queue: str
+    priority: int
+    parcel: int
+    effect_of: str | None = None
+
+
+_chosen: list[Wiring] = []
+
+
+def wiring() -> Wiring:
+    """The wiring in force: this program's own, unless `use()` chose another."""
+    return _chosen[-1] if _chosen else _own_wiring()
+
+
+@contextmanager
+def use(chosen: Wiring) -> Iterator[None]:
+    """Serve events by another wiring for a while: how handlers that are not this program's are run and tested."""
+    _chosen.append(chosen)
+    try:
+        yield
+    finally:
+        _chosen.remove(chosen)
+
+
+@cache
+def _own_wiring() -> Wiring:
+    found: Wiring = importlib.import_module("app.wiring").WIRING
+    return found

@@ -1,0 +1,82 @@
+"""What an error and an attempt number lead to. Pure: no clock, no database, no chance but the one handed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import psycopg
+from psycopg import errors as pg
+from pydantic import ValidationError
+
+from app.errors import Busy, InvalidInput, Permanent
+from events import InvalidEvent
+
+_CONFLICTS = (pg.DeadlockDetected, pg.SerializationFailure)
+_FINAL = (Permanent, InvalidEvent, InvalidInput, ValidationError, pg.DataError)
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """Deliver again after `delay` seconds, as attempt number `attempt`."""
+
+    delay: float
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """Never again, until an admin says so."""
+
+
+Decision: TypeAlias = PutBack | Bury
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Capped exponential backoff with jitter. `base` and `cap` are seconds; `most_attempts` counts deliveries."""
+
+    most_attempts: int = 6
+    base: float = 2.0
+    cap: float = 300.0
+
+    def delay(self, attempt: int, chance: float) -> float:
+        """Seconds before the delivery after `attempt`: between half and all of the doubled base, `chance` in [0, 1)."""
+        ceiling = min(self.cap, self.base * 2.0**attempt)
+        return ceiling / 2 + ceiling / 2 * chance
+
+    def is_last(self, attempt: int) -> bool:
+        """Whether a transient error in delivery number `attempt` (from 0) is final."""
+        return attempt + 1 >= self.most_attempts
+
+
+def decide(error: BaseException, attempt: int, policy: Policy, chance: float) -> Decision:
+    """What becomes of an event whose delivery number `attempt` (from 0) ended with `error`."""
+    match error:
+        case Busy():
+            return PutBack(error.delay * (0.5 + chance), attempt)
+        case _ if spends_nothing(error):
+            return PutBack(policy.base * (0.5 + chance), attempt)
+        case _ if isinstance(error, _FINAL):
+            return Bury()
+        case _ if policy.is_last(attempt):
+            return Bury()
+        case _:
+            return PutBack(policy.delay(attempt, chance), attempt + 1)
+
+
+def spends_nothing(error: BaseException) -> bool:
+    """Whether the error says nothing about the event: the connection broke, or a deadlock chose this transaction."""
+    return isinstance(error, pg.LockNotAvailable) or is_conflict(error) or is_disconnect(error)
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether another transaction was in the way: the same one, a moment later, can succeed."""
+    return isinstance(error, _CONFLICTS)
+
+
+def is_disconnect(error: BaseException) -> bool:
+    """Whether the database was away, so that nobody knows more than before."""
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not isinstance(
+        error, pg.QueryCanceled | pg.LockNotAvailable | pg.SerializationFailure | pg.DeadlockDetected | pg.DiskFull
+    )

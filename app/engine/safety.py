@@ -1,0 +1,47 @@
+"""Safety: what a worker must find true of a server before it takes its first delivery."""
+
+from __future__ import annotations
+
+import structlog
+
+from app.context import Connection
+from app.errors import SetupError
+from app.settings import settings
+
+log = structlog.get_logger(__name__)
+
+_LOSSY = (
+    "SELECT name FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes') AND setting = 'off'"
+)
+_ROLE = "SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user"
+_OPEN_TABLES = """
+SELECT n.nspname || '.' || c.relname
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
+   AND (n.nspname IN ('tenancy', 'logistics', 'collection', 'messaging', 'songs', 'engine')
+        OR (n.nspname = 'public' AND c.relname LIKE 'procrastinate\\_%'))
+ ORDER BY 1
+"""
+
+
+def check(connection: Connection) -> None:
+    """Raise `SetupError` if the server can lose a commit or tenants are not isolated; unless told `--unsafe`."""
+    found = problems(connection)
+    if not found:
+        return
+    if settings().unsafe:
+        log.warning("unsafe", problems=found)
+        return
+    raise SetupError("; ".join(found) + "; mend it, or set TALLYMAN_UNSAFE=1 to work all the same")
+
+
+def problems(connection: Connection) -> list[str]:
+    """What is wrong with the server that `connection` goes to, a sentence each."""
+    found = [f"{name} is off: a crash of the server loses commits" for (name,) in connection.execute(_LOSSY)]
+    for role, is_super, bypasses in connection.execute(_ROLE):
+        if is_super or bypasses:
+            found.append(f"role {role} is not subject to row-level security: connect as a member of service_role")
+    found += [
+        f"{table} has no forced row-level security: run `db migrate`" for (table,) in connection.execute(_OPEN_TABLES)
+    ]
+    return found

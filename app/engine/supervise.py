@@ -1,0 +1,96 @@
+"""Supervise: workers that come back when the database does.
+
+Stock Procrastinate stops with exit code 0, or lives on deaf, when its connections break. Here a worker that ends
+without having been told to is started over, after a pause that grows while it keeps failing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+from procrastinate.app import WorkerOptions
+
+from app.engine.queue import Application
+from app.engine.registry import EVENTS_QUEUE, wiring
+from app.errors import InvalidInput, SetupError
+
+log = structlog.get_logger(__name__)
+
+_MOST_FAILURES = 10
+_HEALTHY_AFTER_S = 60.0
+_LONGEST_PAUSE_S = 30.0
+
+
+def plan(queues: Sequence[str] | None, concurrency: int | None) -> list[WorkerOptions]:
+    """The workers of one process: one for the named queues, or one for events and one for effects.
+
+    Events and effects have workers of their own, so that slow calls never hold up a counter. Raises `InvalidInput`
+    for a queue that nothing is ever put into.
+    """
+    known = wiring().queues()
+    if unknown := [name for name in queues or [] if name not in known]:
+        message = f"queues: unknown {', '.join(unknown)}; there are {', '.join(known)}"
+        raise InvalidInput(message)
+    if queues:
+        return [{"queues": list(queues), "name": "-".join(queues), "concurrency": concurrency or 4}]
+    effects = [name for name in known if name != EVENTS_QUEUE]
+    return [
+        {"queues": [EVENTS_QUEUE], "name": "events", "concurrency": 2},
+        {"queues": effects, "name": "effects", "concurrency": concurrency or 4},
+    ]
+
+
+async def supervise(app: Application, workers: Sequence[WorkerOptions]) -> int:
+    """Run workers until SIGTERM or SIGINT; the exit code: 0 when told to stop, 1 after giving up.
+
+    Raises `SetupError` at once when the server must not be worked on.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    failures = 0
+    while not stop.is_set():
+        began = time.monotonic()
+        await _run(app, workers, stop)
+        if stop.is_set():
+            break
+        failures = 1 if time.monotonic() - began > _HEALTHY_AFTER_S else failures + 1
+        if failures > _MOST_FAILURES:
+            log.error("giving up", failures=failures)
+            return 1
+        pause = min(_LONGEST_PAUSE_S, 0.5 * 2.0**failures)
+        log.warning("starting over", failures=failures, pause=pause)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause)
+    return 0
+
+
+async def _run(app: Application, workers: Sequence[WorkerOptions], stop: asyncio.Event) -> None:
+    """Run workers once, until they end by themselves or `stop` is set and they have."""
+    running = asyncio.create_task(_session(app, workers))
+    told = asyncio.create_task(stop.wait())
+    await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if not running.done():
+        running.cancel()
+    try:
+        await running
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+    except SetupError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever ended them, the workers come back
+        # The reason in one line: the stack of a lost connection tells nobody anything.
+        log.error("workers failed", error=type(error).__name__, why=str(error))  # noqa: TRY400
+
+
+async def _session(app: Application, workers: Sequence[WorkerOptions]) -> None:
+    async with app.open_async():
+        await app.run_workers([{**options, "install_signal_handlers": False} for options in workers])

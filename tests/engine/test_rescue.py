@@ -1,0 +1,184 @@
+"""Rescue and fence: a delivery has one owner at a time, and none for longer than its owner lives."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from procrastinate import jobs
+
+from app import database as doors
+from app.context import Connection
+from app.engine.publish import publish
+from app.engine.queue import _pool, app, load_arguments
+from app.engine.rescue import rescue
+from app.settings import Settings, settings
+from tests.conftest import Database
+from tests.engine.toy import Outside, say, want
+from tests.support import drain_all, scalar, waiting
+
+
+def fetch(connection: Connection, *, heartbeat: str = "0 s") -> dict[str, Any]:
+    """A worker registers, with a heartbeat so old, and fetches a row."""
+    worker_id = scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()")
+    connection.execute(
+        "UPDATE public.procrastinate_workers SET last_heartbeat = now() - %s::interval WHERE id = %s",
+        [heartbeat, worker_id],
+    )
+    row = connection.execute("SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", [worker_id]).fetchone()
+    assert row is not None
+    return {"id": row[0], "worker_id": worker_id}
+
+
+def limits(**changes: float) -> Settings:
+    """The settings, with other limits."""
+    return settings().model_copy(update=changes)
+
+
+def test_the_delivery_of_a_dead_worker_is_freed_and_applied_once(connection: Connection, outside: Outside) -> None:
+    """A row whose worker has no heartbeat any more waits again, one attempt later; a live worker's stays."""
+    publish(connection, say("dead"))
+    dead = fetch(connection, heartbeat="1 hour")
+    publish(connection, say("alive"))
+    alive = fetch(connection)
+    assert [row.row_id for row in rescue(connection, settings())] == [dead["id"]]
+    states = dict(connection.execute("SELECT id, status::text FROM public.procrastinate_jobs").fetchall())
+    assert states == {dead["id"]: "todo", alive["id"]: "doing"}
+    connection.execute("DELETE FROM public.procrastinate_workers")
+    rescue(connection, settings())
+    drain_all(connection)
+    assert scalar(connection, "SELECT count(*) FROM toy.heard") == 2
+
+
+def test_a_delivery_that_runs_too_long_is_freed_whatever_its_worker_says(
+    connection: Connection, outside: Outside
+) -> None:
+    """A worker that lives but cannot write the outcome holds nothing for ever."""
+    publish(connection, say("stuck"))
+    fetch(connection)
+    assert rescue(connection, limits(longest_run=3600)) == []
+    connection.execute("UPDATE public.procrastinate_events SET at = now() - interval '2 hours'")
+    assert len(rescue(connection, limits(longest_run=3600))) == 1
+    assert scalar(connection, "SELECT reason FROM engine.rescues") == "too_long"
+
+
+def test_a_delivery_that_kills_its_workers_is_buried(connection: Connection, outside: Outside) -> None:
+    """After so many rescues the events are dead letters, and no worker is lost to them again."""
+    publish(connection, say("killer"))
+    for _ in range(settings().most_rescues + 1):
+        fetch(connection, heartbeat="1 hour")
+        rescue(connection, settings())
+    assert waiting(connection) == 0
+    assert scalar(connection, "SELECT error_class FROM engine.failed_jobs") == "KilledItsWorkers"
+    assert scalar(connection, "SELECT event_data->'data'->>'word' FROM engine.failed_jobs") == "killer"
+
+
+def test_after_a_rescue_events_are_delivered_alone(connection: Connection, outside: Outside) -> None:
+    """A parcel is unpacked and no siblings are taken along, so that a killer is found out among its neighbours."""
+    publish(connection, *[say(f"w{n}") for n in range(5)])
+    fetch(connection, heartbeat="1 hour")
+    rescue(connection, settings())
+    drain_all(connection)
+    assert scalar(connection, "SELECT count(*) FROM toy.heard") == 5
+    assert scalar(connection, "SELECT count(DISTINCT applied_at) FROM engine.event_log") == 5
+
+
+def test_calls_of_a_dead_worker_are_in_doubt(connection: Connection, outside: Outside) -> None:
+    """A parcel of effects that was begun is unpacked, and each of its calls asks first."""
+    publish(connection, want("a"), want("b"))
+    row = fetch(connection, heartbeat="1 hour")
+    connection.execute(
+        "INSERT INTO engine.calls (event_id, row_id, attempts, worker_id)"
+        " SELECT (e->>'id')::uuid, id, attempts, worker_id"
+        " FROM public.procrastinate_jobs, jsonb_array_elements(args->'events') e"
+        " WHERE id = %s",
+        [row["id"]],
+    )
+    rescue(connection, settings())
+    drain_all(connection)
+    assert sorted((word, call.in_doubt) for word, call in outside.calls) == [("a", True), ("b", True)]
+
+
+def test_rescuers_at_once_free_each_delivery_once(database: Database, connection: Connection, outside: Outside) -> None:
+    """Every worker tries; one of them gets the turn."""
+    for n in range(20):
+        publish(connection, say(f"w{n}"))
+        fetch(connection, heartbeat="1 hour")
+
+    def one(_: int) -> int:
+        with doors.connect(database.url, autocommit=True) as other:
+            return len(rescue(other, settings()))
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(one, range(8))) == 20
+    assert scalar(connection, "SELECT count(*) FROM engine.rescues") == 20
+
+
+WORDS = ["success", "failure", "retry"]
+STATES = ["rescued", "taken by another", "done"]
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("word", WORDS)
+def test_a_zombies_word_changes_nothing(connection: Connection, outside: Outside, word: str, state: str) -> None:
+    """Whatever a worker that lost its lease says of the delivery, the row stays as its new owner has it."""
+    publish(connection, say("contested"))
+    row = fetch(connection, heartbeat="1 hour")
+    zombie = jobs.Job(
+        id=row["id"],
+        queue="events",
+        lock=None,
+        queueing_lock=None,
+        task_name="consume",
+        attempts=0,
+        worker_id=row["worker_id"],
+    )
+    rescue(connection, settings())
+    if state == "taken by another":
+        fetch(connection)
+    elif state == "done":
+        drain_all(connection)
+    before = connection.execute("SELECT * FROM public.procrastinate_jobs").fetchall()
+    asyncio.run(speak(zombie, word))
+    assert connection.execute("SELECT * FROM public.procrastinate_jobs").fetchall() == before
+
+
+@pytest.mark.parametrize(
+    ("word", "left"), [("success", None), ("failure", "failed"), ("retry", "todo"), ("stop", "todo")]
+)
+def test_an_owners_word_counts(connection: Connection, outside: Outside, word: str, left: str | None) -> None:
+    """Success removes the row, failure keeps it, and whoever had to stop leaves it waiting."""
+    publish(connection, say("mine"))
+    row = fetch(connection)
+    owner = jobs.Job(
+        id=row["id"],
+        queue="events",
+        lock=None,
+        queueing_lock=None,
+        task_name="consume",
+        attempts=0,
+        worker_id=row["worker_id"],
+    )
+    asyncio.run(speak(owner, word))
+    found = connection.execute("SELECT status::text FROM public.procrastinate_jobs").fetchone()
+    assert (found[0] if found else None) == left
+
+
+async def speak(job: jobs.Job, word: str) -> None:
+    """Say how a delivery ended, as Procrastinate's worker would."""
+    import procrastinate  # noqa: PLC0415
+
+    connector = procrastinate.PsycopgConnector(json_loads=load_arguments, pool_factory=_pool, min_size=1, max_size=1)
+    with app.replace_connector(connector):
+        async with app.open_async():
+            match word:
+                case "success":
+                    await app.job_manager.finish_job(job, jobs.Status.SUCCEEDED, delete_job=True)
+                case "failure":
+                    await app.job_manager.finish_job(job, jobs.Status.FAILED, delete_job=False)
+                case "stop":
+                    await app.job_manager.finish_job(job, jobs.Status.ABORTED, delete_job=False)
+                case _:
+                    await app.job_manager.retry_job(job)
