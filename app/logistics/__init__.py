@@ -1,0 +1,1 @@
+"""Logistics: robots that enter a workspace's orders into its carriers' portals."""

@@ -1,0 +1,225 @@
+"""The robot: enters orders into the carrier's portal, each at most once however often it is asked to.
+
+Every entry carries a reference, the item and its attempt. Where an earlier call may have happened (the delivery is in
+doubt, or this is not the item's first attempt) the portal is asked for every reference that the item ever had before
+anything is entered; an order that is found there is the result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, assert_never
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from app.context import Connection, Moment
+from app.engine.registry import Call, Lane, Prepared
+from app.errors import GuiltyEvents
+from app.logistics import carriers, coverage, orders, rules, store
+from app.logistics.carriers import PortalConfig
+from app.logistics.coverage import Ambiguous, Covered, NotCovered
+from app.logistics.gateway import (
+    Accepted,
+    Account,
+    HttpPortal,
+    LoginRefused,
+    OrderForm,
+    OrderRefused,
+    Portal,
+    PortalProtocolError,
+    PortalTimeout,
+)
+from app.logistics.orders import Order
+from app.logistics.store import ItemState
+from app.settings import settings
+from events import Event
+from events.robot import ErrorType, ItemCompleted, ItemRequested
+
+ROBOTS_QUEUE = "robots"
+
+_BEGIN = """
+UPDATE logistics.robot_job_items SET status = 'processing', started_at = coalesce(started_at, %s)
+ WHERE id = ANY(%s) AND status = 'pending'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One order on its way into a portal: the order, the workspace's account, and whether the carrier goes there."""
+
+    requested: ItemRequested
+    order: Order
+    config: PortalConfig | None
+    city: Covered | Ambiguous | NotCovered
+
+
+def lanes(connection: Connection, requested: Sequence[Event[ItemRequested]]) -> dict[UUID, Lane]:
+    """Calls are bounded by account: a carrier allows each so many sessions at once, over all workers."""
+    asked = {event.id: (event.tenantid, event.data.carrier) for event in requested if event.tenantid}
+    configs = carriers.portal_configs(connection, sorted(set(asked.values())))
+    found = {key: Lane(f"portal/{config.id}", config.max_sessions) for key, config in configs.items()}
+    return {event_id: found[key] for event_id, key in asked.items() if key in found}
+
+
+def prepare(moment: Moment, requested: Sequence[Event[ItemRequested]]) -> Iterator[Prepared]:
+    """Begin the items that still wait for this attempt, and gather what entering them takes."""
+    connection = moment.connection
+    items = store.lock_items(connection, [event.data.item_id for event in requested])
+    _refuse_strangers(requested, items)
+    wanted = [event for event in requested if _is_waiting(items[event.data.item_id], event.data)]
+    connection.execute(_BEGIN, [moment.now, [event.data.item_id for event in wanted]])
+    for event, entry in zip(wanted, _entries(connection, wanted, items), strict=True):
+        yield Prepared(event, entry)
+
+
+async def enter_order(prepared: Prepared, call: Call) -> ItemCompleted:
+    """Enter one order and say what came of it.
+
+    Raises the gateway's transient errors, after which the engine asks for the same attempt again.
+    """
+    entry: Entry = prepared.work
+    if (refusal := _refusal(entry)) is not None:
+        return _failed(entry, "validation", refusal)
+    city = entry.city
+    if not isinstance(city, Covered) or entry.config is None:
+        raise TypeError(city)
+    form = _form(entry, city)
+    try:
+        accepted = await _enter_once(portal(), _account(entry.config), entry, form, call)
+    except OrderRefused as error:
+        return _failed(entry, "portal", str(error), form)
+    except LoginRefused as error:
+        return _failed(entry, "portal", f"{error}; `carriers set {entry.config.carrier}`", form)
+    except PortalProtocolError as error:
+        return _failed(entry, "unknown", f"{error}; a retry asks the portal before it enters anything", form)
+    return _succeeded(entry, accepted, form)
+
+
+def give_up(prepared: Prepared, error: Exception) -> ItemCompleted:
+    """What is said of an order when the last attempt at the portal failed too."""
+    kind: ErrorType = "timeout" if isinstance(error, PortalTimeout) else "portal"
+    return _failed(prepared.work, kind, f"{error}; a retry asks the portal before it enters anything")
+
+
+def settle() -> float:
+    """Seconds that a portal may still take over an order after we hung up."""
+    return settings().portal_settle
+
+
+_portals: WeakKeyDictionary[asyncio.AbstractEventLoop, HttpPortal] = WeakKeyDictionary()
+
+
+def portal() -> Portal:
+    """The gateway of this event loop: its sessions and connections are reused by every call."""
+    return _portals.setdefault(asyncio.get_running_loop(), HttpPortal())
+
+
+async def close() -> None:
+    """Hang up the gateway of this event loop."""
+    if (gateway := _portals.pop(asyncio.get_running_loop(), None)) is not None:
+        await gateway.aclose()
+
+
+async def _enter_once(gateway: Portal, account: Account, entry: Entry, form: OrderForm, call: Call) -> Accepted:
+    asked = entry.requested
+    if call.in_doubt or call.attempt or asked.attempt:
+        found = await gateway.find(account, rules.references(asked.item_id, asked.attempt))
+        if found:
+            return next(iter(found.values()))
+    return await gateway.enter(account, form)
+
+
+def _refuse_strangers(requested: Sequence[Event[ItemRequested]], items: dict[UUID, ItemState]) -> None:
+    strangers = {
+        event.id: f"item {event.data.item_id} is not of job {event.data.job_id} of this workspace"
+        for event in requested
+        if (item := items.get(event.data.item_id)) is None
+        or (item.job_id, item.workspace_id, item.order_id) != (event.data.job_id, event.tenantid, event.data.order_id)
+    }
+    if strangers:
+        raise GuiltyEvents(strangers)
+
+
+def _is_waiting(item: ItemState, asked: ItemRequested) -> bool:
+    # `processing` too: an earlier delivery of this very event began it. Two deliveries of one event never run at once.
+    return item.status in {"pending", "processing"} and item.retry_count == asked.attempt
+
+
+def _entries(
+    connection: Connection, wanted: Sequence[Event[ItemRequested]], items: dict[UUID, ItemState]
+) -> Iterator[Entry]:
+    found = orders.orders_by_id(connection, [event.data.order_id for event in wanted])
+    accounts = carriers.portal_configs(
+        connection, sorted({(items[event.data.item_id].workspace_id, event.data.carrier) for event in wanted})
+    )
+    places: dict[str, list[tuple[str, str | None]]] = {}
+    for event in wanted:
+        order = found[event.data.order_id]
+        places.setdefault(event.data.carrier, []).append((order.city, order.department))
+    cities = {carrier: iter(coverage.find_cities(connection, carrier, some)) for carrier, some in places.items()}
+    for event in wanted:
+        asked, workspace_id = event.data, items[event.data.item_id].workspace_id
+        yield Entry(
+            asked, found[asked.order_id], accounts.get((workspace_id, asked.carrier)), next(cities[asked.carrier])
+        )
+
+
+def _refusal(entry: Entry) -> str | None:
+    """Why an order is not even tried."""
+    config, city = entry.config, entry.city
+    if config is None or not config.is_ready:
+        name = entry.requested.carrier
+        return f"carrier {name} is disabled or has no credentials; `carriers show {name}`"
+    match city:
+        case Covered():
+            return None
+        case Ambiguous() | NotCovered():
+            return city.reason
+        case _:
+            assert_never(city)
+
+
+def _account(config: PortalConfig) -> Account:
+    return Account(config.id, config.portal_url or "", carriers.unsealed(config), settings().portal_timeout)
+
+
+def _form(entry: Entry, city: Covered) -> OrderForm:
+    order = entry.order
+    return OrderForm(
+        reference=rules.reference(entry.requested.item_id, entry.requested.attempt),
+        recipient_name=order.recipient_name,
+        recipient_document=order.recipient_document,
+        recipient_phone=order.recipient_phone,
+        recipient_email=order.recipient_email,
+        address=order.address,
+        city=city.carrier_city,
+        units=order.units,
+        weight_kg=float(order.weight_kg),
+        declared_value_cents=order.declared_value_cents,
+        collect_on_delivery_cents=order.collect_on_delivery_cents,
+    )
+
+
+def _succeeded(entry: Entry, accepted: Accepted, form: OrderForm) -> ItemCompleted:
+    return ItemCompleted(
+        **_about(entry),
+        status="success",
+        tracking_number=accepted.tracking_number,
+        validated_city=accepted.city,
+        value_sent={**form.model_dump(mode="json"), "reference": accepted.reference},
+    )
+
+
+def _failed(entry: Entry, kind: ErrorType, message: str, form: OrderForm | None = None) -> ItemCompleted:
+    sent = form.model_dump(mode="json") if form else None
+    city = form.city if form else None
+    return ItemCompleted(
+        **_about(entry), status="error", error_type=kind, error_message=message, validated_city=city, value_sent=sent
+    )
+
+
+def _about(entry: Entry) -> dict[str, Any]:
+    asked = entry.requested
+    return {"job_id": asked.job_id, "item_id": asked.item_id, "attempt": asked.attempt}

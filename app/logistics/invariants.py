@@ -1,0 +1,81 @@
+"""What is true of robot jobs at every commit, each as the query for what would contradict it."""
+
+from __future__ import annotations
+
+from app.engine.audit import Invariant
+
+LOGISTICS = (
+    Invariant(
+        "robot jobs: the counters equal the items",
+        """
+        SELECT j.id AS job_id, j.total_items, j.success_count, j.error_count, i.total, i.success, i.error
+          FROM logistics.robot_jobs j
+          LEFT JOIN (SELECT job_id, count(*) AS total, count(*) FILTER (WHERE status = 'success') AS success,
+                            count(*) FILTER (WHERE status = 'error') AS error
+                       FROM logistics.robot_job_items GROUP BY job_id) i ON i.job_id = j.id
+         WHERE (j.total_items, j.success_count, j.error_count)
+               IS DISTINCT FROM (coalesce(i.total, 0), coalesce(i.success, 0), coalesce(i.error, 0))
+        """,
+    ),
+    Invariant(
+        "robot jobs: success and error are within the total",
+        """
+        SELECT id AS job_id, total_items, success_count, error_count FROM logistics.robot_jobs
+         WHERE success_count < 0 OR error_count < 0 OR success_count + error_count > total_items
+        """,
+    ),
+    Invariant(
+        "robot jobs: ended if and only if every item has a result",
+        """
+        SELECT id AS job_id, status, total_items, success_count, error_count FROM logistics.robot_jobs
+         WHERE total_items > 0
+           AND (status IN ('completed', 'failed')) <> (success_count + error_count = total_items)
+        """,
+    ),
+    Invariant(
+        "robot jobs: failed if and only if nothing succeeded",
+        """
+        SELECT id AS job_id, status, success_count FROM logistics.robot_jobs
+         WHERE (status = 'failed' AND success_count > 0) OR (status = 'completed' AND success_count = 0)
+        """,
+    ),
+    Invariant(
+        "robot jobs: completed once a generation",
+        """
+        SELECT subject_id AS job_id, data->>'generation' AS generation, count(*) AS completions FROM engine.event_log
+         WHERE type = 'robot/job.completed' GROUP BY 1, 2 HAVING count(*) > 1
+        """,
+    ),
+    Invariant(
+        "robot jobs: one job a workspace and idempotency key",
+        """
+        SELECT workspace_id, idempotency_key, count(*) AS jobs FROM logistics.robot_jobs
+         WHERE idempotency_key IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1
+        """,
+    ),
+    Invariant(
+        "robot jobs: no item ties an order to another workspace's job",
+        """
+        SELECT i.id AS item_id, i.job_id, i.order_id FROM logistics.robot_job_items i
+          JOIN logistics.robot_jobs j ON j.id = i.job_id JOIN logistics.orders o ON o.id = i.order_id
+         WHERE j.workspace_id <> o.workspace_id
+        """,
+    ),
+    Invariant(
+        "robot jobs: status and timestamps agree",
+        """
+        SELECT id AS job_id, NULL::uuid AS item_id, status FROM logistics.robot_jobs
+         WHERE (status IN ('completed', 'failed')) <> (completed_at IS NOT NULL)
+            OR (status = 'pending' AND started_at IS NOT NULL) OR (status <> 'pending' AND started_at IS NULL)
+        UNION ALL
+        SELECT job_id, id, status FROM logistics.robot_job_items
+         WHERE (status IN ('success', 'error')) <> (completed_at IS NOT NULL)
+            OR (status = 'success') <> (tracking_number IS NOT NULL)
+            OR (status = 'error') <> (error_type IS NOT NULL)
+        """,
+    ),
+    Invariant(
+        "carriers: no password is stored plain",
+        "SELECT id AS carrier_config_id FROM logistics.carrier_configs WHERE portal_password NOT LIKE 'sealed:%'",
+    ),
+)

@@ -1,0 +1,202 @@
+"""Robot jobs: submit, look at, retry. Every function acts for the context's workspace and touches nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from uuid import UUID
+
+import events
+from app.context import Context
+from app.engine import tally
+from app.engine.publish import publish
+from app.errors import Conflict, DuplicateRequest, InvalidInput, KeyReused, NotFound
+from app.logistics import carriers, rules, store
+from app.logistics.rules import JobStatus
+from app.logistics.store import ROBOT_JOBS, RobotJob, RobotJobItem
+from events import new_id, robot
+
+LONGEST_PAGE = 1_000
+
+
+class ForeignOrders(InvalidInput):
+    """Orders that do not exist, or are another workspace's; `order_ids` are all of them."""
+
+    def __init__(self, order_ids: Sequence[UUID]) -> None:
+        super().__init__(
+            f"order_ids: {len(order_ids)} of them are no orders of this workspace: {rules.name_some(order_ids)};"
+            " nothing was created"
+        )
+        self.order_ids = tuple(order_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """A job with a page of its items; `next_after` continues it, None on the last page."""
+
+    job: RobotJob
+    items: list[RobotJobItem]
+    errors: dict[str, int]
+    next_after: UUID | None
+
+
+def create_robot_job(
+    context: Context, order_ids: Sequence[UUID], *, carrier: str = "coordinadora", idempotency_key: str | None = None
+) -> RobotJob:
+    """Submit orders as one job: the job, its items and `robot/job.submitted`, or nothing of it.
+
+    Raises `InvalidInput` for an empty list, an order named twice, or orders that are not the workspace's
+    (`ForeignOrders`); `NotFound` or `Conflict` for a carrier that is unknown, disabled or without credentials;
+    `DuplicateRequest` and `KeyReused`, both with the existing job's id, for a key that was used before.
+    """
+    rules.check_order_list(order_ids)
+    rules.check_key(idempotency_key)
+    with context.connection.transaction():
+        job = _insert(context, order_ids, carrier, idempotency_key)
+        _check_carrier(context, carrier)
+        if missing := store.missing_orders(context, order_ids):
+            raise ForeignOrders(missing)
+        store.insert_items(context, job.id, [new_id() for _ in order_ids], order_ids)
+        submitted = robot.JobSubmitted(job_id=job.id, carrier=carrier, item_count=len(order_ids))
+        publish(context.connection, _new(context, job, submitted))
+    return job
+
+
+def get_robot_job(context: Context, job_id: UUID) -> RobotJob:
+    """One job. Raises `NotFound`."""
+    job = store.job_by_id(context, job_id)
+    if job is None:
+        raise _unknown(job_id)
+    return job
+
+
+def get_job_with_items(
+    context: Context, job_id: UUID, *, status: str | None = None, after: UUID | None = None, limit: int = 100
+) -> JobPage:
+    """One job with up to `limit` of its items, those after item `after`. Raises `NotFound`."""
+    job = get_robot_job(context, job_id)
+    _check_page(limit)
+    items = store.select_items(context.connection, job_id, status=status, after=after, limit=limit + 1)
+    next_after = items[limit - 1].id if len(items) > limit else None
+    return JobPage(job, items[:limit], store.count_errors(context.connection, job_id), next_after)
+
+
+def list_jobs(
+    context: Context, *, status: str | None = None, before: UUID | None = None, limit: int = 50
+) -> list[RobotJob]:
+    """The workspace's jobs, newest first; `before` continues after a page's last job."""
+    if status is not None and status not in rules.TRANSITIONS:
+        message = f"status: {status!r} is none; choose one of {', '.join(rules.TRANSITIONS)}"
+        raise InvalidInput(message)
+    _check_page(limit)
+    return store.select_jobs(context, status, before, limit)
+
+
+def update_job_status(context: Context, job_id: UUID, status: JobStatus) -> RobotJob:
+    """Move a job to `status`. Raises `NotFound`, and `Conflict` for a transition that is not allowed."""
+    with context.connection.transaction():
+        job = store.lock_job(context, job_id)
+        if job is None:
+            raise _unknown(job_id)
+        rules.check_transition(job.status, status)
+        store.set_status(context.connection, [job_id], status, context.now)
+    return get_robot_job(context, job_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """A job after a retry, and how many items were asked for again."""
+
+    job: RobotJob
+    items: int
+
+
+def retry_failed_items(context: Context, job_id: UUID, item_ids: Sequence[UUID] | None = None) -> Retried:
+    """Ask for failed items again, all of them or those named: a new generation, which will complete once more.
+
+    The counters are corrected and each item's attempt is one more, so a late result of the attempt before changes
+    nothing. A job without failed items stays as it is. Raises `NotFound` for an unknown job or item, and `Conflict`
+    when a named item is still running or has succeeded.
+    """
+    with context.connection.transaction():
+        job = store.lock_job(context, job_id)
+        if job is None:
+            raise _unknown(job_id)
+        failed = _failed(context, job_id, item_ids)
+        if not failed:
+            return Retried(job, 0)
+        context.connection.execute(_RESET_ITEMS, {"ids": failed, "now": context.now})
+        tally.count(context.connection, ROBOT_JOBS, {job_id: (0, -len(failed))})
+        context.connection.execute(_NEXT_GENERATION, [job_id])
+        parts = iter(failed)
+        while part := tuple(islice(parts, rules.ITEMS_A_REQUEST)):
+            asked = robot.JobSubmitted(job_id=job_id, carrier=job.carrier, item_count=len(part), attempt_items=part)
+            publish(context.connection, _new(context, job, asked))
+    return Retried(get_robot_job(context, job_id), len(failed))
+
+
+_RESET_ITEMS = """
+UPDATE logistics.robot_job_items
+   SET status = 'pending', retry_count = retry_count + 1, last_retry_at = %(now)s, error_type = NULL,
+       error_message = NULL, started_at = NULL, completed_at = NULL
+ WHERE id = ANY(%(ids)s)
+"""
+_NEXT_GENERATION = """
+UPDATE logistics.robot_jobs SET status = 'processing', completed_at = NULL, generation = generation + 1 WHERE id = %s
+"""
+
+
+def _insert(context: Context, order_ids: Sequence[UUID], carrier: str, key: str | None) -> RobotJob:
+    fingerprint = rules.fingerprint(carrier, order_ids)
+    job = store.insert_job(context, new_id(), carrier, len(order_ids), key, fingerprint)
+    if job is not None:
+        return job
+    # The key is taken. Only a new statement sees who took it, if that was a moment ago.
+    winner = store.job_by_key(context, key or "")
+    if winner is None:
+        message = f"idempotency key {key!r} was given back just now; submit again"
+        raise Conflict(message)
+    if winner.request_fingerprint == fingerprint:
+        raise DuplicateRequest(winner.idempotency_key or "", winner.id)
+    raise KeyReused(winner.idempotency_key or "", winner.id)
+
+
+def _check_carrier(context: Context, name: str) -> None:
+    carrier = carriers.show_carrier(context, name)
+    if not carrier.is_enabled:
+        message = f"carrier: {name} is disabled for this workspace; `carriers enable {name}`"
+        raise Conflict(message)
+    if not carrier.has_password or not carrier.portal_username or not carrier.portal_url:
+        message = f"carrier: {name} has no credentials for its portal; `carriers set {name}`"
+        raise Conflict(message)
+
+
+def _failed(context: Context, job_id: UUID, item_ids: Sequence[UUID] | None) -> list[UUID]:
+    if item_ids is None:
+        return store.lock_failed_items(context.connection, job_id)
+    items = store.lock_items(context.connection, item_ids)
+    unknown = [item_id for item_id in item_ids if item_id not in items or items[item_id].job_id != job_id]
+    if unknown:
+        message = f"items: not of job {job_id}: {rules.name_some(unknown)}"
+        raise NotFound(message)
+    other = [item for item in items.values() if item.status != "error"]
+    if other:
+        states = ", ".join(sorted({item.status for item in other}))
+        message = f"items: only failed items can be retried; {states}: {rules.name_some([item.id for item in other])}"
+        raise Conflict(message)
+    return list(items)
+
+
+def _new(context: Context, job: RobotJob, payload: robot.JobSubmitted) -> events.Event[robot.JobSubmitted]:
+    return events.new(payload, now=context.now, subject=job.id, tenant=context.tenant_id)
+
+
+def _check_page(limit: int) -> None:
+    if not 1 <= limit <= LONGEST_PAGE:
+        message = f"limit: must be 1 to {LONGEST_PAGE}, not {limit}"
+        raise InvalidInput(message)
+
+
+def _unknown(job_id: UUID) -> NotFound:
+    return NotFound(f"job: {job_id} is no job of this workspace; `jobs list` shows them")

@@ -1,0 +1,221 @@
+"""The portal's HTTP contract.
+
+    POST /login          {username, password} → {session, expires_in}; 401
+    POST /orders         a form, with `Authorization: Bearer <session>` → 201; 401, 422, 429, 5xx, or no answer
+    GET  /orders         ?reference=a&reference=b → {orders: [...]}; 401
+    GET  /record         the simulator's own counters, for whoever asks
+    GET  /record/orders  every accepted order, one JSON object a line
+    PUT  /behaviour      change the settings that are named, from the next call on
+
+Every endpoint runs on the event loop, so that the record needs no lock.
+"""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Annotated, Any, assert_never, cast
+
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, ValidationError
+
+from app.simulators.portal.behaviour import Behaviour, Director, Fate, OrderForm
+from app.simulators.portal.record import Entry, Record
+from app.simulators.portal.sessions import Sessions
+
+_LOOP_TURNS_TO_NOTICE_A_DEPARTURE = 8
+_DROP_S = 0.05
+
+
+class Desk:
+    """One portal's state. `clock` gives seconds since 1970; whoever sets `closing` lets go of every held caller."""
+
+    def __init__(self, behaviour: Behaviour, clock: Callable[[], float]) -> None:
+        self.behaviour = behaviour
+        self.clock = clock
+        self.record = Record()
+        self.sessions = Sessions()
+        self.director = Director()
+        self.closing = asyncio.Event()
+
+    async def work(self, seconds: float) -> None:
+        """Take one's time over a call; raises 503 when the portal closes meanwhile."""
+        if seconds:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.closing.wait()
+                raise HTTPException(503, "the portal is closing")
+
+    async def hold(self, request: Request) -> None:
+        """Keep a caller waiting until it goes away or the portal closes."""
+        waits = {asyncio.ensure_future(_departure(request)), asyncio.ensure_future(self.closing.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+
+def create_portal(behaviour: Behaviour, *, clock: Callable[[], float] = time.time) -> FastAPI:
+    """A portal with nothing in its books; its `Desk` is `app.state.desk`."""
+    app = FastAPI(title="Carrier portal (simulated)", openapi_url=None)
+    app.state.desk = Desk(behaviour, clock)
+    app.include_router(_customers, dependencies=[Depends(_opening_hours)])
+    app.include_router(_watchers)
+    app.add_exception_handler(RequestValidationError, _refuse_form)
+    return app
+
+
+async def _desk(request: Request) -> Desk:  # a coroutine, for FastAPI sends a plain function to a thread
+    return cast("Desk", request.app.state.desk)
+
+
+TheDesk = Annotated[Desk, Depends(_desk)]
+
+
+async def _opening_hours(desk: TheDesk) -> None:
+    if desk.behaviour.is_down:
+        raise HTTPException(503, "the portal is down for maintenance")
+
+
+async def _account(desk: TheDesk, authorization: Annotated[str, Header()] = "") -> str:
+    account = desk.sessions.use(authorization.removeprefix("Bearer "), desk.clock(), desk.behaviour)
+    if account is None:
+        raise HTTPException(401, "the session is unknown or expired")
+    return account
+
+
+Account = Annotated[str, Depends(_account)]
+_customers = APIRouter()
+_watchers = APIRouter()
+
+
+class Login(BaseModel):
+    """What a customer logs in with."""
+
+    username: str
+    password: str
+
+
+@_customers.post("/login")
+async def log_in(login: Login, desk: TheDesk) -> dict[str, Any]:
+    """Open a session."""
+    await desk.work(desk.behaviour.latency_ms / 1000)
+    known = desk.behaviour.accounts.get(login.username)
+    if known is None or not secrets.compare_digest(known.encode(), login.password.encode()):
+        desk.record.wrong_logins += 1
+        raise HTTPException(401, "username or password is wrong")
+    desk.record.logins += 1
+    session = desk.sessions.open(login.username, desk.clock())
+    return {"session": session, "expires_in": desk.behaviour.session_lifetime_s}
+
+
+@_customers.post("/orders")
+async def enter_order(form: OrderForm, account: Account, desk: TheDesk, request: Request) -> Response:
+    """Enter one order; nobody looks whether its reference was entered before."""
+    # A caller that gave up on one call and makes the next has one in progress, not two: let the loop hear of
+    # departures that have already happened before counting.
+    for _ in range(_LOOP_TURNS_TO_NOTICE_A_DEPARTURE):
+        await asyncio.sleep(0)
+    with desk.record.in_progress(account) as at_once:
+        if desk.behaviour.max_sessions is not None and at_once > desk.behaviour.max_sessions:
+            desk.record.busy += 1
+            raise HTTPException(429, "too many sessions at once")
+        fate = desk.director.fate(desk.behaviour, form)
+        await desk.work(fate.delay)
+        return await _carry_out(fate, form, account, desk, request)
+
+
+async def _carry_out(fate: Fate, form: OrderForm, account: str, desk: Desk, request: Request) -> Response:
+    record = desk.record
+    match fate.then:
+        case "accept":
+            return JSONResponse(record.accept(account, form, desk.clock()).answer(), 201)
+        case "refuse":
+            record.refused += 1
+            raise HTTPException(422, fate.message)
+        case "error":
+            record.errors += 1
+            raise HTTPException(500, "something went wrong")
+        case "timeout":
+            record.timeouts += 1
+            await desk.hold(request)
+            raise HTTPException(504, "the portal took too long")
+        case "lost":
+            record.lost += 1
+            record.accept(account, form, desk.clock())
+            if desk.behaviour.lost_answer == "hold":
+                await desk.hold(request)
+            raise HTTPException(502, "no answer from behind")
+        case "garble":
+            record.accept(account, form, desk.clock())
+            return HTMLResponse("<p>Gracias</p>", 201)
+        case "drip":
+            record.timeouts += 1
+            return StreamingResponse(_drops(desk), 201, media_type="application/json")
+        case _:
+            assert_never(fate.then)
+
+
+@_customers.get("/orders")
+async def find_orders(
+    account: Account, desk: TheDesk, reference: Annotated[list[str] | None, Query()] = None
+) -> dict[str, list[dict[str, str]]]:
+    """The account's accepted orders with these references; what is still being entered is not among them."""
+    await desk.work(desk.behaviour.latency_ms / 1000)
+    return {"orders": [entry.answer() for entry in desk.record.find(account, reference or [])]}
+
+
+@_watchers.get("/record")
+async def read_record(desk: TheDesk) -> JSONResponse:
+    """The counters."""
+    return JSONResponse(desk.record.summary().model_dump())
+
+
+@_watchers.get("/record/orders")
+async def read_accepted_orders(desk: TheDesk) -> StreamingResponse:
+    """Every accepted order."""
+    return StreamingResponse(_lines(desk.record.entries[:]), media_type="application/x-ndjson")
+
+
+@_watchers.put("/behaviour")
+async def change_behaviour(changes: dict[str, Any], desk: TheDesk) -> JSONResponse:
+    """Change the settings that are named; answers with all of them but the passwords."""
+    try:
+        desk.behaviour = desk.behaviour.changed(**changes)
+    except ValidationError as error:
+        raise HTTPException(422, _first_problem(error.errors())) from None
+    return JSONResponse(desk.behaviour.model_dump(mode="json", exclude={"accounts"}))
+
+
+async def _refuse_form(request: Request, error: Exception) -> JSONResponse:
+    if request.url.path == "/orders":
+        (await _desk(request)).record.refused += 1
+    return JSONResponse({"detail": _first_problem(cast("RequestValidationError", error).errors())}, 422)
+
+
+def _first_problem(problems: Any) -> str:
+    first = problems[0]
+    return f"{'.'.join(str(part) for part in first['loc'] if part != 'body')}: {first['msg']}"
+
+
+async def _lines(entries: list[Entry]) -> AsyncIterator[str]:
+    for entry in entries:
+        yield json.dumps(entry.whole()) + "\n"
+
+
+async def _drops(desk: Desk) -> AsyncIterator[str]:
+    while not desk.closing.is_set():
+        yield " "
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DROP_S):
+                await desk.closing.wait()
+
+
+async def _departure(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,33 @@
+"""Which handler and which effect serves which event: the only file that knows everyone."""
+
+from __future__ import annotations
+
+from app.engine.audit import ENGINE
+from app.engine.registry import Effect, Wiring
+from app.logistics import effects as robots
+from app.logistics import handlers as logistics
+from app.logistics.invariants import LOGISTICS
+from events import order, robot
+
+WIRING = Wiring(
+    handlers={
+        robot.JobSubmitted: logistics.job_submitted,
+        robot.ItemCompleted: logistics.item_completed,
+        robot.JobCompleted: logistics.noted,
+        order.OrderUpdated: logistics.noted,
+    },
+    effects={
+        robot.ItemRequested: Effect(
+            queue=robots.ROBOTS_QUEUE,
+            lanes=robots.lanes,
+            prepare=robots.prepare,
+            call=robots.enter_order,
+            give_up=robots.give_up,
+            close=robots.close,
+            settle=robots.settle,
+        ),
+    },
+)
+
+INVARIANTS = (*ENGINE, *LOGISTICS)
+"""Everything that `python cli.py audit` looks up."""

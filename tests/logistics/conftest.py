@@ -1,0 +1,98 @@
+"""A workspace that can ship: a portal, an account with it, coverage, and orders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import SecretStr
+
+from app.context import Connection, Context
+from app.logistics import carriers, coverage, orders
+from app.logistics.coverage import CoverageRow
+from app.logistics.orders import OrderRow
+from app.simulators.portal import Behaviour, Portal, serve
+
+
+@pytest.fixture(scope="session")
+def portal_server() -> Iterator[Portal]:
+    """One simulated portal for the session."""
+    with serve() as portal:
+        yield portal
+
+
+@pytest.fixture
+def portal(portal_server: Portal) -> Portal:
+    """The portal with empty books and no faults."""
+    portal_server.start_over(Behaviour())
+    return portal_server
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A workspace with an enabled carrier."""
+
+    connection: Connection
+    workspace_id: UUID
+
+    @property
+    def context(self) -> Context:
+        """A context on behalf of the shop, now."""
+        return Context.start(self.connection, self.workspace_id)
+
+    def order(self, count: int, **fields: Any) -> Sequence[UUID]:
+        """So many new orders, with these fields."""
+        rows = [OrderRow(**{**ORDER, "reference": f"{self._used() + n:05}", **fields}) for n in range(count)]
+        return orders.import_orders(self.context, rows).order_ids
+
+    def _used(self) -> int:
+        row = self.connection.execute(
+            "SELECT count(*) FROM logistics.orders WHERE workspace_id = %s", [self.workspace_id]
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+ORDER: dict[str, Any] = {
+    "recipient_name": "Ana Pérez",
+    "recipient_document": "1020304050",
+    "recipient_phone": "3001234567",
+    "recipient_email": None,
+    "address": "Calle 1 # 2-3",
+    "city": "Bogotá",
+    "department": "Cundinamarca",
+    "units": 1,
+    "weight_kg": "1.5",
+    "declared_value_cents": 5_000_000,
+    "collect_on_delivery_cents": 0,
+}
+
+
+def equip(connection: Connection, workspace_id: UUID, portal: Portal) -> Shop:
+    """Give a workspace an account with the portal, and the carrier two cities."""
+    shop = Shop(connection, workspace_id)
+    context = shop.context
+    carriers.set_carrier(
+        context,
+        "coordinadora",
+        username="demo",
+        password=SecretStr("demo-password"),
+        portal_url=portal.url,
+    )
+    carriers.enable_carrier(context, "coordinadora")
+    places = [("Bogotá", "Cundinamarca", "BOGOTA (C/MARCA)"), ("Medellín", "Antioquia", "MEDELLIN (ANT)")]
+    coverage.import_coverage(
+        connection,
+        "coordinadora",
+        [CoverageRow(city=city, department=department, carrier_city=name) for city, department, name in places],
+    )
+    return shop
+
+
+@pytest.fixture
+def shop(connection: Connection, workspace: Any, portal: Portal) -> Shop:
+    """A workspace that can ship."""
+    return equip(connection, workspace.id, portal)

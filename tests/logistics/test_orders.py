@@ -1,0 +1,154 @@
+"""Orders: taken in once, and found by their own workspace alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from pydantic import ValidationError
+
+from app.context import Connection, Context
+from app.database import as_person, connect
+from app.errors import InvalidFile, InvalidInput, NotFound
+from app.logistics.orders import (
+    OrderRow,
+    find_order,
+    get_orders,
+    import_orders,
+    list_orders,
+    orders_by_id,
+    update_order,
+)
+from tests import factories
+from tests.logistics.order_rows import make, row, said
+
+
+@pytest.fixture
+def other(connection: Connection) -> Context:
+    """A context on behalf of another workspace."""
+    return Context.start(connection, factories.make_workspace(connection).id)
+
+
+def test_an_import_answers_in_the_files_order(context: Context) -> None:
+    """Ids are time-ordered and come in the order of the rows, whatever their references."""
+    done = import_orders(context, [row(name) for name in ("b", "c", "a")])
+    assert (done.created, done.existing) == (3, 0)
+    assert done.order_ids == sorted(done.order_ids)
+    assert [order.reference for order in get_orders(context, done.order_ids)] == ["b", "c", "a"]
+
+
+def test_an_order_comes_out_as_it_went_in(context: Context) -> None:
+    """Every field, those with a default included."""
+    full = row("A", recipient_document="9", recipient_phone="+57 300", recipient_email="a@b.co", department="Valle",
+               units=3, weight_kg="2.125", declared_value_cents=10**12, collect_on_delivery_cents=5)  # fmt: skip
+    for expected in (full, row("B")):
+        (order,) = get_orders(context, import_orders(context, [expected]).order_ids)
+        assert {name: getattr(order, name) for name in OrderRow.model_fields} == expected.model_dump()
+        assert (order.workspace_id, order.status, order.tracking_number) == (context.tenant_id, "pending", None)
+
+
+def test_an_import_again_changes_nothing(context: Context) -> None:
+    """Orders that are there stay as they are, are counted, and keep their ids; nothing is said."""
+    first = import_orders(context, [row("A"), row("B")])
+    again = import_orders(context, [row("C"), row("B", city="Tunja"), row("A")])
+    assert (again.created, again.existing) == (1, 2)
+    assert again.order_ids[1:] == first.order_ids[::-1]
+    assert get_orders(context, first.order_ids)[1].city == "Cali"
+    assert said(context.connection) == []
+
+
+def test_workspaces_have_references_of_their_own(context: Context, other: Context) -> None:
+    """The same reference in two workspaces is two orders."""
+    ids = {import_orders(one, [row("A")]).order_ids[0] for one in (context, other)}
+    assert len(ids) == 2
+
+
+def test_a_failed_import_leaves_nothing(context: Context) -> None:
+    """What the rows raise, however late, undoes all of it; and the next import works."""
+
+    def rows() -> Iterator[OrderRow]:
+        yield from (row(f"R-{n}") for n in range(10))
+        raise InvalidFile("bad")
+
+    with context.connection.transaction():
+        with pytest.raises(InvalidFile):
+            import_orders(context, rows())
+        assert import_orders(context, [row("A")]).created == 1
+        assert import_orders(context, [row("B")]).created == 1
+    assert [order.reference for order in list_orders(context)] == ["A", "B"]
+
+
+def test_two_imports_at_once_make_each_order_once(context: Context) -> None:
+    """The same orders in opposite directions: the later one waits, and finds them there."""
+    rows = [row(f"R-{n:03}") for n in range(200)]
+    counts: list[int] = []
+    barrier = threading.Barrier(2)
+
+    def take_in(rows: list[OrderRow]) -> None:
+        with connect() as connection:
+            barrier.wait()
+            counts.append(import_orders(Context.start(connection, context.tenant_id), rows).created)
+
+    threads = [threading.Thread(target=take_in, args=[part]) for part in (rows, rows[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(counts) == [0, 200]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("reference", value) for value in ("", " ", "x" * 101, "a\x00")),
+        *(("units", value) for value in (0, -1, "1.5", "many", 2**31)),
+        *(("weight_kg", value) for value in (0, "-1", "nan", "inf", "1.2345", "12345678")),
+        *(("declared_value_cents", value) for value in (-1, "1.50", 10**16)),
+        ("recipient_email", "a@b"),
+        ("city", None),
+        ("colour", "red"),
+    ],
+)
+def test_what_cannot_be_shipped_is_no_order(field: str, value: Any) -> None:
+    """Each field has limits that the database and a portal can live with."""
+    with pytest.raises(ValidationError, match=field):
+        row("A").model_validate({**row("A").model_dump(), field: value})
+
+
+def test_orders_come_in_pages(context: Context) -> None:
+    """Oldest first, each once, and by status if asked."""
+    ids = make(context, 5)
+    update_order(context, ids[3], status="cancelled")
+    first = list_orders(context, limit=3)
+    rest = list_orders(context, after=first[-1].id, limit=3)
+    assert [order.id for order in first + rest] == ids
+    assert [order.id for order in list_orders(context, status="cancelled")] == [ids[3]]
+    for wrong in ({"status": "lost"}, {"limit": 0}, {"limit": 1001}):
+        with pytest.raises(InvalidInput, match=r"status|limit"):
+            list_orders(context, **wrong)
+
+
+def test_an_order_is_found_by_reference_or_id(context: Context, other: Context) -> None:
+    """Its workspace alone finds it."""
+    (order_id,) = make(context, 1)
+    assert find_order(context, "R-0").id == find_order(context, str(order_id)).id == order_id
+    for wanted in ("R-0", str(order_id)):
+        with pytest.raises(NotFound):
+            find_order(other, wanted)
+
+
+def test_a_person_sees_the_orders_of_their_workspaces(
+    connection: Connection, context: Context, other: Context, workspace: Any
+) -> None:
+    """None of another's, whatever context is claimed; and nobody changes one around the orders module."""
+    (mine,), (foreign,) = make(context, 1), make(other, 1)
+    person = factories.make_member(connection, workspace, "admin")
+    with as_person(connection, person):
+        assert list(orders_by_id(connection, [mine, foreign])) == [mine]
+        assert list_orders(other) == []
+    for statement in ("UPDATE logistics.orders SET city = 'x'", "DELETE FROM logistics.orders"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), as_person(connection, person):
+            connection.execute(statement)

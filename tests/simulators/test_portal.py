@@ -1,0 +1,375 @@
+"""The simulated portal keeps its contract: what it is told to do it does, and its record tells the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import pytest
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from app.simulators.portal import Behaviour, Portal, Rule, serve
+from app.simulators.portal.__main__ import program
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 0.2
+"""How long a customer waits for an answer that will not come."""
+
+
+class Customer:
+    """A carrier's customer with a session, over real HTTP."""
+
+    def __init__(self, url: str) -> None:
+        headers = {"Content-Type": "application/json"}
+        self.http = httpx.AsyncClient(base_url=url, headers=headers, timeout=5, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.http.aclose()
+
+    async def log_in(self, username: str = "demo", password: str = "demo-password") -> httpx.Response:
+        """Log in and show the session from now on."""
+        answer = await self.http.post("/login", json={"username": username, "password": password})
+        if answer.is_success:
+            self.http.headers["Authorization"] = f"Bearer {answer.json()['session']}"
+        return answer
+
+    async def enter(self, reference: str = "r1", timeout: float = 5, **fields: Any) -> httpx.Response:  # noqa: ASYNC109 - httpx's time-out
+        """Enter an order; each reference is an order of its own unless the document says otherwise."""
+        return await self.http.post("/orders", content=_order(reference, **fields), timeout=timeout)
+
+    async def find(self, *references: str) -> list[dict[str, str]]:
+        """Look orders up."""
+        answer = await self.http.get("/orders", params={"reference": list(references)})
+        found: list[dict[str, str]] = answer.json()["orders"]
+        return found
+
+
+@pytest.fixture(scope="module")
+def running_portal() -> Iterator[Portal]:
+    """One portal for the module: stopping one takes a fifth of a second."""
+    with serve() as portal:
+        yield portal
+
+
+@pytest.fixture
+def portal(running_portal: Portal) -> Portal:
+    """A portal with empty books that does what it is asked."""
+    running_portal.start_over()
+    return running_portal
+
+
+@pytest.fixture
+async def customer(portal: Portal) -> AsyncIterator[Customer]:
+    """A customer who is logged in."""
+    async with Customer(portal.url) as customer:
+        await customer.log_in()
+        yield customer
+
+
+@pytest.fixture
+async def stranger(portal: Portal) -> AsyncIterator[Customer]:
+    """A customer who is not logged in."""
+    async with Customer(portal.url) as stranger:
+        yield stranger
+
+
+async def test_login_needs_the_right_password(portal: Portal, stranger: Customer) -> None:
+    """Who has no account or a wrong password gets no session; who has the right one gets one that is counted."""
+    assert (await stranger.log_in("demo", "wrong")).status_code == 401
+    assert (await stranger.log_in("nobody", "demo-password")).status_code == 401
+    answer = await stranger.log_in()
+    assert (answer.status_code, answer.json()["expires_in"]) == (200, 3600)
+    assert (portal.record.logins, portal.record.wrong_logins) == (1, 2)
+
+
+async def test_orders_need_a_session(portal: Portal, stranger: Customer) -> None:
+    """Without a session nothing is entered and nothing can be looked up."""
+    assert (await stranger.enter()).status_code == 401
+    assert (await stranger.http.get("/orders", params={"reference": "r1"})).status_code == 401
+    assert not portal.record.entries
+
+
+async def test_an_accepted_order_is_on_record(portal: Portal, customer: Customer) -> None:
+    """What is answered, what can be looked up and what the record streams are the same order."""
+    answer = await customer.enter("r1")
+    assert answer.status_code == 201
+    number = answer.json()["tracking_number"]
+    assert await customer.find("r1", "r2") == [answer.json()]
+    lines = (await customer.http.get("/record/orders")).text.splitlines()
+    assert [json.loads(line)["tracking_number"] for line in lines] == [number]
+    assert json.loads(lines[0])["recipient_document"] == "document of r1"
+    assert [entry.tracking_number for entry in portal.record.entries] == [number]
+
+
+async def test_a_reference_is_not_recognised(customer: Customer) -> None:
+    """The same reference entered twice is accepted twice, and the record names it once."""
+    first, second, _ = [await customer.enter("r1") for _ in range(3)]
+    await customer.enter("r2")
+    assert first.json()["tracking_number"] != second.json()["tracking_number"]
+    record = (await customer.http.get("/record")).json()
+    assert (record["accepted"], record["references"], record["duplicates"]) == (4, 2, ["r1"])
+
+
+async def test_accounts_do_not_see_each_other(portal: Portal, customer: Customer, stranger: Customer) -> None:
+    """An account finds its own orders only."""
+    portal.change(accounts={"other": "secret"})
+    await stranger.log_in("other", "secret")
+    await customer.enter("r1")
+    assert await stranger.find("r1") == []
+
+
+async def test_a_form_that_is_wrong_is_refused_with_a_reason(portal: Portal, customer: Customer) -> None:
+    """A field that cannot be, or a city that the portal doesn't know, is refused in one sentence and not accepted."""
+    portal.change(cities=["CALI (VALLE)"])
+    unknown_city = await customer.enter("r1")
+    no_units = await customer.enter("r2", units=0, city="CALI (VALLE)")
+    assert (unknown_city.status_code, no_units.status_code) == (422, 422)
+    assert unknown_city.json()["detail"] == "city 'BOGOTA (C/MARCA)' is not known"
+    assert no_units.json()["detail"].startswith("units: ")
+    assert (await customer.enter("r3", city="CALI (VALLE)")).status_code == 201
+    assert (portal.record.refused, len(portal.record.entries)) == (2, 1)
+
+
+async def test_a_rule_refuses_what_it_matches(portal: Portal, customer: Customer) -> None:
+    """A rule decides about the orders whose field contains its text, and about no other."""
+    portal.change(rules=[Rule(field="recipient_name", contains="REFUSE", then="refuse", message="not to her")])
+    refused = await customer.enter("r1", recipient_name="Ana REFUSE")
+    assert (refused.status_code, refused.json()) == (422, {"detail": "not to her"})
+    assert (await customer.enter("r2", recipient_name="Ana")).status_code == 201
+
+
+async def test_a_rule_counts_tries_of_an_order_not_of_a_reference(portal: Portal, customer: Customer) -> None:
+    """`times: 1` strikes every order once; a new reference for the same order is no new order."""
+    portal.change(rules=[Rule(field="address", contains="SLOW", then="error", times=1)])
+    documents = ["1", "2", "1", "2"]
+    answers = [
+        await customer.enter(f"r{n}", address="SLOW street", recipient_document=document)
+        for n, document in enumerate(documents)
+    ]
+    assert [answer.status_code for answer in answers] == [500, 500, 201, 201]
+
+
+async def test_a_timeout_holds_the_answer_and_accepts_nothing(portal: Portal, customer: Customer) -> None:
+    """A call that times out was not accepted; once the rule is used up, the order goes through."""
+    portal.change(rules=[Rule(field="address", contains="SLOW", then="timeout", times=1)])
+    with pytest.raises(httpx.ReadTimeout):
+        await customer.enter("r1", PATIENCE_S, address="SLOW street")
+    assert (portal.record.timeouts, len(portal.record.entries)) == (1, 0)
+    assert (await customer.enter("r1", address="SLOW street")).status_code == 201
+
+
+async def test_an_answer_that_drips_never_ends(portal: Portal, customer: Customer) -> None:
+    """An answer in drops outlasts the limit of any single read, is not accepted, and ends with its caller."""
+    portal.change(rules=[Rule(field="address", contains="DRIP", then="drip")])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(3 * PATIENCE_S):
+            await customer.enter("r1", PATIENCE_S, address="DRIP street")
+    assert (portal.record.timeouts, len(portal.record.entries)) == (1, 0)
+
+
+async def test_a_lost_answer_is_accepted(portal: Portal, customer: Customer) -> None:
+    """An order whose answer is lost is on record, whether the caller heard an error or nothing."""
+    portal.change(lost_answer_rate=1)
+    assert (await customer.enter("r1")).status_code == 502
+    portal.change(lost_answer="hold")
+    with pytest.raises(httpx.ReadTimeout):
+        await customer.enter("r2", PATIENCE_S)
+    assert [order["reference"] for order in await customer.find("r1", "r2")] == ["r1", "r2"]
+    assert portal.record.lost == 2
+
+
+async def test_an_order_is_entered_though_its_caller_left(portal: Portal, customer: Customer) -> None:
+    """A slow portal goes on with an order when the caller has given up on it."""
+    portal.change(latency_ms=60)
+    with pytest.raises(httpx.ReadTimeout):
+        await customer.enter("r1", timeout=0.03)
+    assert [order["reference"] for order in await customer.find("r1")] == ["r1"]
+
+
+async def test_a_seed_makes_the_rates_repeatable(portal: Portal) -> None:
+    """With one seed each order fares the same in any order of calls, and about the right share fares ill."""
+    behaviour = Behaviour(seed=7, error_rate=0.3, lost_answer_rate=0.1)
+    forwards, backwards = [f"r{n}" for n in range(60)], [f"r{n}" for n in reversed(range(60))]
+    assert (fates := await _fates(portal, behaviour, forwards)) == await _fates(portal, behaviour, backwards)
+    assert 8 <= list(fates.values()).count(500) <= 28
+    assert list(fates.values()).count(502) > 0
+
+
+async def test_a_session_ends_by_age_and_by_use() -> None:
+    """A session is refused when it is as old as its lifetime, and after the calls that it is good for."""
+    now = [1_000.0]
+    behaviour = Behaviour(session_lifetime_s=60)
+    with serve(behaviour, clock=lambda: now[0]) as portal:
+        async with Customer(portal.url) as customer:
+            await customer.log_in()
+            now[0] += 59
+            assert (await customer.enter("r1")).status_code == 201
+            now[0] += 1
+            assert (await customer.enter("r2")).status_code == 401
+            portal.change(session_uses=1)
+            await customer.log_in()
+            assert [(await customer.enter(f"u{n}")).status_code for n in range(2)] == [201, 401]
+
+
+async def test_calls_above_the_limit_of_sessions_are_turned_away(portal: Portal, customer: Customer) -> None:
+    """No more order calls than `max_sessions` are in progress at once; the record tells how many were tried."""
+    portal.change(max_sessions=2, latency_ms=50)
+    answers = await asyncio.gather(*(customer.enter(f"r{n}") for n in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [201, 201, 429, 429]
+    record = portal.record.summary()
+    assert (record.busy, record.accepted) == (2, 2)
+    assert record.most_at_once > 2
+
+
+async def test_a_caller_that_leaves_gives_its_place_up(portal: Portal, customer: Customer) -> None:
+    """A held call ends with its caller's connection: the next call finds the place free."""
+    portal.change(max_sessions=1, rules=[Rule(field="address", contains="SLOW", then="timeout")])
+    with pytest.raises(httpx.ReadTimeout):
+        await customer.enter("r1", PATIENCE_S, address="SLOW")
+    assert (await customer.enter("r2")).status_code == 201
+
+
+def test_a_caller_that_left_is_not_counted_however_busy_the_portal_was() -> None:
+    """Where a departure and the next call reach the portal in one moment, one call was in progress, not two."""
+    busy, free = threading.Event(), threading.Event()
+
+    def clock() -> float:
+        busy.set()
+        assert free.wait(5)
+        return 1_000.0
+
+    free.set()
+    with serve(Behaviour(rules=(Rule(field="address", contains="SLOW", then="timeout"),)), clock=clock) as portal:
+        leaver, stayer, idler = (HTTPConnection("127.0.0.1", int(portal.url.rpartition(":")[2])) for _ in range(3))
+        login = json.dumps({"username": "demo", "password": "demo-password"})
+        session = _call(stayer, "POST", "/login", login, {})["session"]
+        headers = {"Authorization": f"Bearer {session}", "Content-Type": "application/json"}
+        leaver.request("POST", "/orders", _order("r1", address="SLOW"), headers)
+        while _call(stayer, "GET", "/record", "", {})["timeouts"] == 0:
+            pass
+        free.clear()
+        busy.clear()
+        idler.request("POST", "/login", login, {"Content-Type": "application/json"})
+        assert busy.wait(5)
+        leaver.close()
+        stayer.request("POST", "/orders", _order("r2"), headers)
+        free.set()
+        assert stayer.getresponse().status == 201
+        assert portal.record.most_at_once == 1
+        stayer.close()
+        idler.close()
+
+
+async def test_behaviour_changes_while_it_runs(portal: Portal, customer: Customer) -> None:
+    """PUT changes the settings that are named and no other; what is no setting is refused and changes nothing."""
+    assert (await customer.http.put("/behaviour", json={"error_rate": 1})).json()["error_rate"] == 1
+    assert (await customer.enter()).status_code == 500
+    for nonsense in ({"error_rate": 2}, {"speed": 1}, {"error_rate": 0.6, "timeout_rate": 0.6}):
+        assert (await customer.http.put("/behaviour", json=nonsense)).status_code == 422
+    assert portal.behaviour == Behaviour(error_rate=1)
+    with pytest.raises(ValidationError):
+        portal.change(error_rate=-1)
+
+
+async def test_a_portal_that_is_down_answers_nobody_but_its_watchers(portal: Portal, customer: Customer) -> None:
+    """During maintenance every customer's call is answered 503; the record stays readable."""
+    portal.change(is_down=True)
+    assert (await customer.log_in()).status_code == 503
+    assert (await customer.enter()).status_code == 503
+    assert (await customer.http.get("/record")).json()["accepted"] == 0
+
+
+@pytest.mark.parametrize(
+    ("held_by", "status"),
+    [({"timeout_rate": 1}, 504), ({"latency_ms": 30_000}, 503), ({"lost_answer_rate": 1, "lost_answer": "hold"}, 502)],
+)
+async def test_a_held_call_does_not_keep_it_from_stopping(held_by: dict[str, Any], status: int) -> None:
+    """A portal that is told to stop answers those whom it keeps waiting, and is gone within a second."""
+    arrived = threading.Event()
+
+    def clock() -> float:
+        arrived.set()
+        return 1_000.0
+
+    with ExitStack() as stack:
+        portal = stack.enter_context(serve(clock=clock))
+        async with Customer(portal.url) as customer:
+            await customer.log_in()
+            arrived.clear()
+            portal.change(**held_by)
+            held = asyncio.create_task(customer.enter())
+            assert await asyncio.to_thread(arrived.wait, 5)
+            began = time.monotonic()
+            stack.close()
+            assert time.monotonic() - began < 1
+            assert (await held).status_code == status
+
+
+def test_the_program_says_where_it_listens_and_stops_on_sigterm() -> None:
+    """One line of JSON once it listens; its flags count; SIGTERM ends it with success."""
+    flags = ["--account", "ana:pass:word", "--max-sessions", "3", "--behaviour", '{"latency_ms": 1, "seed": 3}']
+    command = [sys.executable, "-m", "app.simulators.portal", *flags]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        answer = httpx.post(f"{url}/login", json={"username": "ana", "password": "pass:word"}, trust_env=False)
+        assert answer.status_code == 200
+        settings = httpx.put(f"{url}/behaviour", json={}, trust_env=False).json()
+        assert (settings["max_sessions"], settings["latency_ms"], settings["seed"]) == (3, 1, 3)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
+        assert process.stdout.read() == ""
+
+
+@pytest.mark.parametrize("flags", [["--behaviour", '{"speed": 1}'], ["--account", "ana"], ["--error-rate", "2"]])
+def test_the_program_refuses_what_is_no_setting(flags: list[str]) -> None:
+    """Nonsense in a flag ends the program with code 2 and a sentence, not with a stack trace."""
+    result = CliRunner().invoke(program, flags)
+    assert result.exit_code == 2
+    assert "Invalid value" in result.output
+
+
+def _order(reference: str, **fields: Any) -> str:
+    order = {
+        "reference": reference,
+        "recipient_name": "Ana Ruiz",
+        "recipient_document": f"document of {reference}",
+        "recipient_phone": "+573001112233",
+        "recipient_email": "ana@example.com",
+        "address": "Calle 1 # 2-3",
+        "city": "BOGOTA (C/MARCA)",
+        "units": 1,
+        "weight_kg": 1.5,
+        "declared_value_cents": 50_000_00,
+        "collect_on_delivery_cents": 0,
+    }
+    return json.dumps(order | fields)
+
+
+def _call(line: HTTPConnection, method: str, path: str, body: str, headers: dict[str, str]) -> dict[str, Any]:
+    line.request(method, path, body, {"Content-Type": "application/json"} | headers)
+    answer: dict[str, Any] = json.loads(line.getresponse().read())
+    return answer
+
+
+async def _fates(portal: Portal, behaviour: Behaviour, references: list[str]) -> dict[str, int]:
+    portal.start_over(behaviour)
+    async with Customer(portal.url) as customer:
+        await customer.log_in()
+        answers = await asyncio.gather(*(customer.enter(reference) for reference in references))
+    return dict(sorted(zip(references, (answer.status_code for answer in answers), strict=True)))
