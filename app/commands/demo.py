@@ -1,0 +1,210 @@
+"""`demo`: the whole path on this machine in under a minute, with a worker killed half way."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from app.commands.output import Json, emit, note
+
+# Imported where they are used: `--help` needs none of them.
+if TYPE_CHECKING:
+    from app.demo.processes import PortalProcess, Workers
+    from app.engine.audit import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What the demo plays on."""
+
+    workspace_id: UUID
+    portal: PortalProcess
+    crew: Workers
+    say: Callable[[str], None]
+    as_json: bool
+
+
+def demo(
+    *,
+    orders: Annotated[int, typer.Option("--orders", min=1, max=200_000, help="How many orders.")] = 300,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the embedded server running.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Ship a few hundred orders through a portal and kill a worker half way; exit code 1 on a broken promise."""
+    began = time.monotonic()
+    say = note if as_json else lambda text: emit(text, as_json=False)
+    with _interruptible(), ExitStack() as stack:
+        stack.enter_context(_server(keep=keep, say=say))
+        stage = _set_up(stack, say, as_json=as_json)
+        job_id = _first_act(stage, orders)
+        _second_act(stage, job_id)
+        verdicts = _verdicts(stage)
+        summary = _summary(stage, job_id, time.monotonic() - began)
+        _finale(stage, summary, verdicts, keep=keep)
+    if as_json:
+        emit(summary, as_json=True)
+    if summary["portal_duplicates"] or not all(one.holds for one in verdicts):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM unwinds the demo as Ctrl-C does, so that it leaves nothing running."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _server(*, keep: bool, say: Callable[[str], None]) -> Iterator[None]:
+    from app import database, embedded, migrate
+    from app.settings import settings
+
+    own = settings().database_url is None and not embedded.status().running
+    say("Starting the embedded PostgreSQL server …" if own else "Using the PostgreSQL server that is there …")
+    database.url()
+    try:
+        applied = migrate.migrate()
+        say(f"Schema: {len(applied)} migrations applied" if applied else "Schema: up to date")
+        yield
+    finally:
+        if own and not keep:
+            embedded.stop()
+
+
+def _set_up(stack: ExitStack, say: Callable[[str], None], *, as_json: bool) -> Stage:
+    from app import database
+    from app.demo import processes, script
+    from app.settings import settings
+
+    portal = stack.enter_context(processes.portal(script.PORTAL))
+    say(f"Carrier's portal (simulated): {portal.url}")
+    name = f"Demo {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    with database.connect() as connection:
+        workspace = script.prepare(connection, name, portal.url)
+    log = settings().home / "demo-workers.log"
+    crew = stack.enter_context(processes.workers(log, script.WORKER))
+    pids = crew.start(), crew.start()
+    say(f"Workspace: {name!r}; workers: {pids[0]}, {pids[1]} (their log: {log})")
+    return Stage(workspace.id, portal, crew, say, as_json)
+
+
+def _first_act(stage: Stage, wanted: int) -> UUID:
+    """Submit, lose a worker, finish all the same."""
+    from app import database
+    from app.context import Context
+    from app.demo import script
+    from app.logistics.jobs import create_robot_job
+    from app.logistics.orders import import_orders
+
+    began = time.monotonic()
+    with database.connect() as connection:
+        context = Context.start(connection, stage.workspace_id)
+        order_ids = import_orders(context, script.orders(wanted)).order_ids
+        job = create_robot_job(context, order_ids, carrier=script.CARRIER, idempotency_key=f"demo-{stage.workspace_id}")
+    stage.say(f"Submitted {wanted} orders as job {job.id} in {time.monotonic() - began:.1f} s\n")
+    _watch(stage, job.id, kill_at=wanted // 2)
+    return job.id
+
+
+def _second_act(stage: Stage, job_id: UUID) -> None:
+    """Mend what can be mended, and retry what can succeed now."""
+    from app import database
+    from app.context import Context
+    from app.demo import script
+    from app.logistics.jobs import retry_failed_items
+
+    with database.connect() as connection:
+        stage.portal.change(**script.mend(connection))
+        items = script.retriable(connection, job_id)
+        if not items:
+            return
+        retry_failed_items(Context.start(connection, stage.workspace_id), job_id, items)
+    stage.say(
+        f"\nThe carrier now serves Mitú and has mended its portal: retrying {len(items)} of the failed orders,"
+        " not those that it refused"
+    )
+    _watch(stage, job_id)
+
+
+def _watch(stage: Stage, job_id: UUID, *, kill_at: int | None = None) -> None:
+    from app.commands.watching import follow
+
+    shown = 0.0
+    for progress in follow(stage.workspace_id, job_id):
+        if kill_at is not None and progress.done >= kill_at and not progress.is_over:
+            kill_at = None
+            killed, started = stage.crew.kill_one(), stage.crew.start()
+            stage.say(f"  killed worker {killed} (SIGKILL) in the middle of its calls, started {started}")
+        if progress.is_over or time.monotonic() - shown >= 1:
+            shown = time.monotonic()
+            stage.say(f"  {progress.line()}")
+            sys.stdout.flush()
+
+
+def _verdicts(stage: Stage) -> list[Verdict]:
+    from app import database
+    from app.engine.audit import audit
+    from app.wiring import INVARIANTS
+
+    stage.crew.stop()
+    with database.connect() as connection:
+        return audit(connection, INVARIANTS)
+
+
+def _summary(stage: Stage, job_id: UUID, elapsed: float) -> dict[str, Any]:
+    from app import database
+    from app.context import Context
+    from app.engine.timeline import count_events
+    from app.logistics.jobs import get_job_with_items
+
+    with database.connect() as connection:
+        page = get_job_with_items(Context.start(connection, stage.workspace_id), job_id, limit=1)
+        completions = count_events(connection, job_id, "robot/job.completed")
+    record = stage.portal.record()
+    job = page.job
+    return {
+        "job_id": str(job.id),
+        "status": job.status,
+        "total_items": job.total_items,
+        "success_count": job.success_count,
+        "error_count": job.error_count,
+        "by_error_type": page.errors,
+        "generations": job.generation,
+        "portal_accepted": record["accepted"],
+        "portal_duplicates": len(record["duplicates"]),
+        "job_completed_events": completions,
+        "elapsed_s": round(elapsed, 1),
+    }
+
+
+def _finale(stage: Stage, summary: dict[str, Any], verdicts: list[Verdict], *, keep: bool) -> None:
+    errors = ", ".join(f"{count} {name}" for name, count in summary["by_error_type"].items()) or "none"
+    stage.say(
+        f"\nJob {summary['status']}: {summary['success_count']} of {summary['total_items']} orders have their number;"
+        f" errors: {errors}"
+        f"\nThe portal's own record: {summary['portal_accepted']} orders accepted, {summary['portal_duplicates']} twice"
+        f"\nrobot/job.completed: said {summary['job_completed_events']} times in {summary['generations']} generations"
+        "\n\nInvariants over the whole database:"
+    )
+    for one in verdicts:
+        stage.say(f"  {'holds ' if one.holds else 'BROKEN'}  {one.name}{'' if one.holds else f': {one.rows}'}")
+    stage.say(f"\nDone in {summary['elapsed_s']} s. Try next:")
+    if not keep:
+        stage.say("  python cli.py db start")
+    stage.say(
+        f"  python cli.py jobs show {summary['job_id']} -w {stage.workspace_id} --status error\n"
+        "  python cli.py audit\n"
+        "  python cli.py jobs submit --help"
+    )

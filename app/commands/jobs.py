@@ -1,0 +1,175 @@
+"""`jobs`: submit orders as a robot job, look at it, watch it, retry what failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from app.commands.output import Json, emit, note
+from app.commands.scope import CarrierOption, WorkspaceOption, acting_for
+from app.errors import InvalidInput
+
+# Imported where they are used: `--help` needs none of them.
+if TYPE_CHECKING:
+    from app.context import Context
+    from app.logistics.store import RobotJob, RobotJobItem
+
+app = typer.Typer(no_args_is_help=True, help="Robot jobs: batches of orders that robots enter at a carrier.")
+
+JobArgument = Annotated[UUID, typer.Argument(metavar="JOB", help="The job's id.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Stay and show the progress until the job has ended.")]
+
+
+@app.command()
+def submit(
+    *,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="A CSV of orders, as `orders import` takes it; imports what is new.")
+    ] = None,
+    order: Annotated[list[str] | None, typer.Option("--order", help="An order's reference or id; repeatable.")] = None,
+    pending: Annotated[bool, typer.Option("--pending", help="Every order that is not shipped yet.")] = False,
+    carrier: CarrierOption = "coordinadora",
+    idempotency_key: Annotated[
+        str | None, typer.Option("--idempotency-key", help="One key, one job: a repeated request is refused.")
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Submit the good rows when there are bad ones.")] = False,
+    watch: Watch = False,
+    workspace: WorkspaceOption = None,
+    as_json: Json = False,
+) -> None:
+    """Submit orders as one job: import, job and first event in one transaction, or nothing.
+
+    A key that was used before ends with exit code 2 and names the job that it made.
+    """
+    from app.logistics.jobs import create_robot_job
+
+    if sum((file is not None, bool(order), pending)) != 1:
+        message = "say which orders: one of --file, --order and --pending"
+        raise InvalidInput(message)
+    with acting_for(workspace) as context:
+        order_ids = _orders(context, file, order, skip_bad=skip_bad, as_json=as_json)
+        job = create_robot_job(context, order_ids, carrier=carrier, idempotency_key=idempotency_key)
+    emit(_line(job), as_json=as_json)
+    if watch:
+        _watch(job.workspace_id, job.id, as_json=as_json)
+
+
+@app.command(name="list")
+def list_(
+    *,
+    status: Annotated[str | None, typer.Option("--status", help="pending, processing, completed or failed.")] = None,
+    before: Annotated[UUID | None, typer.Option("--before", help="Continue after the job with this id.")] = None,
+    limit: Annotated[int, typer.Option("--limit", help="At most so many, up to 1000.")] = 50,
+    workspace: WorkspaceOption = None,
+    as_json: Json = False,
+) -> None:
+    """List jobs, the newest first."""
+    from app.logistics.jobs import list_jobs
+
+    with acting_for(workspace) as context:
+        found = list_jobs(context, status=status, before=before, limit=limit)
+    emit([_line(job) for job in found], as_json=as_json)
+    if len(found) == limit:
+        note(f"there may be more: --before {found[-1].id}")
+
+
+@app.command()
+def show(
+    job: JobArgument,
+    *,
+    status: Annotated[str | None, typer.Option("--status", help="Only items that are so: error, success, …")] = None,
+    after: Annotated[UUID | None, typer.Option("--after", help="Continue after the item with this id.")] = None,
+    limit: Annotated[int, typer.Option("--limit", help="At most so many items, up to 1000.")] = 20,
+    workspace: WorkspaceOption = None,
+    as_json: Json = False,
+) -> None:
+    """Show a job, its errors by type, and a page of its items."""
+    from app.logistics.jobs import get_job_with_items
+
+    with acting_for(workspace) as context:
+        page = get_job_with_items(context, job, status=status, after=after, limit=limit)
+    if as_json:
+        emit(
+            {**_line(page.job), "by_error_type": page.errors, "items": page.items, "next_after": page.next_after},
+            as_json=True,
+        )
+        return
+    errors = {f"failed: {name}": count for name, count in page.errors.items()}
+    emit({**_line(page.job), **errors}, as_json=False)
+    emit([_item(item) for item in page.items], as_json=False)
+    if page.next_after:
+        note(f"there are more items: --after {page.next_after}")
+
+
+@app.command()
+def watch(job: JobArgument, *, workspace: WorkspaceOption = None, as_json: Json = False) -> None:
+    """Show a job's progress until it has ended; exit code 1 if not one item of it succeeded."""
+    with acting_for(workspace) as context:
+        workspace_id = context.tenant_id
+    _watch(workspace_id, job, as_json=as_json)
+
+
+@app.command()
+def retry(
+    job: JobArgument,
+    *,
+    item: Annotated[list[UUID] | None, typer.Option("--item", help="Only this failed item; repeatable.")] = None,
+    watch: Watch = False,
+    workspace: WorkspaceOption = None,
+    as_json: Json = False,
+) -> None:
+    """Ask for a job's failed items again; the portal is asked first, so nothing is entered twice."""
+    from app.logistics.jobs import retry_failed_items
+
+    with acting_for(workspace) as context:
+        done = retry_failed_items(context, job, item)
+    emit({**_line(done.job), "retried_items": done.items}, as_json=as_json)
+    if watch and done.items:
+        _watch(done.job.workspace_id, job, as_json=as_json)
+
+
+def _orders(
+    context: Context, file: Path | None, wanted: list[str] | None, *, skip_bad: bool, as_json: bool
+) -> list[UUID]:
+    from app.logistics import orders
+    from app.logistics.files import read_csv
+
+    if file is not None:
+        rows = read_csv(file, orders.OrderRow, unique=("reference",), skip_bad=skip_bad)
+        order_ids = orders.import_orders(context, rows).order_ids
+        for problem in [] if as_json else rows.problems:
+            note(problem)
+        return order_ids
+    if wanted:
+        return [orders.find_order(context, one).id for one in wanted]
+    return list(orders.pending_order_ids(context))
+
+
+def _watch(workspace_id: UUID, job_id: UUID, *, as_json: bool) -> None:
+    from app.commands.watching import watch as watch_job
+
+    if watch_job(workspace_id, job_id, as_json=as_json).status == "failed":
+        raise typer.Exit(1)
+
+
+def _line(job: RobotJob) -> dict[str, Any]:
+    return {
+        "job_id": job.id,
+        "carrier": job.carrier,
+        "status": job.status,
+        "total_items": job.total_items,
+        "success_count": job.success_count,
+        "error_count": job.error_count,
+        "generation": job.generation,
+        "idempotency_key": job.idempotency_key,
+        "created_at": job.created_at,
+        "completed_at": job.completed_at,
+    }
+
+
+def _item(item: RobotJobItem) -> dict[str, Any]:
+    names = ("id", "order_reference", "status", "tracking_number", "retry_count", "error_type", "error_message")
+    return {name: getattr(item, name) for name in names}

@@ -1,0 +1,96 @@
+"""`orders`: what a workspace has to ship."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from app.commands.output import Json, emit, note
+from app.commands.scope import WorkspaceOption, acting_for
+from app.errors import InvalidInput
+
+# Imported where they are used: `--help` needs none of them.
+if TYPE_CHECKING:
+    from app.logistics.orders import Order
+
+app = typer.Typer(no_args_is_help=True, help="A workspace's orders.")
+
+
+@app.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV in UTF-8 with a header; `orders import --help` names the columns.")],
+    *,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Take the good rows when there are bad ones.")] = False,
+    workspace: WorkspaceOption = None,
+    as_json: Json = False,
+) -> None:
+    """Take in orders: all of the file's rows, or none. Orders whose reference is known stay as they are.
+
+    Columns: reference, recipient_name, address, city; and, if you like, recipient_document, recipient_phone,
+    recipient_email, department, units, weight_kg, declared_value_cents, collect_on_delivery_cents.
+    """
+    from app.logistics.files import read_csv
+    from app.logistics.orders import OrderRow, import_orders
+
+    rows = read_csv(file, OrderRow, unique=("reference",), skip_bad=skip_bad)
+    with acting_for(workspace) as context:
+        done = import_orders(context, rows)
+    summary = {"created": done.created, "existing": done.existing, "bad": rows.bad}
+    emit({**summary, "problems": rows.problems}, as_json=as_json, human=summary)
+    if not as_json:
+        for problem in rows.problems:
+            note(problem)
+
+
+@app.command(name="list")
+def list_(
+    *,
+    status: Annotated[str | None, typer.Option("--status", help="pending, shipped or cancelled.")] = None,
+    after: Annotated[UUID | None, typer.Option("--after", help="Continue after the order with this id.")] = None,
+    limit: Annotated[int, typer.Option("--limit", help="At most so many, up to 1000.")] = 100,
+    workspace: WorkspaceOption = None,
+    as_json: Json = False,
+) -> None:
+    """List orders, the oldest first."""
+    from app.logistics.orders import list_orders
+
+    with acting_for(workspace) as context:
+        found = list_orders(context, status=status, after=after, limit=limit)
+    emit(found, as_json=as_json, human=[_line(order) for order in found])
+    if len(found) == limit:
+        note(f"there may be more: --after {found[-1].id}")
+
+
+@app.command()
+def update(
+    order: Annotated[str, typer.Argument(help="The order's reference or id.")],
+    *,
+    fields: Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="May be given several times.")],
+    workspace: WorkspaceOption = None,
+    as_json: Json = False,
+) -> None:
+    """Change an order, and publish `order/updated`. An empty value clears a field that may be empty."""
+    from app.logistics.orders import find_order, update_order
+
+    values = _parse(fields)
+    with acting_for(workspace) as context:
+        done = update_order(context, find_order(context, order).id, **values)
+    emit(done, as_json=as_json)
+
+
+def _parse(fields: list[str]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for one in fields:
+        name, sign, value = one.partition("=")
+        if not sign or name in values:
+            raise InvalidInput(f"--set {one}: must be FIELD=VALUE, each field once")
+        values[name] = value
+    return values
+
+
+def _line(order: Order) -> dict[str, Any]:
+    names = ("id", "reference", "recipient_name", "city", "department", "status", "tracking_number")
+    return {name: getattr(order, name) for name in names}

@@ -1,0 +1,148 @@
+"""Watching a job: told by NOTIFY that it changed, read anew, shown with its rate, the time left and its errors."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from app.commands.output import emit
+
+# Imported where they are used: `--help` needs none of them.
+if TYPE_CHECKING:
+    from app.logistics.store import RobotJob
+
+_LOOK_ANYWAY_S = 1.0
+_SHORTEST_PAUSE_S = 0.2
+_WINDOW_S = 10.0
+_LINE_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A job at one moment. `rate` is items a second over the last ten seconds, `seconds_left` what it leads to."""
+
+    job_id: UUID
+    status: str
+    total_items: int
+    success_count: int
+    error_count: int
+    by_error_type: dict[str, int]
+    rate: float
+    seconds_left: float | None
+
+    @property
+    def done(self) -> int:
+        """Items that have a result."""
+        return self.success_count + self.error_count
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the job has ended."""
+        return self.status in {"completed", "failed"}
+
+    def line(self) -> str:
+        """The progress in one line."""
+        errors = ", ".join(f"{count} {name}" for name, count in self.by_error_type.items())
+        left = f", {self.seconds_left:.0f} s left" if self.seconds_left is not None and not self.is_over else ""
+        return (
+            f"{self.status}: {self.done}/{self.total_items} done, {self.success_count} shipped, "
+            f"{self.error_count} failed{f' ({errors})' if errors else ''}, {self.rate:.0f}/s{left}"
+        )
+
+
+@dataclass(slots=True)
+class _Speedometer:
+    seen: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def rate(self, done: int) -> float:
+        """Items a second, from the first look within the window to this one."""
+        now = time.monotonic()
+        self.seen.append((now, done))
+        while len(self.seen) > 2 and self.seen[1][0] < now - _WINDOW_S:  # noqa: PLR2004 - two points make a slope
+            self.seen.popleft()
+        began, first = self.seen[0]
+        return (done - first) / (now - began) if now > began else 0.0
+
+
+def watch(workspace_id: UUID, job_id: UUID, *, as_json: bool) -> Progress:
+    """Show a job until it has ended; the last progress. Raises `NotFound`.
+
+    On a terminal it is a bar that moves; for programs a JSON line a change; otherwise a line every few seconds.
+    """
+    with _shown(as_json=as_json) as show:
+        for progress in follow(workspace_id, job_id):
+            show(progress)
+    return progress
+
+
+def follow(workspace_id: UUID, job_id: UUID) -> Iterator[Progress]:
+    """A job's progress at every change that is not right behind another, the last when it has ended."""
+    from app import database
+    from app.engine.progress import listen
+
+    speed = _Speedometer()
+    with database.connect(autocommit=True) as ears, database.connect(autocommit=True) as eyes:
+        changes = listen(ears, timeout=_LOOK_ANYWAY_S)
+        while True:
+            progress = _look(eyes, workspace_id, job_id, speed)
+            yield progress
+            if progress.is_over:
+                return
+            time.sleep(_SHORTEST_PAUSE_S)
+            while (change := next(changes)) is not None and not change.concerns(job_id):
+                pass
+
+
+def _look(connection: Any, workspace_id: UUID, job_id: UUID, speed: _Speedometer) -> Progress:
+    from app.context import Context
+    from app.logistics import store
+    from app.logistics.jobs import get_robot_job
+
+    job: RobotJob = get_robot_job(Context.start(connection, workspace_id), job_id)
+    errors = store.count_errors(connection, job_id) if job.error_count else {}
+    done = job.success_count + job.error_count
+    rate = speed.rate(done)
+    left = (job.total_items - done) / rate if rate > 0 else None
+    return Progress(
+        job.id, job.status, job.total_items, job.success_count, job.error_count, errors, round(rate, 2), left
+    )
+
+
+@contextmanager
+def _shown(*, as_json: bool) -> Iterator[Callable[[Progress], None]]:
+    if as_json:
+        yield lambda progress: emit(progress, as_json=True)
+    elif sys.stdout.isatty():
+        with _bar() as show:
+            yield show
+    else:
+        yield _lines()
+
+
+def _lines() -> Callable[[Progress], None]:
+    last = 0.0
+
+    def show(progress: Progress) -> None:
+        nonlocal last
+        if progress.is_over or time.monotonic() - last >= _LINE_EVERY_S:
+            last = time.monotonic()
+            emit(progress.line(), as_json=False)
+            sys.stdout.flush()
+
+    return show
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Progress], None]]:
+    from rich import progress as rich
+
+    columns = (rich.BarColumn(), rich.TaskProgressColumn(), rich.TextColumn("{task.description}"))
+    with rich.Progress(*columns) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda seen: bar.update(task, total=seen.total_items, completed=seen.done, description=seen.line())

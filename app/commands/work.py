@@ -1,0 +1,34 @@
+"""`work`: the supervised worker."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def work(
+    *,
+    queues: Annotated[
+        list[str] | None, typer.Option("--queue", "-q", help="Serve only this queue; repeatable. All by default.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", "-c", min=1, max=64, help="Deliveries at once (of effects: 4).")
+    ] = None,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Work even where a crash could lose commits or tenants are not isolated.")
+    ] = False,
+) -> None:
+    """Work: deliver events and carry out effects until SIGTERM or Ctrl-C.
+
+    Reconnects and starts over when the database goes away; exit code 1 when it gives up.
+    """
+    import asyncio
+
+    from app.engine.queue import app
+    from app.engine.supervise import plan, supervise
+    from app.settings import use
+
+    if unsafe:
+        use(unsafe=True)
+    raise typer.Exit(asyncio.run(supervise(app, plan(queues, concurrency))))

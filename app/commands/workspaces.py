@@ -1,0 +1,44 @@
+"""`workspaces`: where orders, carriers and robot jobs live."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from app.commands.output import Json, emit
+from app.commands.scope import as_service
+
+app = typer.Typer(no_args_is_help=True, help="Workspaces: the tenants of orders, carriers and robot jobs.")
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What the workspace is called.")],
+    *,
+    org: Annotated[
+        str | None, typer.Option("--org", help="The name of a new organisation; the workspace's own.")
+    ] = None,
+    org_id: Annotated[UUID | None, typer.Option("--org-id", help="An organisation that exists.")] = None,
+    timezone: Annotated[
+        str, typer.Option("--timezone", help="An IANA name: times are shown in it.")
+    ] = "America/Bogota",
+    as_json: Json = False,
+) -> None:
+    """Create a workspace."""
+    from app.tenancy.store import create_workspace
+
+    with as_service() as connection:
+        made = create_workspace(connection, name, org_id=org_id, org_name=org, timezone=timezone)
+    emit(made, as_json=as_json)
+
+
+@app.command(name="list")
+def list_(*, as_json: Json = False) -> None:
+    """List all workspaces."""
+    from app.tenancy.store import list_workspaces
+
+    with as_service() as connection:
+        found = list_workspaces(connection)
+    emit(found, as_json=as_json)

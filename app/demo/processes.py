@@ -1,0 +1,104 @@
+"""The processes of the demo: a simulated portal, and workers that can be killed. All of them end with their context."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+
+from app.errors import TallymanError
+
+ROOT = Path(__file__).parent.parent.parent
+_STOP_LIMIT_S = 15
+
+
+class PortalProcess:
+    """A simulated portal in a process of its own."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client = httpx.Client(base_url=url, trust_env=False, timeout=10)
+
+    def record(self) -> dict[str, Any]:
+        """The portal's own record of what it accepted."""
+        found: dict[str, Any] = self._client.get("/record").raise_for_status().json()
+        return found
+
+    def change(self, **behaviour: Any) -> None:
+        """Make it behave differently from now on."""
+        self._client.put("/behaviour", json=behaviour).raise_for_status()
+
+
+@contextmanager
+def portal(behaviour: Mapping[str, Any]) -> Iterator[PortalProcess]:
+    """A portal that behaves so, on a free port of the loopback interface."""
+    command = [sys.executable, "-m", "app.simulators.portal", "--behaviour", json.dumps(behaviour)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        if not line:
+            raise TallymanError(f"the simulated portal did not start: exit code {process.wait(_STOP_LIMIT_S)}")
+        yield PortalProcess(json.loads(line)["url"])
+    finally:
+        _stop(process)
+
+
+class Workers:
+    """Supervised workers (`cli.py work`), each a process."""
+
+    def __init__(self, log: IO[bytes], environment: Mapping[str, str]) -> None:
+        self._log = log
+        self._environment = {**os.environ, **environment}
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> int:
+        """Start one more worker; its pid."""
+        command = [sys.executable, "cli.py", "work"]
+        process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=self._log, stderr=self._log)
+        self._running.append(process)
+        return process.pid
+
+    def kill_one(self) -> int:
+        """SIGKILL the oldest worker: nothing of it can clean up; its pid."""
+        process = self._running.pop(0)
+        process.kill()
+        process.wait()
+        return process.pid
+
+    def stop(self) -> None:
+        """Ask all workers to stop, and wait until they have."""
+        for process in self._running:
+            process.terminate()
+        for process in self._running:
+            _stop(process)
+        self._running.clear()
+
+
+@contextmanager
+def workers(log: Path, environment: Mapping[str, str]) -> Iterator[Workers]:
+    """Workers that write to `log`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:
+        crew = Workers(file, environment)
+        try:
+            yield crew
+        finally:
+            crew.stop()
+
+
+def _stop(process: subprocess.Popen[Any]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout:
+        process.stdout.close()

@@ -1,0 +1,95 @@
+"""The demo's script: the data it brings, how its portal behaves, and what is mended half way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from pydantic import SecretStr
+
+from app.context import Connection, Context
+from app.logistics import carriers, coverage, store
+from app.logistics.coverage import CoverageRow
+from app.logistics.files import read_csv
+from app.logistics.orders import OrderRow
+from app.tenancy.store import Workspace, create_workspace
+
+HERE = Path(__file__).parent
+CARRIER = "coordinadora"
+
+PORTAL: dict[str, Any] = {
+    "latency_ms": 150,
+    "jitter_ms": 100,
+    "lost_answer_rate": 0.02,
+    "session_uses": 120,
+    "seed": 7,
+    "rules": [
+        {"field": "address", "contains": "Vereda", "then": "refuse", "message": "rural address: no delivery route"},
+        {"field": "address", "contains": "torre", "then": "timeout", "times": 1},
+        {"field": "address", "contains": "bodega", "then": "timeout"},
+    ],
+}
+"""Rural addresses are refused; towers time out once, warehouses until somebody mends the portal; here and there an
+order is accepted and the answer lost; a session lasts for 120 calls."""
+
+WORKER = {
+    "TALLYMAN_PORTAL_TIMEOUT": "1.5",
+    "TALLYMAN_PORTAL_SETTLE": "1",
+    "TALLYMAN_RETRY_BASE": "0.5",
+    "TALLYMAN_MOST_ATTEMPTS": "3",
+    "TALLYMAN_HEARTBEAT_INTERVAL": "1",
+    "TALLYMAN_STALLED_AFTER": "4",
+    "TALLYMAN_GRACEFUL_TIMEOUT": "3",
+    "TALLYMAN_RESCUE_INTERVAL": "1",
+    "TALLYMAN_POLLING_INTERVAL": "0.5",
+    "TALLYMAN_LOG_FORMAT": "json",
+}
+"""Limits that fit into a minute; the defaults are for portals that take their time."""
+
+
+def orders(wanted: int) -> Iterator[OrderRow]:
+    """So many orders, from the file; beyond its end it begins again with other references and recipients."""
+    taken = 0
+    for round_ in count():
+        for row in read_csv(HERE / "orders.csv", OrderRow):
+            if taken == wanted:
+                return
+            taken += 1
+            yield row if round_ == 0 else _again(row, round_)
+
+
+def _again(row: OrderRow, round_: int) -> OrderRow:
+    document = f"{row.recipient_document}{round_}"
+    return row.model_copy(update={"reference": f"{row.reference}-{round_}", "recipient_document": document})
+
+
+def prepare(connection: Connection, name: str, portal_url: str) -> Workspace:
+    """A workspace with an account at the portal, and the cities that the carrier serves."""
+    workspace = create_workspace(connection, name)
+    context = Context.start(connection, workspace.id)
+    carriers.set_carrier(
+        context, CARRIER, username="demo", password=SecretStr("demo-password"), portal_url=portal_url, max_sessions=12
+    )
+    carriers.enable_carrier(context, CARRIER)
+    coverage.import_coverage(connection, CARRIER, read_csv(HERE / "coverage.csv", CoverageRow))
+    return workspace
+
+
+def mend(connection: Connection) -> dict[str, Any]:
+    """The carrier opens a new city; returns how the portal behaves from now on."""
+    opened = CoverageRow(city="Mitú", department="Vaupés", carrier_city="MITU (VAU)", is_active=True)
+    coverage.import_coverage(connection, CARRIER, [opened])
+    return {"rules": PORTAL["rules"][:2]}
+
+
+def retriable(connection: Connection, job_id: UUID) -> list[UUID]:
+    """The failed items that can succeed now: everything but what the portal refused."""
+    found: list[UUID] = []
+    after: UUID | None = None
+    while page := store.select_items(connection, job_id, status="error", after=after, limit=1000):
+        found += [item.id for item in page if item.error_type != "portal"]
+        after = page[-1].id
+    return found

@@ -1,0 +1,29 @@
+"""The admin's door: `python cli.py --help`."""
+
+from __future__ import annotations
+
+import typer
+
+from app.commands import audit, carriers, coverage, db, demo, jobs, orders, work, workspaces
+from app.commands.output import Edge
+
+# A module of app/commands imports what is heavy inside its functions, so that `--help` answers at once.
+app = typer.Typer(
+    cls=Edge,
+    help="Tallyman: batches of outside work, done exactly once, on nothing but PostgreSQL.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(db.app, name="db")
+app.add_typer(workspaces.app, name="workspaces")
+app.add_typer(carriers.app, name="carriers")
+app.add_typer(coverage.app, name="coverage")
+app.add_typer(orders.app, name="orders")
+app.add_typer(jobs.app, name="jobs")
+app.command()(work.work)
+app.command()(audit.audit)
+app.command()(demo.demo)
+
+if __name__ == "__main__":
+    app()

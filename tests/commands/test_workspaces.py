@@ -1,0 +1,43 @@
+"""`workspaces`, and how every other command finds the one that is meant."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from tests.commands.conftest import Run
+
+
+def test_a_workspace_is_created_and_listed(run: Run) -> None:
+    """What create prints is what list prints."""
+    (made,) = run("workspaces", "create", "Acme", "--org", "Holding", "--timezone", "Europe/Madrid", "--json").rows
+    assert (made["name"], made["org_name"], made["timezone"]) == ("Acme", "Holding", "Europe/Madrid")
+    run("workspaces", "create", "Stock", "--org-id", made["org_id"])
+    assert [row["name"] for row in run("workspaces", "list", "--json").rows] == ["Acme", "Stock"]
+    assert run("workspaces", "list").out.splitlines()[1].split("\t")[:2] == [made["id"], "Acme"]
+
+
+def test_what_is_wrong_is_told_in_one_line(run: Run) -> None:
+    """With exit code 2 and nothing on stdout."""
+    for arguments, words in (
+        (("Acme", "--timezone", "Mars/Olympus"), "timezone: 'Mars/Olympus' is unknown"),
+        (("Acme", "--org-id", uuid4()), "there is no organisation"),
+    ):
+        done = run("workspaces", "create", *arguments)
+        assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 1)
+        assert words in done.err
+
+
+def test_the_workspace_is_named_in_one_of_three_ways(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By option, by environment, or not at all while there is only one."""
+    assert "workspaces create NAME" in run("orders", "list").err
+    run("workspaces", "create", "Acme")
+    assert run("orders", "list").code == 0
+    (other,) = run("workspaces", "create", "Zeta", "--json").rows
+    assert "say which with --workspace: Acme, Zeta" in run("orders", "list").err
+    assert run("orders", "list", "-w", other["id"]).code == 0
+    monkeypatch.setenv("TALLYMAN_WORKSPACE", "Zeta")
+    assert run("orders", "list").code == 0
+    done = run("orders", "list", "--workspace", "Nobody")
+    assert (done.code, "'Nobody'" in done.err) == (2, True)
