@@ -113,7 +113,10 @@ _portals: WeakKeyDictionary[asyncio.AbstractEventLoop, HttpPortal] = WeakKeyDict
 
 def portal() -> Portal:
     """The gateway of this event loop: its sessions and connections are reused by every call."""
-    return _portals.setdefault(asyncio.get_running_loop(), HttpPortal())
+    loop = asyncio.get_running_loop()
+    if loop not in _portals:
+        _portals[loop] = HttpPortal()
+    return _portals[loop]
 
 
 async def close() -> None:
