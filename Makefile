@@ -41,6 +41,8 @@ clean: ## Remove what make and the tools have made; the embedded server's data s
 		{ echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3' >&2; exit 1; }
 	@test -x .venv/bin/python || $(PYTHON) -m venv --clear .venv
 	$(INSTALL) -r requirements.lock
+	@# The program is run from the checkout, also by programs that do not look there: procrastinate --app=…
+	@.venv/bin/python -c 'import os, site; open(os.path.join(site.getsitepackages()[0], "tallyman.pth"), "w").write(os.getcwd())'
 	@touch $@
 
 .venv/development.stamp: requirements-dev.lock .venv/runtime.stamp

@@ -31,11 +31,16 @@ _LIMITS = {
 
 SESSION = {
     "role": "service_role",
+    "default_transaction_isolation": "read committed",
     "statement_timeout": "120s",
     "lock_timeout": "30s",
     "idle_in_transaction_session_timeout": "60s",
 }
 """What every connection of a worker or a producer starts with: never a superuser, never without limits."""
+
+
+POOL_TIMEOUT_S = 3.0
+"""How long anybody waits for a connection: a worker that is told to stop while the server is away must not hang."""
 
 
 def url() -> str:
@@ -59,7 +64,7 @@ def conninfo(address: str | None = None, **session: str) -> str:
     address = address or url()
     given = conninfo_to_dict(address)
     switches = [str(given["options"])] if given.get("options") else []
-    switches += [f"-c {name}={value}" for name, value in {**SESSION, **session}.items()]
+    switches += [f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in {**SESSION, **session}.items()]
     limits = {name: value for name, value in _LIMITS.items() if name not in given}
     return make_conninfo(address, options=" ".join(switches), application_name="tallyman", **limits)
 
@@ -76,6 +81,7 @@ def pool(*, min_size: int = 1, max_size: int = 4, address: str | None = None) ->
         min_size=min_size,
         max_size=max_size,
         open=True,
+        timeout=POOL_TIMEOUT_S,
         check=ConnectionPool.check_connection,
         name="tallyman",
     )

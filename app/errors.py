@@ -4,7 +4,7 @@ TallymanError
 ├── Transient              try again later
 │   └── Busy               somebody else holds what is needed: not even an attempt is spent
 ├── Permanent              trying again cannot help
-│   ├── InvalidEvent       JSON that is no event: unknown type or version, a field missing or extra, too large
+│   ├── NotCalled          an effect failed before anything went out
 │   ├── GuiltyEvents       a handler names the events of its list that cannot be applied
 │   └── InDoubt            an outside call may have happened, and the other side cannot be asked
 ├── InvalidInput           what somebody asked for is wrong: exit code 2, HTTP 4xx
@@ -14,6 +14,9 @@ TallymanError
 │   │   └── KeyReused          the idempotency key was used before, for other content
 │   └── InvalidFile        a file is not what it should be; carries a line a problem
 └── SetupError             the server, its schema or the keys are not as they must be
+
+`events.InvalidEvent` stands beside them, because the package `events` knows nothing of this one: JSON that is no event
+of this program, as final as a `Permanent`.
 """
 
 from __future__ import annotations
@@ -42,10 +45,6 @@ class Permanent(TallymanError):
     """Trying again cannot help."""
 
 
-class InvalidEvent(Permanent):
-    """JSON that is no event of this program."""
-
-
 class GuiltyEvents(Permanent):
     """Names the events of a handler's list that cannot be applied, so that the others need not be searched.
 
@@ -55,6 +54,10 @@ class GuiltyEvents(Permanent):
     def __init__(self, reasons: Mapping[UUID, str]) -> None:
         super().__init__("; ".join(f"{event_id}: {why}" for event_id, why in reasons.items()))
         self.reasons = reasons
+
+
+class NotCalled(Permanent):
+    """An effect failed before anything went out: whoever tries again need not ask whether it happened."""
 
 
 class InDoubt(Permanent):

@@ -84,4 +84,6 @@ def _rendering() -> list[Any]:
     given = settings().log_format
     if given == "json" or (given == "auto" and not sys.stderr.isatty()):
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    # The plain traceback: the pretty one prints local variables, which are tenants' data.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import SetupError
@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     keys: SecretStr | None = None
     """Sealing keys, `id:base64-of-32-bytes`, comma-separated; the first seals, all of them open."""
 
+    editor: str = Field(default="vi", validation_alias=AliasChoices("VISUAL", "EDITOR"))
+    """What `dead edit` opens a letter's data with."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
     """`auto`: for people on a terminal, one JSON object a line otherwise."""
@@ -46,8 +49,9 @@ class Settings(BaseSettings):
     most_rescues: int = Field(default=3, ge=1)
     """A delivery that was rescued more often is buried: its events kill their workers."""
     polling_interval: float = Field(default=1.0, gt=0, le=5)
-    graceful_timeout: float = Field(default=20.0, gt=0)
-    """How long a stopping worker waits for its deliveries; must stay below `stalled_after`."""
+    graceful_timeout: float = Field(default=12.0, gt=0)
+    """How long a stopping worker waits for its deliveries. It has no heartbeat then: with the last one's age it must
+    stay below `stalled_after`."""
     most_attempts: int = Field(default=6, ge=1)
     """Deliveries of one event before its transient error counts as final."""
     retry_base: float = Field(default=2.0, gt=0)
@@ -57,10 +61,24 @@ class Settings(BaseSettings):
     """Days for which applied events stay in the ledger: a delivery that comes later than that would count again."""
     resolved_days: float = Field(default=90.0, gt=0)
     """Days for which resolved dead letters are kept."""
+    finished_days: float = Field(default=7.0, gt=0)
+    """Days for which queue rows are kept that Procrastinate's own commands finished, cancelled or aborted."""
+    dead_letters_a_tenant: int = Field(default=10_000, ge=1)
+    """Unresolved dead letters of one tenant past which every prune warns in the log; none is ever dropped."""
     portal_timeout: float = Field(default=15.0, gt=0)
     """The limit of one call to a carrier's portal."""
     portal_settle: float = Field(default=15.0, ge=0)
     """How long a portal may still be entering an order after we hung up: until then it is not asked about it."""
+
+    @model_validator(mode="after")
+    def _leave_time(self) -> Self:
+        if 2 * self.heartbeat_interval > self.stalled_after:
+            message = "TALLYMAN_STALLED_AFTER must be at least twice TALLYMAN_HEARTBEAT_INTERVAL"
+            raise ValueError(message)
+        if self.graceful_timeout + self.heartbeat_interval >= self.stalled_after:
+            message = "TALLYMAN_GRACEFUL_TIMEOUT + TALLYMAN_HEARTBEAT_INTERVAL must be less than TALLYMAN_STALLED_AFTER"
+            raise ValueError(message)
+        return self
 
 
 @cache

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from app.engine import checkups_queue, checkups_server, sequence
 from app.engine.audit import ENGINE
 from app.engine.registry import Effect, Wiring
+from app.logistics import checkups as checkups_logistics
 from app.logistics import effects as robots
 from app.logistics import handlers as logistics
+from app.logistics import revival
 from app.logistics.invariants import LOGISTICS
 from events import order, robot
 
@@ -24,10 +27,21 @@ WIRING = Wiring(
             call=robots.enter_order,
             give_up=robots.give_up,
             close=robots.close,
+            ask=revival.ask,
+            revive=revival.revive,
             settle=robots.settle,
         ),
     },
+    locks=(logistics.lock_jobs,),
+    forecasts={
+        robot.JobSubmitted: revival.forecast_submissions,
+        robot.ItemRequested: revival.forecast_requests,
+        robot.ItemCompleted: revival.forecast_results,
+    },
 )
 
-INVARIANTS = (*ENGINE, *LOGISTICS)
+INVARIANTS = (*ENGINE, *sequence.INVARIANTS, *LOGISTICS)
 """Everything that `python cli.py audit` looks up."""
+
+CHECKUPS = (*checkups_server.SERVER, *checkups_queue.QUEUE, *checkups_logistics.LOGISTICS)
+"""Everything that `python cli.py doctor` looks at."""

@@ -31,6 +31,8 @@ class Payload(BaseModel):
 
     type: ClassVar[str]
     version: ClassVar[int]
+    sequenced: ClassVar[bool] = False
+    """Whether a subject's events of this type are applied in the order in which they were published."""
 
 
 P_co = TypeVar("P_co", bound=Payload, covariant=True)
@@ -128,9 +130,15 @@ class Kind:
     upcasters: dict[int, Upcaster] = field(default_factory=dict)
 
     def upcast(self, version: int, data: Mapping[str, Any]) -> dict[str, Any]:
-        """`data` of an older version, as the current version would have said it."""
+        """`data` of an older version, as the current version would have said it.
+
+        Raises `InvalidEvent` where the way is interrupted, and whatever an upcaster raises at data that it cannot read.
+        """
         current = dict(data)
         for step in range(version, self.payload.version):
+            if step not in self.upcasters:
+                message = f"dataschema: version {version} cannot be read: no upcaster from version {step} to {step + 1}"
+                raise InvalidEvent(message)
             current = self.upcasters[step](current)
         return current
 
@@ -139,14 +147,19 @@ KINDS: dict[str, Kind] = {}
 """Every type of event that this program knows."""
 
 
-def event_type(name: str, *, version: int = 1) -> Callable[[type[P]], type[P]]:
-    """Register a payload class as what events of type `name` say, in its newest `version`."""
+def event_type(name: str, *, version: int = 1, sequenced: bool = False) -> Callable[[type[P]], type[P]]:
+    """Register a payload class as what events of type `name` say, in its newest `version`.
+
+    A subject's `sequenced` events of this type are applied in the order of their publication: while one of them is
+    put back or dead, the later ones wait behind it. Such an event needs a subject, and a handler: no effect is
+    carried out in order.
+    """
 
     def register(payload: type[P]) -> type[P]:
         if name in KINDS:
             message = f"two payloads for {name}: {KINDS[name].payload.__name__} and {payload.__name__}"
             raise TypeError(message)
-        payload.type, payload.version = name, version
+        payload.type, payload.version, payload.sequenced = name, version, sequenced
         event = Event[payload]  # type: ignore[valid-type]
         KINDS[name] = Kind(payload, event, TypeAdapter(list[event]))
         return payload

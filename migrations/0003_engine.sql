@@ -46,12 +46,17 @@ CREATE TABLE IF NOT EXISTS engine.failed_jobs (
     error_class text,
     fingerprint text,
     replay_count integer NOT NULL DEFAULT 0,
-    replayed_at timestamptz
+    replayed_at timestamptz,
+    history jsonb NOT NULL DEFAULT '[]',
+    replaced_by uuid
 );
 CREATE INDEX IF NOT EXISTS failed_jobs_job_type_idx ON engine.failed_jobs (job_type);
 CREATE INDEX IF NOT EXISTS failed_jobs_failed_at_idx ON engine.failed_jobs (failed_at);
 CREATE INDEX IF NOT EXISTS failed_jobs_unresolved_fingerprint_idx ON engine.failed_jobs (fingerprint)
     WHERE resolved_at IS NULL;
+CREATE INDEX IF NOT EXISTS failed_jobs_event_id_idx ON engine.failed_jobs (event_id);
+CREATE INDEX IF NOT EXISTS failed_jobs_replaced_by_idx ON engine.failed_jobs (replaced_by) WHERE replaced_by IS NOT NULL;
+CREATE INDEX IF NOT EXISTS failed_jobs_tenant_id_idx ON engine.failed_jobs (tenant_id, failed_at);
 CREATE UNIQUE INDEX IF NOT EXISTS failed_jobs_unresolved_event_id_key ON engine.failed_jobs (event_id)
     WHERE resolved_at IS NULL;
 
@@ -60,6 +65,11 @@ COMMENT ON COLUMN engine.failed_jobs.job_type IS 'The event''s type, or the queu
 COMMENT ON COLUMN engine.failed_jobs.event_data IS 'The whole event, as it was published.';
 COMMENT ON COLUMN engine.failed_jobs.retry_count IS 'Deliveries that failed before it was buried.';
 COMMENT ON COLUMN engine.failed_jobs.resolved_at IS 'Set when it was replayed with success, or by hand.';
+COMMENT ON COLUMN engine.failed_jobs.replay_count IS 'How often it was replayed.';
+COMMENT ON COLUMN engine.failed_jobs.history IS
+    'The deaths before the one that the row tells of, oldest first: at, error_class, error_message, retry_count.';
+COMMENT ON COLUMN engine.failed_jobs.replaced_by IS
+    'The event that took this one''s place: an edited copy, or the next attempt of a revived effect.';
 COMMENT ON COLUMN engine.failed_jobs.fingerprint IS 'The same for the same failure: type, error class and message without ids and numbers.';
 
 -- Outside calls ----------------------------------------------------------------------------------
@@ -70,12 +80,18 @@ CREATE TABLE IF NOT EXISTS engine.calls (
     attempts integer NOT NULL,
     worker_id bigint,
     tries integer NOT NULL DEFAULT 1,
-    begun_at timestamptz NOT NULL DEFAULT now()
+    begun_at timestamptz NOT NULL DEFAULT now(),
+    ask_after timestamptz
 );
+CREATE INDEX IF NOT EXISTS calls_row_id_idx ON engine.calls (row_id);
 COMMENT ON TABLE engine.calls IS
     'Effects whose outside call was begun and whose outcome is not recorded yet. Whoever finds a row here that is not '
     'its own must ask the other side before calling again.';
 COMMENT ON COLUMN engine.calls.row_id IS 'With attempts and worker_id, the delivery that holds it: live while that queue row is `doing`.';
+
+COMMENT ON COLUMN engine.calls.begun_at IS 'When the delivery began it, or last got on with its parcel.';
+COMMENT ON COLUMN engine.calls.ask_after IS
+    'Until then the other side may still be making up its mind about a call that ended half way: it is not asked yet.';
 
 -- Slots ------------------------------------------------------------------------------------------
 
@@ -95,9 +111,11 @@ COMMENT ON COLUMN engine.slots.key IS 'What is bounded, e.g. an account of a car
 CREATE TABLE IF NOT EXISTS engine.parked (
     row_id bigint PRIMARY KEY,
     key text NOT NULL,
+    most integer NOT NULL DEFAULT 1 CHECK (most > 0),
     parked_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX IF NOT EXISTS parked_key_idx ON engine.parked (key, row_id);
+COMMENT ON COLUMN engine.parked.most IS 'How many slots the key has.';
 COMMENT ON TABLE engine.parked IS
     'Queue rows that found every slot of a key taken. They are scheduled for later, and woken as soon as a slot is free.';
 

@@ -62,7 +62,7 @@ BEGIN
     DELETE FROM public.procrastinate_jobs j
      USING (SELECT s.id FROM public.procrastinate_jobs s
              WHERE s.status = 'todo' AND s.queue_name = own.queue_name AND s.task_name = own.task_name
-               AND s.attempts = 0 AND s.scheduled_at IS NULL AND s.lock IS NULL
+               AND s.attempts = 0 AND s.scheduled_at IS NULL AND s.lock IS NULL AND NOT s.args ? 'events'
              ORDER BY s.priority DESC, s.id
              LIMIT p_limit
                FOR UPDATE SKIP LOCKED) sibling

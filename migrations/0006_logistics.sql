@@ -143,7 +143,7 @@ CREATE TABLE IF NOT EXISTS logistics.robot_job_items (
     value_sent jsonb,
     error_type text CHECK (error_type IN ('validation', 'portal', 'timeout', 'unknown')),
     error_message text,
-    retry_count integer NOT NULL DEFAULT 0,
+    retry_count integer NOT NULL DEFAULT 0 CHECK (retry_count BETWEEN 0 AND 10000),
     last_retry_at timestamptz,
     started_at timestamptz,
     completed_at timestamptz,
@@ -243,20 +243,15 @@ CREATE POLICY robot_jobs_member_insert ON logistics.robot_jobs FOR INSERT TO aut
     WITH CHECK (tenancy.is_workspace_member(workspace_id));
 CREATE POLICY robot_jobs_member_update ON logistics.robot_jobs FOR UPDATE TO authenticated
     USING (tenancy.is_workspace_member(workspace_id)) WITH CHECK (tenancy.is_workspace_member(workspace_id));
-GRANT SELECT, INSERT, UPDATE ON logistics.robot_jobs TO authenticated;
+-- Counters, status and generation are the engine's alone: they equal the items at every commit.
+GRANT SELECT ON logistics.robot_jobs TO authenticated;
+GRANT INSERT (id, workspace_id, carrier, idempotency_key) ON logistics.robot_jobs TO authenticated;
+GRANT UPDATE (carrier, idempotency_key) ON logistics.robot_jobs TO authenticated;
 
 CREATE POLICY robot_job_items_member_select ON logistics.robot_job_items FOR SELECT TO authenticated
     USING (EXISTS (SELECT FROM logistics.robot_jobs j
                    WHERE j.id = job_id AND tenancy.is_workspace_member(j.workspace_id)));
-CREATE POLICY robot_job_items_member_insert ON logistics.robot_job_items FOR INSERT TO authenticated
-    WITH CHECK (EXISTS (SELECT FROM logistics.robot_jobs j
-                        WHERE j.id = job_id AND tenancy.is_workspace_member(j.workspace_id)));
-CREATE POLICY robot_job_items_member_update ON logistics.robot_job_items FOR UPDATE TO authenticated
-    USING (EXISTS (SELECT FROM logistics.robot_jobs j
-                   WHERE j.id = job_id AND tenancy.is_workspace_member(j.workspace_id)))
-    WITH CHECK (EXISTS (SELECT FROM logistics.robot_jobs j
-                        WHERE j.id = job_id AND tenancy.is_workspace_member(j.workspace_id)));
-GRANT SELECT, INSERT, UPDATE ON logistics.robot_job_items TO authenticated;
+GRANT SELECT ON logistics.robot_job_items TO authenticated;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA logistics FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION logistics.place_key(text) TO authenticated, service_role;

@@ -73,7 +73,7 @@ def database(migrated: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         "TALLYMAN_STALLED_AFTER": "2",
         "TALLYMAN_RESCUE_INTERVAL": "0.5",
         "TALLYMAN_POLLING_INTERVAL": "0.1",
-        "TALLYMAN_GRACEFUL_TIMEOUT": "1.5",
+        "TALLYMAN_GRACEFUL_TIMEOUT": "1.2",
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from procrastinate import psycopg_connector
 
+from app import database as doors
 from app.context import Connection
 from app.engine.queue import _pool, app, load_arguments
 
@@ -71,3 +75,22 @@ def scalar(connection: Connection, statement: str, *parameters: object) -> Any:
     row = connection.execute(statement, parameters).fetchone()
     assert row is not None
     return row[0]
+
+
+@contextmanager
+def working(url: str) -> Iterator[None]:
+    """A worker that keeps draining in a thread of its own, for whoever waits for what comes of it."""
+    done = threading.Event()
+
+    def work() -> None:
+        with doors.connect(url, autocommit=True) as connection:
+            while not done.is_set():
+                drain_all(connection)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -13,10 +13,10 @@ from uuid import UUID
 
 from app.context import Connection, Moment
 from app.engine import dead_letters, slots
-from app.engine.consume import Engine, end, unreadable
+from app.engine.consume import Engine, end, patiently, unreadable
 from app.engine.consume import record as enter_ledger
 from app.engine.delivery import Delivery, LeaseLost, Letter, Row, hold, open_rows, release
-from app.engine.parcel import Parcel, Task, again, event_of
+from app.engine.parcel import Lease, Parcel, Task, again, event_of
 from app.engine.registry import PARCEL, Call, Effect, Lane, wiring
 from app.engine.retry import is_disconnect
 from events import Event, InvalidEvent
@@ -26,15 +26,24 @@ _BUSY_DELAY = 1.0
 
 _READ = "SELECT args::text FROM public.procrastinate_jobs WHERE id = %s"
 _APPLIED = "SELECT event_id FROM engine.event_log WHERE event_id = ANY(%s)"
+_SETTLE = """
+UPDATE engine.calls c SET ask_after = clock_timestamp() + %(settle)s * interval '1 second'
+ WHERE c.event_id = ANY(%(events)s) AND c.ask_after IS NULL AND NOT engine.is_live(c.row_id, c.attempts, c.worker_id)
+"""
+# A call that somebody left behind without a word may just have been made: from now on it has its time to settle.
 _BEGIN = """
 INSERT INTO engine.calls AS c (event_id, row_id, attempts, worker_id)
 SELECT event_id, %(row_id)s, %(attempts)s, %(worker_id)s FROM unnest(%(events)s::uuid[]) AS wanted (event_id)
  ORDER BY event_id
 ON CONFLICT (event_id) DO UPDATE
    SET row_id = excluded.row_id, attempts = excluded.attempts, worker_id = excluded.worker_id,
-       tries = c.tries + 1, begun_at = now()
- WHERE NOT engine.is_live(c.row_id, c.attempts, c.worker_id)
+       tries = c.tries + 1, begun_at = clock_timestamp(), ask_after = NULL
+ WHERE NOT engine.is_live(c.row_id, c.attempts, c.worker_id) AND c.ask_after <= clock_timestamp()
 RETURNING event_id, tries > 1
+"""
+_UNSETTLED = """
+SELECT greatest(0, coalesce(extract(epoch FROM max(ask_after) - clock_timestamp()), 0))::double precision
+  FROM engine.calls WHERE event_id = ANY(%s)
 """
 _OVER = "DELETE FROM engine.calls WHERE event_id = ANY(%s)"
 
@@ -43,11 +52,18 @@ def claim(engine: Engine, delivery: Delivery) -> Parcel | None:
     """Take on the parcel: mark its events as begun and prepare them; None when nothing of it is left to do."""
     letters: list[Letter] = []
     try:
-        with engine.pool.connection() as connection, connection.transaction():
-            hold(connection, delivery)
-            args = connection.execute(_READ, [delivery.row_id]).fetchone()
-            letters[:] = open_rows([Row(delivery.row_id, args[0] if args else "null")])
-            return _claim(connection, engine, delivery, letters)
+        claimed: list[Parcel | None] = []
+
+        def transaction() -> int:
+            with engine.pool.connection() as connection, connection.transaction():
+                hold(connection, delivery)
+                args = connection.execute(_READ, [delivery.row_id]).fetchone()
+                letters[:] = open_rows([Row(delivery.row_id, args[0] if args else "null")])
+                claimed[:] = [_claim(connection, engine, delivery, letters)]
+            return len(letters)
+
+        patiently(transaction)
+        return claimed[0]
     except LeaseLost:
         raise
     except Exception as error:
@@ -71,11 +87,16 @@ def _claim(connection: Connection, engine: Engine, delivery: Delivery, letters: 
         return None
     bound = effect.lanes(connection, [event_of(letter) for letter in mine]) if effect.lanes else {}
     lanes, admitted = _admit(connection, delivery, effect, mine, bound)
-    begun = _begin(connection, delivery, admitted)
-    tasks = _prepare(connection, engine, effect, begun, bound)
+    begun = _begin(connection, delivery, effect, admitted)
+    lease = Lease(engine, delivery)
+    tasks = _prepare(connection, lease, effect, begun, bound)
     if len(tasks) < len(letters):
         release(connection, delivery, [task.letter for task in tasks])
-    return Parcel(engine, delivery, effect, tasks, lanes) if tasks else None
+    if tasks:
+        return Parcel(engine, delivery, effect, tasks, lanes, lease)
+    for lane in sorted(lanes):
+        slots.wake_parked(connection, lane)
+    return None
 
 
 def _admit(
@@ -112,18 +133,31 @@ def _of_one_effect(connection: Connection, letters: list[Letter]) -> tuple[Effec
     return effect, mine
 
 
-def _begin(connection: Connection, delivery: Delivery, letters: list[Letter]) -> list[tuple[Letter, bool]]:
-    """Mark calls as begun; those that are ours and whether they are in doubt. What others have in hand is put back."""
+def _begin(
+    connection: Connection, delivery: Delivery, effect: Effect, letters: list[Letter]
+) -> list[tuple[Letter, bool]]:
+    """Mark calls as begun; those that are ours and whether they are in doubt.
+
+    What another live delivery has in hand, or has yet to settle, is put back for as long.
+    """
     lease = {"row_id": delivery.row_id, "attempts": delivery.attempts, "worker_id": delivery.worker_id}
     ids = [letter.event_id for letter in letters]
+    connection.execute(_SETTLE, {"events": ids, "settle": effect.settle()})
     doubts: dict[UUID | None, bool] = dict(connection.execute(_BEGIN, {**lease, "events": ids}).fetchall())
-    again(connection, [letter for letter in letters if letter.event_id not in doubts], delay=_BUSY_DELAY)
-    return [(letter, doubts[letter.event_id]) for letter in letters if letter.event_id in doubts]
+    others = [letter for letter in letters if letter.event_id not in doubts]
+    if others:
+        row = connection.execute(_UNSETTLED, [[letter.event_id for letter in others]]).fetchone()
+        again(connection, others, delay=max(_BUSY_DELAY, row[0] if row else 0.0))
+    mine = [letter for letter in letters if letter.event_id in doubts]
+    # Beginning may have waited for a delivery that recorded the event meanwhile.
+    open_ = _not_applied(connection, mine)
+    connection.execute(_OVER, [[letter.event_id for letter in mine if letter not in open_]])
+    return [(letter, doubts[letter.event_id]) for letter in open_]
 
 
 def _prepare(
     connection: Connection,
-    engine: Engine,
+    lease: Lease,
     effect: Effect,
     begun: list[tuple[Letter, bool]],
     bound: Mapping[UUID, Lane],
@@ -134,7 +168,8 @@ def _prepare(
     tasks = []
     for wanted in prepared:
         letter, in_doubt = letters.pop(wanted.event.id)
-        call = Call(in_doubt, letter.attempt, engine.policy.is_last(letter.attempt))
+        is_last = lease.engine.policy.is_last(letter.attempt)
+        call = Call(in_doubt, letter.attempt, is_last, lease.still_mine)
         tasks.append(Task(letter, wanted.event, wanted, call, bound.get(wanted.event.id)))
     enter_ledger(connection, [letter for letter, _ in letters.values()])
     connection.execute(_OVER, [list(letters)])

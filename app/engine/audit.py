@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
-from psycopg import IsolationLevel
+from psycopg import IsolationLevel, sql
 from psycopg.rows import dict_row
 
 from app.context import Connection
@@ -78,6 +78,7 @@ def audit(connection: Connection, invariants: Iterable[Invariant]) -> list[Verdi
     connection.read_only = True
     try:
         with connection.transaction():
+            connection.execute("SET LOCAL statement_timeout = '30min'")
             return [_look(connection, invariant) for invariant in invariants]
     finally:
         connection.isolation_level = None
@@ -85,5 +86,11 @@ def audit(connection: Connection, invariants: Iterable[Invariant]) -> list[Verdi
 
 
 def _look(connection: Connection, invariant: Invariant) -> Verdict:
-    rows = connection.cursor(row_factory=dict_row).execute(invariant.statement).fetchall()
-    return Verdict(invariant.name, len(rows), rows[:_NAMED])
+    # Counted where they are, so that a broken invariant of a million rows does not fetch them.
+    query = sql.SQL("SELECT count(*) OVER () AS violations, broken.* FROM ({}) AS broken LIMIT {}").format(
+        sql.SQL(invariant.statement), _NAMED
+    )
+    rows = connection.cursor(row_factory=dict_row).execute(query).fetchall()
+    violations = rows[0]["violations"] if rows else 0
+    named = [{name: value for name, value in row.items() if name != "violations"} for row in rows]
+    return Verdict(invariant.name, violations, named)

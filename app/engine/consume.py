@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 from uuid import UUID
@@ -21,8 +21,8 @@ from psycopg_pool import ConnectionPool
 from pydantic_core import to_json
 
 from app.context import Connection, Moment
-from app.engine import dead_letters
-from app.engine.delivery import Delivery, LeaseLost, Letter, Row, hold, open_rows, release, take_siblings
+from app.engine import dead_letters, sequence
+from app.engine.delivery import Delivery, LeaseLost, Letter, Row, hold, open_rows, release, remembered, take_siblings
 from app.engine.publish import publish_all, put_back
 from app.engine.registry import PARCEL, wiring
 from app.engine.retry import Bury, Policy, PutBack, decide, is_conflict, is_disconnect, spends_nothing
@@ -38,6 +38,7 @@ SELECT e.id, e.type, substring(e.dataschema FROM '\\d+$')::integer, e.tenantid, 
   FROM jsonb_to_recordset(%s::jsonb)
        AS e (id uuid, type text, dataschema text, tenantid uuid, subject uuid, causationid uuid, data jsonb,
              time timestamptz)
+ ORDER BY e.id -- in one order everywhere: two deliveries of the same events wait for each other, and not in a circle
 ON CONFLICT DO NOTHING
 RETURNING event_id
 """
@@ -62,7 +63,7 @@ def consume(engine: Engine, delivery: Delivery, *, siblings: bool) -> int:
     limit = PARCEL - 1 if siblings and delivery.attempts == 0 else 0
     letters: list[Letter] = []
     try:
-        applied = _patiently(lambda: _deliver(engine, delivery, limit, letters))
+        applied = patiently(lambda: _deliver(engine, delivery, limit, letters))
     except LeaseLost:
         return 0
     except Exception as error:
@@ -96,16 +97,19 @@ def _unpack(connection: Connection, letters: Sequence[Letter]) -> int:
 def apply(connection: Connection, letters: Sequence[Letter]) -> int:
     """Apply every letter that the ledger does not know, in the caller's transaction; returns how many those were.
 
-    What cannot be read is buried in the same transaction.
+    In the same transaction, what cannot be read is buried, and what is sequenced and not next in its line is held.
     """
+    letters = sequence.take_turns(connection, letters)
     dead_letters.bury(connection, unreadable(letters))
     fresh = record(connection, letters)
     moment = Moment.begin(connection)
     handlers = wiring().handlers
     if strangers := [event for event in fresh if type(event.data) not in handlers]:
         raise GuiltyEvents({event.id: f"{event.type} is an effect, it has no handler" for event in strangers})
+    wiring().lock(connection, fresh)
     for kind in sorted({type(event.data) for event in fresh}, key=lambda payload: payload.type):
         publish_all(connection, handlers[kind](moment, [event for event in fresh if type(event.data) is kind]))
+    sequence.leave(connection, letters)
     return len(fresh)
 
 
@@ -159,7 +163,7 @@ class _Search:
     def attempt(self, letters: list[Letter], verdict: Exception | None = None) -> int:
         """Apply some letters in one transaction, or end those that have a verdict."""
         try:
-            return _patiently(lambda: self._commit(letters, verdict))
+            return patiently(lambda: self._commit(letters, verdict))
         except LeaseLost:
             log.info("lease lost", row=self.delivery.row_id)
             return 0
@@ -201,12 +205,14 @@ def end(
 
     What is put back waits `at_least` seconds.
     """
+    sequence.keep_places(connection, letters)
     for letter in letters:
         decision = decide(error, letter.attempt, policy, random.random())
         match decision:
             case PutBack(delay, attempt) if isinstance(letter.event, Event):
                 delay = max(delay, at_least)
-                put_back(connection, [(letter.event, letter.raw)], delay=delay, attempt=attempt)
+                why = remembered(error)
+                put_back(connection, [(letter.event, letter.raw)], delay=delay, attempt=attempt, error=why)
                 log.info(
                     "put back", event_id=str(letter.event_id), attempt=attempt, delay=round(delay, 1), why=str(error)
                 )
@@ -218,11 +224,11 @@ def end(
     return 0
 
 
-def _patiently(transaction: Any) -> int:
+def patiently(transaction: Callable[[], int]) -> int:
     """Repeat a transaction that a deadlock or the like ended: that says nothing about its events."""
     for retry in range(_FREE_RETRIES):
         try:
-            return int(transaction())
+            return transaction()
         except Exception as error:
             if not is_conflict(error) or retry == _FREE_RETRIES - 1:
                 raise

@@ -16,10 +16,16 @@ from app.engine.delivery import Letter
 from events import Event, Unreadable
 
 _BURY = """
-INSERT INTO engine.failed_jobs
-       (job_type, event_data, error_message, error_stack, retry_count, event_id, tenant_id, error_class, fingerprint)
+INSERT INTO engine.failed_jobs AS dead
+       (job_type, event_data, error_message, error_stack, retry_count, event_id, tenant_id, error_class, fingerprint,
+        history)
 SELECT r.job_type, r.event_data, r.error_message, r.error_stack, r.retry_count, r.event_id, r.tenant_id,
-       r.error_class, r.fingerprint
+       r.error_class, r.fingerprint, coalesce((
+           SELECT before.history || jsonb_build_object('at', before.failed_at, 'error_class', before.error_class,
+                      'error_message', before.error_message, 'retry_count', before.retry_count)
+             FROM engine.failed_jobs before
+            WHERE before.resolved_at IS NOT NULL AND (before.event_id = r.event_id OR before.replaced_by = r.event_id)
+            ORDER BY before.failed_at DESC LIMIT 1), '[]')
   FROM jsonb_to_recordset(%s::jsonb) AS r (
        job_type text, event_data jsonb, error_message text, error_stack text, retry_count integer, event_id uuid,
        tenant_id uuid, error_class text, fingerprint text)
@@ -27,7 +33,9 @@ SELECT r.job_type, r.event_data, r.error_message, r.error_stack, r.retry_count, 
 ON CONFLICT (event_id) WHERE resolved_at IS NULL
 DO UPDATE SET error_message = excluded.error_message, error_stack = excluded.error_stack,
               error_class = excluded.error_class, fingerprint = excluded.fingerprint,
-              retry_count = engine.failed_jobs.retry_count + excluded.retry_count, failed_at = now()
+              retry_count = excluded.retry_count, failed_at = now(),
+              history = dead.history || jsonb_build_object('at', dead.failed_at, 'error_class', dead.error_class,
+                            'error_message', dead.error_message, 'retry_count', dead.retry_count)
 """
 # An event that was applied by another delivery meanwhile is not dead, whatever this delivery met.
 
@@ -43,7 +51,8 @@ _PARTICULARS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|'[^']*'|\"[^\"
 def bury(connection: Connection, dead: Iterable[tuple[Letter, BaseException]]) -> int:
     """Write dead letters, in the transaction that acknowledges their deliveries; returns how many were given.
 
-    An event that already is a dead letter keeps its one row, with the newest error.
+    An event that already is a dead letter keeps its one row, with the newest error; the death before becomes history.
+    So does the death of the event whose place it took.
     """
     rows = list({letter.event_id or id(letter): _row(letter, error) for letter, error in dead}.values())
     if rows:

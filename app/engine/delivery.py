@@ -1,7 +1,8 @@
 """A delivery and the letters in it: what a queue row holds, once it is opened.
 
 A row carries one event (task `consume`), or a parcel: `{"attempt": n, "events": [...]}` (tasks `consume_parcel` and
-`perform`). `open_rows` never fails: what is no event becomes a letter that says so, and is buried by whoever reads it.
+`perform`), with the `"error"` that brought it back if one did. `open_rows` never fails: what is no event becomes a
+letter that says so, and is buried by whoever reads it.
 """
 
 from __future__ import annotations
@@ -58,30 +59,45 @@ class Letter:
             return None
 
 
+_ERROR_LIMIT = 300
+"""Characters of an error that a put-back row remembers."""
+
+
+def remembered(error: BaseException) -> str:
+    """An error as a put-back row remembers it: its class, and its message as far as the database can store it."""
+    message = str(error)[:_ERROR_LIMIT].replace("\x00", "")
+    return f"{type(error).__name__}: {message}".encode(errors="replace").decode()
+
+
 def open_rows(rows: Iterable[Row]) -> list[Letter]:
-    """Every letter of some rows, in their order."""
-    addressed = [(row.row_id, attempt, raw) for row in rows for attempt, raw in _open(row)]
+    """Every letter of some rows, in their order. Raises nothing: what cannot be opened is a letter that says so."""
+    addressed = [(row, attempt, raw) for row in rows for attempt, raw in _open(row)]
     read = parse_all([raw for _, _, raw in addressed])
-    return [Letter(row_id, attempt, raw, event) for (row_id, attempt, raw), event in zip(addressed, read, strict=True)]
+    return [
+        Letter(row.row_id, attempt, raw, _within_limit(row, raw, event))
+        for (row, attempt, raw), event in zip(addressed, read, strict=True)
+    ]
 
 
 def _open(row: Row) -> list[tuple[int, Any]]:
-    value = from_json(row.args)
+    try:
+        value = from_json(row.args)
+    except ValueError:
+        # PostgreSQL holds it for JSON and Python cannot, a number of thousands of digits say. Kept as it is, as text.
+        return [(0, row.args)]
     if not isinstance(value, dict) or "events" not in value:
-        return [(0, _within_limit(value, row.args))]
+        return [(0, value)]
     attempt, events = value.get("attempt", 0), value["events"]
     if not isinstance(events, list) or not isinstance(attempt, int):
         return [(0, value)]
-    if len(row.args) > SIZE_LIMIT:
-        events = [_within_limit(raw, to_json(raw)) for raw in events]
     return [(attempt, raw) for raw in events]
 
 
-def _within_limit(raw: Any, text: Sequence[Any]) -> Any:
-    if len(text) <= SIZE_LIMIT or not isinstance(raw, dict):
-        return raw
-    # Such an event was not published by us. What is kept of it says what it was, not its megabytes.
-    return {**{name: raw.get(name) for name in ("id", "type", "tenantid")}, "dataschema": f"over {SIZE_LIMIT} bytes"}
+def _within_limit(row: Row, raw: Any, event: Event[Any] | Unreadable) -> Event[Any] | Unreadable:
+    # Measured as it was published, without the blanks that PostgreSQL puts between; and only where it can matter.
+    if len(row.args) <= SIZE_LIMIT or len(to_json(raw)) <= SIZE_LIMIT:
+        return event
+    return Unreadable(raw, f"an event takes at most {SIZE_LIMIT} bytes: send ids, not documents")
 
 
 _HOLD = """

@@ -4,45 +4,99 @@ Stock Procrastinate matches on the row's id and status alone, so a worker that w
 finish, or put back, the delivery of whoever has the row now. Here finish and retry match the row's attempts and
 worker too; no matching row is no error. Consumers delete their own row in the transaction that applies its events, so
 for them a finish usually finds nothing and writes nothing.
+
+Here is also where a worker takes nothing from a paused queue, and says who it is.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import time
+from collections.abc import Iterable
 from datetime import datetime
 from typing import LiteralString
 
 import structlog
 from procrastinate import exceptions, jobs, manager
 
+from app.engine import pauses, workers
+from app.engine.registry import wiring
+
 log = structlog.get_logger(__name__)
 
 _DELETE = """
 DELETE FROM public.procrastinate_jobs
  WHERE id = %(id)s AND status = 'doing' AND attempts = %(attempts)s AND worker_id IS NOT DISTINCT FROM %(worker_id)s
+RETURNING id
 """
 _FAIL = """
 UPDATE public.procrastinate_jobs SET status = 'failed', attempts = attempts + 1, abort_requested = false
  WHERE id = %(id)s AND status = 'doing' AND attempts = %(attempts)s AND worker_id IS NOT DISTINCT FROM %(worker_id)s
+RETURNING id
 """
 _AGAIN = """
 UPDATE public.procrastinate_jobs
    SET status = 'todo', attempts = attempts + 1, scheduled_at = %(at)s, abort_requested = false, worker_id = NULL
  WHERE id = %(id)s AND status = 'doing' AND attempts = %(attempts)s AND worker_id IS NOT DISTINCT FROM %(worker_id)s
+RETURNING id
 """
 
+OWN_TASKS = frozenset({"consume", "consume_parcel", "perform"})
 CANNOT_RECORD = 70
 """Exit status of a worker that cannot say how a delivery ended: better dead, and rescued, than deaf."""
 _TRIES = 5
+_PAUSES_ARE_FRESH = 0.5
+"""Seconds for which the paused queues need not be looked up again."""
 
 
 class FencedManager(manager.JobManager):
     """Procrastinate's manager, with the lease of a delivery in every statement that ends one."""
 
+    is_stopping = False
+    """Set when the worker has been told to stop: it then waits for nobody, others will rescue what it cannot say."""
+    _paused: frozenset[str] = frozenset()
+    _looked_at: float = -math.inf
+
+    async def register_worker(self) -> int:
+        """Register a worker under the name and with the queues that it was introduced with; returns its id."""
+        self._looked_at = -math.inf
+        row = await self.connector.execute_query_one_async(query=workers.REGISTER, **workers.introduced())
+        return int(row["worker_id"])
+
+    async def unregister_worker(self, worker_id: int) -> None:
+        """Forget a worker that has stopped."""
+        await super().unregister_worker(worker_id)
+        await self.connector.execute_query_async(query=workers.FORGET, worker_id=worker_id)
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
+        """Take a row of `queues` (None: of any) that is not of a paused queue; None when there is none."""
+        paused = await self._paused_queues()
+        if not paused:
+            return await super().fetch_job(queues, worker_id)
+        wanted = [*wiring().queues(), pauses.BUILTIN_QUEUE] if queues is None else queues
+        left = [queue for queue in wanted if queue not in paused]
+        job = await super().fetch_job(left, worker_id) if left else None
+        if job is None:
+            # The worker now sleeps. What wakes it may be that a queue was resumed: it must see that at once.
+            self._looked_at = -math.inf
+        return job
+
+    async def _paused_queues(self) -> frozenset[str]:
+        now = time.monotonic()
+        if now - self._looked_at > _PAUSES_ARE_FRESH:
+            rows = await self.connector.execute_query_all_async(query=pauses.PAUSED_NAMES)
+            self._paused, self._looked_at = frozenset(row["queue_name"] for row in rows), now
+        return self._paused
+
     async def finish_job(self, job: jobs.Job, status: jobs.Status, delete_job: bool) -> None:  # noqa: ARG002, FBT001 - Procrastinate's interface
         """Succeeded rows go, failed ones stay for the sweep, and those of a worker that had to stop wait again."""
         match status:
+            case jobs.Status.SUCCEEDED if job.task_name in OWN_TASKS:
+                # They take their own row out of the queue with what it holds. One that is left was not done.
+                if await self._say(_AGAIN, job):
+                    log.error("a delivery ended without an end; it waits again", row=job.id, task=job.task_name)
             case jobs.Status.SUCCEEDED:
                 await self._say(_DELETE, job)
             case jobs.Status.FAILED:
@@ -61,15 +115,14 @@ class FencedManager(manager.JobManager):
         """Wait again, from `retry_at` on."""
         await self._say(_AGAIN, job, at=retry_at)
 
-    async def _say(self, statement: LiteralString, job: jobs.Job, at: datetime | None = None) -> None:
+    async def _say(self, statement: LiteralString, job: jobs.Job, at: datetime | None = None) -> bool:
+        """Run a statement about a delivery; whether the delivery was still its own."""
         parameters = {"id": job.id, "attempts": job.attempts, "worker_id": job.worker_id, "at": at}
-        for attempt in range(_TRIES):
+        for attempt in range(1 if self.is_stopping else _TRIES):
             try:
-                await self.connector.execute_query_async(query=statement, **parameters)
+                return bool(await self.connector.execute_query_all_async(query=statement, **parameters))
             except exceptions.ConnectorException as error:
                 log.warning("cannot record how a delivery ended", row=job.id, why=str(error))
-                await asyncio.sleep(2**attempt)
-            else:
-                return
+                await asyncio.sleep(0 if self.is_stopping else 2**attempt)
         log.error("giving up: the worker exits, its deliveries will be rescued", row=job.id)
         os._exit(CANNOT_RECORD)

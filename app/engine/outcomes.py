@@ -4,52 +4,104 @@ from __future__ import annotations
 
 from collections import Counter
 
+import structlog
+
 from app.context import Connection, Moment
 from app.engine import slots
-from app.engine.consume import end
+from app.engine.consume import end, patiently
 from app.engine.consume import record as enter_ledger
-from app.engine.delivery import hold, release
+from app.engine.delivery import LeaseLost, hold, release
 from app.engine.parcel import Parcel, Task, again
 from app.engine.publish import publish
 from app.engine.registry import PARCEL, Lane
-from app.engine.retry import Bury, decide
-from app.errors import Transient
+from app.engine.retry import Bury, decide, spends_nothing
+from app.errors import NotCalled, Permanent, Transient
 from events import Payload
 
 _OVER = "DELETE FROM engine.calls WHERE event_id = ANY(%s)"
+_LET_SETTLE = """
+UPDATE engine.calls SET ask_after = clock_timestamp() + %(settle)s * interval '1 second'
+ WHERE event_id = ANY(%(events)s)
+"""
+_GOES_ON = "UPDATE engine.calls SET begun_at = clock_timestamp() WHERE row_id = %s"
 _NEVER_BEGUN = "DELETE FROM engine.calls WHERE event_id = ANY(%s) AND tries = 1"
+
+
+log = structlog.get_logger(__name__)
+
+
+class CannotBeRecorded(Permanent):
+    """An effect came to an outcome that cannot be written down; whether its call happened, a person must see."""
 
 
 def record(parcel: Parcel) -> None:
     """Write down every outcome that is there; the row shrinks to what is still open, or goes.
 
     With it shrink its slots to what it can still use, or they grow if there are free ones; and if there are more free
-    ones than that, whoever has been parked for longest is woken.
+    ones than that, whoever has been parked for longest is woken. An outcome that cannot be written is that task's
+    error, and no other's.
     """
-    if all(task.outcome is None for task in parcel.tasks):
+    # Looked at once: while this runs, calls go on and more outcomes come.
+    settled = [task for task in parcel.tasks if task.outcome is not None]
+    if not settled:
         return  # the record before took these along
-    with parcel.engine.pool.connection() as connection, connection.transaction():
-        hold(connection, parcel.delivery)
-        rest = _record(connection, parcel)
-        release(connection, parcel.delivery, [task.letter for task in rest])
-        lanes = _resize(connection, parcel, rest)
-    parcel.tasks, parcel.lanes = rest, lanes
+    try:
+        _commit(parcel, settled)
+    except Exception as error:
+        if isinstance(error, LeaseLost) or spends_nothing(error):
+            raise
+        for task in settled:
+            _commit_alone(parcel, task)
+
+
+def _commit_alone(parcel: Parcel, task: Task) -> None:
+    try:
+        _commit(parcel, [task])
+    except Exception as error:
+        if isinstance(error, LeaseLost) or spends_nothing(error):
+            raise
+        log.warning("an outcome cannot be recorded", event_id=str(task.event.id), why=str(error))
+        task.outcome = CannotBeRecorded(f"what came of the call cannot be written down: {error}")
+        _commit(parcel, [task])
+
+
+def _commit(parcel: Parcel, settled: list[Task]) -> None:
+    def transaction() -> int:
+        rest = [task for task in parcel.tasks if task not in settled]
+        with parcel.engine.pool.connection() as connection, connection.transaction():
+            slots.lock(connection, parcel.lanes)
+            hold(connection, parcel.delivery)
+            _record(connection, parcel, settled)
+            release(connection, parcel.delivery, [task.letter for task in rest])
+            lanes = _resize(connection, parcel, rest)
+            connection.execute(_GOES_ON, [parcel.delivery.row_id])
+        parcel.tasks, parcel.lanes = rest, lanes
+        return len(settled)
+
+    patiently(transaction)
 
 
 def hand_back(parcel: Parcel) -> None:
     """The delivery ends before its time: record what is there, and let the rest wait again with the same attempt."""
+    record(parcel)
     if not parcel.tasks:
         return
     with parcel.engine.pool.connection() as connection, connection.transaction():
+        slots.lock(connection, parcel.lanes)
         hold(connection, parcel.delivery)
-        rest = _record(connection, parcel)
-        connection.execute(_NEVER_BEGUN, [[task.event.id for task in rest if not task.begun]])
-        again(connection, [task.letter for task in rest if not task.begun], parcel=PARCEL)
-        begun = [task.letter for task in rest if task.begun]
-        again(connection, begun, delay=parcel.effect.settle(), parcel=PARCEL)
+        begun = [task for task in parcel.tasks if task.begun]
+        connection.execute(_NEVER_BEGUN, [[task.event.id for task in parcel.tasks if not task.begun]])
+        again(connection, [task.letter for task in parcel.tasks if not task.begun], parcel=PARCEL)
+        _let_settle(connection, parcel, begun)
+        again(connection, [task.letter for task in begun], delay=parcel.effect.settle(), parcel=PARCEL)
         release(connection, parcel.delivery, [])
         _resize(connection, parcel, [])
     parcel.tasks = []
+
+
+def _let_settle(connection: Connection, parcel: Parcel, begun: list[Task]) -> None:
+    wanted = {"events": [task.event.id for task in begun], "settle": parcel.effect.settle()}
+    connection.execute(_LET_SETTLE, wanted)
 
 
 def _resize(connection: Connection, parcel: Parcel, rest: list[Task]) -> dict[Lane, int]:
@@ -61,9 +113,7 @@ def _resize(connection: Connection, parcel: Parcel, rest: list[Task]) -> dict[La
     return granted
 
 
-def _record(connection: Connection, parcel: Parcel) -> list[Task]:
-    # Looked at once: while this transaction runs, calls go on and more outcomes come.
-    settled = [task for task in parcel.tasks if task.outcome is not None]
+def _record(connection: Connection, parcel: Parcel, settled: list[Task]) -> None:
     said = [(task, payload) for task in settled if (payload := _said(parcel, task)) is not None]
     applied = {event.id for event in enter_ledger(connection, [task.letter for task, _ in said])}
     now = Moment.begin(connection).now
@@ -71,11 +121,12 @@ def _record(connection: Connection, parcel: Parcel) -> list[Task]:
     connection.execute(_OVER, [[task.event.id for task, _ in said]])
     ended = {task.event.id for task, _ in said}
     _end_unsaid(connection, parcel, [task for task in settled if task.event.id not in ended])
-    return [task for task in parcel.tasks if task not in settled]
 
 
 def _end_unsaid(connection: Connection, parcel: Parcel, tasks: list[Task]) -> None:
-    connection.execute(_NEVER_BEGUN, [[task.event.id for task in tasks if not task.begun]])
+    never = [task.event.id for task in tasks if not task.begun or isinstance(task.outcome, NotCalled)]
+    connection.execute(_NEVER_BEGUN, [never])
+    _let_settle(connection, parcel, [task for task in tasks if task.begun])
     for task in tasks:
         if isinstance(task.outcome, Exception):
             settle = parcel.effect.settle() if task.begun else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,37 @@ _LEASE_IS_FRESH = 1.0
 """Seconds for which a lease that was just looked at needs no second look before a call."""
 
 _IS_LIVE = "SELECT engine.is_live(%s, %s, %s)"
+
+
+def _clock() -> float:
+    # One that goes on while the machine sleeps, where there is one: a monotonic clock would not notice.
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """What tells a delivery that it is still its own, without asking all the time."""
+
+    engine: Engine
+    delivery: Delivery
+    looked_at: float = field(default_factory=_clock)
+
+    async def still_mine(self) -> None:
+        """Raise `LeaseLost` if the row was given to another worker, who may be making the same calls.
+
+        Looks only if it did not a moment ago. A worker that was stopped and goes on finds that it did not.
+        """
+        if _clock() - self.looked_at > _LEASE_IS_FRESH:
+            await asyncio.to_thread(self._look)
+
+    def _look(self) -> None:
+        looked_at = _clock()
+        mine = self.delivery
+        with self.engine.pool.connection() as connection:
+            row = connection.execute(_IS_LIVE, [mine.row_id, mine.attempts, mine.worker_id]).fetchone()
+        if row is None or not row[0]:
+            raise LeaseLost
+        self.looked_at = looked_at
 
 
 @dataclass(slots=True, eq=False)
@@ -45,21 +77,7 @@ class Parcel:
     effect: Effect
     tasks: list[Task]
     lanes: dict[Lane, int]
-    looked_at: float = field(default_factory=time.monotonic)
-
-    def lease_is_fresh(self) -> bool:
-        """Whether the lease was seen to hold a moment ago. A worker that was stopped finds that it was not."""
-        return time.monotonic() - self.looked_at < _LEASE_IS_FRESH
-
-
-def check_lease(parcel: Parcel) -> None:
-    """Raise `LeaseLost` if the row was given to another worker, who may be making the same calls."""
-    lease = parcel.delivery
-    with parcel.engine.pool.connection() as connection:
-        row = connection.execute(_IS_LIVE, [lease.row_id, lease.attempts, lease.worker_id]).fetchone()
-    if row is None or not row[0]:
-        raise LeaseLost
-    parcel.looked_at = time.monotonic()
+    lease: Lease
 
 
 def again(connection: Connection, letters: Sequence[Letter], delay: float = 0.0, parcel: int = 1) -> list[int]:

@@ -20,9 +20,10 @@ import structlog
 from app.engine import admission, outcomes
 from app.engine.consume import Engine
 from app.engine.delivery import Delivery, LeaseLost
-from app.engine.parcel import Parcel, Task, check_lease
+from app.engine.parcel import Parcel, Task
 from app.engine.registry import Lane
 from app.errors import InDoubt
+from events import Payload
 
 log = structlog.get_logger(__name__)
 
@@ -34,11 +35,23 @@ async def perform(engine: Engine, delivery: Delivery) -> int:
     raises `CancelledError`.
     """
     try:
-        parcel = await asyncio.to_thread(admission.claim, engine, delivery)
+        parcel = await _claim(engine, delivery)
         return await _run(parcel) if parcel else 0
     except LeaseLost:
         log.info("lease lost", row=delivery.row_id)
         return 0
+
+
+async def _claim(engine: Engine, delivery: Delivery) -> Parcel | None:
+    claiming = asyncio.ensure_future(asyncio.to_thread(admission.claim, engine, delivery))
+    try:
+        return await asyncio.shield(claiming)
+    except asyncio.CancelledError:
+        # What is claimed by now has not been called: it must not stay behind as in doubt.
+        parcel = await claiming
+        if parcel is not None:
+            await _whole(asyncio.to_thread(outcomes.hand_back, parcel))
+        raise
 
 
 async def _run(parcel: Parcel) -> int:
@@ -88,13 +101,19 @@ async def _carry(parcel: Parcel, task: Task, gates: _Gates) -> None:
         task.outcome = InDoubt("the call was begun before and may have happened; the other side cannot be asked")
         return
     async with gates.of(task.lane), gates.width:
-        if not parcel.lease_is_fresh():
-            await asyncio.to_thread(check_lease, parcel)
+        await parcel.lease.still_mine()
         task.begun = True
         try:
-            task.outcome = await parcel.effect.call(task.prepared, task.call)
+            outcome: object = await parcel.effect.call(task.prepared, task.call)
+            task.outcome = outcome if isinstance(outcome, Payload) else _no_payload(outcome)
+        except LeaseLost:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever an effect raises decides what becomes of its event
             task.outcome = error
+
+
+def _no_payload(outcome: object) -> Exception:
+    return TypeError(f"an effect must return what is to be said, a payload, and this returned {type(outcome).__name__}")
 
 
 async def _stop(calls: set[asyncio.Task[None]]) -> None:

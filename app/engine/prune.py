@@ -1,53 +1,150 @@
-"""Prune: drop what is past its time, in bounded batches, so that no lock is ever held for long."""
+"""Prune: drop what is past its time, in bounded batches, so that no lock is ever held for long.
+
+Each batch is a transaction of its own, and passes over what another prune, or anybody else, has locked. What is never
+dropped: unresolved dead letters, queue rows that failed (the sweep into the dead letters takes them), and the note of
+an outside call whose event is dead, because a replay must know that the call may have happened.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import LiteralString
+from uuid import UUID
 
 import structlog
+from psycopg import sql
 
 from app.context import Connection
-from app.settings import settings
+from app.engine import sequence
+from app.settings import Settings, settings
 
 log = structlog.get_logger(__name__)
 
 _BATCH = 5_000
 
-_LEDGER = """
-DELETE FROM engine.event_log WHERE event_id IN (
-    SELECT event_id FROM engine.event_log WHERE applied_at < now() - %(days)s * interval '1 day' LIMIT %(batch)s)
-"""
-_RESOLVED = """
-DELETE FROM engine.failed_jobs WHERE id IN (
-    SELECT id FROM engine.failed_jobs WHERE resolved_at < now() - %(days)s * interval '1 day' LIMIT %(batch)s)
-"""
-_RESCUES = """
-DELETE FROM engine.rescues WHERE id IN (
-    SELECT id FROM engine.rescues WHERE at < now() - %(days)s * interval '1 day' LIMIT %(batch)s)
+_COUNT = sql.SQL("SELECT count(*) FROM {table} old WHERE {condition}")
+# The batch as an array, which is made once: a subquery might be run again, and then find other rows.
+_DROP = sql.SQL("""
+DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+    SELECT old.ctid FROM {table} old WHERE {condition} LIMIT %(batch)s FOR UPDATE OF old SKIP LOCKED))
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Rows of a table, `old`, that may go: those for which `condition` holds, with `days` as the setting says."""
+
+    schema: str
+    table: str
+    condition: LiteralString
+    days: Callable[[Settings], float] = lambda _: 0.0
+
+    def fill(self, statement: sql.SQL) -> sql.Composed:
+        """The statement about these rows."""
+        return statement.format(table=sql.Identifier(self.schema, self.table), condition=sql.SQL(self.condition))
+
+
+_LEFT_IN_LINE = Rule("engine", "sequence", "EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = old.event_id)")
+"""Dropping these may call others: `sequence.sweep` does it."""
+_RULES = (
+    # Before the letters that it looks at.
+    Rule(
+        "engine",
+        "calls",
+        """NOT engine.is_live(old.row_id, old.attempts, old.worker_id)
+           AND (EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = old.event_id)
+                OR (EXISTS (SELECT FROM engine.failed_jobs f WHERE f.event_id = old.event_id
+                               AND f.resolved_at < now() - %(days)s * interval '1 day')
+                    AND NOT EXISTS (SELECT FROM engine.failed_jobs f
+                                     WHERE f.event_id = old.event_id AND f.resolved_at IS NULL)))""",
+        lambda given: given.resolved_days,
+    ),
+    Rule(
+        "engine", "event_log", "old.applied_at < now() - %(days)s * interval '1 day'", lambda given: given.ledger_days
+    ),
+    Rule(
+        "engine",
+        "failed_jobs",
+        "old.resolved_at < now() - %(days)s * interval '1 day'",
+        lambda given: given.resolved_days,
+    ),
+    Rule("engine", "rescues", "old.at < now() - %(days)s * interval '1 day'", lambda given: given.resolved_days),
+    Rule(
+        "public",
+        "procrastinate_jobs",
+        """old.status IN ('succeeded', 'cancelled', 'aborted')
+           AND NOT EXISTS (SELECT FROM public.procrastinate_events e
+                            WHERE e.job_id = old.id AND e.at >= now() - %(days)s * interval '1 day')""",
+        lambda given: given.finished_days,
+    ),
+    Rule(
+        "engine",
+        "parked",
+        "NOT EXISTS (SELECT FROM public.procrastinate_jobs j WHERE j.id = old.row_id AND j.status = 'todo')",
+    ),
+    Rule("engine", "slots", "NOT engine.is_live(old.row_id, old.attempts, old.worker_id)"),
+)
+
+_CROWDS = """
+SELECT tenant_id, count(*) FROM engine.failed_jobs WHERE resolved_at IS NULL
+ GROUP BY tenant_id HAVING count(*) > %s ORDER BY count(*) DESC
 """
 
 
-def prune(connection: Connection) -> dict[str, int]:
-    """Drop applied events, resolved dead letters and rescues of long ago; returns how many rows of each went.
+def prune(connection: Connection, *, older_than: float | None = None) -> dict[str, int]:
+    """Drop what is past its time; returns how many rows of each table went.
 
-    How long is long is in the settings, in days. Unresolved dead letters are never dropped.
+    How long is long is in the settings, in days, unless `older_than` says it for all. Tenants with too many dead
+    letters are named in the log. The connection must be outside a transaction.
     """
-    given = settings()
-    gone = {
-        "event_log": _in_batches(connection, _LEDGER, given.ledger_days),
-        "failed_jobs": _in_batches(connection, _RESOLVED, given.resolved_days),
-        "rescues": _in_batches(connection, _RESCUES, given.resolved_days),
-    }
+    gone = {_LEFT_IN_LINE.table: _in_batches(connection, lambda: sequence.sweep(connection, _BATCH))}
+    for rule in _RULES:
+        drop = partial(_drop, connection, rule, older_than)
+        gone[rule.table] = _in_batches(connection, drop)
     if any(gone.values()):
         log.info("pruned", **gone)
+    for tenant, letters in crowds(connection):
+        log.warning(
+            "too many dead letters", tenant=str(tenant), letters=letters, limit=settings().dead_letters_a_tenant
+        )
     return gone
 
 
-def _in_batches(connection: Connection, statement: LiteralString, days: float) -> int:
+def count_prunable(connection: Connection, *, older_than: float | None = None) -> dict[str, int]:
+    """How many rows of each table `prune` would drop now."""
+    with connection.transaction():
+        return {rule.table: _count(connection, rule, older_than) for rule in (_LEFT_IN_LINE, *_RULES)}
+
+
+def crowds(connection: Connection) -> list[tuple[UUID | None, int]]:
+    """Tenants with more unresolved dead letters than the settings allow, and how many; the most first.
+
+    Nothing is ever dropped for it: that there are so many is for an admin to see.
+    """
+    with connection.transaction():
+        return connection.execute(_CROWDS, [settings().dead_letters_a_tenant]).fetchall()
+
+
+def _days(rule: Rule, older_than: float | None) -> float:
+    return rule.days(settings()) if older_than is None else older_than
+
+
+def _drop(connection: Connection, rule: Rule, older_than: float | None) -> int:
+    return connection.execute(rule.fill(_DROP), {"days": _days(rule, older_than), "batch": _BATCH}).rowcount
+
+
+def _count(connection: Connection, rule: Rule, older_than: float | None) -> int:
+    row = connection.execute(rule.fill(_COUNT), {"days": _days(rule, older_than)}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _in_batches(connection: Connection, drop: Callable[[], int]) -> int:
     gone = 0
     while True:
         with connection.transaction():
-            count = connection.execute(statement, {"days": days, "batch": _BATCH}).rowcount
+            count = drop()
         gone += count
         if count < _BATCH:
             return gone

@@ -15,6 +15,7 @@ import psycopg
 from pydantic_core import PydanticSerializationError, to_json
 
 from app.context import Connection
+from app.engine import sequence
 from app.engine.registry import Route, wiring
 from events import SIZE_LIMIT, Event, InvalidEvent
 
@@ -65,27 +66,37 @@ async def publish_async(connection: psycopg.AsyncConnection[Any], *events: Event
 
 
 def put_back(
-    connection: Connection, events: Sequence[tuple[Event[Any], Any]], *, delay: float, attempt: int, parcel: int = 1
+    connection: Connection,
+    events: Sequence[tuple[Event[Any], Any]],
+    *,
+    delay: float,
+    attempt: int,
+    parcel: int = 1,
+    error: str | None = None,
 ) -> list[int]:
     """Put events that were delivered into the queue again, each with the JSON that it was published as.
 
     A put-back event waits `delay` seconds, has `attempt` deliveries behind it, and travels alone unless `parcel` says
-    how many may travel together. Returns the ids of the new queue rows.
+    how many may travel together. The row remembers the `error` that brought it back, for whoever asks why it waits;
+    but a lone event without attempts, which goes back as if it had never been tried. Returns the ids of the new rows.
     """
     table = wiring()
     texts = ((table.route(event), to_json(raw).decode()) for event, raw in events)
     row_ids: list[int] = []
-    for statement, parameters in _batches(_rows(texts, delay, attempt, parcel)):
+    for statement, parameters in _batches(_rows(texts, delay, attempt, parcel, error)):
         for (ids,) in connection.execute(statement, parameters):
             row_ids += ids
     return row_ids
 
 
 def _statements(
-    events: Iterable[Event[Any]], delay: float, parcel: int | None
+    events: Sequence[Event[Any]], delay: float, parcel: int | None
 ) -> Iterator[tuple[LiteralString, list[str]]]:
     table = wiring()
-    return _batches(_rows(((table.route(event), _wire(event)) for event in events), delay, 0, parcel))
+    joining = sequence.joining(events)
+    yield from _batches(_rows(((table.route(event), _wire(event)) for event in events), delay, 0, parcel))
+    # Last, so that no commit of a connection in autocommit mode leaves a place in line for an event that is nowhere.
+    yield from joining
 
 
 def _batches(rows: Iterator[str]) -> Iterator[tuple[LiteralString, list[str]]]:
@@ -93,22 +104,25 @@ def _batches(rows: Iterator[str]) -> Iterator[tuple[LiteralString, list[str]]]:
         yield _DEFER, ["[" + ",".join(batch) + "]"]
 
 
-def _rows(texts: Iterable[tuple[Route, str]], delay: float, attempt: int, parcel: int | None) -> Iterator[str]:
+def _rows(
+    texts: Iterable[tuple[Route, str]], delay: float, attempt: int, parcel: int | None, error: str | None = None
+) -> Iterator[str]:
     routed: dict[Route, list[str]] = {}
     for route, text in texts:
         routed.setdefault(route, []).append(text)
     for route, together in routed.items():
         size = min(parcel or route.parcel, route.parcel)
         for start in range(0, len(together), size):
-            yield _row(route, together[start : start + size], delay, attempt)
+            yield _row(route, together[start : start + size], delay, attempt, error)
 
 
-def _row(route: Route, texts: list[str], delay: float, attempt: int) -> str:
+def _row(route: Route, texts: list[str], delay: float, attempt: int, error: str | None) -> str:
     if len(texts) == 1 and not attempt and not route.effect_of:
         task, args = "consume", texts[0]
     else:
         task = "perform" if route.effect_of else "consume_parcel"
-        args = f'{{"attempt":{attempt},"events":[{",".join(texts)}]}}'
+        why = f'"error":{to_json(error).decode()},' if error else ""
+        args = f'{{"attempt":{attempt},{why}"events":[{",".join(texts)}]}}'
     return f'{{"queue":"{route.queue}","task":"{task}","priority":{route.priority},"delay":{delay:.3f},"args":{args}}}'
 
 

@@ -14,21 +14,23 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Unpack
 
 import procrastinate
-import psycopg
 import structlog
 from procrastinate.app import WorkerOptions
+from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
 from app import database, logs
+from app.engine import slots
 from app.engine.consume import Engine, consume
 from app.engine.delivery import Delivery
 from app.engine.fence import FencedManager
 from app.engine.perform import perform
 from app.engine.prune import prune
 from app.engine.registry import wiring
-from app.engine.rescue import rescue
+from app.engine.rescue import rescue, sweep
 from app.engine.retry import Policy
 from app.engine.safety import check
+from app.engine.workers import introduce
 from app.settings import settings
 
 log = structlog.get_logger(__name__)
@@ -55,11 +57,28 @@ def load_arguments(text: str | bytes) -> Any:
     raw = text.encode() if isinstance(text, str) else bytes(text)
     if raw[:1] != b"{" or b'"specversion"' in raw or b'"events"' in raw:
         return {"sealed": Sealed(len(raw))}
-    return json.loads(raw)
+    try:
+        return json.loads(raw)
+    except ValueError:
+        # A number that Python does not read must not keep every worker from fetching anything.
+        return {"sealed": Sealed(len(raw))}
 
 
 def _pool(**options: Any) -> AsyncConnectionPool[Any]:
     return AsyncConnectionPool(database.conninfo(**_PLANNER), **options)
+
+
+async def _to_the_end(running: set[asyncio.Task[None]]) -> None:
+    """Wait until all have ended, however often the waiting is cancelled; the cancellation is raised then."""
+    cancelled = None
+    while pending := {task for task in running if not task.done()}:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    await asyncio.gather(*running, return_exceptions=True)
+    if cancelled is not None:
+        raise cancelled
 
 
 def _defaults() -> WorkerOptions:
@@ -82,10 +101,14 @@ class Application(procrastinate.App):
     def __init__(self) -> None:
         super().__init__(
             connector=procrastinate.PsycopgConnector(
-                json_loads=load_arguments, pool_factory=_pool, min_size=2, max_size=8
+                json_loads=load_arguments,
+                pool_factory=_pool,
+                min_size=2,
+                max_size=8,
+                timeout=database.POOL_TIMEOUT_S,
             )
         )
-        self.job_manager = FencedManager(self.connector)
+        self.job_manager: FencedManager = FencedManager(self.connector)
 
     async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
         """Run a worker until it is told to stop. Raises `SetupError` on a server that it must not trust."""
@@ -95,6 +118,7 @@ class Application(procrastinate.App):
 
     async def run_workers(self, workers: Sequence[WorkerOptions]) -> None:
         """Run several workers side by side in this process, until they are cancelled or one of them ends."""
+        self.job_manager.is_stopping = False
         full: list[WorkerOptions] = [{**_defaults(), **options} for options in workers]
         async with self.at_work(sum(options["concurrency"] for options in full)):
             running = {asyncio.create_task(super(Application, self).run_worker_async(**options)) for options in full}
@@ -103,10 +127,15 @@ class Application(procrastinate.App):
                 for worker in ended:
                     worker.result()
             finally:
-                # They stop together: each waits for its deliveries, and the caller's cancellation is for all.
+                # They stop together, and each waits for its deliveries. Whoever cancels again waits too.
+                self.job_manager.is_stopping = True
                 for worker in running:
                     worker.cancel()
-                await asyncio.gather(*running, return_exceptions=True)
+                await _to_the_end(running)
+
+    def _worker(self, **options: Unpack[WorkerOptions]) -> Worker:
+        introduce(options.get("name"), options.get("queues"))
+        return super()._worker(**options)
 
     @asynccontextmanager
     async def at_work(self, concurrency: int) -> AsyncIterator[None]:
@@ -143,13 +172,15 @@ class Application(procrastinate.App):
         while True:
             try:
                 await asyncio.to_thread(self._rescue)
-            except psycopg.Error as error:
-                log.warning("cannot rescue now", why=str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next turn must come
+                log.error("cannot rescue now", error=type(error).__name__, why=str(error))  # noqa: TRY400 - in one line
             await asyncio.sleep(settings().rescue_interval)
 
     def _rescue(self) -> None:
         with self.engine.pool.connection() as connection:
             rescue(connection, settings())
+            sweep(connection)
+            slots.wake_all(connection)
 
 
 logs.configure()

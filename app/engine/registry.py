@@ -15,6 +15,7 @@ from uuid import UUID
 
 from app.context import Connection, Moment
 from events import Event, Payload
+from events.contracts import Served
 
 EVENTS_QUEUE = "events"
 EVENTS_PRIORITY = 10
@@ -43,16 +44,36 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class Forecast:
+    """What delivering an event now would come to: the items it would change, and the jobs whose counters with them.
+
+    `idle` says why nothing would happen, `blocked` why it must not be tried now.
+    """
+
+    items: frozenset[UUID] = frozenset()
+    jobs: frozenset[UUID] = frozenset()
+    idle: str | None = None
+    blocked: str | None = None
+
+
+Forecaster = Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, Forecast]]
+"""From events of one type to what each would come to, by the event's id; changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """What the engine knows about one outside call.
 
     `in_doubt`: an earlier delivery began this very call and never recorded its outcome, so ask the other side first.
-    `attempt` counts deliveries from 0; `is_last` says that a transient error now would be final.
+    `attempt` counts deliveries from 0; `is_last` says that a transient error now would be final. An effect whose call
+    takes several steps awaits `still_mine()` right before the one that cannot be taken back: it raises if the delivery
+    was given to another worker meanwhile, and the effect lets that pass.
     """
 
     in_doubt: bool
     attempt: int
     is_last: bool
+    still_mine: Callable[[], Awaitable[None]] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +85,8 @@ class Effect:
     leaves out what nobody waits for any more. `call` runs in no transaction and returns what to say of it. `give_up`
     says what is to be said when the last attempt failed with a transient error; without it such an event becomes a
     dead letter. `parcel` bounds how much one delivery takes on, `at_once` how many of its calls run side by side.
+    `ask` tells what the other side knows of events whose calls are in doubt. `revive` brings dead requests back to
+    life, each as the event of its next attempt, by the dead one's id; an event that it leaves out was overtaken.
     `close` hangs up when a worker stops. `settle` seconds pass before the other side is asked about a call that failed
     half way: for so long it may still be making up its mind, and would not know of what it is about to accept.
     """
@@ -74,6 +97,8 @@ class Effect:
     lanes: Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, Lane]] | None = None
     give_up: Callable[[Prepared, Exception], Payload] | None = None
     close: Callable[[], Awaitable[None]] | None = None
+    ask: Callable[[Sequence[Event[Any]]], Awaitable[Mapping[UUID, str]]] | None = None
+    revive: Callable[[Moment, Sequence[Event[Any]]], Mapping[UUID, Event[Any]]] | None = None
     can_be_asked: bool = True
     settle: Callable[[], float] = field(default=lambda: 0.0)
     parcel: int = 25
@@ -82,10 +107,23 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """Every handler and every effect, by the payload that it serves."""
+    """Every handler and every effect, by the payload that it serves, and how to tell what an event would come to."""
 
     handlers: Mapping[type[Payload], Handler]
     effects: Mapping[type[Payload], Effect]
+    forecasts: Mapping[type[Payload], Forecaster] = field(default_factory=dict)
+    locks: Sequence[Callable[[Connection, Sequence[Event[Any]]], None]] = ()
+
+    def lock(self, connection: Connection, events: Sequence[Event[Any]]) -> None:
+        """Lock what handlers of several types would lock one after the other, all of it in one order."""
+        for lock in self.locks:
+            lock(connection, events)
+
+    def __post_init__(self) -> None:
+        """Raise `TypeError` for an effect that is declared sequenced: calls run side by side."""
+        if sequenced := [payload.type for payload in self.effects if payload.sequenced]:
+            message = f"effects cannot be sequenced: {', '.join(sequenced)}"
+            raise TypeError(message)
 
     def route(self, event: Event[Any]) -> Route:
         """Where an event goes. Raises `LookupError` for a type that nobody serves."""
@@ -96,6 +134,11 @@ class Wiring:
             return Route(EVENTS_QUEUE, EVENTS_PRIORITY, PARCEL)
         message = f"nobody serves {event.type}: name its handler or effect in app/wiring.py"
         raise LookupError(message)
+
+    def served(self) -> dict[str, Served]:
+        """Where the events of each type go, and who takes them there."""
+        handled = {payload.type: Served(EVENTS_QUEUE, "handler") for payload in self.handlers}
+        return handled | {payload.type: Served(effect.queue, "effect") for payload, effect in self.effects.items()}
 
     def queues(self) -> list[str]:
         """Every queue that a worker can serve."""

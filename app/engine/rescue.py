@@ -29,7 +29,9 @@ WITH stuck AS (
                        AND w.last_heartbeat > now() - %(stalled_after)s * interval '1 second') AS is_gone) gone
      WHERE j.status = 'doing'
        AND (gone.is_gone
-            OR (SELECT max(e.at) FROM public.procrastinate_events e WHERE e.job_id = j.id AND e.type = 'started')
+            OR greatest((SELECT max(e.at) FROM public.procrastinate_events e
+                          WHERE e.job_id = j.id AND e.type = 'started'),
+                        (SELECT max(c.begun_at) FROM engine.calls c WHERE c.row_id = j.id))
                < now() - %(longest_run)s * interval '1 second')
        FOR UPDATE OF j SKIP LOCKED
 ), noted AS (
@@ -38,13 +40,28 @@ WITH stuck AS (
     RETURNING row_id
 )
 UPDATE public.procrastinate_jobs j
-   SET status = 'todo', attempts = j.attempts + 1, scheduled_at = NULL, abort_requested = false, worker_id = NULL
+   SET status = 'todo', attempts = j.attempts + 1, scheduled_at = NULL, abort_requested = false, worker_id = NULL,
+       queueing_lock = NULL -- another row with this lock may be waiting already
   FROM stuck
  WHERE j.id = stuck.id
 RETURNING j.id AS row_id, j.task_name, j.args::text AS args, 1 +
           (SELECT count(*) FROM engine.rescues r WHERE r.row_id = j.id) AS rescues
 """
+_RESOLVE = """
+UPDATE engine.failed_jobs f SET resolved_at = now()
+ WHERE f.resolved_at IS NULL AND f.failed_at > now() - interval '1 hour'
+   AND EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = f.event_id)
+"""
+# Two deliveries of one event, one that buries it while the other applies it, do not see each other.
+_FAILED = """
+SELECT id AS row_id, task_name, args::text AS args, 0 AS rescues FROM public.procrastinate_jobs
+ WHERE status = 'failed' AND task_name <> 'prune' ORDER BY id LIMIT 500 FOR UPDATE SKIP LOCKED
+"""
 _BURY = "DELETE FROM public.procrastinate_jobs WHERE id = ANY(%s)"
+
+
+class FailedInTheQueue(Permanent):
+    """Procrastinate failed the row without our code: it knows no such task, or could not call it."""
 
 
 class KilledItsWorkers(Permanent):
@@ -68,6 +85,7 @@ def rescue(connection: Connection, settings: Settings) -> list[Rescued]:
         turn = connection.execute(_TURN).fetchone()
         if turn is None or not turn[0]:
             return []
+        connection.execute(_RESOLVE)
         freed = connection.cursor(row_factory=class_row(Rescued)).execute(_FREE, limits).fetchall()
         hopeless = [row for row in freed if row.rescues > settings.most_rescues]
         for row in hopeless:
@@ -77,3 +95,14 @@ def rescue(connection: Connection, settings: Settings) -> list[Rescued]:
     for row in freed:
         log.warning("rescued", row=row.row_id, task=row.task_name, rescues=row.rescues, buried=row in hopeless)
     return freed
+
+
+def sweep(connection: Connection) -> int:
+    """Bury what rows hold that Procrastinate failed without our code; returns how many rows went, at most 500."""
+    with connection.transaction():
+        failed = connection.cursor(row_factory=class_row(Rescued)).execute(_FAILED).fetchall()
+        for row in failed:
+            error = FailedInTheQueue(f"the queue failed a row of task {row.task_name!r}, which this program cannot run")
+            dead_letters.bury(connection, [(letter, error) for letter in open_rows([Row(row.row_id, row.args)])])
+        connection.execute(_BURY, [[row.row_id for row in failed]])
+    return len(failed)

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from app.errors import Busy, InvalidInput, Permanent
 from events import InvalidEvent
 
+_AWAY = ("08", "57P0", "53300")
+"""SQLSTATEs of a connection that is lost, a server that stops or starts, and one that takes no more connections."""
 _CONFLICTS = (pg.DeadlockDetected, pg.SerializationFailure)
 _FINAL = (Permanent, InvalidEvent, InvalidInput, ValidationError, pg.DataError)
 
@@ -77,6 +79,8 @@ def is_conflict(error: BaseException) -> bool:
 
 def is_disconnect(error: BaseException) -> bool:
     """Whether the database was away, so that nobody knows more than before."""
-    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not isinstance(
-        error, pg.QueryCanceled | pg.LockNotAvailable | pg.SerializationFailure | pg.DeadlockDetected | pg.DiskFull
-    )
+    if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return False
+    # No SQLSTATE: the driver or the pool could not reach the server. Otherwise the server says so itself.
+    state = error.sqlstate
+    return state is None or state.startswith(_AWAY)

@@ -7,7 +7,7 @@ gives a slot up wakes the one that has been parked for longest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from app.context import Connection
 from app.engine.delivery import Delivery
@@ -17,7 +17,11 @@ PARKED_S = 300.0
 """Seconds after which a parked row looks for itself, should the delivery that was to wake it have died."""
 
 _TAKE = "SELECT engine.take_slots(%s, %s, %s, %s, %s, %s)"
-_PARK = "INSERT INTO engine.parked (row_id, key) SELECT row_id, %s FROM unnest(%s::bigint[]) AS waiting (row_id)"
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('engine.slots/' || %s, 0))"
+_PARK = """
+INSERT INTO engine.parked (row_id, key, most) SELECT row_id, %s, %s FROM unnest(%s::bigint[]) AS waiting (row_id)
+"""
+_LANES = "SELECT DISTINCT key, most FROM engine.parked ORDER BY key"
 _WAKE = "SELECT engine.wake_parked(%s, %s)"
 
 
@@ -30,14 +34,27 @@ def take(connection: Connection, delivery: Delivery, wanted: Mapping[Lane, int])
     return {lane: _take(connection, delivery, lane, wanted[lane]) for lane in sorted(wanted)}
 
 
+def lock(connection: Connection, lanes: Iterable[Lane]) -> None:
+    """Be alone with some lanes until the transaction ends. Whoever takes slots takes them first, before its rows."""
+    for lane in sorted(lanes):
+        connection.execute(_LOCK, [lane.key])
+
+
 def park(connection: Connection, lane: Lane, row_ids: Sequence[int]) -> None:
     """Note that queue rows wait for a slot of a lane that the same transaction has found full."""
-    connection.execute(_PARK, [lane.key, list(row_ids)])
+    connection.execute(_PARK, [lane.key, lane.most, list(row_ids)])
 
 
 def wake_parked(connection: Connection, lane: Lane) -> None:
     """Make the row that has been parked for longest due, if the lane has a free slot."""
     connection.execute(_WAKE, [lane.key, lane.most])
+
+
+def wake_all(connection: Connection) -> None:
+    """Wake for every lane that has rows parked: for slots that were freed by a delivery that could not wake anybody."""
+    for key, most in connection.execute(_LANES).fetchall():
+        with connection.transaction():
+            wake_parked(connection, Lane(key, most))
 
 
 def _take(connection: Connection, delivery: Delivery, lane: Lane, count: int) -> int:

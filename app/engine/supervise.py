@@ -15,6 +15,7 @@ from contextlib import suppress
 import structlog
 from procrastinate.app import WorkerOptions
 
+from app import database
 from app.engine.queue import Application
 from app.engine.registry import EVENTS_QUEUE, wiring
 from app.errors import InvalidInput, SetupError
@@ -92,5 +93,7 @@ async def _run(app: Application, workers: Sequence[WorkerOptions], stop: asyncio
 
 
 async def _session(app: Application, workers: Sequence[WorkerOptions]) -> None:
+    # In a thread: an embedded server may have to be started first, and SIGTERM must be heard meanwhile.
+    await asyncio.to_thread(database.url)
     async with app.open_async():
         await app.run_workers([{**options, "install_signal_handlers": False} for options in workers])

@@ -88,6 +88,11 @@ SELECT c.id, c.workspace_id, c.carrier, c.portal_username, c.portal_password, c.
 """
 
 
+def lane_key(config_id: UUID) -> str:
+    """What bounds the calls of an account with a carrier, in the engine's words."""
+    return f"portal/{config_id}"
+
+
 def set_carrier(
     context: Context,
     carrier: str,

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from app.context import Connection, Moment
 from app.engine.registry import Call, Lane, Prepared
-from app.errors import GuiltyEvents
+from app.errors import GuiltyEvents, NotCalled, Permanent, SetupError
 from app.logistics import carriers, coverage, orders, rules, store
 from app.logistics.carriers import PortalConfig
 from app.logistics.coverage import Ambiguous, Covered, NotCovered
@@ -59,7 +59,7 @@ def lanes(connection: Connection, requested: Sequence[Event[ItemRequested]]) -> 
     """Calls are bounded by account: a carrier allows each so many sessions at once, over all workers."""
     asked = {event.id: (event.tenantid, event.data.carrier) for event in requested if event.tenantid}
     configs = carriers.portal_configs(connection, sorted(set(asked.values())))
-    found = {key: Lane(f"portal/{config.id}", config.max_sessions) for key, config in configs.items()}
+    found = {key: Lane(carriers.lane_key(config.id), config.max_sessions) for key, config in configs.items()}
     return {event_id: found[key] for event_id, key in asked.items() if key in found}
 
 
@@ -87,7 +87,7 @@ async def enter_order(prepared: Prepared, call: Call) -> ItemCompleted:
         raise TypeError(city)
     form = _form(entry, city)
     try:
-        accepted = await _enter_once(portal(), _account(entry.config), entry, form, call)
+        accepted = await _enter_once(portal(), account(entry.config), entry, form, call)
     except OrderRefused as error:
         return _failed(entry, "portal", str(error), form)
     except LoginRefused as error:
@@ -131,7 +131,7 @@ async def _enter_once(gateway: Portal, account: Account, entry: Entry, form: Ord
         found = await gateway.find(account, rules.references(asked.item_id, asked.attempt))
         if found:
             return next(iter(found.values()))
-    return await gateway.enter(account, form)
+    return await gateway.enter(account, form, call.still_mine)
 
 
 def _refuse_strangers(requested: Sequence[Event[ItemRequested]], items: dict[UUID, ItemState]) -> None:
@@ -184,8 +184,13 @@ def _refusal(entry: Entry) -> str | None:
             assert_never(city)
 
 
-def _account(config: PortalConfig) -> Account:
-    return Account(config.id, config.portal_url or "", carriers.unsealed(config), settings().portal_timeout)
+def account(config: PortalConfig) -> Account:
+    """The account that a robot logs in with, its password opened. Raises `NotCalled` if no key opens it."""
+    try:
+        credentials = carriers.unsealed(config)
+    except (SetupError, Permanent) as error:
+        raise NotCalled(str(error)) from error
+    return Account(config.id, config.portal_url or "", credentials, settings().portal_timeout)
 
 
 def _form(entry: Entry, city: Covered) -> OrderForm:

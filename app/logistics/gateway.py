@@ -18,7 +18,7 @@ and it knows only what the portal has finished entering: leave it some time befo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, TypeVar
@@ -103,6 +103,9 @@ class OrderForm(BaseModel):
     collect_on_delivery_cents: int
 
 
+Check = Callable[[], Awaitable[None]]
+"""Something that has its say before an order goes out: that nobody else has it in hand, say."""
+
 _Word = Annotated[str, Field(pattern=r"^\P{C}{1,200}$")]  # no control characters: the database takes no NUL
 
 
@@ -123,8 +126,8 @@ class Portal(Protocol):
     def can_be_asked(self) -> bool:
         """Whether `find()` can tell what was entered; if not, an order in doubt is for a person to decide."""
 
-    async def enter(self, account: Account, form: OrderForm) -> Accepted:
-        """Enter one order, at most once a call."""
+    async def enter(self, account: Account, form: OrderForm, before: Check | None = None) -> Accepted:
+        """Enter one order, at most once a call; `before` has its say right before that, and may raise."""
 
     async def find(self, account: Account, references: Sequence[str]) -> dict[str, Accepted]:
         """Look the account's accepted orders up; a reference that is missing is unknown to the portal."""
@@ -165,9 +168,10 @@ class HttpPortal:
         )
         self._doors: dict[object, asyncio.Task[str]] = {}  # logins under way, and the sessions that came of them
 
-    async def enter(self, account: Account, form: OrderForm) -> Accepted:
-        """Enter one order. Raises a PortalError."""
-        answer = await self._ask(account, "POST", "/orders", enters=True, json=form.model_dump(mode="json"))
+    async def enter(self, account: Account, form: OrderForm, before: Check | None = None) -> Accepted:
+        """Enter one order. Raises a PortalError, and what `before` raises."""
+        content = form.model_dump(mode="json")
+        answer = await self._ask(account, "POST", "/orders", before=before, json=content)
         if answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
             raise OrderRefused(_reason(answer), maybe_entered=False)
         if answer.status_code != httpx.codes.CREATED:
@@ -182,7 +186,7 @@ class HttpPortal:
         found: dict[str, Accepted] = {}
         for start in range(0, len(references), _REFERENCES_A_CALL):
             some = list(references[start : start + _REFERENCES_A_CALL])
-            answer = await self._ask(account, "GET", "/orders", enters=False, params={"reference": some})
+            answer = await self._ask(account, "GET", "/orders", params={"reference": some})
             if answer.status_code != httpx.codes.OK:
                 raise _failure(answer, enters=False)
             for accepted in _read(_Found, answer, enters=False).orders:
@@ -196,12 +200,17 @@ class HttpPortal:
         await asyncio.gather(*self._doors.values(), return_exceptions=True)
         await self._client.aclose()
 
-    async def _ask(self, account: Account, method: str, path: str, *, enters: bool, **content: Any) -> httpx.Response:
+    async def _ask(
+        self, account: Account, method: str, path: str, *, before: Check | None = None, **content: Any
+    ) -> httpx.Response:
+        enters = method == "POST"
         refused = None
         # Twice, for the first session may have expired. Repeating is safe: a 401 has entered nothing.
         for _ in range(2):
             session = await self._session(account, refused)
             headers = {"Authorization": f"Bearer {session}"}
+            if before is not None:
+                await before()
             answer = await self._send(account, method, path, enters=enters, headers=headers, **content)
             if answer.status_code != httpx.codes.UNAUTHORIZED:
                 return answer

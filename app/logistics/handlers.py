@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 from uuid import UUID
 
 from psycopg.rows import dict_row
@@ -10,7 +11,7 @@ from psycopg.rows import dict_row
 from app.context import Connection, Moment
 from app.engine import tally
 from app.errors import GuiltyEvents
-from app.logistics import store
+from app.logistics import rules, store
 from app.logistics.results import Result, apply_results
 from app.logistics.store import ROBOT_JOBS
 from events import Event
@@ -32,7 +33,13 @@ def job_submitted(moment: Moment, submitted: list[Event[JobSubmitted]]) -> Itera
             asked = ItemRequested(
                 job_id=job.job_id, item_id=item_id, order_id=order_id, carrier=job.carrier, attempt=attempt
             )
-            yield event.follow(asked, moment.now, key=f"{item_id}:{attempt}")
+            yield event.follow(asked, moment.now, event_id=rules.request_id(item_id, attempt))
+
+
+def lock_jobs(connection: Connection, events: Sequence[Event[Any]]) -> None:
+    """Lock the jobs that a batch is about, of all its types at once: jobs by id is the lock order of the program."""
+    ids = {event.data.job_id for event in events if isinstance(event.data, JobSubmitted | ItemCompleted)}
+    tally.lock(connection, ROBOT_JOBS, sorted(ids))
 
 
 def item_completed(moment: Moment, completed: list[Event[ItemCompleted]]) -> Iterable[Event[object]]:  # type: ignore[type-var]

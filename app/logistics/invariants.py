@@ -47,6 +47,20 @@ LOGISTICS = (
         """,
     ),
     Invariant(
+        "robot jobs: what has ended has said so",
+        """
+        SELECT j.id AS job_id, j.generation, j.completed_at FROM logistics.robot_jobs j
+         WHERE j.status IN ('completed', 'failed') AND j.total_items > 0
+           AND j.completed_at BETWEEN now() - interval '7 days' AND now() - interval '10 minutes'
+           AND NOT EXISTS (SELECT FROM engine.event_log l WHERE l.subject_id = j.id
+                              AND l.type = 'robot/job.completed' AND (l.data->>'generation')::integer = j.generation)
+           AND NOT EXISTS (SELECT FROM engine.failed_jobs f WHERE f.job_type = 'robot/job.completed'
+                              AND f.event_data->'data'->>'job_id' = j.id::text)
+           AND NOT EXISTS (SELECT FROM public.procrastinate_jobs q
+                            WHERE q.queue_name = 'events' AND q.status IN ('todo', 'doing'))
+        """,
+    ),
+    Invariant(
         "robot jobs: one job a workspace and idempotency key",
         """
         SELECT workspace_id, idempotency_key, count(*) AS jobs FROM logistics.robot_jobs

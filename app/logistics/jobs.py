@@ -13,8 +13,10 @@ from app.engine import tally
 from app.engine.publish import publish
 from app.errors import Conflict, DuplicateRequest, InvalidInput, KeyReused, NotFound
 from app.logistics import carriers, rules, store
+from app.logistics.fields import carrier_name
 from app.logistics.rules import JobStatus
 from app.logistics.store import ROBOT_JOBS, RobotJob, RobotJobItem
+from app.settings import settings
 from events import new_id, robot
 
 LONGEST_PAGE = 1_000
@@ -52,6 +54,7 @@ def create_robot_job(
     """
     rules.check_order_list(order_ids)
     rules.check_key(idempotency_key)
+    carrier = carrier_name(carrier)
     with context.connection.transaction():
         job = _insert(context, order_ids, carrier, idempotency_key)
         _check_carrier(context, carrier)
@@ -94,7 +97,11 @@ def list_jobs(
 
 
 def update_job_status(context: Context, job_id: UUID, status: JobStatus) -> RobotJob:
-    """Move a job to `status`. Raises `NotFound`, and `Conflict` for a transition that is not allowed."""
+    """Move a job to `status`.
+
+    For whoever must overrule the engine: a job ends by itself with its last result, and one that is ended by hand
+    while items are open is named by the audit. Raises `NotFound`, and `Conflict` for a transition that is not allowed.
+    """
     with context.connection.transaction():
         job = store.lock_job(context, job_id)
         if job is None:
@@ -126,13 +133,14 @@ def retry_failed_items(context: Context, job_id: UUID, item_ids: Sequence[UUID] 
         failed = _failed(context, job_id, item_ids)
         if not failed:
             return Retried(job, 0)
+        delay = _unsettled(context, failed)
         context.connection.execute(_RESET_ITEMS, {"ids": failed, "now": context.now})
         tally.count(context.connection, ROBOT_JOBS, {job_id: (0, -len(failed))})
-        context.connection.execute(_NEXT_GENERATION, [job_id])
+        context.connection.execute(_NEXT_GENERATION, [context.now, job_id])
         parts = iter(failed)
         while part := tuple(islice(parts, rules.ITEMS_A_REQUEST)):
             asked = robot.JobSubmitted(job_id=job_id, carrier=job.carrier, item_count=len(part), attempt_items=part)
-            publish(context.connection, _new(context, job, asked))
+            publish(context.connection, _new(context, job, asked), delay=delay)
     return Retried(get_robot_job(context, job_id), len(failed))
 
 
@@ -142,9 +150,22 @@ UPDATE logistics.robot_job_items
        error_message = NULL, started_at = NULL, completed_at = NULL
  WHERE id = ANY(%(ids)s)
 """
-_NEXT_GENERATION = """
-UPDATE logistics.robot_jobs SET status = 'processing', completed_at = NULL, generation = generation + 1 WHERE id = %s
+_LAST_UNCLEAR = """
+SELECT extract(epoch FROM %(now)s - max(completed_at)) FROM logistics.robot_job_items
+ WHERE id = ANY(%(ids)s) AND error_type IN ('timeout', 'unknown', 'portal')
 """
+_NEXT_GENERATION = """
+UPDATE logistics.robot_jobs
+   SET status = 'processing', started_at = coalesce(started_at, %s), completed_at = NULL, generation = generation + 1
+ WHERE id = %s
+"""
+
+
+def _unsettled(context: Context, item_ids: Sequence[UUID]) -> float:
+    """Seconds until the portal may be asked about items that failed a moment ago without a clear no."""
+    row = context.connection.execute(_LAST_UNCLEAR, {"ids": list(item_ids), "now": context.now}).fetchone()
+    since = row[0] if row and row[0] is not None else None
+    return 0.0 if since is None else max(0.0, settings().portal_settle - float(since))
 
 
 def _insert(context: Context, order_ids: Sequence[UUID], carrier: str, key: str | None) -> RobotJob:

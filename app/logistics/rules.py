@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Literal
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from app.errors import Conflict, InvalidInput
 
@@ -67,6 +67,11 @@ def fingerprint(carrier: str, order_ids: Iterable[UUID]) -> str:
     for order_id in sorted(order_id.bytes for order_id in order_ids):
         digest.update(order_id)
     return digest.hexdigest()
+
+
+def request_id(item_id: UUID, attempt: int) -> UUID:
+    """The id of the event that asks for an attempt at an item: whoever asks for it, it is asked for once."""
+    return uuid5(item_id, f"robot/item.requested/{attempt}")
 
 
 def reference(item_id: UUID, attempt: int) -> str:

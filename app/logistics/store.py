@@ -125,7 +125,7 @@ SELECT id FROM logistics.robot_job_items WHERE job_id = %s AND status = 'error' 
 _SET_STATUS = """
 UPDATE logistics.robot_jobs
    SET status = %(status)s,
-       started_at = CASE WHEN %(status)s = 'processing' THEN coalesce(started_at, %(now)s) ELSE started_at END,
+       started_at = CASE WHEN %(status)s = 'pending' THEN started_at ELSE coalesce(started_at, %(now)s) END,
        completed_at = CASE WHEN %(status)s IN ('completed', 'failed') THEN %(now)s::timestamptz END
  WHERE id = ANY(%(ids)s)
 """

@@ -167,3 +167,26 @@ def test_a_later_success_resolves_the_dead_letter(connection: Connection, outsid
     drain()
     assert heard(connection) == ["twice"]
     assert scalar(connection, "SELECT resolved_at IS NOT NULL FROM engine.failed_jobs")
+
+
+def test_an_event_within_the_limit_is_never_too_large(connection: Connection, outside: toy.Outside) -> None:
+    """What PostgreSQL adds in blanks, or JSON in escapes, counts for nothing, whoever stands beside it."""
+    words = ["ñ" * 120_000, json.dumps([[n] for n in range(24_000)])]
+    publish(connection, *[say(word) for word in words], say("bad neighbour", "bad"))
+    drain_all(connection)
+    assert len(heard(connection)) == 2
+    assert dead(connection) == ["Permanent"]
+
+
+def test_what_python_cannot_read_becomes_a_dead_letter(connection: Connection, outside: toy.Outside) -> None:
+    """A number of thousands of digits is JSON to PostgreSQL: it stops neither the fetch nor its neighbours."""
+    good = json.loads(say("good").json_bytes())
+    for args in (f'{{"huge": {"9" * 5000}}}', f'{{"events": [{{"huge": {"9" * 5000}}}]}}', json.dumps(good)):
+        connection.execute(
+            "INSERT INTO public.procrastinate_jobs (queue_name, task_name, args)"
+            " VALUES ('events', 'consume', %s::jsonb)",
+            [args],
+        )
+    drain_all(connection)
+    assert heard(connection) == ["good"]
+    assert dead(connection) == ["InvalidEvent"] * 2

@@ -16,7 +16,7 @@ from app.engine.consume import Engine
 from app.engine.delivery import Delivery
 from app.engine.perform import perform
 from app.engine.publish import publish
-from app.engine.registry import Call, Effect, Prepared
+from app.engine.registry import Call, Effect, Prepared, Wiring
 from app.engine.retry import Policy
 from events import Payload
 from tests.conftest import Database
@@ -288,3 +288,107 @@ def test_a_call_belongs_to_one_live_delivery_at_a_time(
     play(database, outside, scene)
     drain_all(connection)
     assert heard(connection) == ["shared: made"]
+
+
+def outside_that(call: Callable[[Prepared, Call], Awaitable[Payload]], outside: Outside, settle: float = 0.0) -> Wiring:
+    """The toy's wiring around another way of calling."""
+    effect = Effect(queue="toys", prepare=outside.prepare, call=call, settle=lambda: settle)
+    return Wiring(outside.wiring().handlers, {toy.Wanted: effect})
+
+
+def test_an_effect_that_says_nothing_is_an_error_and_no_loss(connection: Connection, outside: Outside) -> None:
+    """Whatever an effect returns that is no payload, its event is put back or buried, never forgotten."""
+
+    async def forgetful(_prepared: Prepared, _call: Call) -> Payload:
+        return None  # type: ignore[return-value]
+
+    with registry.use(outside_that(forgetful, outside)):
+        publish(connection, want("forgotten"))
+        drain_all(connection)
+    assert scalar(connection, "SELECT error_class FROM engine.failed_jobs") == "TypeError"
+
+
+def test_an_outcome_that_cannot_be_written_is_its_own_events_error(connection: Connection, outside: Outside) -> None:
+    """One result that the database cannot hold: its event is buried, its neighbours are done, and called once."""
+    calls: list[str] = []
+
+    async def odd(prepared: Prepared, _call: Call) -> Payload:
+        calls.append(prepared.work.word)
+        return toy.Made(word=prepared.work.word, outcome="nul \x00" if prepared.work.word == "odd" else "made")
+
+    with registry.use(outside_that(odd, outside)):
+        publish(connection, want("even"), want("odd"), want("fine"))
+        drain_all(connection)
+    assert heard(connection) == ["even: made", "fine: made"]
+    assert sorted(calls) == ["even", "fine", "odd"]
+    assert scalar(connection, "SELECT error_class FROM engine.failed_jobs") == "CannotBeRecorded"
+
+
+def test_the_other_side_is_not_asked_before_it_has_settled(connection: Connection, outside: Outside) -> None:
+    """After a call that ended half way its event waits as long as the other side may still be making up its mind."""
+    with registry.use(outside_that(outside.call, outside, settle=60)):
+        publish(connection, want("slow", "once"))
+        drain()
+        assert scalar(connection, "SELECT scheduled_at > now() + interval '50 s' FROM public.procrastinate_jobs")
+        connection.execute("UPDATE public.procrastinate_jobs SET scheduled_at = now()")
+        drain()
+        assert len(outside.calls) == 1
+        connection.execute("UPDATE engine.calls SET ask_after = now()")
+        drain_all(connection)
+    assert [call.in_doubt for _, call in outside.calls] == [False, True]
+
+
+def test_a_call_that_was_left_behind_has_its_time_to_settle(connection: Connection, outside: Outside) -> None:
+    """A worker that died said nothing: from the first look at its call on, the other side has its time."""
+    event = want("orphan")
+    publish(connection, event)
+    connection.execute("INSERT INTO engine.calls (event_id, row_id, attempts) VALUES (%s, 0, 0)", [event.id])
+    with registry.use(outside_that(outside.call, outside, settle=60)):
+        drain()
+        assert outside.calls == []
+        assert scalar(connection, "SELECT scheduled_at > now() + interval '50 s' FROM public.procrastinate_jobs")
+
+
+def test_an_event_that_was_recorded_meanwhile_is_not_called(
+    database: Database, connection: Connection, outside: Outside
+) -> None:
+    """A delivery that had to wait for another one's record sees it: two rows with one event make one call."""
+    event = want("twice")
+    publish(connection, event)
+    publish(connection, event)
+
+    async def scene(engine: Engine, blocking: Blocking) -> None:
+        with psycopg.connect(database.superuser_url) as other:
+            first = asyncio.create_task(perform(engine, fetch(connection)))
+            await blocking.begun.wait()
+            # Its record is under way and not committed: the ledger and the end of the call are in one transaction.
+            other.execute("DELETE FROM engine.calls WHERE event_id = %s", [event.id])
+            other.execute(
+                "INSERT INTO engine.event_log (event_id, type, version, data, occurred_at)"
+                " VALUES (%s, 'x', 1, '{}', now())",
+                [event.id],
+            )
+            second = asyncio.create_task(perform(engine, fetch(connection)))
+            with psycopg.connect(database.superuser_url, autocommit=True) as observer:
+                await until(lambda: scalar(observer, "SELECT count(*) FROM pg_locks WHERE NOT granted"))
+            other.commit()
+            await second
+            assert blocking.most == 1
+            blocking.go.set()
+            await first
+
+    play(database, outside, scene)
+
+
+def test_a_lane_whose_waker_ended_early_wakes_the_next(connection: Connection, outside: Outside) -> None:
+    """A woken row whose events nobody waits for any more passes the slot on."""
+    outside.stale.add("overtaken")
+    publish(connection, want("overtaken", lane="account"))
+    publish(connection, want("patient", lane="account"))
+    connection.execute(
+        "WITH late AS (UPDATE public.procrastinate_jobs SET scheduled_at = now() + interval '1 hour'"
+        " WHERE id = (SELECT max(id) FROM public.procrastinate_jobs) RETURNING id)"
+        " INSERT INTO engine.parked (row_id, key, most) SELECT id, 'account', 2 FROM late"
+    )
+    drain()
+    assert heard(connection) == ["patient: made"]

@@ -13,7 +13,7 @@ from app import database as doors
 from app.context import Connection
 from app.engine.publish import publish
 from app.engine.queue import _pool, app, load_arguments
-from app.engine.rescue import rescue
+from app.engine.rescue import rescue, sweep
 from app.settings import Settings, settings
 from tests.conftest import Database
 from tests.engine.toy import Outside, say, want
@@ -30,6 +30,19 @@ def fetch(connection: Connection, *, heartbeat: str = "0 s") -> dict[str, Any]:
     row = connection.execute("SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", [worker_id]).fetchone()
     assert row is not None
     return {"id": row[0], "worker_id": worker_id}
+
+
+def held(row: dict[str, Any]) -> jobs.Job:
+    """The delivery as the worker that fetched it knows it."""
+    return jobs.Job(
+        id=row["id"],
+        queue="events",
+        lock=None,
+        queueing_lock=None,
+        task_name="consume",
+        attempts=0,
+        worker_id=row["worker_id"],
+    )
 
 
 def limits(**changes: float) -> Settings:
@@ -126,15 +139,7 @@ def test_a_zombies_word_changes_nothing(connection: Connection, outside: Outside
     """Whatever a worker that lost its lease says of the delivery, the row stays as its new owner has it."""
     publish(connection, say("contested"))
     row = fetch(connection, heartbeat="1 hour")
-    zombie = jobs.Job(
-        id=row["id"],
-        queue="events",
-        lock=None,
-        queueing_lock=None,
-        task_name="consume",
-        attempts=0,
-        worker_id=row["worker_id"],
-    )
+    zombie = held(row)
     rescue(connection, settings())
     if state == "taken by another":
         fetch(connection)
@@ -146,21 +151,20 @@ def test_a_zombies_word_changes_nothing(connection: Connection, outside: Outside
 
 
 @pytest.mark.parametrize(
-    ("word", "left"), [("success", None), ("failure", "failed"), ("retry", "todo"), ("stop", "todo")]
+    ("word", "left"),
+    [
+        ("success", "todo"),
+        ("success of another task", None),
+        ("failure", "failed"),
+        ("retry", "todo"),
+        ("stop", "todo"),
+    ],
 )
 def test_an_owners_word_counts(connection: Connection, outside: Outside, word: str, left: str | None) -> None:
-    """Success removes the row, failure keeps it, and whoever had to stop leaves it waiting."""
+    """Failure keeps the row, whoever had to stop leaves it waiting, and so does one of our tasks that left it there."""
     publish(connection, say("mine"))
     row = fetch(connection)
-    owner = jobs.Job(
-        id=row["id"],
-        queue="events",
-        lock=None,
-        queueing_lock=None,
-        task_name="consume",
-        attempts=0,
-        worker_id=row["worker_id"],
-    )
+    owner = held(row)
     asyncio.run(speak(owner, word))
     found = connection.execute("SELECT status::text FROM public.procrastinate_jobs").fetchone()
     assert (found[0] if found else None) == left
@@ -174,6 +178,10 @@ async def speak(job: jobs.Job, word: str) -> None:
     with app.replace_connector(connector):
         async with app.open_async():
             match word:
+                case "success of another task":
+                    await app.job_manager.finish_job(
+                        job.evolve(task_name="prune"), jobs.Status.SUCCEEDED, delete_job=True
+                    )
                 case "success":
                     await app.job_manager.finish_job(job, jobs.Status.SUCCEEDED, delete_job=True)
                 case "failure":
@@ -182,3 +190,19 @@ async def speak(job: jobs.Job, word: str) -> None:
                     await app.job_manager.finish_job(job, jobs.Status.ABORTED, delete_job=False)
                 case _:
                     await app.job_manager.retry_job(job)
+
+
+def test_rows_that_the_queue_failed_by_itself_become_dead_letters(connection: Connection, outside: Outside) -> None:
+    """An unknown task never reaches our code; its arguments are kept, and its row is gone."""
+    connection.execute(
+        "INSERT INTO public.procrastinate_jobs (queue_name, task_name, args)"
+        " VALUES ('events', 'of_another_program', '{\"some\": \"thing\"}')"
+    )
+    drain_all(connection)
+    assert sweep(connection) == 1
+    assert waiting(connection) == scalar(connection, "SELECT count(*) FROM public.procrastinate_jobs") == 0
+    row = connection.execute("SELECT event_data, error_class, error_message FROM engine.failed_jobs").fetchone()
+    assert row is not None
+    assert row[0] == {"some": "thing"}
+    assert row[1] == "FailedInTheQueue"
+    assert "'of_another_program'" in row[2]

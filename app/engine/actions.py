@@ -1,0 +1,58 @@
+"""Actions: who did what, when and why. Rows are added in the transaction of what they tell, and never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from app.context import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing that somebody did."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    subject: str | None
+    reason: str | None
+    details: dict[str, Any]
+
+
+_RECORD = """
+INSERT INTO engine.actions (actor, action, subject, reason, details) VALUES (%s, %s, %s, %s, %s)
+"""
+_HISTORY = """
+SELECT id, at, actor, action, subject, reason, details FROM engine.actions
+ WHERE (%(subject)s::text IS NULL OR subject = %(subject)s)
+ ORDER BY id DESC
+ LIMIT %(limit)s
+"""
+
+
+def record(
+    connection: Connection,
+    actor: str,
+    action: str,
+    *,
+    subject: object = None,
+    reason: str | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Write down what `actor` does, in the caller's transaction: it happened if and only if that commits."""
+    about = None if subject is None else str(subject)
+    connection.execute(_RECORD, [actor, action, about, reason, Jsonb(dict(details or {}))])
+
+
+def history(connection: Connection, subject: object = None, limit: int = 100) -> list[Action]:
+    """What was done, newest first; of one subject if it is given."""
+    about = None if subject is None else str(subject)
+    cursor = connection.cursor(row_factory=class_row(Action))
+    return cursor.execute(_HISTORY, {"subject": about, "limit": limit}).fetchall()

@@ -1,0 +1,229 @@
+"""Reasons: why an event has not been applied yet, each a type of its own with what an operator needs to know.
+
+A reason speaks for `events` of them at once, so that a batch of a million has a handful of reasons.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Reason(ABC):
+    """Why something does not run: `kind` for programs, `sentence` for people, the fields for both."""
+
+    kind: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def sentence(self) -> str:
+        """The reason in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting(Reason):
+    """Due; `ahead` rows of the queue are taken before its first one."""
+
+    kind: ClassVar[str] = "waiting"
+    events: int
+    queue: str
+    row_id: int
+    ahead: int
+
+    @property
+    def sentence(self) -> str:
+        """What it waits behind."""
+        where = f"behind {self.ahead} others" if self.ahead else "at the front"
+        return f"{_count(self.events)} waiting in queue {self.queue} {where} (row {self.row_id})"
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack(Reason):
+    """Scheduled for `until` (the last of several: `last_until`), because of `error` if one brought it back."""
+
+    kind: ClassVar[str] = "put_back"
+    events: int
+    queue: str
+    row_id: int
+    until: datetime
+    last_until: datetime
+    attempt: int
+    error: str | None
+
+    @property
+    def sentence(self) -> str:
+        """Until when, and after what."""
+        until = (
+            _when(self.until) if self.until == self.last_until else f"{_when(self.until)} to {_when(self.last_until)}"
+        )
+        why = f" after {self.error}" if self.error else ""
+        tried = f", {self.attempt} deliveries behind it" if self.attempt else ""
+        return f"{_count(self.events)} put back until {until}{why} (queue {self.queue}, row {self.row_id}{tried})"
+
+
+@dataclass(frozen=True, slots=True)
+class Parked(Reason):
+    """Every slot of the lane `key` was taken when it was delivered; `held` are taken now."""
+
+    kind: ClassVar[str] = "parked"
+    events: int
+    queue: str
+    row_id: int
+    key: str
+    held: int
+    since: datetime
+
+    @property
+    def sentence(self) -> str:
+        """Which slots are taken."""
+        return f"{_count(self.events)} parked since {_when(self.since)}: {self.held} slots of {self.key} are taken"
+
+
+@dataclass(frozen=True, slots=True)
+class InHand(Reason):
+    """A worker is delivering it since `since`; `is_stale` when that worker has not been heard of for too long."""
+
+    kind: ClassVar[str] = "in_hand"
+    events: int
+    queue: str
+    row_id: int
+    worker: str | None
+    since: datetime | None
+    is_stale: bool
+
+    @property
+    def sentence(self) -> str:
+        """Whose hands, and whether they move."""
+        since = f" since {_when(self.since)}" if self.since else ""
+        whose = f"worker {self.worker}" if self.worker else "a worker that is gone"
+        dead = "; it is taken for dead, the next rescue by a live worker frees the row" if self.is_stale else ""
+        return f"{_count(self.events)} in hand of {whose}{since} (queue {self.queue}, row {self.row_id}){dead}"
+
+
+@dataclass(frozen=True, slots=True)
+class InLine(Reason):
+    """Its type is applied in order, subject by subject, and `ahead` events come before it, `first_id` first."""
+
+    kind: ClassVar[str] = "in_line"
+    events: int
+    subject_id: UUID
+    ahead: int
+    first_id: UUID
+
+    @property
+    def sentence(self) -> str:
+        """Who comes first."""
+        return (
+            f"{_count(self.events)} in line behind {self.ahead} others of subject {self.subject_id}"
+            f" (`explain event {self.first_id}`)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Reason):
+    """Procrastinate failed the row without our code, and the sweep has not been there yet."""
+
+    kind: ClassVar[str] = "failed"
+    events: int
+    queue: str
+    row_id: int
+
+    @property
+    def sentence(self) -> str:
+        """What happens to it."""
+        return f"{_count(self.events)} in row {self.row_id} that the queue failed; the sweep makes a dead letter of it"
+
+
+@dataclass(frozen=True, slots=True)
+class InDoubt(Reason):
+    """An outside call for it was begun at `begun_at` and no worker that lives knows what came of it."""
+
+    kind: ClassVar[str] = "in_doubt"
+    events: int
+    event_id: UUID
+    begun_at: datetime
+    tries: int
+
+    @property
+    def sentence(self) -> str:
+        """What happened, and what will."""
+        return (
+            f"{_count(self.events)} in doubt: a call was begun at {_when(self.begun_at)} and nobody knows how it ended;"
+            " the next delivery asks the other side first"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Dead(Reason):
+    """Not tried again until an admin says so; `letter_id` is its letter, or one of those with the same failure."""
+
+    kind: ClassVar[str] = "dead"
+    events: int
+    letter_id: UUID
+    type: str
+    error: str
+    since: datetime
+    fingerprint: str | None
+
+    @property
+    def sentence(self) -> str:
+        """Of what, since when, and where to look."""
+        return f"{_count(self.events)} dead since {_when(self.since)} of {self.error} (`dead show {self.letter_id}`)"
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePaused(Reason):
+    """No worker takes from its queue until somebody resumes it."""
+
+    kind: ClassVar[str] = "queue_paused"
+    queue: str
+    by: str
+    why: str
+    since: datetime
+
+    @property
+    def sentence(self) -> str:
+        """By whom and why."""
+        return (
+            f"queue {self.queue} is paused since {_when(self.since)} by {self.by}: {self.why} "
+            f"(`queues resume {self.queue}`)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NobodyServes(Reason):
+    """No worker that lives serves its queue."""
+
+    kind: ClassVar[str] = "no_worker"
+    queue: str
+
+    @property
+    def sentence(self) -> str:
+        """What to start."""
+        return f"no worker serves queue {self.queue} (`work --queue {self.queue}`, or `work` for all)"
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Reason):
+    """It is in the ledger: nothing will happen, and nothing has to."""
+
+    kind: ClassVar[str] = "done"
+    type: str
+    applied_at: datetime
+
+    @property
+    def sentence(self) -> str:
+        """Since when."""
+        return f"{self.type} was applied at {_when(self.applied_at)}"
+
+
+def _count(events: int) -> str:
+    return "1 event is" if events == 1 else f"{events} events are"
+
+
+def _when(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M:%S%z}"

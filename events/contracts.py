@@ -1,0 +1,182 @@
+"""The contract in other languages: JSON Schema and AsyncAPI, made from the same classes that read the events.
+
+An event is one JSON object on the wire (CloudEvents, structured mode): its attributes and its `data` are described
+together, as the payload of a message; there are no headers beside it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from events.base import KINDS, InvalidEvent, Kind
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+CONTENT_TYPE = "application/cloudevents+json"
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """In which queue events of a type wait, and who takes them from there."""
+
+    queue: str
+    by: Literal["handler", "effect"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A version of a type that cannot be read, and why."""
+
+    type: str
+    version: int
+    why: str
+
+
+def gaps() -> list[Gap]:
+    """Every version that was ever declared and from which no way leads to the current one."""
+    missing = [
+        Gap(name, version, f"no upcaster from version {version} to {version + 1}")
+        for name, kind in sorted(KINDS.items())
+        for version in range(1, kind.payload.version)
+        if version not in kind.upcasters
+    ]
+    stray = [
+        Gap(name, version, f"an upcaster from version {version}, but the type is at version {kind.payload.version}")
+        for name, kind in sorted(KINDS.items())
+        for version in sorted(kind.upcasters)
+        if not 1 <= version < kind.payload.version
+    ]
+    return missing + stray
+
+
+def json_schema(name: str | None = None) -> Json:
+    """JSON Schema (draft 2020-12) of one type of event, or of any event: exactly one type's. Raises `InvalidEvent`."""
+    if name is not None:
+        definitions = _schemas(name, _kind(name), "#/$defs/")
+        event = definitions.pop(_key(name))
+        return {"$schema": DIALECT, "$id": f"urn:tallyman:{name}/{_kind(name).payload.version}", **event} | (
+            {"$defs": definitions} if definitions else {}
+        )
+    return {
+        "$schema": DIALECT,
+        "$id": "urn:tallyman:events",
+        "title": "An event",
+        "oneOf": [{"$ref": f"#/$defs/{_key(one)}"} for one in sorted(KINDS)],
+        "$defs": _all_schemas(sorted(KINDS), "#/$defs/"),
+    }
+
+
+def asyncapi(served: Mapping[str, Served], *, version: str) -> Json:
+    """An AsyncAPI 3.0.0 document: a channel a queue, and two operations a type: one says it, one hears it.
+
+    `served` tells by type where its events go; `version` is the program's. Raises `InvalidEvent` for an unknown type.
+    """
+    names = sorted(served)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Tallyman",
+            "version": version,
+            "description": "Events in PostgreSQL queues, each a CloudEvents 1.0 object in structured mode. A producer"
+            " publishes in its own transaction; every event is applied once.",
+        },
+        "defaultContentType": CONTENT_TYPE,
+        "channels": {queue: _channel(queue, served) for queue in sorted({one.queue for one in served.values()})},
+        "operations": {key: operation for name in names for key, operation in _operations(name, served[name])},
+        "components": {
+            "messages": {_key(name): _message(name) for name in names},
+            "schemas": _all_schemas(names, "#/components/schemas/"),
+            "correlationIds": {
+                "chain": {
+                    "description": "The first event of the chain; absent on that event itself.",
+                    "location": "$message.payload#/correlationid",
+                }
+            },
+        },
+    }
+
+
+def _channel(queue: str, served: Mapping[str, Served]) -> Json:
+    keys = [_key(name) for name in sorted(served) if served[name].queue == queue]
+    return {
+        "address": queue,
+        "description": f"The queue `{queue}`: rows of procrastinate_jobs, each an event or a parcel of events.",
+        "messages": {key: {"$ref": f"#/components/messages/{key}"} for key in keys},
+    }
+
+
+def _operations(name: str, served: Served) -> Iterable[tuple[str, Json]]:
+    key = _key(name)
+    about = {
+        "channel": {"$ref": f"#/channels/{served.queue}"},
+        "messages": [{"$ref": f"#/channels/{served.queue}/messages/{key}"}],
+    }
+    verb, heard = (
+        ("handle", "applied once, in order of arrival") if served.by == "handler" else ("perform", "carried out once")
+    )
+    if _kind(name).payload.sequenced:
+        heard = "applied once, a subject's in the order of their publication"
+    yield (
+        f"publish_{key}",
+        {"action": "send", "summary": f"Say {name}, in the transaction that makes it true.", **about},
+    )
+    yield f"{verb}_{key}", {"action": "receive", "summary": f"{name} is {heard}.", **about}
+
+
+def _message(name: str) -> Json:
+    return {
+        "name": name,
+        "title": name,
+        "summary": _summary(_kind(name)),
+        "contentType": CONTENT_TYPE,
+        "correlationId": {"$ref": "#/components/correlationIds/chain"},
+        "payload": {"$ref": f"#/components/schemas/{_key(name)}"},
+    }
+
+
+def _all_schemas(names: Iterable[str], root: str) -> Json:
+    return {key: schema for name in names for key, schema in _schemas(name, _kind(name), root).items()}
+
+
+def _schemas(name: str, kind: Kind, root: str) -> Json:
+    """The schema of a type's events and of each model in it, by names that no other type uses."""
+    key, version = _key(name), kind.payload.version
+    event = kind.event.model_json_schema(ref_template=f"{root}{key}_{{model}}")
+    parts = {f"{key}_{model}": part for model, part in event.pop("$defs", {}).items()}
+    event["title"], event["description"] = f"{name}/{version}", _description(kind)
+    event["properties"]["type"] = {"const": name}
+    event["properties"]["dataschema"] = {"const": f"{name}/{version}"}
+    # The program lets it be left out; CloudEvents does not.
+    event["required"] = ["specversion", *event["required"]]
+    if kind.payload.sequenced:
+        event["properties"]["subject"] = {"type": "string", "format": "uuid"}
+        event["required"].append("subject")
+    return {key: event, **parts}
+
+
+def _description(kind: Kind) -> str:
+    said = [_summary(kind)]
+    if kind.payload.version > 1:
+        said.append(f"Events of versions 1 to {kind.payload.version - 1} are still read.")
+    if kind.payload.sequenced:
+        said.append("A subject's events are applied in the order of their publication.")
+    return " ".join(said)
+
+
+def _summary(kind: Kind) -> str:
+    return (inspect.getdoc(kind.payload) or kind.payload.type).partition("\n\n")[0].replace("\n", " ")
+
+
+def _kind(name: str) -> Kind:
+    if (kind := KINDS.get(name)) is None:
+        raise InvalidEvent(f"type: unknown event type {name!r}; known are {', '.join(sorted(KINDS))}")
+    return kind
+
+
+def _key(name: str) -> str:
+    # Letters, digits, hyphens and underscores: what AsyncAPI asks of a key, and what generators make identifiers of.
+    return name.replace("/", "_").replace(".", "_")

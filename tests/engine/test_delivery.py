@@ -1,0 +1,37 @@
+"""Delivery: what a queue row remembers of the error that brought it back."""
+
+from __future__ import annotations
+
+from app.context import Connection
+from app.engine.delivery import Row, open_rows, remembered
+from app.engine.publish import put_back
+from app.errors import Transient
+from tests.engine.toy import Outside, say, want
+from tests.support import scalar
+
+
+def test_an_error_is_remembered_as_far_as_it_can_be_stored() -> None:
+    """Its class and the beginning of its message, without what PostgreSQL's JSON cannot hold."""
+    assert remembered(Transient("no answer")) == "Transient: no answer"
+    assert remembered(Transient("a\x00b" + "x" * 1000)) == "Transient: ab" + "x" * 297
+    assert remembered(Transient("half \ud800")) == "Transient: half ?"
+
+
+def test_a_row_remembers_its_error_and_its_events_are_the_same(connection: Connection, outside: Outside) -> None:
+    """Quotes and all; whoever opens the row finds the event and its attempt, as without an error."""
+    for event in (say("w"), want("c")):
+        raw = event.model_dump(mode="json", exclude_none=True)
+        (row,) = put_back(connection, [(event, raw)], delay=0, attempt=2, error='Transient: "no" \\ answer')
+        args = scalar(connection, "SELECT args FROM public.procrastinate_jobs WHERE id = %s", row)
+        assert (args["error"], args["attempt"]) == ('Transient: "no" \\ answer', 2)
+        text = scalar(connection, "SELECT args::text FROM public.procrastinate_jobs WHERE id = %s", row)
+        (letter,) = open_rows([Row(row, text)])
+        assert (letter.event, letter.attempt) == (event, 2)
+
+
+def test_an_event_without_attempts_goes_back_as_it_came(connection: Connection, outside: Outside) -> None:
+    """A deadlock says nothing about it: its row is as if it had never been tried."""
+    event = say("unlucky")
+    raw = event.model_dump(mode="json", exclude_none=True)
+    put_back(connection, [(event, raw)], delay=1, attempt=0, error="DeadlockDetected: ")
+    assert scalar(connection, "SELECT args FROM public.procrastinate_jobs") == raw

@@ -1,0 +1,178 @@
+"""Contracts: what is published about the events is what the program reads, in documents that are valid.
+
+The AsyncAPI document was checked with AsyncAPI's own JSON Schema and parser, which come for Node alone; what they
+look at that could break is looked at here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.wiring import WIRING
+from events import KINDS, InvalidEvent, Payload
+from events.base import event_type, upcaster
+from events.contracts import CONTENT_TYPE, DIALECT, Served, asyncapi, gaps, json_schema
+from tests.events.test_events import GOLDEN, OWN
+
+KEY = re.compile(r"[A-Za-z0-9_-]+")
+ONLY_2020 = {
+    "prefixItems",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+    "dependentRequired",
+    "dependentSchemas",
+    "$dynamicRef",
+}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    """The document of this program's own wiring."""
+    return asyncapi(WIRING.served(), version="1.2.3")
+
+
+def walk(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value in a document, with the way to it."""
+    yield path, value
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from walk(one, (*path, name))
+    elif isinstance(value, list):
+        for position, one in enumerate(value):
+            yield from walk(one, (*path, str(position)))
+
+
+def resolve(document: Any, reference: str) -> Any:
+    """What a reference within the document points to."""
+    assert reference.startswith("#/")
+    found = document
+    for part in reference[2:].split("/"):
+        found = found[part.replace("~1", "/").replace("~0", "~")]
+    return found
+
+
+def references(document: Any) -> list[str]:
+    """Every reference in a document."""
+    return [value for path, value in walk(document) if path and path[-1] == "$ref"]
+
+
+def test_every_reference_points_to_something(document: dict[str, Any]) -> None:
+    """In the AsyncAPI document and in every JSON Schema."""
+    for one in (document, json_schema(), *(json_schema(name) for name in OWN)):
+        for reference in references(one):
+            assert isinstance(resolve(one, reference), dict)
+
+
+def test_the_asyncapi_document_has_what_every_such_document_has(document: dict[str, Any]) -> None:
+    """Version, info, channels with addresses and messages, operations with an action; nothing but known fields."""
+    assert document["asyncapi"] == "3.0.0"
+    assert set(document) == {"asyncapi", "info", "defaultContentType", "channels", "operations", "components"}
+    assert document["info"]["title"]
+    assert document["info"]["version"] == "1.2.3"
+    for channel in document["channels"].values():
+        assert set(channel) == {"address", "description", "messages"}
+    for operation in document["operations"].values():
+        assert set(operation) == {"action", "summary", "channel", "messages"}
+        assert operation["action"] in {"send", "receive"}
+    for message in document["components"]["messages"].values():
+        assert set(message) == {"name", "title", "summary", "contentType", "correlationId", "payload"}
+        assert message["contentType"] == CONTENT_TYPE
+        assert message["summary"].endswith(".")
+
+
+def test_names_are_identifiers_and_unique(document: dict[str, Any]) -> None:
+    """Every key can be an identifier, addresses differ, and no two types share a message or a schema."""
+    parts = document["components"]
+    for part in (document["channels"], document["operations"], parts["messages"], parts["schemas"]):
+        assert all(KEY.fullmatch(key) for key in part)
+    addresses = [channel["address"] for channel in document["channels"].values()]
+    assert sorted(addresses) == sorted(set(addresses)) == WIRING.queues()
+    names = [message["name"] for message in parts["messages"].values()]
+    assert sorted(names) == sorted(set(names)) == sorted(OWN)
+    assert len({json.dumps(message["payload"]) for message in parts["messages"].values()}) == len(names)
+
+
+def test_operations_name_messages_of_their_own_channel(document: dict[str, Any]) -> None:
+    """As AsyncAPI 3 demands: a reference into the channel, which refers to the components. Each type has both ends."""
+    ends: dict[str, list[str]] = {}
+    for operation in document["operations"].values():
+        channel = operation["channel"]["$ref"]
+        for message in operation["messages"]:
+            assert message["$ref"].startswith(f"{channel}/messages/")
+            found = resolve(document, resolve(document, message["$ref"])["$ref"])
+            ends.setdefault(found["name"], []).append(operation["action"])
+    assert ends == {name: ["send", "receive"] for name in OWN}
+
+
+def test_the_correlation_is_where_it_says(document: dict[str, Any]) -> None:
+    """The location names an attribute that every payload has."""
+    location = document["components"]["correlationIds"]["chain"]["location"]
+    prefix, _, name = location.partition("#/")
+    assert prefix == "$message.payload"
+    for message in document["components"]["messages"].values():
+        assert name in resolve(document, message["payload"]["$ref"])["properties"]
+
+
+def test_schemas_need_nothing_that_asyncapi_does_not_know(document: dict[str, Any]) -> None:
+    """Its schema objects are a superset of draft 7: no keyword of later drafts is used."""
+    assert not [path for path, _ in walk(document["components"]["schemas"]) if path and path[-1] in ONLY_2020]
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_a_schema_describes_what_was_published(path: Path) -> None:
+    """Every attribute and field of a golden event is in the schema, and nothing that it requires is missing."""
+    event = json.loads(path.read_text())
+    schema = json_schema(event["type"])
+    assert schema["$schema"] == DIALECT
+    assert schema["properties"]["type"] == {"const": event["type"]}
+    assert schema["properties"]["dataschema"] == {"const": event["dataschema"]}
+    data = resolve(schema, schema["properties"]["data"]["$ref"])
+    for described, said in ((schema, event), (data, event["data"])):
+        assert described["additionalProperties"] is False
+        assert set(described["required"]) <= set(said) <= set(described["properties"])
+
+
+def test_one_schema_is_for_all_types() -> None:
+    """Exactly one of the types; the definitions of two that have models of one name are kept apart."""
+    schema = json_schema()
+    assert len(schema["oneOf"]) == len(KINDS)
+    titles = [resolve(schema, one["$ref"])["title"] for one in schema["oneOf"]]
+    assert sorted(titles) == sorted(f"{name}/{kind.payload.version}" for name, kind in KINDS.items())
+
+
+def test_an_unknown_type_is_told() -> None:
+    """With the names of those that there are."""
+    with pytest.raises(InvalidEvent, match=r"robot/job\.submitted"):
+        json_schema("robot/job.exploded")
+
+
+def test_versions_and_sequence_are_part_of_the_contract() -> None:
+    """A schema says which versions are still read, that order is kept, and that a subject is then needed."""
+
+    @event_type("test/door.opened", version=2, sequenced=True)
+    class Opened(Payload):
+        """A door was opened."""
+
+        width: int
+
+    try:
+        schema = json_schema("test/door.opened")
+        assert "versions 1 to 1 are still read" in schema["description"]
+        assert "in the order of their publication" in schema["description"]
+        assert schema["properties"]["subject"] == {"type": "string", "format": "uuid"}
+        assert {"specversion", "subject"} <= set(schema["required"])
+        operations = asyncapi({"test/door.opened": Served("events", "handler")}, version="1")["operations"]
+        assert "order of their publication" in operations["handle_test_door_opened"]["summary"]
+        assert [(gap.type, gap.version) for gap in gaps()] == [("test/door.opened", 1)]
+        upcaster(Opened, since=1)(lambda data: data)
+        assert gaps() == []
+        upcaster(Opened, since=2)(lambda data: data)
+        assert [(gap.type, gap.version) for gap in gaps()] == [("test/door.opened", 2)]
+    finally:
+        del KINDS["test/door.opened"]

@@ -1,0 +1,32 @@
+"""Waits for what has to happen: each looks at the thing itself, and ends with an error in time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from app.context import Connection
+from app.engine.progress import listen
+
+LIMIT_S = 20.0
+"""How long something may take on a busy machine before it counts as never."""
+_LOOK_ANYWAY_S = 0.1
+
+
+def until_somebody_waits(connection: Connection) -> None:
+    """Until a statement of this database waits for a lock."""
+    end = time.monotonic() + LIMIT_S
+    while not connection.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
+        assert time.monotonic() < end, "nobody waits for a lock"
+
+
+def until(ears: Connection, condition: Callable[[], object], *, limit: float = LIMIT_S) -> None:
+    """Until the condition is true: looked at when a job changes, and ten times a second in case it is not about one.
+
+    `ears` is an autocommit connection that is used for nothing else.
+    """
+    end = time.monotonic() + limit
+    changes = listen(ears, timeout=_LOOK_ANYWAY_S)
+    while not condition():
+        assert time.monotonic() < end, f"not within {limit:.0f} s"
+        next(changes)
