@@ -4,7 +4,25 @@ from __future__ import annotations
 
 import typer
 
-from app.commands import audit, carriers, coverage, db, demo, jobs, orders, work, workspaces
+from app.commands import (
+    audit,
+    carriers,
+    coverage,
+    db,
+    dead,
+    demo,
+    doctor,
+    events,
+    explain,
+    jobs,
+    orders,
+    prune,
+    queues,
+    stats,
+    work,
+    workers,
+    workspaces,
+)
 from app.commands.output import Edge
 
 # A module of app/commands imports what is heavy inside its functions, so that `--help` answers at once.
@@ -21,8 +39,16 @@ app.add_typer(carriers.app, name="carriers")
 app.add_typer(coverage.app, name="coverage")
 app.add_typer(orders.app, name="orders")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(dead.app, name="dead")
+app.add_typer(queues.app, name="queues")
+app.add_typer(workers.app, name="workers")
+app.add_typer(explain.app, name="explain")
+app.add_typer(events.app, name="events")
 app.command()(work.work)
 app.command()(audit.audit)
+app.command()(doctor.doctor)
+app.command()(stats.stats)
+app.command()(prune.prune)
 app.command()(demo.demo)
 
 if __name__ == "__main__":

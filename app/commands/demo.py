@@ -86,8 +86,10 @@ def _server(*, keep: bool, say: Callable[[str], None]) -> Iterator[None]:
 def _set_up(stack: ExitStack, say: Callable[[str], None], *, as_json: bool) -> Stage:
     from app import database
     from app.demo import processes, script
-    from app.settings import settings
+    from app.settings import settings, use
 
+    # The demo's portal makes up its mind at once: a retry need not wait for it.
+    use(portal_settle=1.0)
     portal = stack.enter_context(processes.portal(script.PORTAL))
     say(f"Carrier's portal (simulated): {portal.url}")
     name = f"Demo {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"

@@ -132,11 +132,15 @@ def _verdict(error: Exception) -> tuple[int, str]:
     import psycopg
     import pydantic
 
+    from events import InvalidEvent
+
     match error:
         case InvalidInput():
             return 2, str(error)
         case TallymanError():
             return 1, str(error)
+        case InvalidEvent():
+            return 2, str(error)
         case pydantic.ValidationError():
             return 2, "; ".join(_validation(error))
         case psycopg.Error():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +24,8 @@ WorkspaceOption = Annotated[
     ),
 ]
 """The option of every command that acts for a workspace."""
+Actor = Annotated[str, typer.Option("--actor", default_factory=getpass.getuser, help="Who you are, for the record.")]
+"""The option of every command whose doing is recorded."""
 CarrierOption = Annotated[str, typer.Option("--carrier", help="The carrier's name.")]
 CarrierArgument = Annotated[str, typer.Argument(help="The carrier's name, e.g. coordinadora.")]
 

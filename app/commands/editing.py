@@ -1,0 +1,103 @@
+"""How `dead` edits a letter's data, and shows a replay."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.commands.output import emit, note
+from app.errors import InvalidInput
+from app.settings import settings
+
+# Imported where they are used: `--help` needs none of them.
+if TYPE_CHECKING:
+    from app.engine.replay import Progress
+
+
+def changed(data: dict[str, Any], values: Sequence[str], file: Path | None) -> dict[str, Any]:
+    """A letter's data as it is to be: with values set, from a file, or as the editor left it."""
+    if file is not None and values:
+        raise InvalidInput("say either --set or --file")
+    if file is not None:
+        return _decoded(str(file), file.read_text(encoding="utf-8"))
+    if values:
+        return _with_values(data, values)
+    if not sys.stdin.isatty():
+        raise InvalidInput("there is no terminal for an editor: say --set PATH=VALUE or --file")
+    edited = _decoded("the edited text", _in_editor(json.dumps(data, indent=2, ensure_ascii=False) + "\n"))
+    if edited == data:
+        raise InvalidInput("nothing was changed in the editor")
+    return edited
+
+
+def _in_editor(text: str) -> str:
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "letter.json"
+        file.write_text(text, encoding="utf-8")
+        if subprocess.run([*shlex.split(settings().editor), str(file)], check=False).returncode:
+            raise InvalidInput(f"the editor ({settings().editor}) failed; nothing was changed")
+        return file.read_text(encoding="utf-8")
+
+
+def _with_values(data: dict[str, Any], values: Sequence[str]) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(json.dumps(data))
+    for one in values:
+        path, sign, value = one.partition("=")
+        if not sign or not path:
+            raise InvalidInput(f"--set {one}: must be PATH=VALUE, e.g. tracking_number=123")
+        place = result
+        *parents, last = path.split(".")
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise InvalidInput(f"--set {one}: {parent} holds no fields")
+        place[last] = _value(value)
+    return result
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _decoded(what: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(f"{what}: not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InvalidInput(f"{what}: must be a JSON object")
+    return value
+
+
+@contextmanager
+def replay_bar(*, as_json: bool) -> Iterator[Callable[[Progress], None]]:
+    """How a replay is shown: a bar on a terminal, a JSON line a step for programs, otherwise nothing."""
+    if as_json:
+        yield lambda seen: emit({"replayed": seen.replayed, "total": seen.total, **seen.outcomes}, as_json=True)
+        return
+    if not sys.stderr.isatty():
+        yield lambda _seen: None
+        return
+    from rich import progress as rich
+    from rich.console import Console
+
+    columns = (rich.BarColumn(), rich.MofNCompleteColumn(), rich.TextColumn("{task.description}"))
+    with rich.Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda seen: bar.update(
+            task,
+            total=seen.total,
+            completed=seen.replayed,
+            description=f"{seen.outcomes['applied']} applied, {seen.outcomes['dead']} died again",
+        )
+    note("")

@@ -1,0 +1,81 @@
+"""`explain`: why something does not run, in typed reasons."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import typer
+
+from app.commands.output import Json, emit, note
+from app.commands.scope import as_service
+
+# Imported where they are used: `--help` needs none of them.
+if TYPE_CHECKING:
+    from app.engine.reasons import Reason
+
+app = typer.Typer(no_args_is_help=True, help="Why a job, an item, an event or a workspace's work does not go on.")
+
+
+@app.command()
+def job(
+    job: Annotated[UUID, typer.Argument(metavar="JOB", help="A robot job's id.")], *, as_json: Json = False
+) -> None:
+    """Say why a robot job has not ended, or that it has."""
+    from app.logistics.explain import explain_job
+
+    with as_service() as connection:
+        found = explain_job(connection, job)
+    _show(found, as_json=as_json)
+
+
+@app.command()
+def item(
+    item: Annotated[UUID, typer.Argument(metavar="ITEM", help="The id of a robot job's item.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Say why an item has no result, or which one it has."""
+    from app.logistics.explain import explain_item
+
+    with as_service() as connection:
+        found = explain_item(connection, item)
+    _show(found, as_json=as_json)
+
+
+@app.command()
+def event(
+    event: Annotated[UUID, typer.Argument(metavar="EVENT", help="An event's id.")], *, as_json: Json = False
+) -> None:
+    """Say where an event is and why it has not been applied, or that it has."""
+    from app.engine.explain import explain_event
+
+    with as_service() as connection:
+        found = explain_event(connection, event)
+    _show(found, as_json=as_json)
+
+
+@app.command()
+def tenant(
+    tenant: Annotated[str, typer.Argument(metavar="WORKSPACE", help="A workspace's name or id.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Say what of a workspace waits and why, and which of its carriers cannot be used."""
+    from app.logistics.explain import explain_workspace
+    from app.tenancy.store import find_workspace
+
+    with as_service() as connection:
+        found = explain_workspace(connection, find_workspace(connection, tenant).id)
+    _show(found, as_json=as_json)
+
+
+def _show(reasons: list[Reason], *, as_json: bool) -> None:
+    emit(
+        [{"kind": one.kind, "sentence": one.sentence, **asdict(one)} for one in reasons],
+        as_json=as_json,
+        human=[{"kind": one.kind, "why": one.sentence} for one in reasons],
+    )
+    if not reasons:
+        note("nothing of it waits")

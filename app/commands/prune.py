@@ -1,0 +1,45 @@
+"""`prune`: drop what is past its time, as workers do every quarter of an hour."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from app.commands.output import Json, confirm, emit, note
+
+
+def prune(
+    *,
+    older_than: Annotated[
+        float | None,
+        typer.Option(
+            "--older-than", min=1, metavar="DAYS", help="Whatever is older than this, not as the settings say."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Drop old rows of the ledger, resolved dead letters, finished queue rows and what deliveries left behind.
+
+    Unresolved dead letters stay, however old. An event that is delivered again after it has gone from the ledger counts
+    again: keep the ledger for longer than anybody may repeat an event.
+    """
+    from app import database, logs
+    from app.engine import prune as engine
+    from app.settings import settings
+
+    logs.configure()
+    with database.connect() as connection:
+        counts = engine.count_prunable(connection, older_than=older_than)
+        for tenant, letters in engine.crowds(connection):
+            note(f"{letters} dead letters of {tenant or 'no tenant'}, more than {settings().dead_letters_a_tenant}")
+        if not dry_run:
+            confirm(f"Drop {sum(counts.values())} rows?", yes=yes or not any(counts.values()))
+            counts = engine.prune(connection, older_than=older_than)
+    emit(
+        {**counts, "dry_run": dry_run},
+        as_json=as_json,
+        human=[{"table": table, "would go" if dry_run else "gone": count} for table, count in counts.items()],
+    )

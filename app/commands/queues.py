@@ -1,0 +1,86 @@
+"""`queues`: what waits where, and the tap: pause and resume, for all workers, while they run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.commands.output import Json, emit, note
+from app.commands.scope import Actor, as_service
+
+# Imported where they are used: `--help` needs none of them.
+if TYPE_CHECKING:
+    from app.engine.backlog import Backlog
+
+app = typer.Typer(no_args_is_help=True, help="The queues: what waits in them, and whether workers may take it.")
+
+QueueArgument = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name; `queues list` shows them.")]
+
+
+@app.command(name="list")
+def list_(*, as_json: Json = False) -> None:
+    """List the queues with their rows (each an event or a parcel of up to 500), pauses and workers.
+
+    due: could be taken now. later: put back, waits for its time. parked: waits for a slot, e.g. a session of an
+    account. in_hand: is being delivered. oldest_s: how long the longest waiting due row has been due, in seconds.
+    """
+    from app.engine.backlog import backlogs
+
+    with as_service() as connection:
+        found = backlogs(connection)
+    emit([_line(one) for one in found], as_json=as_json)
+
+
+@app.command()
+def pause(
+    queue: QueueArgument,
+    *,
+    reason: Annotated[str, typer.Option("--reason", help="Why; whoever asks why nothing moves is told.")],
+    actor: Actor,
+    as_json: Json = False,
+) -> None:
+    """Let no worker take anything from a queue until `queues resume`; what is in hand is finished.
+
+    Workers obey within a second; restarts change nothing. A queue that is paused stays as it is.
+    """
+    from app.engine import pauses
+
+    with as_service() as connection:
+        made = pauses.pause(connection, queue, actor=actor, reason=reason)
+    emit(made, as_json=as_json, human=f"{queue} is paused")
+    if not made.is_new:
+        note(f"{queue} was paused already, by {made.paused_by}: {made.reason}")
+
+
+@app.command()
+def resume(
+    queue: QueueArgument,
+    *,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why, for the record.")] = None,
+    actor: Actor,
+    as_json: Json = False,
+) -> None:
+    """Let workers take from a queue again, at once."""
+    from app.engine import pauses
+
+    with as_service() as connection:
+        ended = pauses.resume(connection, queue, actor=actor, reason=reason)
+    emit({"queue_name": queue, "was_paused": ended is not None}, as_json=as_json, human=f"{queue} is not paused")
+    if ended is None:
+        note(f"{queue} was not paused")
+
+
+def _line(one: Backlog) -> dict[str, Any]:
+    return {
+        "queue": one.queue_name,
+        "due": one.due,
+        "later": one.later,
+        "parked": one.parked,
+        "in_hand": one.in_hand,
+        "oldest_s": None if one.oldest is None else round(one.oldest.total_seconds(), 1),
+        "workers": len(one.workers),
+        "paused_at": one.pause and one.pause.paused_at,
+        "paused_by": one.pause and one.pause.paused_by,
+        "reason": one.pause and one.pause.reason,
+    }

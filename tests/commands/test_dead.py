@@ -1,0 +1,138 @@
+"""`dead`: what an admin types on a bad morning, and what it prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from app.context import Connection
+from app.engine.publish import publish
+from cli import app
+from events import Event, robot
+from tests.conftest import Database
+from tests.factories import Workspace
+from tests.support import drain_all, scalar
+
+
+def run(*arguments: object, code: int = 0) -> Result:
+    """A command; what came of it."""
+    result = CliRunner().invoke(app, [str(one) for one in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def lines(*arguments: object, code: int = 0) -> list[dict[str, Any]]:
+    """A command with --json; each line that it printed."""
+    return [json.loads(line) for line in run(*arguments, "--json", code=code).stdout.splitlines()]
+
+
+@pytest.fixture
+def dead(connection: Connection, workspace: Workspace) -> Event[Any]:
+    """A result for an item that nobody has: a dead letter."""
+    import events  # noqa: PLC0415 - beside the `dead` of this test
+    from tests.engine.toy import NOW  # noqa: PLC0415
+
+    result = robot.ItemCompleted(
+        job_id=uuid4(), item_id=uuid4(), attempt=0, status="error", error_type="portal", error_message="no"
+    )
+    event = events.new(result, now=NOW, subject=result.job_id, tenant=workspace.id)
+    publish(connection, event)
+    drain_all(connection)
+    return event
+
+
+def test_dead_letters_are_found_by_what_is_known_of_them(dead: Event[Any], workspace: Workspace) -> None:
+    """By type, tenant, class, time and text; what does not match is not shown."""
+    for filters in (
+        ["--type", "robot/item.completed"],
+        ["--tenant", workspace.id],
+        ["--error-class", "GuiltyEvents"],
+        ["--since", "1h"],
+        ["--text", str(dead.data.item_id)],
+        ["--all"],
+    ):
+        assert [one["event_id"] for one in lines("dead", "list", *filters)] == [str(dead.id)]
+    for filters in (["--type", "x"], ["--until", "1h"], ["--text", "nothing like it"], ["--resolved"]):
+        assert lines("dead", "list", *filters) == []
+    (group,) = lines("dead", "list", "--group")
+    assert (group["letters"], group["job_type"]) == (1, "robot/item.completed")
+    assert lines("dead", "list", "--fingerprint", group["fingerprint"])
+
+
+def test_a_letter_is_shown_with_its_event_and_stack(dead: Event[Any]) -> None:
+    """By its own id or its event's, for people and for programs."""
+    (shown,) = lines("dead", "show", dead.id)
+    assert shown["letter"]["event_data"] == json.loads(dead.json_bytes())
+    assert "GuiltyEvents" in shown["letter"]["error_stack"]
+    text = run("dead", "show", shown["letter"]["id"]).stdout
+    assert str(dead.id) in text
+    assert "GuiltyEvents" in text
+    (count,) = lines("dead", "stats")
+    assert (count["unresolved"], count["resolved"]) == (1, 0)
+
+
+def test_a_plan_says_what_would_happen_and_a_dry_run_does_nothing(connection: Connection, dead: Event[Any]) -> None:
+    """A result for a foreign item is blocked: a replay would only let it die again."""
+    (plan,) = lines("dead", "plan")
+    assert plan["classes"] == {"blocked": 1}
+    assert (plan["plan"]["items_to_change"], plan["letters"][0]["class_"]) == (0, "blocked")
+    result = run("dead", "replay", plan["plan"]["id"], "--yes")
+    assert "nothing to replay" in result.stderr
+    run("dead", "replay", dead.id, "--dry-run")
+    assert scalar(connection, "SELECT count(*) FROM public.procrastinate_jobs") == 0
+    assert scalar(connection, "SELECT replay_count FROM engine.failed_jobs") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["replay", uuid4()], "there is none with the id"),
+        (["show", uuid4()], "there is none with the id"),
+        (["resolve", uuid4(), "--note", "x"], "there is none with the id"),
+        (["replay", uuid4(), "--rate", "0"], "rate: must be more than 0"),
+        (["replay", uuid4(), "--stop-at", "200"], "stop-at: must be a percentage"),
+        (["list", "--since", "yesterday"], "--since: 'yesterday' is no span"),
+    ],
+)
+def test_bad_input_is_exit_code_2_and_named(database: Database, arguments: list[object], said: str) -> None:
+    """Whoever asks for what is not there, or cannot be, is told what."""
+    assert said in run("dead", *arguments, code=2).stderr
+
+
+def test_what_destroys_does_nothing_without_a_terminal_or_yes(connection: Connection, dead: Event[Any]) -> None:
+    """Nobody is there to be asked: exit code 2, and nothing has happened."""
+    assert "--yes" in run("dead", "discard", dead.id, "--note", "old", code=2).stderr
+    assert "--yes" in run("dead", "edit", dead.id, "--set", "attempt=1", code=2).stderr
+    assert scalar(connection, "SELECT resolved_at IS NULL FROM engine.failed_jobs")
+    assert scalar(connection, "SELECT count(*) FROM engine.actions WHERE action <> 'plan'") == 0
+
+
+def test_an_edit_is_checked_before_it_is_published(connection: Connection, dead: Event[Any], tmp_path: Path) -> None:
+    """A field that the schema does not know, or a wrong value: exit code 2 names it, and nothing is published."""
+    assert "data.surprise" in run("dead", "edit", dead.id, "--set", "surprise=1", "--yes", code=2).stderr
+    assert "data.attempt" in run("dead", "edit", dead.id, "--set", "attempt=-1", "--yes", code=2).stderr
+    assert "PATH=VALUE" in run("dead", "edit", dead.id, "--set", "attempt", "--yes", code=2).stderr
+    file = tmp_path / "data.json"
+    file.write_text("[]")
+    assert "must be a JSON object" in run("dead", "edit", dead.id, "--file", file, "--yes", code=2).stderr
+    assert scalar(connection, "SELECT count(*) FROM public.procrastinate_jobs") == 0
+    (edited,) = lines(
+        "dead", "edit", dead.id, "--set", "error_message=better", "--reason", "typo", "--actor", "ana", "--yes"
+    )
+    assert edited["replaces"] == str(dead.id)
+    assert scalar(connection, "SELECT args->'data'->>'error_message' FROM public.procrastinate_jobs") == "better"
+    assert [(one["action"], one["actor"]) for one in lines("dead", "history", edited["letter"])] == [("edit", "ana")]
+
+
+def test_letters_are_closed_with_a_note(connection: Connection, dead: Event[Any]) -> None:
+    """Resolve and discard say why, once; a note can be added to any letter."""
+    run("dead", "note", dead.id, "asked the carrier")
+    run("dead", "resolve", dead.id, "--note", "seen to by phone", "--actor", "ana")
+    assert "resolved already" in run("dead", "discard", dead.id, "--note", "x", "--yes", code=2).stderr
+    assert scalar(connection, "SELECT notes FROM engine.failed_jobs") == "asked the carrier\nseen to by phone"
+    assert [one["action"] for one in lines("dead", "history")] == ["resolve", "note"]

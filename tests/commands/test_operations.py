@@ -1,0 +1,176 @@
+"""The operator's commands: what they print for people and for programs, and how they end."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+import events
+from app.context import Connection
+from app.engine.actions import history
+from app.engine.publish import publish
+from events import Event
+from events.order import OrderUpdated
+from tests.clinic import enlist
+from tests.commands.conftest import Run
+from tests.factories import make_workspace
+from tests.support import drain, scalar
+
+
+def fact(tenant: UUID | None = None) -> Event[Any]:
+    """An event that is applied and changes nothing."""
+    said = OrderUpdated(order_id=uuid4(), before={}, after={"city": "Cali"})
+    return events.new(said, now=datetime.now(UTC), subject=None, tenant=tenant)
+
+
+# queues -------------------------------------------------------------------------------------------
+
+
+def test_queues_are_listed_with_what_waits_and_who_serves(run: Run, connection: Connection) -> None:
+    """Also those that are empty; off a terminal as tab-separated text."""
+    enlist(connection)
+    publish(connection, fact())
+    by_name = {row["queue"]: row for row in run("queues", "list", "--json").rows}
+    assert list(by_name) == ["events", "robots"]
+    assert (by_name["events"]["due"], by_name["events"]["workers"], by_name["robots"]["due"]) == (1, 1, 0)
+    assert by_name["events"]["oldest_s"] >= 0
+    heading, *lines = [line.split("\t") for line in run("queues", "list").out.splitlines()]
+    assert [dict(zip(heading, line, strict=True))["due"] for line in lines] == ["1", "0"]
+
+
+def test_a_queue_is_paused_and_resumed_with_who_and_why(run: Run, connection: Connection) -> None:
+    """The actor is the login unless somebody says otherwise; what changes nothing says so and is no error."""
+    paused = run("queues", "pause", "robots", "--reason", "the portal is down", "--json")
+    assert (paused.code, paused.rows[0]["paused_by"]) == (0, getpass.getuser())
+    row = run("queues", "list", "--json").rows[1]
+    assert (row["paused_by"], row["reason"], row["paused_at"] is None) == (
+        getpass.getuser(),
+        "the portal is down",
+        False,
+    )
+    again = run("queues", "pause", "robots", "--reason", "me too", "--actor", "ben")
+    assert (again.code, f"paused already, by {getpass.getuser()}: the portal is down" in again.err) == (0, True)
+    resumed = run("queues", "resume", "robots", "--actor", "ben", "--json")
+    assert (resumed.code, resumed.rows) == (0, [{"queue_name": "robots", "was_paused": True}])
+    idle = run("queues", "resume", "robots")
+    assert (idle.code, idle.out, idle.err) == (0, "robots is not paused\n", "robots was not paused\n")
+    assert [(one.actor, one.action) for one in history(connection)] == [("ben", "resume"), (getpass.getuser(), "pause")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["pause", "robot", "--reason", "x"], "there is no 'robot'; there are events, robots"),
+        (["pause", "robots", "--reason", " "], "reason: must not be empty"),
+        (["resume", "robot"], "there is no 'robot'; there are events, robots"),
+        (["pause", "robots"], "Missing option '--reason'"),
+    ],
+)
+def test_what_cannot_be_paused_is_refused(run: Run, connection: Connection, arguments: list[str], words: str) -> None:
+    """With exit code 2, and nothing changes."""
+    done = run("queues", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert words in done.err
+    assert scalar(connection, "SELECT count(*) FROM engine.paused_queues") == 0
+
+
+# workers and stats --------------------------------------------------------------------------------
+
+
+def test_workers_are_listed_with_what_they_have_in_hand(run: Run, connection: Connection) -> None:
+    """A stale one is marked, for programs and for people."""
+    worker = enlist(connection)
+    publish(connection, fact())
+    row = scalar(connection, "SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", worker)
+    (told,) = run("workers", "list", "--json").rows
+    assert (told["worker_id"], told["is_stale"], told["queues"]) == (worker, False, None)
+    assert [(hand["row_id"], hand["queue_name"]) for hand in told["in_hand"]] == [(row, "events")]
+    shown = run("workers", "list")
+    assert f"alive\tconsume {row} of events" in shown.out
+    assert shown.err == ""
+    connection.execute("UPDATE public.procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
+    assert run("workers", "list", "--json").rows[0]["is_stale"]
+    assert f"stale: {worker} (worker on h, pid 1)" in run("workers", "list").err
+
+
+def test_stats_are_of_the_span_that_was_asked_for(run: Run, connection: Connection) -> None:
+    """Rates and durations by type."""
+    for _ in range(3):
+        publish(connection, fact())
+    drain()
+    (told,) = run("stats", "--since", "1m", "--json").rows
+    assert (told["type"], told["applied"], told["applied_a_minute"], told["since_s"]) == ("order/updated", 3, 3.0, 60.0)
+    assert 0 <= told["waiting_p50"] <= told["waiting_p95"]
+    assert run("stats").out.splitlines()[1].startswith("order/updated\t3\t0.2\t")
+    connection.execute("UPDATE engine.event_log SET applied_at = now() - interval '2 minutes'")
+    assert run("stats", "--since", "60s", "--json").rows == []
+
+
+@pytest.mark.parametrize("since", ["1", "h", "", "1w", "-1h", "nanh", "1e99d", "9999d"])
+def test_a_span_that_is_none_is_refused(run: Run, since: str) -> None:
+    """With exit code 2 and what would be one."""
+    done = run("stats", f"--since={since}")
+    assert (done.code, done.out) == (2, "")
+    assert "since" in done.err
+
+
+# explain ------------------------------------------------------------------------------------------
+
+
+def test_an_event_is_explained(run: Run, connection: Connection) -> None:
+    """For programs with every field of the reason, for people in a sentence."""
+    event = fact()
+    publish(connection, event)
+    no_worker, waiting = run("explain", "event", event.id, "--json").rows
+    assert (no_worker["kind"], no_worker["queue"]) == ("no_worker", "events")
+    assert (waiting["kind"], waiting["ahead"], waiting["events"]) == ("waiting", 0, 1)
+    assert waiting["sentence"].startswith("1 event is waiting in queue events at the front")
+    shown = run("explain", "event", event.id)
+    assert (shown.code, shown.out.splitlines()[1].partition("\t")[0]) == (0, "no_worker")
+    drain()
+    assert [row["kind"] for row in run("explain", "event", event.id, "--json").rows] == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [("event", "is nowhere"), ("job", "no robot job"), ("item", "no item"), ("tenant", "there is no")],
+)
+def test_what_is_unknown_cannot_be_explained(run: Run, what: str, words: str) -> None:
+    """With exit code 2, for programs as an object."""
+    done = run("explain", what, UUID(int=1), "--json")
+    assert (done.code, done.out) == (2, "")
+    told = json.loads(done.err)
+    assert (told["error"], words in told["message"]) == ("NotFound", True)
+
+
+def test_a_tenant_is_explained_by_name_or_id(run: Run, connection: Connection) -> None:
+    """All that waits of it; when nothing does, that is said."""
+    workspace = make_workspace(connection, "Acme")
+    idle = run("explain", "tenant", "Acme")
+    assert (idle.code, idle.out, idle.err) == (0, "", "nothing of it waits\n")
+    publish(connection, *[fact(workspace.id) for _ in range(3)], fact())
+    for name in ("Acme", workspace.id):
+        told = run("explain", "tenant", name, "--json").rows
+        assert [(row["kind"], row.get("events")) for row in told] == [("no_worker", None), ("waiting", 3)]
+
+
+# doctor -------------------------------------------------------------------------------------------
+
+
+def test_the_doctors_exit_code_says_whether_somebody_is_needed(run: Run, connection: Connection) -> None:
+    """0 while there is no problem, warnings or not; 1 with one, in whichever form it is printed."""
+    well = run("doctor", "--json")
+    assert (well.code, {row["level"] for row in well.rows} & {"problem"}) == (0, set())
+    assert [row["level"] for row in well.rows if row["subject"] == "workers"] == ["warning"]
+    publish(connection, fact())
+    ill = run("doctor")
+    assert ill.code == 1
+    (line,) = [line for line in ill.out.splitlines() if line.startswith("problem")]
+    _, subject, _, remedy = line.split("\t")
+    assert (subject, remedy) == ("queues", "`work --queue events`")
+    assert run("doctor", "--json").code == 1
