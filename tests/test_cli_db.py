@@ -147,7 +147,7 @@ def test_with_json_an_error_is_an_object(run: Run) -> None:
 def test_a_setting_that_is_wrong_names_itself(run: Run) -> None:
     """A variable of the environment that cannot be read is an error with its name, not a stack trace."""
     done = run("db", "status", TALLYMAN_POLLING_INTERVAL="often")
-    assert "polling_interval" in done.stderr
+    assert "TALLYMAN_POLLING_INTERVAL" in done.stderr
     assert "Traceback" not in done.stderr
 
 

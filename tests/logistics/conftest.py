@@ -14,7 +14,9 @@ from app.context import Connection, Context
 from app.logistics import carriers, coverage, orders
 from app.logistics.coverage import CoverageRow
 from app.logistics.orders import OrderRow
+from app.settings import settings
 from app.simulators.portal import Behaviour, Portal, serve
+from tests.factories import make_workspace
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +46,10 @@ class Shop:
         return Context.start(self.connection, self.workspace_id)
 
     def order(self, count: int, **fields: Any) -> Sequence[UUID]:
-        """So many new orders, with these fields."""
-        rows = [OrderRow(**{**ORDER, "reference": f"{self._used() + n:05}", **fields}) for n in range(count)]
+        """So many new orders, each for somebody else, with these fields."""
+        numbers = range(first := self._used(), first + count)
+        own = [{"reference": f"{n:05}", "recipient_document": f"{1_020_300_000 + n}"} for n in numbers]
+        rows = [OrderRow(**{**ORDER, **one, **fields}) for one in own]
         return orders.import_orders(self.context, rows).order_ids
 
     def _used(self) -> int:
@@ -58,7 +62,6 @@ class Shop:
 
 ORDER: dict[str, Any] = {
     "recipient_name": "Ana Pérez",
-    "recipient_document": "1020304050",
     "recipient_phone": "3001234567",
     "recipient_email": None,
     "address": "Calle 1 # 2-3",
@@ -96,3 +99,17 @@ def equip(connection: Connection, workspace_id: UUID, portal: Portal) -> Shop:
 def shop(connection: Connection, workspace: Any, portal: Portal) -> Shop:
     """A workspace that can ship."""
     return equip(connection, workspace.id, portal)
+
+
+@pytest.fixture
+def other(connection: Connection, portal: Portal) -> Shop:
+    """Another workspace that can ship, of another organisation."""
+    return equip(connection, make_workspace(connection).id, portal)
+
+
+@pytest.fixture
+def hasty(database: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Robots whose patience a test can wait for: a third of a second a call, three attempts, nothing to settle."""
+    for name, value in {"PORTAL_TIMEOUT": "0.3", "PORTAL_SETTLE": "0", "MOST_ATTEMPTS": "3"}.items():
+        monkeypatch.setenv(f"TALLYMAN_{name}", value)
+    settings.cache_clear()

@@ -1,0 +1,80 @@
+"""What robots say of items, made up: results as values and as events, and what a workspace looks like after them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import events
+from app.context import Connection
+from app.engine.audit import audit
+from app.logistics.jobs import create_robot_job, get_job_with_items
+from app.logistics.store import RobotJob, RobotJobItem
+from app.wiring import INVARIANTS
+from events import Event
+from events.robot import ErrorType, ItemCompleted
+from tests.logistics.conftest import Shop
+
+
+def submitted(shop: Shop, count: int) -> tuple[RobotJob, list[RobotJobItem]]:
+    """A new job of so many orders, and its items."""
+    job = create_robot_job(shop.context, shop.order(count))
+    return job, items_of(shop, job.id)
+
+
+def items_of(shop: Shop, job_id: UUID) -> list[RobotJobItem]:
+    """A job's items, a thousand at most."""
+    return get_job_with_items(shop.context, job_id, limit=1000).items
+
+
+def success(item: RobotJobItem, number: str | None = None, *, attempt: int | None = None) -> ItemCompleted:
+    """The item's order was entered."""
+    return ItemCompleted(
+        job_id=item.job_id,
+        item_id=item.id,
+        attempt=item.retry_count if attempt is None else attempt,
+        status="success",
+        tracking_number=number or f"T-{item.order_reference}",
+        validated_city="BOGOTA (C/MARCA)",
+        value_sent={"reference": f"{item.id}-{item.retry_count}"},
+    )
+
+
+def failure(item: RobotJobItem, kind: ErrorType = "portal", *, attempt: int | None = None) -> ItemCompleted:
+    """The item's order was not entered."""
+    return ItemCompleted(
+        job_id=item.job_id,
+        item_id=item.id,
+        attempt=item.retry_count if attempt is None else attempt,
+        status="error",
+        error_type=kind,
+        error_message=f"{kind}: no",
+    )
+
+
+def said(shop: Shop, result: ItemCompleted, *, tenant: UUID | None = None) -> Event[ItemCompleted]:
+    """A result as a new event of the shop's, or of whose it claims to be."""
+    return events.new(result, now=datetime.now(UTC), subject=result.job_id, tenant=tenant or shop.workspace_id)
+
+
+def without_tenant(result: ItemCompleted) -> Event[ItemCompleted]:
+    """A result that does not say whose it is."""
+    return events.new(result, now=datetime.now(UTC), subject=result.job_id, tenant=None)
+
+
+def ledger(connection: Connection, kind: str) -> list[dict[str, Any]]:
+    """The data of every applied event of a type, oldest first."""
+    rows = connection.execute("SELECT data FROM engine.event_log WHERE type = %s ORDER BY applied_at, event_id", [kind])
+    return [data for (data,) in rows]
+
+
+def broken(connection: Connection) -> list[object]:
+    """The invariants that do not hold."""
+    return [verdict for verdict in audit(connection, INVARIANTS) if not verdict.holds]
+
+
+def everything(connection: Connection) -> list[list[Any]]:
+    """Every job, item, order and queue row, to see that something changed nothing."""
+    tables = ("logistics.robot_jobs", "logistics.robot_job_items", "logistics.orders", "public.procrastinate_jobs")
+    return [connection.execute(f"SELECT * FROM {table} ORDER BY id").fetchall() for table in tables]  # noqa: S608

@@ -1,0 +1,120 @@
+"""The bad morning: a thousand orders, eighty dead, and an admin who gets every one of them shipped once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from typer.testing import CliRunner
+
+from app import database as doors
+from app.context import Connection
+from app.engine.audit import audit
+from app.logistics import carriers, jobs
+from app.settings import settings
+from app.simulators.portal import Portal, Rule
+from app.wiring import INVARIANTS
+from cli import app
+from tests.conftest import Database
+from tests.factories import make_workspace
+from tests.logistics.conftest import Shop, equip
+from tests.support import drain, drain_all, scalar, working
+
+WRONG_KEY = "test:" + "A" * 43 + "="
+
+
+def run(*arguments: str, code: int = 0) -> list[dict[str, Any]]:
+    """A command with --json; what it printed."""
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    assert result.exit_code == code, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def lose_the_key(connection: Connection, monkeypatch: pytest.MonkeyPatch, shop: Shop) -> None:
+    """An operator seals a shop's password with a key that the workers do not have."""
+    right = settings().keys
+    assert right is not None
+    monkeypatch.setenv("TALLYMAN_KEYS", WRONG_KEY)
+    settings.cache_clear()
+    carriers.set_carrier(shop.context, "coordinadora", password=SecretStr("demo-password"))
+    monkeypatch.setenv("TALLYMAN_KEYS", right.get_secret_value())
+    settings.cache_clear()
+
+
+def find_the_key(shop: Shop) -> None:
+    """The cause is mended: the password is sealed again with the right key."""
+    carriers.set_carrier(shop.context, "coordinadora", password=SecretStr("demo-password"))
+
+
+def test_the_bad_morning(
+    database: Database,
+    connection: Connection,
+    shop: Shop,
+    portal: Portal,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Plan, canary, stop, mend the cause, replay at a rate: the audit is clean and the portal has every order once."""
+    monkeypatch.setenv("TALLYMAN_PORTAL_SETTLE", "0")
+    monkeypatch.setenv("TALLYMAN_RETRY_BASE", "600")
+    settings.cache_clear()
+    poisoned = equip(connection, make_workspace(connection).id, portal)
+    lose_the_key(connection, monkeypatch, poisoned)
+    portal.change(rules=[Rule(field="address", contains="DOUBT", then="lost", times=1).model_dump()])
+
+    main = jobs.create_robot_job(shop.context, [*shop.order(920), *shop.order(30, address="DOUBT street 1")])
+    poison = jobs.create_robot_job(poisoned.context, poisoned.order(50))
+    # The portal accepts thirty orders and its answers are lost; before anybody can ask, the key is lost too.
+    drain()
+    assert scalar(connection, "SELECT count(*) FROM engine.calls") == 30
+    lose_the_key(connection, monkeypatch, shop)
+    drain_all(connection)
+    assert scalar(connection, "SELECT count(*) FROM engine.failed_jobs WHERE resolved_at IS NULL") == 80
+
+    groups = run("dead", "list", "--group")
+    assert sum(group["letters"] for group in groups) == 80
+    (plan,) = run("dead", "plan", "--error-class", "NotCalled", "--actor", "ana")
+    assert plan["classes"] == {"valid": 50, "in_doubt": 30}
+    assert (plan["plan"]["items_to_change"], plan["plan"]["counters_to_change"]) == (80, 2)
+    doubts = [one["detail"] for one in plan["letters"] if one["class_"] == "in_doubt"]
+    # The plan itself asks with the lost key, and says so.
+    assert all("the portal could not be asked" in detail for detail in doubts)
+
+    with working(database.url):
+        plan_id = plan["plan"]["id"]
+        stopped = run("dead", "replay", plan_id, "--canary", "5", "--reason", "try", "--yes", "--actor", "ana", code=1)[
+            -1
+        ]
+        assert stopped["stopped"] == "5 of the first 5 died again"
+        find_the_key(shop)
+        find_the_key(poisoned)
+        (second,) = run("dead", "plan", "--actor", "ana")
+        assert second["classes"] == {"valid": 50, "in_doubt": 30}
+        asked = [one["detail"] for one in second["letters"] if one["class_"] == "in_doubt"]
+        assert all("the portal has it as" in detail for detail in asked)
+        done = run(
+            "dead",
+            "replay",
+            second["plan"]["id"],
+            "--rate",
+            "200",
+            "--stop-at",
+            "10",
+            "--reason",
+            "key found",
+            "--yes",
+            "--actor",
+            "ana",
+        )[-1]
+    assert (done["applied"], done["dead"], done["stopped"]) == (80, 0, None)
+
+    for context, job in ((shop.context, main), (poisoned.context, poison)):
+        found = jobs.get_robot_job(context, job.id)
+        assert (found.status, found.success_count, found.error_count) == ("completed", found.total_items, 0)
+    assert portal.record.summary().accepted == 1000
+    assert portal.record.duplicates == []
+    assert scalar(connection, "SELECT count(*) FROM engine.event_log WHERE type = 'robot/job.completed'") == 2
+    with doors.connect(database.url) as other:
+        assert [verdict for verdict in audit(other, INVARIANTS) if not verdict.holds] == []
+    assert {one["action"] for one in run("dead", "history")} >= {"plan", "replay", "replayed"}

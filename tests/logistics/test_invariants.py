@@ -1,0 +1,67 @@
+"""Audit: each invariant is a query that finds what breaks it, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app import database as doors
+from app.context import Connection
+from app.engine.audit import Verdict, audit
+from app.logistics import jobs
+from app.wiring import INVARIANTS
+from tests.conftest import Database
+from tests.logistics.conftest import Shop
+from tests.support import drain_all
+
+BREAKS: dict[str, str] = {
+    "no event is applied and dead": """
+        INSERT INTO engine.failed_jobs (job_type, event_data, error_message, retry_count, event_id)
+        SELECT type, '{}', 'x', 1, event_id FROM engine.event_log LIMIT 1""",
+    "no outside call is under way that is recorded already": """
+        INSERT INTO engine.calls (event_id, row_id, attempts) SELECT event_id, 1, 0 FROM engine.event_log LIMIT 1""",
+    "robot jobs: the counters equal the items": "UPDATE logistics.robot_jobs SET success_count = success_count - 1",
+    "robot jobs: ended if and only if every item has a result": """
+        UPDATE logistics.robot_jobs SET status = 'processing'""",
+    "robot jobs: failed if and only if nothing succeeded": "UPDATE logistics.robot_jobs SET status = 'failed'",
+    "robot jobs: completed once a generation": """
+        INSERT INTO engine.event_log (event_id, type, version, subject_id, data, occurred_at)
+        SELECT gen_random_uuid(), type, version, subject_id, data, occurred_at FROM engine.event_log
+         WHERE type = 'robot/job.completed'""",
+    "robot jobs: what has ended has said so": """
+        WITH gone AS (DELETE FROM engine.event_log WHERE type = 'robot/job.completed')
+        UPDATE logistics.robot_jobs SET completed_at = now() - interval '1 hour'""",
+    "robot jobs: status and timestamps agree": "UPDATE logistics.robot_jobs SET completed_at = NULL",
+}
+
+
+def verdicts(database: Database) -> dict[str, Verdict]:
+    """The audit's verdicts, by the invariant's name."""
+    with doors.connect(database.url) as connection:
+        return {verdict.name: verdict for verdict in audit(connection, INVARIANTS)}
+
+
+@pytest.fixture
+def shipped(shop: Shop) -> Callable[[], Any]:
+    """A job that has been done."""
+    job = jobs.create_robot_job(shop.context, shop.order(3))
+    drain_all(shop.connection)
+    return lambda: job
+
+
+def test_a_job_that_was_done_breaks_nothing(database: Database, shipped: object) -> None:
+    """After the whole path every invariant holds."""
+    assert [name for name, verdict in verdicts(database).items() if not verdict.holds] == []
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_what_breaks_an_invariant_is_found_and_named(
+    database: Database, connection: Connection, shipped: object, name: str
+) -> None:
+    """Seeded by hand, each violation is found by its own query, with the rows."""
+    connection.execute(BREAKS[name])
+    verdict = verdicts(database)[name]
+    assert verdict.violations == 1
+    assert len(verdict.rows) == 1

@@ -1,0 +1,230 @@
+"""Results: each counts once, for the attempt that waits for it, and a job ends with its last one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+import psycopg
+import pytest
+
+from app import database as doors
+from app.context import Context
+from app.errors import NotFound
+from app.logistics.jobs import get_job_with_items, get_robot_job, retry_failed_items
+from app.logistics.orders import get_orders
+from app.logistics.results import update_job_item_result, update_job_item_results
+from events.robot import ItemCompleted
+from tests.conftest import Database
+from tests.logistics.answers import broken, everything, failure, items_of, ledger, submitted, success
+from tests.logistics.conftest import Shop
+from tests.support import drain, scalar
+
+
+def test_a_success_is_written_down_whole(shop: Shop) -> None:
+    """Item, counters and order: the number, the city that was used, what was sent."""
+    job, (item, _) = submitted(shop, 2)
+    applied = update_job_item_result(shop.context, success(item, "70000000001"))
+    assert (applied.counted, applied.late) == (1, 0)
+    done, waiting = items_of(shop, job.id)
+    assert (done.status, done.tracking_number, done.validated_city) == ("success", "70000000001", "BOGOTA (C/MARCA)")
+    assert done.value_sent == {"reference": f"{item.id}-0"}
+    assert done.completed_at is not None
+    assert waiting.status == "pending"
+    after = get_robot_job(shop.context, job.id)
+    assert (after.success_count, after.error_count, after.completed_at) == (1, 0, None)
+    (order,) = get_orders(shop.context, [item.order_id])
+    assert (order.tracking_number, order.status) == ("70000000001", "shipped")
+
+
+def test_an_error_is_written_down_with_its_type_and_leaves_the_order(shop: Shop) -> None:
+    """The order is as it was, and nothing is said of it."""
+    job, (item, _) = submitted(shop, 2)
+    before = get_orders(shop.context, [item.order_id])
+    update_job_item_result(shop.context, failure(item, "timeout"))
+    done = items_of(shop, job.id)[0]
+    assert (done.status, done.error_type, done.error_message) == ("error", "timeout", "timeout: no")
+    assert (done.tracking_number, done.completed_at is not None) == (None, True)
+    after = get_job_with_items(shop.context, job.id)
+    assert (after.job.success_count, after.job.error_count, after.errors) == (0, 1, {"timeout": 1})
+    assert get_orders(shop.context, [item.order_id]) == before
+    drain(queues=["events"])
+    assert ledger(shop.connection, "order/updated") == []
+
+
+def test_an_order_that_was_shipped_is_said_to_have_changed(shop: Shop) -> None:
+    """`order/updated`, once, with the fields before and after."""
+    _, (item, _) = submitted(shop, 2)
+    for _ in range(2):
+        update_job_item_result(shop.context, success(item, "7"))
+    drain(queues=["events"])
+    assert ledger(shop.connection, "order/updated") == [
+        {
+            "order_id": str(item.order_id),
+            "before": {"tracking_number": None, "status": "pending"},
+            "after": {"tracking_number": "7", "status": "shipped"},
+        }
+    ]
+
+
+@pytest.mark.parametrize("attempt", [0, 1, 7])
+def test_a_result_that_nobody_waits_for_changes_nothing(shop: Shop, attempt: int) -> None:
+    """A second answer, whatever it says and of whatever attempt: counted as late, and not a byte changes."""
+    job, (item, _) = submitted(shop, 2)
+    update_job_item_result(shop.context, success(item))
+    before = everything(shop.connection)
+    for second in (success(item, "another", attempt=attempt), failure(item, attempt=attempt)):
+        applied = update_job_item_result(shop.context, second)
+        assert (applied.counted, applied.late, applied.follow) == (0, 1, [])
+    assert everything(shop.connection) == before
+    assert get_robot_job(shop.context, job.id).success_count == 1
+
+
+@pytest.mark.parametrize("attempt", [0, 2])
+def test_a_result_of_another_attempt_is_late(shop: Shop, attempt: int) -> None:
+    """An item that was asked for again waits for that attempt alone: neither an older nor a newer one counts."""
+    job, (item, _) = submitted(shop, 2)
+    update_job_item_result(shop.context, failure(item))
+    retry_failed_items(shop.context, job.id)
+    before = everything(shop.connection)
+    applied = update_job_item_result(shop.context, success(item, attempt=attempt))
+    assert (applied.counted, applied.late) == (0, 1)
+    assert everything(shop.connection) == before
+    assert update_job_item_result(shop.context, success(item, attempt=1)).counted == 1
+
+
+def test_of_two_results_for_one_item_in_one_batch_the_first_counts(shop: Shop) -> None:
+    """The second is late, as if it had come by itself."""
+    job, (item, _) = submitted(shop, 2)
+    applied = update_job_item_results(shop.context, [success(item, "first"), failure(item), success(item, "third")])
+    assert (applied.counted, applied.late) == (1, 2)
+    after = get_robot_job(shop.context, job.id)
+    assert (after.success_count, after.error_count) == (1, 0)
+    assert items_of(shop, job.id)[0].tracking_number == "first"
+
+
+def test_nothing_to_record_is_no_error(shop: Shop) -> None:
+    """An empty batch changes nothing."""
+    submitted(shop, 1)
+    before = everything(shop.connection)
+    assert update_job_item_results(shop.context, []).counted == 0
+    assert everything(shop.connection) == before
+
+
+# Strangers ---------------------------------------------------------------------------------------
+
+
+def wrong(item: Any, changes: dict[str, UUID]) -> ItemCompleted:
+    """A success that names another item or job."""
+    return success(item).model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    "what", ["an item of another workspace", "an item of another job", "an unknown item", "an unknown job"]
+)
+def test_a_result_for_a_stranger_is_refused_and_nothing_of_its_batch_recorded(
+    shop: Shop, other: Shop, what: str
+) -> None:
+    """The error names the item; the good results beside it are not half done."""
+    _, (item, _) = submitted(shop, 2)
+    _, (sibling,) = submitted(shop, 1)
+    _, (foreign,) = submitted(other, 1)
+    stranger = {
+        "an item of another workspace": success(foreign),
+        "an item of another job": wrong(sibling, {"job_id": item.job_id}),
+        "an unknown item": wrong(item, {"item_id": uuid4()}),
+        "an unknown job": wrong(item, {"job_id": uuid4()}),
+    }[what]
+    before = everything(shop.connection)
+    with pytest.raises(NotFound, match=f"{stranger.item_id}; nothing was recorded"):
+        update_job_item_results(shop.context, [success(item), stranger])
+    assert everything(shop.connection) == before
+
+
+# The end of a job --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("succeeded", "status"), [(0, "failed"), (1, "completed"), (3, "completed")])
+def test_a_job_ends_with_its_last_result(shop: Shop, succeeded: int, status: str) -> None:
+    """`completed`, or `failed` when not one item succeeded; said once, under an id of its own."""
+    job, items = submitted(shop, 3)
+    for item in items[:-1]:
+        update_job_item_result(shop.context, success(item) if item in items[:succeeded] else failure(item))
+        assert get_robot_job(shop.context, job.id).completed_at is None
+    last = update_job_item_result(shop.context, success(items[-1]) if succeeded == 3 else failure(items[-1]))
+    done = get_robot_job(shop.context, job.id)
+    assert (done.status, done.success_count, done.error_count) == (status, succeeded, 3 - succeeded)
+    assert done.started_at is not None
+    assert done.completed_at is not None
+    (completed,) = [event for event in last.follow if event.type == "robot/job.completed"]
+    assert completed.id == uuid5(job.id, "robot/job.completed/1")
+    drain(queues=["events"])
+    assert ledger(shop.connection, "robot/job.completed") == [
+        {"job_id": str(job.id), "success_count": succeeded, "error_count": 3 - succeeded, "generation": 1}
+    ]
+    assert (
+        scalar(shop.connection, "SELECT event_id FROM engine.event_log WHERE type = 'robot/job.completed'")
+        == completed.id
+    )
+    assert broken(shop.connection) == []
+
+
+def test_a_job_may_end_before_its_submission_is_delivered(shop: Shop) -> None:
+    """Results that are faster than the queue count all the same, and nothing is asked of a robot afterwards."""
+    job, (item,) = submitted(shop, 1)
+    update_job_item_result(shop.context, success(item))
+    drain(queues=["events"])
+    assert get_robot_job(shop.context, job.id).status == "completed"
+    assert scalar(shop.connection, "SELECT count(*) FROM public.procrastinate_jobs") == 0
+
+
+def test_several_jobs_end_in_one_batch(shop: Shop) -> None:
+    """Counters and completion are each job's own."""
+    jobs = [submitted(shop, size) for size in (1, 2, 3)]
+    results = [failure(item) if job is jobs[0][0] else success(item) for job, items in jobs for item in items]
+    applied = update_job_item_results(shop.context, results[::-1])
+    assert applied.counted == 6
+    after = [get_robot_job(shop.context, job.id) for job, _ in jobs]
+    assert [(job.status, job.success_count, job.error_count) for job in after] == [
+        ("failed", 0, 1),
+        ("completed", 2, 0),
+        ("completed", 3, 0),
+    ]
+    assert len([event for event in applied.follow if event.type == "robot/job.completed"]) == 3
+    assert broken(shop.connection) == []
+
+
+class Counted(psycopg.Cursor[Any]):
+    """A cursor that counts statements."""
+
+    statements = 0
+
+    def execute(self, *arguments: Any, **options: Any) -> Counted:
+        """Count, and run."""
+        type(self).statements += 1
+        return super().execute(*arguments, **options)
+
+
+@pytest.fixture
+def counted(database: Database, shop: Shop) -> Iterator[Context]:
+    """A context of the shop's on a connection whose statements are counted."""
+    with doors.connect(database.url, autocommit=True) as connection:
+        connection.cursor_factory = Counted
+        yield Context.start(connection, shop.workspace_id)
+
+
+def test_five_hundred_results_take_as_many_statements_as_five(shop: Shop, counted: Context) -> None:
+    """Results are recorded set-based: what grows is the list, not the number of round trips."""
+    taken = []
+    for size in (5, 500):
+        job, items = submitted(shop, size)
+        Counted.statements = 0
+        applied = update_job_item_results(
+            counted, [failure(i) if n % 10 == 0 else success(i) for n, i in enumerate(items)]
+        )
+        taken.append(Counted.statements)
+        assert applied.counted == size
+        after = get_robot_job(shop.context, job.id)
+        assert (after.success_count, after.error_count) == (size - -(-size // 10), -(-size // 10))
+    assert taken[0] == taken[1] < 15

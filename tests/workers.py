@@ -1,0 +1,72 @@
+"""Workers as processes of their own: started, asked to stop, killed. Whatever still runs ends with its crew."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+APP = "--app=app.engine.queue.app"
+_STOP_LIMIT_S = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker in the test's environment; `log` is what it writes."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def stop(self, limit: float = _STOP_LIMIT_S) -> int:
+        """Ask it to stop as systemd would; its exit code. Raises `TimeoutExpired` after `limit` seconds."""
+        self.process.terminate()
+        return self.process.wait(limit)
+
+    def kill(self) -> None:
+        """Nothing of it can clean up."""
+        self.process.kill()
+        assert self.process.wait(_STOP_LIMIT_S) == -signal.SIGKILL
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Starts workers, whose logs go into `directory`."""
+
+    directory: Path
+    workers: list[Worker]
+
+    def work(self, *arguments: str) -> Worker:
+        """`python cli.py work`: the supervised worker."""
+        return self._start(sys.executable, "cli.py", "work", *arguments)
+
+    def plain(self, *arguments: str) -> Worker:
+        """Procrastinate's own worker, by way of `python -m`, which finds the program in the directory it is in."""
+        return self._start(sys.executable, "-m", "procrastinate", APP, "worker", *arguments)
+
+    def script(self, *arguments: str) -> Worker:
+        """Procrastinate's own worker by its own command, as its users know it."""
+        return self._start(str(Path(sys.executable).with_name("procrastinate")), APP, "worker", *arguments)
+
+    def _start(self, *command: str) -> Worker:
+        log = self.directory / f"worker-{len(self.workers)}.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+        self.workers.append(Worker(process, log))
+        return self.workers[-1]
+
+
+@contextmanager
+def crew(directory: Path) -> Iterator[Crew]:
+    """A crew of which nobody is left when the block ends."""
+    made = Crew(directory, [])
+    try:
+        yield made
+    finally:
+        for worker in made.workers:
+            worker.process.kill()
+            worker.process.wait(_STOP_LIMIT_S)
