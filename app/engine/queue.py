@@ -148,13 +148,15 @@ class Application(procrastinate.App):
         self.engine = Engine(pool, Policy(given.most_attempts, given.retry_base, given.retry_cap))
         try:
             await asyncio.to_thread(self._check)
-            rescuer = asyncio.create_task(self._keep_rescuing(), name="rescuer")
+            stop = asyncio.Event()
+            rescuer = asyncio.create_task(self._keep_rescuing(stop), name="rescuer")
             try:
                 yield
             finally:
+                # A turn that is under way has a connection of the pool that is about to close: it may end.
+                stop.set()
+                await asyncio.wait({rescuer}, timeout=2 * database.POOL_TIMEOUT_S)
                 rescuer.cancel()
-                with suppress(asyncio.CancelledError):
-                    await rescuer
                 await self._hang_up()
         finally:
             await asyncio.to_thread(pool.close)
@@ -168,13 +170,14 @@ class Application(procrastinate.App):
         with self.engine.pool.connection() as connection:
             check(connection)
 
-    async def _keep_rescuing(self) -> None:
-        while True:
+    async def _keep_rescuing(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
             try:
                 await asyncio.to_thread(self._rescue)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next turn must come
                 log.error("cannot rescue now", error=type(error).__name__, why=str(error))  # noqa: TRY400 - in one line
-            await asyncio.sleep(settings().rescue_interval)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), settings().rescue_interval)
 
     def _rescue(self) -> None:
         with self.engine.pool.connection() as connection:
