@@ -26,6 +26,8 @@ WorkspaceOption = Annotated[
 """The option of every command that acts for a workspace."""
 Actor = Annotated[str, typer.Option("--actor", default_factory=getpass.getuser, help="Who you are, for the record.")]
 """The option of every command whose doing is recorded."""
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+"""The option of every command that destroys or repeats."""
 CarrierOption = Annotated[str, typer.Option("--carrier", help="The carrier's name.")]
 CarrierArgument = Annotated[str, typer.Argument(help="The carrier's name, e.g. coordinadora.")]
 
@@ -51,3 +53,10 @@ def acting_for(workspace: str | None) -> Iterator[Context]:
     with as_service() as connection:
         found = only_workspace(connection) if workspace is None else find_workspace(connection, workspace)
         yield Context.start(connection, found.id)
+
+
+def connected() -> Connection:
+    """A connection as `service_role` for commands that commit more than once; used as a context manager, it commits."""
+    from app import database
+
+    return database.connect()

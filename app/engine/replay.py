@@ -1,31 +1,24 @@
 """Replay: walk through a plan at a pace, and see what comes of it.
 
 Each letter is replayed in a transaction that takes it out of the plan, so two who replay one plan share the work, and
-whoever is interrupted goes on where it was. A handler's event is published again with its own id: the ledger refuses
-it if it was applied meanwhile, and the commit that applies it resolves the letter. A dead effect is revived as the
-event of its next attempt; the same commit enters the dead one into the ledger.
+whoever is interrupted goes on where it was. What is done with a letter then is `redelivery`'s; what came of it is
+looked up in the ledger and among the dead letters.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from uuid import UUID
 
 from psycopg.rows import class_row
 
-from app.context import Connection, Moment
+from app.context import Connection
 from app.engine import actions
-from app.engine.consume import record
-from app.engine.delivery import Letter
-from app.engine.letters import DeadLetter
 from app.engine.plans import REPLAYED, Plan, PlanLetter
-from app.engine.publish import publish, put_back
-from app.engine.registry import Effect, wiring
+from app.engine.redelivery import redeliver
 from app.errors import Conflict, InvalidInput
-from events import Event, Unreadable, parse_all
 
 _AT_ONCE = 500
 _LOOK_EVERY_S = 0.2
@@ -79,28 +72,12 @@ SELECT plan_id, letter_id, position, event_id, failed_at, class AS class_, detai
  WHERE plan_id = %s AND replayed_at IS NULL AND class = ANY(%s)
  ORDER BY position LIMIT %s FOR UPDATE SKIP LOCKED
 """
-_LOCK = """
-SELECT id, job_type, event_data, error_message, error_stack, retry_count, failed_at, resolved_at, notes, event_id,
-       tenant_id, error_class, fingerprint, replay_count, replayed_at, history, replaced_by
-  FROM engine.failed_jobs WHERE id = ANY(%s) ORDER BY id FOR UPDATE
-"""
 _REPLAYED = """
 UPDATE engine.replay_plan_letters p
    SET replayed_at = clock_timestamp(), awaited_id = r.awaited_id, outcome = r.outcome
   FROM unnest(%s::uuid[], %s::uuid[], %s::text[]) AS r (letter_id, awaited_id, outcome)
  WHERE p.plan_id = %s AND p.letter_id = r.letter_id
 """
-_COUNT_REPLAY = """
-UPDATE engine.failed_jobs SET replay_count = replay_count + 1, replayed_at = clock_timestamp() WHERE id = ANY(%s)
-"""
-_CLOSE = """
-UPDATE engine.failed_jobs f
-   SET resolved_at = coalesce(f.resolved_at, now()), notes = concat_ws(E'\\n', f.notes, r.note),
-       replaced_by = coalesce(r.replaced_by, f.replaced_by)
-  FROM unnest(%s::uuid[], %s::text[], %s::uuid[]) AS r (id, note, replaced_by)
- WHERE f.id = r.id
-"""
-_OVER = "DELETE FROM engine.calls WHERE event_id = ANY(%s)"
 _LOOK = """
 UPDATE engine.replay_plan_letters p
    SET outcome = CASE WHEN EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = p.awaited_id) THEN 'applied'
@@ -227,75 +204,8 @@ def _step(connection: Connection, plan: Plan, most: int) -> int:
         cursor = connection.cursor(row_factory=class_row(PlanLetter))
         taken = cursor.execute(_TAKE, [plan.id, list(REPLAYED), most]).fetchall()
         if taken:
-            ends = _replay(connection, taken)
+            ends = redeliver(connection, taken)
             connection.execute(
                 _REPLAYED, [[e.letter_id for e in ends], [e.awaited for e in ends], [e.outcome for e in ends], plan.id]
             )
     return len(taken)
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """What became of a letter when it was replayed: the event to wait for, or an outcome at once."""
-
-    letter_id: UUID
-    awaited: UUID | None = None
-    outcome: str | None = None
-
-
-def _replay(connection: Connection, taken: Sequence[PlanLetter]) -> list[_End]:
-    cursor = connection.cursor(row_factory=class_row(DeadLetter))
-    found = {letter.id: letter for letter in cursor.execute(_LOCK, [[one.letter_id for one in taken]])}
-    ends: list[_End] = []
-    alive: list[DeadLetter] = []
-    for one in taken:
-        letter = found.get(one.letter_id)
-        if letter is None or letter.resolved_at is not None or letter.failed_at != one.failed_at:
-            ends.append(_End(one.letter_id, outcome="skipped"))
-        elif one.class_ == "already_applied":
-            connection.execute(_CLOSE, [[letter.id], [f"nothing to replay: {one.detail}"], [None]])
-            ends.append(_End(letter.id, outcome="applied"))
-        else:
-            alive.append(letter)
-    connection.execute(_COUNT_REPLAY, [[letter.id for letter in alive]])
-    return ends + _deliver(connection, alive)
-
-
-def _deliver(connection: Connection, found: Sequence[DeadLetter]) -> list[_End]:
-    """Publish handlers' events as they are, and revive effects; what cannot be read any more is skipped."""
-    ends: list[_End] = []
-    dead: dict[type[object], list[tuple[DeadLetter, Event[object]]]] = {}  # type: ignore[type-var]
-    for letter, event in zip(found, parse_all([letter.event_data for letter in found]), strict=True):
-        if isinstance(event, Unreadable):
-            ends.append(_End(letter.id, outcome="skipped"))
-        elif (effect := wiring().effects.get(type(event.data))) is not None and effect.revive:
-            dead.setdefault(type(event.data), []).append((letter, event))
-        else:
-            put_back(connection, [(event, letter.event_data)], delay=0, attempt=0)
-            ends.append(_End(letter.id, event.id))
-    for kind, some in dead.items():
-        ends += _revive(connection, wiring().effects[kind], some)  # type: ignore[index]
-    return ends
-
-
-def _revive(
-    connection: Connection,
-    effect: Effect,
-    dead: Sequence[tuple[DeadLetter, Event[object]]],  # type: ignore[type-var]
-) -> list[_End]:
-    if effect.revive is None:
-        raise TypeError(effect)
-    revived = effect.revive(Moment.begin(connection), [event for _, event in dead])
-    publish(connection, *revived.values())
-    record(connection, [Letter(0, 0, letter.event_data, event) for letter, event in dead])
-    connection.execute(_OVER, [[event.id for _, event in dead]])
-    notes = [
-        f"revived as event {revived[event.id].id}" if event.id in revived else "nothing to revive: it was overtaken"
-        for _, event in dead
-    ]
-    replaced = [revived[event.id].id if event.id in revived else None for _, event in dead]
-    connection.execute(_CLOSE, [[letter.id for letter, _ in dead], notes, replaced])
-    return [
-        _End(letter.id, revived[event.id].id) if event.id in revived else _End(letter.id, outcome="applied")
-        for letter, event in dead
-    ]

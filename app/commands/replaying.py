@@ -1,0 +1,138 @@
+"""`dead plan` and `dead replay`: what a replay would do, and doing it at a pace."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from app.commands.filters import ErrorClass, Fingerprint, Since, Tenant, Text, Type, Until, filters
+from app.commands.output import Json, confirm, emit, note
+from app.commands.scope import Actor, Yes, connected
+from app.errors import InvalidInput, NotFound
+
+# Imported where they are used: `--help` needs none of them.
+if TYPE_CHECKING:
+    from app.context import Connection
+    from app.engine.plans import Plan
+    from app.engine.replay import Progress
+
+
+def plan(
+    *,
+    type: Type = None,  # noqa: A002 - the option's name
+    tenant: Tenant = None,
+    error_class: ErrorClass = None,
+    fingerprint: Fingerprint = None,
+    since: Since = None,
+    until: Until = None,
+    text: Text = None,
+    actor: Actor,
+    as_json: Json = False,
+) -> None:
+    """Freeze a set of letters and say what a replay of each would do; changes nothing."""
+    from app.engine import plans
+
+    chosen = filters(type, tenant, error_class, fingerprint, since, until, text, resolved=False)
+    with connected() as connection:
+        made = plans.make(connection, chosen, actor=actor)
+        _show_plan(connection, made, as_json=as_json)
+
+
+def replay(
+    wanted: Annotated[list[UUID], typer.Argument(metavar="PLAN|ID...", help="A plan's id, or letters' ids.")],
+    *,
+    rate: Annotated[float | None, typer.Option("--rate", help="At most so many letters a second.")] = None,
+    canary: Annotated[int | None, typer.Option("--canary", help="So many first; go on only if they applied.")] = None,
+    stop_at: Annotated[float | None, typer.Option("--stop-at", help="Stop past this percentage of failures.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why, for the record; needed for several.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
+    yes: Yes = False,
+    actor: Actor,
+    as_json: Json = False,
+) -> None:
+    """Replay a plan, or letters, and wait for what comes of it. Ctrl-C stops; the same command goes on.
+
+    Exit code 1 if a letter died again, or the replay stopped for it.
+    """
+    from app.engine import plans
+    from app.engine import replay as engine
+    from app.engine.plans import REPLAYED
+
+    pace = engine.Pace(rate, canary, stop_at)
+    pace.check()
+    with connected() as connection:
+        made = _plan_of(connection, wanted, actor)
+        engine.check_fresh(connection, made)
+        open_ = [one for one in plans.letters(connection, made.id) if one.class_ in REPLAYED and not one.replayed_at]
+        unfinished = [one for one in plans.letters(connection, made.id) if one.replayed_at and not one.outcome]
+        connection.commit()
+        if dry_run or not (open_ or unfinished):
+            _show_plan(connection, made, as_json=as_json)
+            if not open_:
+                note("there is nothing to replay")
+            return
+        if len(open_) > 1 and not reason:
+            raise InvalidInput("reason: say why with --reason when more than one letter is replayed")
+        confirm(f"Replay {len(open_)} dead letters?", yes=yes)
+        with _bar(as_json=as_json) as step:
+            done = engine.run(connection, made, pace, actor=actor, reason=reason, show=step)
+    summary = {
+        "plan": made.id,
+        "total": done.total,
+        "replayed": done.replayed,
+        **_outcomes(done),
+        "stopped": done.stopped,
+    }
+    emit(summary, as_json=as_json)
+    if done.stopped or done.outcomes["dead"]:
+        raise typer.Exit(1)
+
+
+def _plan_of(connection: Connection, wanted: list[UUID], actor: str) -> Plan:
+    """The plan that is named, or a new one for the letters that are."""
+    from app.engine import letters, plans
+    from app.engine.letters import Filters
+
+    if len(wanted) == 1:
+        try:
+            return plans.find(connection, wanted[0])
+        except NotFound:
+            connection.commit()
+    found = [letters.find(connection, one).id for one in wanted]
+    connection.commit()
+    return plans.make(connection, Filters(ids=found), actor=actor)
+
+
+def _show_plan(connection: Connection, made: Plan, *, as_json: bool) -> None:
+    from app.engine import plans
+
+    found = plans.letters(connection, made.id)
+    classes = Counter(one.class_ for one in found)
+    if as_json:
+        emit({"plan": made, "classes": classes, "letters": found}, as_json=True)
+        return
+    lines = Counter(
+        (one.class_, one.outcome or ("waiting" if one.replayed_at else ""), one.detail or "") for one in found
+    )
+    emit(
+        [
+            {"class": name, "letters": count, "outcome": outcome, "detail": detail}
+            for (name, outcome, detail), count in lines.most_common(20)
+        ],
+        as_json=False,
+    )
+    changes = f"{made.items_to_change} items and the counters of {made.counters_to_change} jobs"
+    emit(f"plan {made.id}: {len(found)} letters; as it was made, a replay would change {changes}", as_json=False)
+
+
+def _bar(*, as_json: bool) -> Any:
+    from app.commands.editing import replay_bar
+
+    return replay_bar(as_json=as_json)
+
+
+def _outcomes(done: Progress) -> dict[str, int]:
+    return {name: done.outcomes[name] for name in ("applied", "dead", "skipped")}

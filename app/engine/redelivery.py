@@ -1,0 +1,108 @@
+"""Redelivery: what is done with dead letters that are replayed, in the transaction that takes them out of a plan.
+
+A handler's event is published again with its own id: the ledger refuses it if it was applied meanwhile. A dead effect
+is revived as the event of its next attempt; the same commit enters the dead one into the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from app.context import Connection, Moment
+from app.engine.consume import record
+from app.engine.delivery import Letter
+from app.engine.letters import DeadLetter
+from app.engine.plans import PlanLetter
+from app.engine.publish import publish, put_back
+from app.engine.registry import Effect, wiring
+from events import Event, Unreadable, parse_all
+
+_LOCK = """
+SELECT id, job_type, event_data, error_message, error_stack, retry_count, failed_at, resolved_at, notes, event_id,
+       tenant_id, error_class, fingerprint, replay_count, replayed_at, history, replaced_by
+  FROM engine.failed_jobs WHERE id = ANY(%s) ORDER BY id FOR UPDATE
+"""
+_COUNT_REPLAY = """
+UPDATE engine.failed_jobs SET replay_count = replay_count + 1, replayed_at = clock_timestamp() WHERE id = ANY(%s)
+"""
+_CLOSE = """
+UPDATE engine.failed_jobs f
+   SET resolved_at = coalesce(f.resolved_at, now()), notes = concat_ws(E'\\n', f.notes, r.note),
+       replaced_by = coalesce(r.replaced_by, f.replaced_by)
+  FROM unnest(%s::uuid[], %s::text[], %s::uuid[]) AS r (id, note, replaced_by)
+ WHERE f.id = r.id
+"""
+_OVER = "DELETE FROM engine.calls WHERE event_id = ANY(%s)"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What became of a letter when it was replayed: the event to wait for, or an outcome at once."""
+
+    letter_id: UUID
+    awaited: UUID | None = None
+    outcome: str | None = None
+
+
+def redeliver(connection: Connection, taken: Sequence[PlanLetter]) -> list[End]:
+    """Replay letters that were taken out of a plan; what became of each, or which event's end will tell."""
+    cursor = connection.cursor(row_factory=class_row(DeadLetter))
+    found = {letter.id: letter for letter in cursor.execute(_LOCK, [[one.letter_id for one in taken]])}
+    ends: list[End] = []
+    alive: list[DeadLetter] = []
+    for one in taken:
+        letter = found.get(one.letter_id)
+        if letter is None or letter.resolved_at is not None or letter.failed_at != one.failed_at:
+            ends.append(End(one.letter_id, outcome="skipped"))
+        elif one.class_ == "already_applied":
+            connection.execute(_CLOSE, [[letter.id], [f"nothing to replay: {one.detail}"], [None]])
+            ends.append(End(letter.id, outcome="applied"))
+        else:
+            alive.append(letter)
+    connection.execute(_COUNT_REPLAY, [[letter.id for letter in alive]])
+    return ends + _deliver(connection, alive)
+
+
+def _deliver(connection: Connection, found: Sequence[DeadLetter]) -> list[End]:
+    """Publish handlers' events as they are, and revive effects; what cannot be read any more is skipped."""
+    ends: list[End] = []
+    dead: dict[type[Any], list[tuple[DeadLetter, Event[Any]]]] = {}
+    for letter, event in zip(found, parse_all([letter.event_data for letter in found]), strict=True):
+        if isinstance(event, Unreadable):
+            ends.append(End(letter.id, outcome="skipped"))
+        elif (effect := wiring().effects.get(type(event.data))) is not None and effect.revive:
+            dead.setdefault(type(event.data), []).append((letter, event))
+        else:
+            put_back(connection, [(event, letter.event_data)], delay=0, attempt=0)
+            ends.append(End(letter.id, event.id))
+    for kind, some in dead.items():
+        ends += _revive(connection, wiring().effects[kind], some)
+    return ends
+
+
+def _revive(
+    connection: Connection,
+    effect: Effect,
+    dead: Sequence[tuple[DeadLetter, Event[Any]]],
+) -> list[End]:
+    if effect.revive is None:
+        raise TypeError(effect)
+    revived = effect.revive(Moment.begin(connection), [event for _, event in dead])
+    publish(connection, *revived.values())
+    record(connection, [Letter(0, 0, letter.event_data, event) for letter, event in dead])
+    connection.execute(_OVER, [[event.id for _, event in dead]])
+    notes = [
+        f"revived as event {revived[event.id].id}" if event.id in revived else "nothing to revive: it was overtaken"
+        for _, event in dead
+    ]
+    replaced = [revived[event.id].id if event.id in revived else None for _, event in dead]
+    connection.execute(_CLOSE, [[letter.id for letter, _ in dead], notes, replaced])
+    return [
+        End(letter.id, revived[event.id].id) if event.id in revived else End(letter.id, outcome="applied")
+        for letter, event in dead
+    ]
