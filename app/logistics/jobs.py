@@ -134,9 +134,9 @@ def retry_failed_items(context: Context, job_id: UUID, item_ids: Sequence[UUID] 
         if not failed:
             return Retried(job, 0)
         delay = _unsettled(context, failed)
-        context.connection.execute(_RESET_ITEMS, {"ids": failed, "now": context.now})
+        store.reset_items(context.connection, failed, context.now)
         tally.count(context.connection, ROBOT_JOBS, {job_id: (0, -len(failed))})
-        context.connection.execute(_NEXT_GENERATION, [context.now, job_id])
+        store.begin_generation(context.connection, [job_id], context.now)
         parts = iter(failed)
         while part := tuple(islice(parts, rules.ITEMS_A_REQUEST)):
             asked = robot.JobSubmitted(job_id=job_id, carrier=job.carrier, item_count=len(part), attempt_items=part)
@@ -144,20 +144,9 @@ def retry_failed_items(context: Context, job_id: UUID, item_ids: Sequence[UUID] 
     return Retried(get_robot_job(context, job_id), len(failed))
 
 
-_RESET_ITEMS = """
-UPDATE logistics.robot_job_items
-   SET status = 'pending', retry_count = retry_count + 1, last_retry_at = %(now)s, error_type = NULL,
-       error_message = NULL, started_at = NULL, completed_at = NULL
- WHERE id = ANY(%(ids)s)
-"""
 _LAST_UNCLEAR = """
 SELECT extract(epoch FROM %(now)s - max(completed_at)) FROM logistics.robot_job_items
  WHERE id = ANY(%(ids)s) AND error_type IN ('timeout', 'unknown', 'portal')
-"""
-_NEXT_GENERATION = """
-UPDATE logistics.robot_jobs
-   SET status = 'processing', started_at = coalesce(started_at, %s), completed_at = NULL, generation = generation + 1
- WHERE id = %s
 """
 
 

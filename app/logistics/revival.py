@@ -31,16 +31,6 @@ _PENDING = """
 SELECT i.id FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
  WHERE i.job_id = %s AND j.workspace_id = %s AND i.status = 'pending' AND (%s::uuid[] IS NULL OR i.id = ANY(%s))
 """
-_REVIVE = """
-UPDATE logistics.robot_job_items
-   SET status = 'pending', retry_count = retry_count + 1, last_retry_at = %s, error_type = NULL, error_message = NULL,
-       started_at = NULL, completed_at = NULL
- WHERE id = ANY(%s)
-"""
-_REOPEN = """
-UPDATE logistics.robot_jobs SET status = 'processing', completed_at = NULL, generation = generation + 1
- WHERE id = ANY(%s) AND status IN ('completed', 'failed')
-"""
 
 
 def forecast_requests(connection: Connection, requested: Sequence[Event[ItemRequested]]) -> dict[UUID, Forecast]:
@@ -91,7 +81,7 @@ def forecast_submissions(connection: Connection, submitted: Sequence[Event[JobSu
 def revive(moment: Moment, requested: Sequence[Event[ItemRequested]]) -> dict[UUID, Event[ItemRequested]]:
     """Put the items of dead requests back to pending with their next attempt; the requests of it, by the dead one's id.
 
-    Requests that were overtaken are left out. A job that had ended begins its next generation.
+    Requests that were overtaken are left out. A job whose failed items are among them begins its next generation.
     """
     connection = moment.connection
     tally.lock(connection, ROBOT_JOBS, sorted({event.data.job_id for event in requested}))
@@ -101,13 +91,13 @@ def revive(moment: Moment, requested: Sequence[Event[ItemRequested]]) -> dict[UU
         for event in requested
         if event.data.item_id in items and _can_be_revived(items[event.data.item_id], event)
     ]
-    connection.execute(_REVIVE, [moment.now, [event.data.item_id for event in dead]])
+    store.reset_items(connection, [event.data.item_id for event in dead], moment.now)
     failed: dict[UUID, tuple[int, int]] = {}
     for event in dead:
         if items[event.data.item_id].status == "error":
             failed[event.data.job_id] = (0, failed.get(event.data.job_id, (0, 0))[1] - 1)
     tally.count(connection, ROBOT_JOBS, failed)
-    connection.execute(_REOPEN, [list(failed)])
+    store.begin_generation(connection, list(failed), moment.now)
     return {event.id: _next(moment, event) for event in dead}
 
 

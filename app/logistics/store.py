@@ -129,6 +129,18 @@ UPDATE logistics.robot_jobs
        completed_at = CASE WHEN %(status)s IN ('completed', 'failed') THEN %(now)s::timestamptz END
  WHERE id = ANY(%(ids)s)
 """
+_RESET_ITEMS = """
+UPDATE logistics.robot_job_items
+   SET status = 'pending', retry_count = retry_count + 1, last_retry_at = %(now)s, error_type = NULL,
+       error_message = NULL, started_at = NULL, completed_at = NULL
+ WHERE id = ANY(%(ids)s)
+"""
+_NEXT_GENERATION = """
+UPDATE logistics.robot_jobs
+   SET status = 'processing', started_at = coalesce(started_at, %(now)s), completed_at = NULL,
+       generation = generation + 1
+ WHERE id = ANY(%(ids)s)
+"""
 _PENDING = """
 SELECT id, order_id, retry_count FROM logistics.robot_job_items
  WHERE job_id = %(job_id)s AND status = 'pending' AND (%(only)s::uuid[] IS NULL OR id = ANY(%(only)s))
@@ -206,6 +218,16 @@ def lock_failed_items(connection: Connection, job_id: UUID) -> list[UUID]:
 def set_status(connection: Connection, job_ids: Sequence[UUID], status: JobStatus, now: datetime) -> None:
     """Set the status of locked jobs, and the timestamps that go with it."""
     connection.execute(_SET_STATUS, {"status": status, "now": now, "ids": list(job_ids)})
+
+
+def reset_items(connection: Connection, item_ids: Sequence[UUID], now: datetime) -> None:
+    """Put locked items back to pending, for their next attempt."""
+    connection.execute(_RESET_ITEMS, {"ids": list(item_ids), "now": now})
+
+
+def begin_generation(connection: Connection, job_ids: Sequence[UUID], now: datetime) -> None:
+    """Set locked jobs going again: each will complete once more."""
+    connection.execute(_NEXT_GENERATION, {"ids": list(job_ids), "now": now})
 
 
 def pending_items(
