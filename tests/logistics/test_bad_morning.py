@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from tests.conftest import Database
 from tests.factories import make_workspace
 from tests.logistics.conftest import Shop, equip
 from tests.support import drain, drain_all, scalar, working
+from tests.waits import until
 
 WRONG_KEY = "test:" + "A" * 43 + "="
 
@@ -118,3 +121,29 @@ def test_the_bad_morning(
     with doors.connect(database.url) as other:
         assert [verdict for verdict in audit(other, INVARIANTS) if not verdict.holds] == []
     assert {one["action"] for one in run("dead", "history")} >= {"plan", "replay", "replayed"}
+
+
+def test_a_replay_that_is_killed_is_continued(
+    database: Database, connection: Connection, shop: Shop, portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL in the middle of a replay: the same command goes on, and each order is entered once."""
+    monkeypatch.setenv("TALLYMAN_PORTAL_SETTLE", "0")
+    settings.cache_clear()
+    lose_the_key(connection, monkeypatch, shop)
+    job = jobs.create_robot_job(shop.context, shop.order(40))
+    drain_all(connection)
+    find_the_key(shop)
+    (plan,) = run("dead", "plan")
+    plan_id = plan["plan"]["id"]
+    command = [sys.executable, "cli.py", "dead", "replay", plan_id, "--rate", "10", "--reason", "x", "--yes"]
+    replay = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with doors.connect(database.url, autocommit=True) as ears:
+        until(ears, lambda: scalar(connection, "SELECT count(replayed_at) FROM engine.replay_plan_letters") >= 3)
+    replay.kill()
+    replay.wait()
+    assert scalar(connection, "SELECT count(*) FROM engine.replay_plan_letters WHERE replayed_at IS NULL") > 0
+    with working(database.url):
+        done = run("dead", "replay", plan_id, "--reason", "go on", "--yes")[-1]
+    assert (done["replayed"], done["applied"]) == (40, 40)
+    assert jobs.get_robot_job(shop.context, job.id).success_count == 40
+    assert (portal.record.summary().accepted, portal.record.duplicates) == (40, [])
