@@ -8,10 +8,12 @@ COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --g
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lock clean
+.PHONY: help install demo test check lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: .venv/runtime.stamp ## Make .venv with what the program needs (demo and test do so by themselves)
 
 demo: .venv/runtime.stamp ## Run a few hundred orders through a simulated portal, killing a worker (ARGS="--orders 50")
 	.venv/bin/python cli.py demo $(ARGS)

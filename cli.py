@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-import typer
+import sys
+
+try:
+    import typer
+except ModuleNotFoundError:
+    sys.exit("error: what the program needs is not installed here: run `make install`, then .venv/bin/python cli.py")
 
 from app.commands import (
     audit,

@@ -204,9 +204,9 @@ def _finale(stage: Stage, summary: dict[str, Any], verdicts: list[Verdict], *, k
         stage.say(f"  {'holds ' if one.holds else 'BROKEN'}  {one.name}{'' if one.holds else f': {one.rows}'}")
     stage.say(f"\nDone in {summary['elapsed_s']} s. Try next:")
     if not keep:
-        stage.say("  python cli.py db start")
+        stage.say("  .venv/bin/python cli.py db start")
     stage.say(
-        f"  python cli.py jobs show {summary['job_id']} -w {stage.workspace_id} --status error\n"
-        "  python cli.py audit\n"
-        "  python cli.py jobs submit --help"
+        f"  .venv/bin/python cli.py jobs show {summary['job_id']} -w {stage.workspace_id} --status error\n"
+        "  .venv/bin/python cli.py audit\n"
+        "  .venv/bin/python cli.py jobs submit --help"
     )

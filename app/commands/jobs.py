@@ -36,23 +36,33 @@ def submit(
         str | None, typer.Option("--idempotency-key", help="One key, one job: a repeated request is refused.")
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Submit the good rows when there are bad ones.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again/--no-again", help="Also orders that are shipped or in a job: each job ships them.")
+    ] = True,
     watch: Watch = False,
     workspace: WorkspaceOption = None,
     as_json: Json = False,
 ) -> None:
     """Submit orders as one job: import, job and first event in one transaction, or nothing.
 
+    Says so when orders are shipped already, or in a job that is not done; with --no-again they are refused.
+
     A key that was used before ends with exit code 2 and names the job that it made.
     """
     from app.logistics.jobs import create_robot_job
+    from app.logistics.store import taken_orders
 
     if sum((file is not None, bool(order), pending)) != 1:
         message = "say which orders: one of --file, --order and --pending"
         raise InvalidInput(message)
     with acting_for(workspace) as context:
         order_ids = _orders(context, file, order, skip_bad=skip_bad, as_json=as_json)
-        job = create_robot_job(context, order_ids, carrier=carrier, idempotency_key=idempotency_key)
+        key = idempotency_key
+        repeated = len(taken_orders(context, order_ids))
+        job = create_robot_job(context, order_ids, carrier=carrier, idempotency_key=key, again=again)
     emit(_line(job), as_json=as_json)
+    if repeated:
+        note(f"{repeated} of these orders are shipped already or in another job: this job ships them once more")
     if watch:
         _watch(job.workspace_id, job.id, as_json=as_json)
 
@@ -127,7 +137,9 @@ def retry(
     with acting_for(workspace) as context:
         done = retry_failed_items(context, job, item)
     emit({**_line(done.job), "retried_items": done.items}, as_json=as_json)
-    if watch and done.items:
+    if not done.items:
+        note(f"nothing failed, so there is nothing to retry; `explain job {job}` says what is still open")
+    elif watch:
         _watch(done.job.workspace_id, job, as_json=as_json)
 
 

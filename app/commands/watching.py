@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from app.commands.output import emit
+from app.commands.output import emit, note
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ _LOOK_ANYWAY_S = 1.0
 _SHORTEST_PAUSE_S = 0.2
 _WINDOW_S = 10.0
 _LINE_EVERY_S = 5.0
+_PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,13 @@ def watch(workspace_id: UUID, job_id: UUID, *, as_json: bool) -> Progress:
 
     On a terminal it is a bar that moves; for programs a JSON line a change; otherwise a line every few seconds.
     """
+    began, told = time.monotonic(), False
     with _shown(as_json=as_json) as show:
         for progress in follow(workspace_id, job_id):
             show(progress)
+            if not told and progress.status == "pending" and time.monotonic() - began > _PATIENCE_S:
+                told = True
+                note("no worker has begun it yet; does one run? `python cli.py work`")
     return progress
 
 

@@ -19,7 +19,7 @@ from procrastinate.app import WorkerOptions
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
-from app import database, logs
+from app import database, logs, sealing
 from app.engine import slots
 from app.engine.consume import Engine, consume
 from app.engine.delivery import Delivery
@@ -29,7 +29,7 @@ from app.engine.prune import prune
 from app.engine.registry import wiring
 from app.engine.rescue import rescue, sweep
 from app.engine.retry import Policy
-from app.engine.safety import check
+from app.engine.safety import check, check_schema
 from app.engine.workers import introduce
 from app.settings import settings
 
@@ -167,7 +167,10 @@ class Application(procrastinate.App):
                 await effect.close()
 
     def _check(self) -> None:
+        if settings().keys is not None:
+            sealing.keyring()  # keys that cannot be read would turn every effect into a dead letter
         with self.engine.pool.connection() as connection:
+            check_schema(connection)
             check(connection)
 
     async def _keep_rescuing(self, stop: asyncio.Event) -> None:

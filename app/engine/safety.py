@@ -13,6 +13,11 @@ log = structlog.get_logger(__name__)
 _LOSSY = (
     "SELECT name FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes') AND setting = 'off'"
 )
+_NEEDED = """
+SELECT name, to_regclass(name) IS NOT NULL
+  FROM unnest(ARRAY['public.procrastinate_jobs', 'logistics.robot_jobs', 'engine.event_log', 'engine.actions',
+                    'engine.paused_queues', 'engine.sequence']) AS name
+"""
 _ROLE = "SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user"
 _OPEN_TABLES = """
 SELECT n.nspname || '.' || c.relname
@@ -22,6 +27,13 @@ SELECT n.nspname || '.' || c.relname
         OR (n.nspname = 'public' AND c.relname LIKE 'procrastinate\\_%'))
  ORDER BY 1
 """
+
+
+def check_schema(connection: Connection) -> None:
+    """Raise `SetupError` on a database that lacks what this program needs."""
+    missing = [name for (name, found) in connection.execute(_NEEDED) if not found]
+    if missing:
+        raise SetupError(f"the schema is missing or older than this program ({missing[0]}): python cli.py db migrate")
 
 
 def check(connection: Connection) -> None:

@@ -89,7 +89,8 @@ async def _run(app: Application, workers: Sequence[WorkerOptions], stop: asyncio
         raise
     except Exception as error:  # noqa: BLE001 - whatever ended them, the workers come back
         # The reason in one line: the stack of a lost connection tells nobody anything.
-        log.error("workers failed", error=type(error).__name__, why=str(error))  # noqa: TRY400
+        cause = error.__cause__ or error  # Procrastinate's own words for it are "Database error."
+        log.error("workers failed", error=type(cause).__name__, why=" ".join(str(cause).split()))  # noqa: TRY400
 
 
 async def _session(app: Application, workers: Sequence[WorkerOptions]) -> None:

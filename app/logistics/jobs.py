@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import get_args
 from uuid import UUID
 
 import events
@@ -14,7 +15,7 @@ from app.engine.publish import publish
 from app.errors import Conflict, DuplicateRequest, InvalidInput, KeyReused, NotFound
 from app.logistics import carriers, rules, store
 from app.logistics.fields import carrier_name
-from app.logistics.rules import JobStatus
+from app.logistics.rules import ItemStatus, JobStatus
 from app.logistics.store import ROBOT_JOBS, RobotJob, RobotJobItem
 from app.settings import settings
 from events import new_id, robot
@@ -43,11 +44,28 @@ class JobPage:
     next_after: UUID | None
 
 
+class AlreadyTaken(Conflict):
+    """Orders that are shipped, or that another job has still to ship; `order_ids` are all of them."""
+
+    def __init__(self, order_ids: Sequence[UUID]) -> None:
+        super().__init__(
+            f"order_ids: {len(order_ids)} of them are shipped already or in a job that is not done:"
+            f" {rules.name_some(order_ids)}; nothing was created"
+        )
+        self.order_ids = tuple(order_ids)
+
+
 def create_robot_job(
-    context: Context, order_ids: Sequence[UUID], *, carrier: str = "coordinadora", idempotency_key: str | None = None
+    context: Context,
+    order_ids: Sequence[UUID],
+    *,
+    carrier: str = "coordinadora",
+    idempotency_key: str | None = None,
+    again: bool = True,
 ) -> RobotJob:
     """Submit orders as one job: the job, its items and `robot/job.submitted`, or nothing of it.
 
+    An order may be in several jobs, and each ships it; without `again`, `AlreadyTaken` is raised instead.
     Raises `InvalidInput` for an empty list, an order named twice, or orders that are not the workspace's
     (`ForeignOrders`); `NotFound` or `Conflict` for a carrier that is unknown, disabled or without credentials;
     `DuplicateRequest` and `KeyReused`, both with the existing job's id, for a key that was used before.
@@ -60,6 +78,8 @@ def create_robot_job(
         _check_carrier(context, carrier)
         if missing := store.missing_orders(context, order_ids):
             raise ForeignOrders(missing)
+        if not again and (taken := store.taken_orders(context, order_ids)):
+            raise AlreadyTaken(taken)
         store.insert_items(context, job.id, [new_id() for _ in order_ids], order_ids)
         submitted = robot.JobSubmitted(job_id=job.id, carrier=carrier, item_count=len(order_ids))
         publish(context.connection, _new(context, job, submitted))
@@ -80,6 +100,9 @@ def get_job_with_items(
     """One job with up to `limit` of its items, those after item `after`. Raises `NotFound`."""
     job = get_robot_job(context, job_id)
     _check_page(limit)
+    if status is not None and status not in get_args(ItemStatus):
+        message = f"status: {status!r} is none; choose one of {', '.join(get_args(ItemStatus))}"
+        raise InvalidInput(message)
     items = store.select_items(context.connection, job_id, status=status, after=after, limit=limit + 1)
     next_after = items[limit - 1].id if len(items) > limit else None
     return JobPage(job, items[:limit], store.count_errors(context.connection, job_id), next_after)

@@ -14,6 +14,7 @@ import pytest
 from app import database as doors
 from app import logs
 from app.context import Connection
+from app.embedded import Embedded
 from app.engine import safety
 from app.engine.publish import publish, publish_async
 from app.errors import SetupError
@@ -160,3 +161,21 @@ def test_a_worker_refuses_a_server_that_loses_commits_or_isolation(
         admin.rollback()
     for word in ("synchronous_commit", "role postgres", "logistics.orders"):
         assert word in found
+
+
+def test_a_worker_refuses_a_database_that_is_not_migrated(server: Embedded, connection: Connection) -> None:
+    """It says what to run, once, and does not keep trying."""
+    safety.check_schema(connection)
+    with psycopg.connect(server.superuser_url) as empty, pytest.raises(SetupError, match=r"cli\.py db migrate"):
+        safety.check_schema(empty)
+
+
+def test_a_worker_refuses_keys_that_are_none(
+    connection: Connection, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys that cannot be read would turn every order into a dead letter: it does not begin."""
+    publish(connection, say("waits"))
+    monkeypatch.setenv("TALLYMAN_KEYS", "garbage")
+    settings.cache_clear()
+    with pytest.raises(SetupError, match="TALLYMAN_KEYS"):
+        drain()

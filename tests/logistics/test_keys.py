@@ -16,13 +16,13 @@ from app import database as doors
 from app.context import Connection, Context
 from app.database import as_service
 from app.errors import Conflict, DuplicateRequest, KeyReused
-from app.logistics import carriers
-from app.logistics.jobs import ForeignOrders, create_robot_job, list_jobs
+from app.logistics import carriers, jobs
+from app.logistics.jobs import AlreadyTaken, ForeignOrders, create_robot_job, list_jobs
 from app.simulators.portal import Portal
 from tests.conftest import Database
 from tests.factories import make_workspace
 from tests.logistics.conftest import Shop, equip
-from tests.support import scalar
+from tests.support import drain_all, scalar
 from tests.waits import until_somebody_waits
 
 THREADS = 8
@@ -178,3 +178,19 @@ def test_whoever_waits_for_a_key_gets_it_if_it_is_given_back(database: Database,
             until_somebody_waits(observer)
         assert waiting.result(10).total_items == 2
     assert len(list_jobs(shop.context)) == 1
+
+
+def test_orders_that_are_taken_can_be_refused(shop: Shop) -> None:
+    """Shipped, or in a job that is not done: named, and nothing is created; by default each job ships its orders."""
+    orders = shop.order(3)
+    first = jobs.create_robot_job(shop.context, orders[:2])
+    with pytest.raises(AlreadyTaken) as refused:
+        jobs.create_robot_job(shop.context, orders, again=False)
+    assert sorted(refused.value.order_ids) == sorted(orders[:2])
+    drain_all(shop.connection)
+    with pytest.raises(AlreadyTaken):
+        jobs.create_robot_job(shop.context, orders[:1], again=False)
+    jobs.create_robot_job(shop.context, orders[2:], again=False)
+    assert [job.id for job in jobs.list_jobs(shop.context)][-1] == first.id
+    assert len(jobs.list_jobs(shop.context)) == 2
+    jobs.create_robot_job(shop.context, orders)
