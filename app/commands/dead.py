@@ -11,7 +11,7 @@ import typer
 from app.commands import replaying
 from app.commands.filters import ErrorClass, Fingerprint, Since, Tenant, Text, Type, Until, filters
 from app.commands.output import Json, confirm, emit, note
-from app.commands.scope import Actor, Yes, connected
+from app.commands.scope import Actor, Yes, as_service
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def list_(
     from app.engine import letters
 
     chosen = filters(type, tenant, error_class, fingerprint, since, until, text, None if every else resolved)
-    with connected() as connection:
+    with as_service() as connection:
         if group:
             emit(letters.group(connection, chosen, limit), as_json=as_json)
             return
@@ -59,7 +59,7 @@ def show(letter: LetterArgument, *, as_json: Json = False) -> None:
     """Show a letter: its event, its error and stack, its deaths before, and its job's events around it."""
     from app.engine import actions, letters
 
-    with connected() as connection:
+    with as_service() as connection:
         found = letters.find(connection, letter)
         before, after = letters.neighbours(connection, found)
         done = actions.history(connection, found.id)
@@ -91,7 +91,7 @@ def stats(*, as_json: Json = False) -> None:
     """Count dead letters by type and class of error."""
     from app.engine import letters
 
-    with connected() as connection:
+    with as_service() as connection:
         emit(letters.stats(connection), as_json=as_json)
 
 
@@ -116,7 +116,7 @@ def edit(
     from app.context import Moment
     from app.engine import letters
 
-    with connected() as connection:
+    with as_service() as connection:
         found = letters.find(connection, letter)
         data = changed(letters.current_data(found), values or [], file)
         letters.edited(Moment.begin(connection), found, data)
@@ -131,7 +131,7 @@ def resolve(wanted: Letters, *, note: Note, actor: Actor, as_json: Json = False)
     """Close letters by hand: what they were about was seen to in another way."""
     from app.engine import letters
 
-    with connected() as connection:
+    with as_service() as connection:
         closed = letters.resolve(connection, wanted, note=note, actor=actor)
     emit([{"letter": one.id, "resolved": True} for one in closed], as_json=as_json)
 
@@ -142,7 +142,7 @@ def discard(wanted: Letters, *, note: Note, yes: Yes = False, actor: Actor, as_j
     from app.engine import letters
 
     confirm(f"Discard {len(wanted)} dead letters?", yes=yes)
-    with connected() as connection:
+    with as_service() as connection:
         closed = letters.discard(connection, wanted, note=note, actor=actor)
     emit([{"letter": one.id, "discarded": True} for one in closed], as_json=as_json)
 
@@ -158,7 +158,7 @@ def note_(
     """Add a note to a letter."""
     from app.engine import letters
 
-    with connected() as connection:
+    with as_service() as connection:
         found = letters.annotate(connection, letter, note=text, actor=actor)
     emit({"letter": found.id, "notes": found.notes}, as_json=as_json)
 
@@ -173,7 +173,7 @@ def history(
     """Show who did what, when and why, the newest first."""
     from app.engine import actions
 
-    with connected() as connection:
+    with as_service() as connection:
         emit(actions.history(connection, subject, limit), as_json=as_json)
 
 

@@ -10,7 +10,7 @@ import typer
 
 from app.commands.filters import ErrorClass, Fingerprint, Since, Tenant, Text, Type, Until, filters
 from app.commands.output import Json, confirm, emit, note
-from app.commands.scope import Actor, Yes, connected
+from app.commands.scope import Actor, Yes, as_service
 from app.errors import InvalidInput, NotFound
 
 # Imported where they are used: `--help` needs none of them.
@@ -36,7 +36,7 @@ def plan(
     from app.engine import plans
 
     chosen = filters(type, tenant, error_class, fingerprint, since, until, text, resolved=False)
-    with connected() as connection:
+    with as_service() as connection:
         made = plans.make(connection, chosen, actor=actor)
         _show_plan(connection, made, as_json=as_json)
 
@@ -63,7 +63,7 @@ def replay(
 
     pace = engine.Pace(rate, canary, stop_at)
     pace.check()
-    with connected() as connection:
+    with as_service() as connection:
         made = _plan_of(connection, wanted, actor)
         engine.check_fresh(connection, made)
         open_ = [one for one in plans.letters(connection, made.id) if one.class_ in REPLAYED and not one.replayed_at]

@@ -34,7 +34,7 @@ CarrierArgument = Annotated[str, typer.Argument(help="The carrier's name, e.g. c
 
 @contextmanager
 def as_service() -> Iterator[Connection]:
-    """A connection with one transaction, committed unless something is raised."""
+    """A connection whose transaction is committed at the end, unless something is raised."""
     from app import database
 
     with database.connect() as connection:
@@ -53,10 +53,3 @@ def acting_for(workspace: str | None) -> Iterator[Context]:
     with as_service() as connection:
         found = only_workspace(connection) if workspace is None else find_workspace(connection, workspace)
         yield Context.start(connection, found.id)
-
-
-def connected() -> Connection:
-    """A connection as `service_role` for commands that commit more than once; used as a context manager, it commits."""
-    from app import database
-
-    return database.connect()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from uuid import UUID
 
 from app.context import Connection, Moment
@@ -16,7 +17,7 @@ from app.engine import dead_letters, slots
 from app.engine.consume import Engine, end, patiently, unreadable
 from app.engine.consume import record as enter_ledger
 from app.engine.delivery import Delivery, LeaseLost, Letter, Row, hold, open_rows, release
-from app.engine.parcel import Lease, Parcel, Task, again, event_of
+from app.engine.parcel import Lease, Parcel, Task, again, end_calls, event_of
 from app.engine.registry import PARCEL, Call, Effect, Lane, wiring
 from app.engine.retry import is_disconnect
 from events import Event, InvalidEvent
@@ -45,7 +46,6 @@ _UNSETTLED = """
 SELECT greatest(0, coalesce(extract(epoch FROM max(ask_after) - clock_timestamp()), 0))::double precision
   FROM engine.calls WHERE event_id = ANY(%s)
 """
-_OVER = "DELETE FROM engine.calls WHERE event_id = ANY(%s)"
 
 
 def claim(engine: Engine, delivery: Delivery) -> Parcel | None:
@@ -140,10 +140,9 @@ def _begin(
 
     What another live delivery has in hand, or has yet to settle, is put back for as long.
     """
-    lease = {"row_id": delivery.row_id, "attempts": delivery.attempts, "worker_id": delivery.worker_id}
     ids = [letter.event_id for letter in letters]
     connection.execute(_SETTLE, {"events": ids, "settle": effect.settle()})
-    doubts: dict[UUID | None, bool] = dict(connection.execute(_BEGIN, {**lease, "events": ids}).fetchall())
+    doubts: dict[UUID | None, bool] = dict(connection.execute(_BEGIN, {**asdict(delivery), "events": ids}).fetchall())
     others = [letter for letter in letters if letter.event_id not in doubts]
     if others:
         row = connection.execute(_UNSETTLED, [[letter.event_id for letter in others]]).fetchone()
@@ -151,7 +150,7 @@ def _begin(
     mine = [letter for letter in letters if letter.event_id in doubts]
     # Beginning may have waited for a delivery that recorded the event meanwhile.
     open_ = _not_applied(connection, mine)
-    connection.execute(_OVER, [[letter.event_id for letter in mine if letter not in open_]])
+    end_calls(connection, [event_of(letter).id for letter in mine if letter not in open_])
     return [(letter, doubts[letter.event_id]) for letter in open_]
 
 
@@ -172,7 +171,7 @@ def _prepare(
         call = Call(in_doubt, letter.attempt, is_last, lease.still_mine)
         tasks.append(Task(letter, wanted.event, wanted, call, bound.get(wanted.event.id)))
     enter_ledger(connection, [letter for letter, _ in letters.values()])
-    connection.execute(_OVER, [list(letters)])
+    end_calls(connection, list(letters))
     return tasks
 
 

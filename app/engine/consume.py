@@ -106,8 +106,11 @@ def apply(connection: Connection, letters: Sequence[Letter]) -> int:
     handlers = wiring().handlers
     if strangers := [event for event in fresh if type(event.data) not in handlers]:
         raise GuiltyEvents({event.id: f"{event.type} is an effect, it has no handler" for event in strangers})
-    wiring().lock(connection, fresh)
-    for kind in sorted({type(event.data) for event in fresh}, key=lambda payload: payload.type):
+    kinds = sorted({type(event.data) for event in fresh}, key=lambda payload: payload.type)
+    if len(kinds) > 1:
+        # Each handler locks what it needs, in order; one after the other they would not be in one.
+        wiring().lock(connection, fresh)
+    for kind in kinds:
         publish_all(connection, handlers[kind](moment, [event for event in fresh if type(event.data) is kind]))
     sequence.leave(connection, letters)
     return len(fresh)

@@ -8,7 +8,7 @@ letter that says so, and is buried by whoever reads it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
@@ -119,8 +119,7 @@ _REMOVE = "DELETE FROM public.procrastinate_jobs WHERE id = %s"
 
 def hold(connection: Connection, delivery: Delivery) -> None:
     """Lock the delivery's row until the transaction ends. Raises `LeaseLost` when it is not this delivery's."""
-    lease = {"row_id": delivery.row_id, "attempts": delivery.attempts, "worker_id": delivery.worker_id}
-    if connection.execute(_HOLD, lease).fetchone() is None:
+    if connection.execute(_HOLD, asdict(delivery)).fetchone() is None:
         raise LeaseLost
 
 

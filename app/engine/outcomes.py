@@ -11,21 +11,19 @@ from app.engine import slots
 from app.engine.consume import end, patiently
 from app.engine.consume import record as enter_ledger
 from app.engine.delivery import LeaseLost, hold, release
-from app.engine.parcel import Parcel, Task, again
+from app.engine.parcel import Parcel, Task, again, end_calls
 from app.engine.publish import publish
 from app.engine.registry import PARCEL, Lane
 from app.engine.retry import Bury, decide, spends_nothing
 from app.errors import NotCalled, Permanent, Transient
 from events import Payload
 
-_OVER = "DELETE FROM engine.calls WHERE event_id = ANY(%s)"
 _LET_SETTLE = """
 UPDATE engine.calls SET ask_after = clock_timestamp() + %(settle)s * interval '1 second'
  WHERE event_id = ANY(%(events)s)
 """
 _GOES_ON = "UPDATE engine.calls SET begun_at = clock_timestamp() WHERE row_id = %s"
 _NEVER_BEGUN = "DELETE FROM engine.calls WHERE event_id = ANY(%s) AND tries = 1"
-
 
 log = structlog.get_logger(__name__)
 
@@ -118,7 +116,7 @@ def _record(connection: Connection, parcel: Parcel, settled: list[Task]) -> None
     applied = {event.id for event in enter_ledger(connection, [task.letter for task, _ in said])}
     now = Moment.begin(connection).now
     publish(connection, *(task.event.follow(payload, now) for task, payload in said if task.event.id in applied))
-    connection.execute(_OVER, [[task.event.id for task, _ in said]])
+    end_calls(connection, [task.event.id for task, _ in said])
     ended = {task.event.id for task, _ in said}
     _end_unsaid(connection, parcel, [task for task in settled if task.event.id not in ended])
 

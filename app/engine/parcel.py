@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from app.context import Connection
 from app.engine.consume import Engine
@@ -18,6 +19,7 @@ from events import Event, Payload
 _LEASE_IS_FRESH = 1.0
 """Seconds for which a lease that was just looked at needs no second look before a call."""
 
+_OVER = "DELETE FROM engine.calls WHERE event_id = ANY(%s)"
 _IS_LIVE = "SELECT engine.is_live(%s, %s, %s)"
 
 
@@ -87,6 +89,11 @@ def again(connection: Connection, letters: Sequence[Letter], delay: float = 0.0,
         same = [(event_of(letter), letter.raw) for letter in letters if letter.attempt == attempt]
         rows += put_back(connection, same, delay=delay, attempt=attempt, parcel=parcel)
     return rows
+
+
+def end_calls(connection: Connection, event_ids: Sequence[UUID]) -> None:
+    """The calls of these events are over: whoever finds one begun from now on begins it himself."""
+    connection.execute(_OVER, [list(event_ids)])
 
 
 def event_of(letter: Letter) -> Event[Any]:

@@ -17,6 +17,7 @@ from app.context import Connection, Moment
 from app.engine.consume import record
 from app.engine.delivery import Letter
 from app.engine.letters import DeadLetter
+from app.engine.parcel import end_calls
 from app.engine.plans import PlanLetter
 from app.engine.publish import publish, put_back
 from app.engine.registry import Effect, wiring
@@ -37,7 +38,6 @@ UPDATE engine.failed_jobs f
   FROM unnest(%s::uuid[], %s::text[], %s::uuid[]) AS r (id, note, replaced_by)
  WHERE f.id = r.id
 """
-_OVER = "DELETE FROM engine.calls WHERE event_id = ANY(%s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def _revive(
     revived = effect.revive(Moment.begin(connection), [event for _, event in dead])
     publish(connection, *revived.values())
     record(connection, [Letter(0, 0, letter.event_data, event) for letter, event in dead])
-    connection.execute(_OVER, [[event.id for _, event in dead]])
+    end_calls(connection, [event.id for _, event in dead])
     notes = [
         f"revived as event {revived[event.id].id}" if event.id in revived else "nothing to revive: it was overtaken"
         for _, event in dead

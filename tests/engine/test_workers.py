@@ -44,11 +44,20 @@ def known(connection: Connection) -> int:
     return int(scalar(connection, "SELECT count(*) FROM engine.workers"))
 
 
+def without_pruning(connection: Connection) -> None:
+    """As if others had pruned this quarter of an hour and the next: else a worker may start with that in hand."""
+    connection.execute(
+        "INSERT INTO public.procrastinate_periodic_defers (task_name, defer_timestamp)"
+        " SELECT 'prune', 900 * (floor(extract(epoch FROM now()) / 900)::bigint + n) FROM generate_series(0, 1) n"
+    )
+
+
 def test_each_worker_of_a_process_says_who_it_is_and_goes_with_it(
     connection: Connection, ears: Connection, tmp_path: Path
 ) -> None:
     """Name, host, process, queues, version; one that stops in order leaves nothing behind."""
     with crew(tmp_path) as workers:
+        without_pruning(connection)
         worker = workers.work()
         until(ears, lambda: known(connection) == 2)
         found = sorted(list_workers(connection), key=lambda worker: worker.name or "")
