@@ -26,6 +26,12 @@ from app.engine.registry import wiring
 
 log = structlog.get_logger(__name__)
 
+# Of our own tasks a row's arguments stay in the database: they are read where the row is claimed, and may be long.
+_FETCH = """
+SELECT id, status, task_name, priority, lock, queueing_lock, scheduled_at, queue_name, attempts, worker_id,
+       CASE WHEN task_name = ANY(%(own)s) THEN '{}' ELSE args END AS args
+  FROM public.procrastinate_fetch_job_v2(%(queues)s::varchar[], %(worker_id)s)
+"""
 _DELETE = """
 DELETE FROM public.procrastinate_jobs
  WHERE id = %(id)s AND status = 'doing' AND attempts = %(attempts)s AND worker_id IS NOT DISTINCT FROM %(worker_id)s
@@ -74,14 +80,20 @@ class FencedManager(manager.JobManager):
         """Take a row of `queues` (None: of any) that is not of a paused queue; None when there is none."""
         paused = await self._paused_queues()
         if not paused:
-            return await super().fetch_job(queues, worker_id)
+            return await self._fetch(queues, worker_id)
         wanted = [*wiring().queues(), pauses.BUILTIN_QUEUE] if queues is None else queues
         left = [queue for queue in wanted if queue not in paused]
-        job = await super().fetch_job(left, worker_id) if left else None
+        job = await self._fetch(left, worker_id) if left else None
         if job is None:
             # The worker now sleeps. What wakes it may be that a queue was resumed: it must see that at once.
             self._looked_at = -math.inf
         return job
+
+    async def _fetch(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
+        wanted = {"queues": queues, "worker_id": worker_id, "own": list(OWN_TASKS)}
+        row = await self.connector.execute_query_one_async(query=_FETCH, **wanted)
+        # There always is a row: one of nulls when nothing is due.
+        return None if row["id"] is None else jobs.Job.from_row(row)
 
     async def _paused_queues(self) -> frozenset[str]:
         now = time.monotonic()
