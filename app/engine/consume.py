@@ -33,15 +33,22 @@ log = structlog.get_logger(__name__)
 
 _CLAIM = "SELECT row_id, args FROM engine.claim(%s, %s, %s, %s)"
 _LEDGER = """
-INSERT INTO engine.event_log (event_id, type, version, tenant_id, subject_id, causation_id, data, occurred_at)
-SELECT e.id, e.type, substring(e.dataschema FROM '\\d+$')::integer, e.tenantid, e.subject, e.causationid, e.data, e.time
-  FROM jsonb_to_recordset(%s::jsonb)
-       AS e (id uuid, type text, dataschema text, tenantid uuid, subject uuid, causationid uuid, data jsonb,
-             time timestamptz)
- ORDER BY e.id -- in one order everywhere: two deliveries of the same events wait for each other, and not in a circle
-ON CONFLICT DO NOTHING
-RETURNING event_id
+WITH written AS (
+    INSERT INTO engine.event_log (event_id, type, version, tenant_id, subject_id, causation_id, data, occurred_at)
+    SELECT e.id, e.type, substring(e.dataschema FROM '\\d+$')::integer, e.tenantid, e.subject, e.causationid, e.data,
+           e.time
+      FROM jsonb_to_recordset(%s::jsonb)
+           AS e (id uuid, type text, dataschema text, tenantid uuid, subject uuid, causationid uuid, data jsonb,
+                 time timestamptz)
+     ORDER BY e.id -- the same everywhere: two deliveries of the same events wait for each other, not in a circle
+    ON CONFLICT DO NOTHING
+    RETURNING event_id),
+resolved AS (
+    UPDATE engine.failed_jobs dead SET resolved_at = now()
+      FROM written WHERE dead.event_id = written.event_id AND dead.resolved_at IS NULL)
+SELECT count(*), CASE WHEN count(*) < %s THEN array_agg(event_id) END FROM written
 """
+# Nearly always all of them are new. Then their ids, which everybody has, need not be sent back.
 _FREE_RETRIES = 5
 
 
@@ -117,15 +124,19 @@ def apply(connection: Connection, letters: Sequence[Letter]) -> int:
 
 
 def record(connection: Connection, letters: Sequence[Letter]) -> list[Event[Any]]:
-    """Enter events into the ledger; returns those that were not there, which are this transaction's to apply."""
+    """Enter events into the ledger; returns those that were not there, which are this transaction's to apply.
+
+    A dead letter of an event that is entered is resolved.
+    """
     readable = {letter.event.id: letter for letter in letters if isinstance(letter.event, Event)}
     if not readable:
         return []
-    written = connection.execute(_LEDGER, [to_json([letter.raw for letter in readable.values()]).decode()])
-    fresh = {event_id for (event_id,) in written}
-    if fresh:
-        dead_letters.resolve(connection, list(fresh))
-    return [letter.event for event_id, letter in readable.items() if event_id in fresh]  # type: ignore[misc]
+    text = to_json([letter.raw for letter in readable.values()]).decode()
+    count, fresh = connection.execute(_LEDGER, [text, len(readable)]).fetchone() or (0, None)
+    if count == len(readable):
+        return [letter.event for letter in readable.values()]  # type: ignore[misc]
+    new = set(fresh or ())
+    return [letter.event for event_id, letter in readable.items() if event_id in new]  # type: ignore[misc]
 
 
 def unreadable(letters: Sequence[Letter]) -> list[tuple[Letter, BaseException]]:

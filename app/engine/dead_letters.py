@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
-from uuid import UUID
 
 from pydantic_core import to_json
 
@@ -39,10 +38,6 @@ DO UPDATE SET error_message = excluded.error_message, error_stack = excluded.err
 """
 # An event that was applied by another delivery meanwhile is not dead, whatever this delivery met.
 
-_RESOLVE = """
-UPDATE engine.failed_jobs SET resolved_at = now() WHERE event_id = ANY(%s) AND resolved_at IS NULL
-"""
-
 _STACK_LIMIT = 20_000
 _MESSAGE_LIMIT = 4_000
 _PARTICULARS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|'[^']*'|\"[^\"]*\"|\d+", re.IGNORECASE)
@@ -58,11 +53,6 @@ def bury(connection: Connection, dead: Iterable[tuple[Letter, BaseException]]) -
     if rows:
         connection.execute(_BURY, [to_json(rows).decode()])
     return len(rows)
-
-
-def resolve(connection: Connection, event_ids: Sequence[UUID]) -> None:
-    """Mark the dead letters of events that this transaction applies as resolved."""
-    connection.execute(_RESOLVE, [list(event_ids)])
 
 
 def fingerprint(job_type: str, error_class: str, message: str) -> str:

@@ -14,16 +14,15 @@ from uuid import UUID, uuid5
 
 import structlog
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
 
 import events
 from app.context import Connection, Context, Moment
 from app.engine import tally
 from app.engine.publish import publish
 from app.errors import GuiltyEvents, NotFound
-from app.logistics import orders, rules, store
+from app.logistics import orders, rules
 from app.logistics.orders import Tracking
-from app.logistics.store import ROBOT_JOBS, ItemState
+from app.logistics.store import ROBOT_JOBS
 from events import Event
 from events.robot import ItemCompleted, JobCompleted
 
@@ -48,15 +47,37 @@ class Applied:
     follow: list[Event[Any]] = field(repr=False)
 
 
-_APPLY = """
+_Judged = tuple[int, bool, UUID | None]
+"""The position of a result that is about an item of its job, whether the item waits for it, the order it would ship."""
+
+_SAID = """
+ROWS FROM (jsonb_to_recordset(%(results)s::jsonb) AS (
+    workspace_id uuid, job_id uuid, item_id uuid, attempt integer, status text, tracking_number text,
+    validated_city text, value_sent jsonb, error_type text, error_message text))
+WITH ORDINALITY AS said (workspace_id, job_id, item_id, attempt, status, tracking_number, validated_city, value_sent,
+                         error_type, error_message, n)
+"""
+_JUDGE = f"""
+WITH locked AS MATERIALIZED (
+    SELECT i.id, i.job_id, i.order_id, i.retry_count, i.status IN ('pending', 'processing') AS is_open
+      FROM logistics.robot_job_items i
+     WHERE i.id IN (SELECT item_id FROM {_SAID})
+     ORDER BY i.id
+       FOR UPDATE)
+SELECT said.n - 1, item.is_open AND item.retry_count = said.attempt,
+       CASE WHEN said.tracking_number IS NOT NULL THEN item.order_id END
+  FROM {_SAID}
+  JOIN locked item ON item.id = said.item_id AND item.job_id = said.job_id
+  JOIN logistics.robot_jobs job ON job.id = item.job_id AND job.workspace_id = said.workspace_id
+ ORDER BY said.n
+"""
+_APPLY = f"""
 UPDATE logistics.robot_job_items AS item
-   SET status = r.status, tracking_number = r.tracking_number, validated_city = r.validated_city,
-       value_sent = r.value_sent, error_type = r.error_type, error_message = r.error_message, completed_at = %(now)s,
-       started_at = coalesce(item.started_at, %(now)s)
-  FROM jsonb_to_recordset(%(results)s) AS r (
-       item_id uuid, status text, tracking_number text, validated_city text, value_sent jsonb, error_type text,
-       error_message text)
- WHERE item.id = r.item_id
+   SET status = said.status, tracking_number = said.tracking_number, validated_city = said.validated_city,
+       value_sent = said.value_sent, error_type = said.error_type, error_message = said.error_message,
+       completed_at = %(now)s, started_at = coalesce(item.started_at, %(now)s)
+  FROM {_SAID}
+ WHERE item.id = said.item_id AND said.n - 1 <> ALL(%(late)s)
 """
 _FINISHED = """
 UPDATE logistics.robot_jobs
@@ -91,19 +112,33 @@ def apply_results(moment: Moment, results: Sequence[Result]) -> Applied:
     """
     connection = moment.connection
     tally.lock(connection, ROBOT_JOBS, sorted({result.said.job_id for result in results}))
-    items = store.lock_items(connection, [result.said.item_id for result in results])
-    _refuse_strangers(results, items)
-    waiting = _waiting(results, items)
-    _write(moment, [result.said for result in waiting.values()])
-    follow = [*_ship(moment, waiting, items), *_count(moment, waiting)]
-    late = len(results) - len(waiting)
+    text = _as_json(results)
+    judged = connection.execute(_JUDGE, {"results": text}).fetchall()
+    _refuse_strangers(results, judged)
+    waiting = _waiting(results, judged)
+    late = [n for n in range(len(results)) if n not in waiting]
+    if waiting:
+        connection.execute(_APPLY, {"results": text, "late": late, "now": moment.now})
+    counted = [results[n] for n in waiting]
+    follow = [*_ship(moment, results, waiting), *_count(moment, counted)]
     if late:
-        log.info("late results", late=late, counted=len(waiting))
-    return Applied(len(waiting), late, follow)
+        log.info("late results", late=len(late), counted=len(waiting))
+    return Applied(len(waiting), len(late), follow)
 
 
-def _refuse_strangers(results: Sequence[Result], items: dict[UUID, ItemState]) -> None:
-    strangers = [result for result in results if not _is_known(result, items.get(result.said.item_id))]
+def _as_json(results: Sequence[Result]) -> str:
+    return "[" + ",".join(_one_as_json(result.workspace_id, result.said) for result in results) + "]"
+
+
+def _one_as_json(workspace_id: UUID, said: ItemCompleted) -> str:
+    return f'{{"workspace_id":"{workspace_id}",{said.__pydantic_serializer__.to_json(said).decode()[1:]}'
+
+
+def _refuse_strangers(results: Sequence[Result], judged: Sequence[_Judged]) -> None:
+    if len(judged) == len(results):
+        return
+    known = {n for n, _, _ in judged}
+    strangers = [result for n, result in enumerate(results) if n not in known]
     reasons = {
         r.cause.id: f"item {r.said.item_id} is not of job {r.said.job_id} of this workspace"
         for r in strangers
@@ -111,53 +146,45 @@ def _refuse_strangers(results: Sequence[Result], items: dict[UUID, ItemState]) -
     }
     if reasons:
         raise GuiltyEvents(reasons)
-    if strangers:
-        named = rules.name_some([result.said.item_id for result in strangers])
-        message = f"items: not of the job that is named, or not of this workspace: {named}; nothing was recorded"
-        raise NotFound(message)
+    named = rules.name_some([result.said.item_id for result in strangers])
+    message = f"items: not of the job that is named, or not of this workspace: {named}; nothing was recorded"
+    raise NotFound(message)
 
 
-def _is_known(result: Result, item: ItemState | None) -> bool:
-    return item is not None and item.job_id == result.said.job_id and item.workspace_id == result.workspace_id
-
-
-def _waiting(results: Iterable[Result], items: dict[UUID, ItemState]) -> dict[UUID, Result]:
-    """The results that count, by item: the first one whose attempt the item is waiting for."""
-    waiting: dict[UUID, Result] = {}
-    for result in results:
-        item = items[result.said.item_id]
-        if item.status in {"pending", "processing"} and item.retry_count == result.said.attempt:
-            waiting.setdefault(item.id, result)
+def _waiting(results: Sequence[Result], judged: Iterable[_Judged]) -> dict[int, UUID | None]:
+    """The positions of the results that count, the first of each item, with the order that it ships, if it does."""
+    items: set[UUID] = set()
+    waiting: dict[int, UUID | None] = {}
+    for n, is_awaited, order_id in judged:
+        item_id = results[n].said.item_id
+        if is_awaited and item_id not in items:
+            items.add(item_id)
+            waiting[n] = order_id
     return waiting
 
 
-def _write(moment: Moment, said: Sequence[ItemCompleted]) -> None:
-    rows = [one.model_dump(mode="json", exclude={"job_id", "attempt"}) for one in said]
-    if rows:
-        moment.connection.execute(_APPLY, {"now": moment.now, "results": Jsonb(rows)})
-
-
-def _ship(moment: Moment, waiting: dict[UUID, Result], items: dict[UUID, ItemState]) -> list[Event[Any]]:
+def _ship(moment: Moment, results: Sequence[Result], waiting: dict[int, UUID | None]) -> list[Event[Any]]:
     shipped = [
-        Tracking(result.workspace_id, items[item_id].order_id, result.said.tracking_number, result.cause)
-        for item_id, result in waiting.items()
-        if result.said.tracking_number is not None
+        Tracking(results[n].workspace_id, order_id, results[n].said.tracking_number or "", results[n].cause)
+        for n, order_id in waiting.items()
+        if order_id is not None
     ]
     return list(orders.set_tracking_numbers(moment, shipped))
 
 
-def _count(moment: Moment, waiting: dict[UUID, Result]) -> list[Event[JobCompleted]]:
-    succeeded = Counter(r.said.job_id for r in waiting.values() if r.said.status == "success")
-    failed = Counter(r.said.job_id for r in waiting.values() if r.said.status == "error")
-    changes = {job_id: (succeeded[job_id], failed[job_id]) for job_id in sorted({*succeeded, *failed})}
+def _count(moment: Moment, counted: Sequence[Result]) -> list[Event[JobCompleted]]:
+    ended = Counter((result.said.job_id, result.said.status) for result in counted)
+    changes = {
+        job_id: (ended[job_id, "success"], ended[job_id, "error"]) for job_id in sorted({job for job, _ in ended})
+    }
     done = [tallied.job_id for tallied in tally.count(moment.connection, ROBOT_JOBS, changes) if tallied.is_done]
-    last = {result.said.job_id: result.cause for result in waiting.values()}
+    if not done:
+        return []
+    last = {result.said.job_id: result.cause for result in counted}
     return [_completed(moment, job, last[job["id"]]) for job in _finish(moment.connection, done, moment)]
 
 
 def _finish(connection: Connection, job_ids: list[UUID], moment: Moment) -> list[dict[str, Any]]:
-    if not job_ids:
-        return []
     return connection.cursor(row_factory=dict_row).execute(_FINISHED, {"ids": job_ids, "now": moment.now}).fetchall()
 
 
