@@ -49,12 +49,12 @@ def publish(
         connection.execute(statement, parameters)
 
 
-def publish_all(connection: Connection, events: Iterable[Event[Any]]) -> int:
-    """Publish a stream of events without ever holding all of it; returns how many there were."""
+def publish_all(connection: Connection, events: Iterable[Event[Any]], *, parcel: int | None = None) -> int:
+    """Publish a stream of events, as `publish()` does, without ever holding all of it; returns how many there were."""
     count = 0
     stream = iter(events)
     while chunk := list(islice(stream, _EVENTS_A_ROUND_TRIP)):
-        publish(connection, *chunk)
+        publish(connection, *chunk, parcel=parcel)
         count += len(chunk)
     return count
 

@@ -68,6 +68,13 @@ def _pool(**options: Any) -> AsyncConnectionPool[Any]:
     return AsyncConnectionPool(database.conninfo(**_PLANNER), **options)
 
 
+def fresh_connector() -> procrastinate.PsycopgConnector:
+    """The connector of a worker, with a pool of its own: the app's cannot be opened again in another event loop."""
+    return procrastinate.PsycopgConnector(
+        json_loads=load_arguments, pool_factory=_pool, min_size=2, max_size=8, timeout=database.POOL_TIMEOUT_S
+    )
+
+
 async def _to_the_end(running: set[asyncio.Task[None]]) -> None:
     """Wait until all have ended, however often the waiting is cancelled; the cancellation is raised then."""
     cancelled = None
@@ -99,15 +106,7 @@ class Application(procrastinate.App):
     engine: Engine
 
     def __init__(self) -> None:
-        super().__init__(
-            connector=procrastinate.PsycopgConnector(
-                json_loads=load_arguments,
-                pool_factory=_pool,
-                min_size=2,
-                max_size=8,
-                timeout=database.POOL_TIMEOUT_S,
-            )
-        )
+        super().__init__(connector=fresh_connector())
         self.job_manager: FencedManager = FencedManager(self.connector)
 
     async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
