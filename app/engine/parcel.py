@@ -21,6 +21,23 @@ _LEASE_IS_FRESH = 1.0
 
 _OVER = "DELETE FROM engine.calls WHERE event_id = ANY(%s)"
 _IS_LIVE = "SELECT engine.is_live(%s, %s, %s)"
+_LIVE = "SELECT event_id FROM engine.calls c WHERE event_id = ANY(%s) AND engine.is_live(row_id, attempts, worker_id)"
+_IN_HAND = """
+SELECT EXISTS (
+    SELECT FROM engine.calls c
+     WHERE c.event_id = ANY(%(events)s)
+       AND (engine.is_live(c.row_id, c.attempts, c.worker_id) OR c.ask_after > clock_timestamp()
+            OR c.ask_after IS NULL AND EXISTS (
+               SELECT FROM engine.rescues r
+                WHERE r.row_id = c.row_id AND r.at > clock_timestamp() - %(settle)s * interval '1 second')))
+"""
+# Row 0 is no delivery's. Where a call was begun before, its row is locked and stays as it is.
+_SEIZE = """
+INSERT INTO engine.calls AS c (event_id, row_id, attempts)
+SELECT event_id, 0, 0 FROM unnest(%s::uuid[]) AS wanted (event_id) ORDER BY event_id
+ON CONFLICT (event_id) DO UPDATE SET row_id = c.row_id
+RETURNING event_id, engine.is_live(row_id, attempts, worker_id)
+"""
 
 
 def _clock() -> float:
@@ -94,6 +111,25 @@ def again(connection: Connection, letters: Sequence[Letter], delay: float = 0.0,
 def end_calls(connection: Connection, event_ids: Sequence[UUID]) -> None:
     """The calls of these events are over: whoever finds one begun from now on begins it himself."""
     connection.execute(_OVER, [list(event_ids)])
+
+
+def in_hand(connection: Connection, event_ids: Sequence[UUID], settle: float) -> bool:
+    """Whether the call of one of these events is under way, or ended without a word less than `settle` seconds ago."""
+    row = connection.execute(_IN_HAND, {"events": list(event_ids), "settle": settle}).fetchone()
+    return row is not None and bool(row[0])
+
+
+def live(connection: Connection, event_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of these events whose call a live delivery has in hand."""
+    return {event_id for (event_id,) in connection.execute(_LIVE, [list(event_ids)])}
+
+
+def seize_calls(connection: Connection, event_ids: Sequence[UUID]) -> set[UUID]:
+    """See to it that no call of these events is begun until the transaction ends; those that are not `live()`.
+
+    Whoever is about to begin one waits, and then looks into the ledger. `end_calls()` those that are returned.
+    """
+    return {event_id for event_id, is_live in connection.execute(_SEIZE, [list(event_ids)]) if not is_live}
 
 
 def event_of(letter: Letter) -> Event[Any]:

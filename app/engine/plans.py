@@ -26,6 +26,7 @@ import events
 from app.context import Connection
 from app.engine import actions, sequence
 from app.engine.letters import DeadLetter, Filters, select
+from app.engine.parcel import live
 from app.engine.registry import Effect, Forecast, wiring
 from app.errors import NotFound
 from events import Event, Unreadable, new_id
@@ -153,6 +154,8 @@ def _judge(connection: Connection, found: Sequence[DeadLetter], answers: Mapping
     applied = {event_id for (event_id,) in connection.execute(_APPLIED, [[letter.event_id for letter in found]])}
     events_ = [event for event in read if isinstance(event, Event)]
     forecasts = _forecasts(connection, events_)
+    for event_id in live(connection, [event.id for event in events_]):
+        forecasts[event_id] = Forecast(blocked="another copy of it is being called at this moment: plan again later")
     for event_id, dead in sequence.obstacles(connection, [event.id for event in events_]).items():
         forecasts[event_id] = Forecast(blocked=f"it would wait behind the dead event {dead}, which is not in the plan")
     connection.commit()

@@ -17,7 +17,7 @@ from app.context import Connection, Moment
 from app.engine.consume import record
 from app.engine.delivery import Letter
 from app.engine.letters import DeadLetter
-from app.engine.parcel import end_calls
+from app.engine.parcel import end_calls, seize_calls
 from app.engine.plans import PlanLetter
 from app.engine.publish import publish, put_back
 from app.engine.registry import Effect, wiring
@@ -92,6 +92,10 @@ def _revive(
 ) -> list[End]:
     if effect.revive is None:
         raise TypeError(effect)
+    seized = seize_calls(connection, [event.id for _, event in dead])
+    # Another copy of such an event is being called: what comes of that decides.
+    busy = [End(letter.id, outcome="skipped") for letter, event in dead if event.id not in seized]
+    dead = [(letter, event) for letter, event in dead if event.id in seized]
     revived = effect.revive(Moment.begin(connection), [event for _, event in dead])
     publish(connection, *revived.values())
     record(connection, [Letter(0, 0, letter.event_data, event) for letter, event in dead])
@@ -102,7 +106,7 @@ def _revive(
     ]
     replaced = [revived[event.id].id if event.id in revived else None for _, event in dead]
     connection.execute(_CLOSE, [[letter.id for letter, _ in dead], notes, replaced])
-    return [
+    return busy + [
         End(letter.id, revived[event.id].id) if event.id in revived else End(letter.id, outcome="applied")
         for letter, event in dead
     ]

@@ -15,8 +15,9 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from app.context import Connection, Moment
+from app.engine.parcel import in_hand
 from app.engine.registry import Call, Lane, Prepared
-from app.errors import GuiltyEvents, NotCalled, Permanent, SetupError
+from app.errors import Busy, GuiltyEvents, NotCalled, Permanent, SetupError
 from app.logistics import carriers, coverage, orders, rules, store
 from app.logistics.carriers import PortalConfig
 from app.logistics.coverage import Ambiguous, Covered, NotCovered
@@ -69,6 +70,7 @@ def prepare(moment: Moment, requested: Sequence[Event[ItemRequested]]) -> Iterat
     items = store.lock_items(connection, [event.data.item_id for event in requested])
     _refuse_strangers(requested, items)
     wanted = [event for event in requested if _is_waiting(items[event.data.item_id], event.data)]
+    _refuse_while_in_hand(connection, wanted)
     connection.execute(_BEGIN, [moment.now, [event.data.item_id for event in wanted]])
     for event, entry in zip(wanted, _entries(connection, wanted, items), strict=True):
         yield Prepared(event, entry)
@@ -143,6 +145,13 @@ def _refuse_strangers(requested: Sequence[Event[ItemRequested]], items: dict[UUI
     }
     if strangers:
         raise GuiltyEvents(strangers)
+
+
+def _refuse_while_in_hand(connection: Connection, wanted: Sequence[Event[ItemRequested]]) -> None:
+    # An item that got its result from elsewhere and was asked for again may still wait in an earlier attempt's parcel.
+    earlier = [rules.request_id(event.data.item_id, n) for event in wanted for n in range(event.data.attempt)]
+    if earlier and in_hand(connection, earlier, settings().portal_settle):
+        raise Busy("an earlier attempt at the item is in hand, or has yet to settle")
 
 
 def _is_waiting(item: ItemState, asked: ItemRequested) -> bool:

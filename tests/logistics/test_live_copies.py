@@ -1,0 +1,65 @@
+"""A dead request of which another copy is being called at this moment: a replay must not ask for its next attempt."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from psycopg.rows import scalar_row
+
+from app.context import Connection
+from app.engine import plans
+from app.engine.delivery import Row, open_rows
+from app.engine.letters import Filters
+from app.engine.publish import put_back
+from app.engine.redelivery import redeliver
+from app.logistics.jobs import create_robot_job
+from events import Event
+from tests.logistics.conftest import Shop
+from tests.logistics.test_bad_morning import lose_the_key
+from tests.support import drain, scalar
+
+_DEAD = "SELECT event_data::text FROM engine.failed_jobs WHERE resolved_at IS NULL"
+_TAKE = "UPDATE public.procrastinate_jobs SET status = 'doing' WHERE id = %s"
+_CALL = "INSERT INTO engine.calls (event_id, row_id, attempts) VALUES (%s, %s, 0)"
+_OVER = "DELETE FROM public.procrastinate_jobs WHERE id = %s"
+
+
+def call_a_copy(connection: Connection) -> tuple[UUID, int]:
+    """A copy of the one dead letter, in the hand of a delivery that calls it: the event's id, and the queue row's."""
+    letter = open_rows([Row(0, scalar(connection, _DEAD))])[0]
+    assert isinstance(letter.event, Event)
+    (row_id,) = put_back(connection, [(letter.event, letter.raw)], delay=0, attempt=0)
+    connection.execute(_TAKE, [row_id])
+    connection.execute(_CALL, [letter.event.id, row_id])
+    return letter.event.id, row_id
+
+
+@pytest.fixture
+def dead(connection: Connection, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request that died."""
+    lose_the_key(connection, monkeypatch, shop)
+    create_robot_job(shop.context, shop.order(1))
+    drain()
+
+
+def test_a_plan_says_so(connection: Connection, dead: None) -> None:
+    """The letter is blocked while the copy is called, and can be planned again afterwards."""
+    _, row_id = call_a_copy(connection)
+    before = plans.make(connection, Filters(), actor="ana")
+    assert [letter.class_ for letter in plans.letters(connection, before.id)] == ["blocked"]
+    connection.execute(_OVER, [row_id])
+    after = plans.make(connection, Filters(), actor="ana")
+    assert [letter.class_ for letter in plans.letters(connection, after.id)] == ["in_doubt"]
+
+
+def test_a_replay_leaves_it_alone(connection: Connection, dead: None) -> None:
+    """What was planned before the copy was called is skipped: the call stays the copy's, the letter stays dead."""
+    plan = plans.make(connection, Filters(), actor="ana")
+    event_id, row_id = call_a_copy(connection)
+    with connection.transaction():
+        (end,) = redeliver(connection, plans.letters(connection, plan.id))
+    assert end.outcome == "skipped"
+    calls = connection.cursor(row_factory=scalar_row).execute("SELECT row_id FROM engine.calls").fetchall()
+    assert calls == [row_id]
+    assert scalar(connection, "SELECT event_id FROM engine.failed_jobs WHERE resolved_at IS NULL") == event_id
