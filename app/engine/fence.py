@@ -134,7 +134,8 @@ class FencedManager(manager.JobManager):
             try:
                 return bool(await self.connector.execute_query_all_async(query=statement, **parameters))
             except exceptions.ConnectorException as error:
-                log.warning("cannot record how a delivery ended", row=job.id, why=str(error))
+                cause = error.__cause__ or error  # Procrastinate's own words for it are "Database error."
+                log.warning("cannot record how a delivery ended", row=job.id, why=" ".join(str(cause).split()))
                 await asyncio.sleep(0 if self.is_stopping else 2**attempt)
         log.error("giving up: the worker exits, its deliveries will be rescued", row=job.id)
         os._exit(CANNOT_RECORD)
