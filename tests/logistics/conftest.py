@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -15,22 +15,8 @@ from app.logistics import carriers, coverage, orders
 from app.logistics.coverage import CoverageRow
 from app.logistics.orders import OrderRow
 from app.settings import settings
-from app.simulators.portal import Behaviour, Portal, serve
+from app.simulators.portal import Portal
 from tests.factories import make_workspace
-
-
-@pytest.fixture(scope="session")
-def portal_server() -> Iterator[Portal]:
-    """One simulated portal for the session."""
-    with serve() as portal:
-        yield portal
-
-
-@pytest.fixture
-def portal(portal_server: Portal) -> Portal:
-    """The portal with empty books and no faults."""
-    portal_server.start_over(Behaviour())
-    return portal_server
 
 
 @dataclass(frozen=True, slots=True)

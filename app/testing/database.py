@@ -1,0 +1,65 @@
+"""The database of a test session: made once, emptied after each test that used it."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from app import migrate
+from app.embedded import Embedded
+
+_NAME = "tallyman_test"
+_TABLES = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind = 'r' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+   AND c.relname <> 'schema_migrations'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A migrated database: `url` for workers and producers, `owner_url` and `superuser_url` for what tests arrange."""
+
+    name: str
+    url: str
+    owner_url: str
+    superuser_url: str
+
+    def environment(self, home: str) -> dict[str, str]:
+        """The variables with which the program finds it, works in `home`, and is quick to notice and to retry."""
+        return {
+            "DATABASE_URL": self.url,
+            "MIGRATION_DATABASE_URL": self.owner_url,
+            "TALLYMAN_HOME": home,
+            "TALLYMAN_KEYS": "test:" + base64.b64encode(bytes(range(32))).decode(),
+            "TALLYMAN_RETRY_BASE": "0.05",
+            "TALLYMAN_HEARTBEAT_INTERVAL": "0.5",
+            "TALLYMAN_STALLED_AFTER": "2",
+            "TALLYMAN_RESCUE_INTERVAL": "0.5",
+            "TALLYMAN_POLLING_INTERVAL": "0.1",
+            "TALLYMAN_GRACEFUL_TIMEOUT": "1.2",
+        }
+
+    def empty(self) -> None:
+        """Disconnect whoever is still there, and empty every table of it."""
+        with psycopg.connect(self.superuser_url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
+                [self.name],
+            )
+            tables = [sql.Identifier(*row) for row in connection.execute(_TABLES)]
+            connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(tables)))
+
+
+def create(server: Embedded) -> Database:
+    """Make and migrate the database on a server that has none of its name."""
+    with psycopg.connect(server.superuser_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER tallyman_owner").format(sql.Identifier(_NAME)))
+    urls = (server.service_url, server.owner_url, server.superuser_url)
+    made = Database(_NAME, *(make_conninfo(url, dbname=_NAME) for url in urls))
+    migrate.migrate(made.owner_url)
+    return made

@@ -1,0 +1,66 @@
+"""Drain: let a real worker run until nothing is left to do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from procrastinate import PsycopgConnector
+
+from app.context import Connection
+from app.engine.queue import app, fresh_connector
+
+_DUE = """
+SELECT EXISTS (
+    SELECT FROM public.procrastinate_jobs
+     WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now())
+       AND (%(queues)s::text[] IS NULL OR queue_name = ANY(%(queues)s))
+) AS due
+"""
+
+
+def drain(*, queues: list[str] | None = None, concurrency: int = 4) -> None:
+    """Run a real worker on the database of the environment until it finds nothing in `queues` (None: any) to deliver.
+
+    Events that were put back wait for their time: `drain_all` does not let them.
+    """
+
+    async def run() -> None:
+        connector = fresh_connector()
+        with app.replace_connector(connector):
+            async with app.open_async():
+                options: dict[str, Any] = {"concurrency": concurrency, **({"queues": queues} if queues else {})}
+                while await _due(connector, queues):
+                    await app.run_worker_async(
+                        wait=False, install_signal_handlers=False, listen_notify=False, **options
+                    )
+
+    asyncio.run(run())
+
+
+def drain_all(connection: Connection, *, rounds: int = 20) -> None:
+    """Drain, let everything that was put back be due at once, and go on until nothing waits.
+
+    Raises `AssertionError` if something still does after so many `rounds`.
+    """
+    for _ in range(rounds):
+        drain()
+        due = connection.execute(
+            "UPDATE public.procrastinate_jobs SET scheduled_at = now() WHERE status = 'todo' AND scheduled_at > now()"
+        )
+        if due.rowcount == 0 and not waiting(connection):
+            return
+    raise AssertionError(f"still waiting after {rounds} rounds: {waiting(connection)} rows")
+
+
+def waiting(connection: Connection) -> int:
+    """How many queue rows are waiting or in hand."""
+    counted = connection.execute(
+        "SELECT count(*) FROM public.procrastinate_jobs WHERE status IN ('todo', 'doing')"
+    ).fetchone()
+    return int(counted[0]) if counted else 0
+
+
+async def _due(connector: PsycopgConnector, queues: list[str] | None) -> bool:
+    row = await connector.execute_query_one_async(_DUE, queues=queues)
+    return bool(row["due"])

@@ -1,0 +1,77 @@
+"""The pytest plugin: `pytest_plugins = ["app.testing.plugin"]` in your top conftest.
+
+server          a PostgreSQL server, for the session
+migrated        a database on it with the program's schema, for the session
+database        the same, in the environment of the program under test, empty again after the test
+connection      a connection to it as service_role, in autocommit mode
+portal_server   a carrier's simulated portal, for the session
+portal          the same, with empty books and no faults
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app import database as doors
+from app import embedded
+from app.context import Connection
+from app.embedded import Embedded
+from app.settings import settings
+from app.simulators.portal import Behaviour, Portal, serve
+from app.testing.database import Database, create
+
+# Before anything sets up the logs, which the import of the queue does.
+os.environ.setdefault("TALLYMAN_LOG_LEVEL", "WARNING")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    """A server of the tests' own; what it holds goes with it."""
+    home = tmp_path_factory.mktemp("home")
+    running = embedded.ensure_running(home)
+    try:
+        yield running
+    finally:
+        embedded.stop(home)
+
+
+@pytest.fixture(scope="session")
+def migrated(server: Embedded) -> Database:
+    """The session's database, as migrations leave it."""
+    return create(server)
+
+
+@pytest.fixture
+def database(migrated: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Database]:
+    """The database that the program under test finds in its environment; empty at the start of each test."""
+    for name, value in migrated.environment(str(tmp_path)).items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    yield migrated
+    settings.cache_clear()
+    migrated.empty()
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[Connection]:
+    """A connection as service_role in autocommit mode: open a transaction where the code under test expects one."""
+    with doors.connect(database.url, autocommit=True) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def portal_server() -> Iterator[Portal]:
+    """One simulated portal for the session."""
+    with serve() as portal:
+        yield portal
+
+
+@pytest.fixture
+def portal(portal_server: Portal) -> Portal:
+    """The portal with empty books and no faults."""
+    portal_server.start_over(Behaviour())
+    return portal_server

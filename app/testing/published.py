@@ -1,0 +1,97 @@
+"""Where events are: waiting in the queue, held in a line, applied, or dead; and what a test asserts about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+from psycopg.rows import class_row, scalar_row
+
+from app.context import Connection
+from app.engine.delivery import Letter, Row, open_rows
+from events import Event, Payload
+
+P = TypeVar("P", bound=Payload)
+
+Place = Literal["waiting", "applied", "dead"]
+
+_WAITING = """
+SELECT id AS row_id, args::text AS args FROM public.procrastinate_jobs WHERE task_name <> 'prune'
+ UNION ALL SELECT position, held::text FROM engine.sequence WHERE held IS NOT NULL
+ ORDER BY row_id
+"""
+_APPLIED = """
+SELECT 'applied' AS place, event_id AS id, type, causation_id, data FROM engine.event_log ORDER BY applied_at, event_id
+"""
+_DEAD = "SELECT event_data::text FROM engine.failed_jobs WHERE resolved_at IS NULL ORDER BY failed_at, id"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An event somewhere on its way; `id` and `causation_id` are None, and `data` is raw, if it cannot be read."""
+
+    place: Place
+    id: UUID | None
+    type: str
+    causation_id: UUID | None
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Published(Generic[P]):
+    """An event that was published: its payload, and where it is now."""
+
+    id: UUID | None
+    place: Place
+    causation_id: UUID | None
+    data: P
+
+
+def assert_published(
+    connection: Connection, payload: type[P], *, count: int | None = None, **fields: object
+) -> list[Published[P]]:
+    """The events of a type that were published and whose payload has these fields: `count` of them, or at least one.
+
+    It makes no difference how far an event has come: it may wait in the queue (alone, in a parcel, or held in its
+    line), be applied, or be a dead letter that is not resolved. An event that is there more than once counts once.
+    Raises `AssertionError` with a list of what was published instead.
+    """
+    if unknown := fields.keys() - payload.model_fields.keys():
+        raise TypeError(f"{payload.type} has no field {', '.join(sorted(unknown))}")
+    found = everything(connection)
+    same = {one.id: one for one in found if one.type == payload.type}
+    read = [Published(i, one.place, one.causation_id, payload.model_validate(one.data)) for i, one in same.items()]
+    fitting = [one for one in read if all(getattr(one.data, name) == value for name, value in fields.items())]
+    if len(fitting) == count or (count is None and fitting):
+        return fitting
+    wanted = ", ".join([payload.type, *(f"{name}={value!r}" for name, value in fields.items())])
+    number = "at least one" if count is None else count
+    raise AssertionError(f"{wanted}: {number} expected, {len(fitting)} published\n{_instead(payload, read, found)}")
+
+
+def everything(connection: Connection) -> list[Found]:
+    """Every event of the database at every place where it is; what cannot be read too."""
+    waiting = connection.cursor(row_factory=class_row(Row)).execute(_WAITING).fetchall()
+    dead = connection.cursor(row_factory=scalar_row).execute(_DEAD).fetchall()
+    return [
+        *(_found("waiting", letter) for letter in open_rows(waiting)),
+        *connection.cursor(row_factory=class_row(Found)).execute(_APPLIED),
+        *(_found("dead", letter) for letter in open_rows([Row(0, text) for text in dead])),
+    ]
+
+
+def _found(place: Place, letter: Letter) -> Found:
+    event = letter.event
+    if isinstance(event, Event):
+        return Found(place, event.id, event.type, event.causationid, letter.raw["data"])
+    return Found(place, letter.event_id, "unreadable", None, letter.raw)
+
+
+def _instead(payload: type[Payload], same: Sequence[Published[Any]], found: Sequence[Found]) -> str:
+    lines = [f"  {one.place}: {one.data!r}" for one in same]
+    others = Counter((one.type, one.place) for one in found if one.type != payload.type)
+    lines += [f"  {kind}: {count} {place}" for (kind, place), count in sorted(others.items())]
+    return "\n".join(["published instead:", *lines] if lines else ["nothing was published"])

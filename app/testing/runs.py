@@ -1,0 +1,191 @@
+"""Runs: from the same tables to the end of the same events, undisturbed or struck by a fault."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import class_row, scalar_row
+
+from app import database as doors
+from app.context import Connection
+from app.engine.audit import Invariant, audit
+from app.engine.delivery import Row, open_rows
+from app.engine.publish import publish
+from app.engine.registry import Wiring, use
+from app.engine.retry import Policy
+from app.testing import wires, worker
+from app.testing.database import Database
+from app.testing.faults import Died, Point, Strike, Watch
+from app.testing.state import State, look, misplaced
+from app.testing.tables import Kept, keep
+from app.testing.worker import Clerk, Fetched, Process
+from events import Event
+
+_MOST_DELIVERIES = 500
+
+# A connection that was cut holds its locks until the server has noticed. Each connection of a watched process has
+# this lock too, so whoever gets it alone knows that nothing of the process is left.
+_ATTEND = "SELECT pg_advisory_lock_shared(hashtextextended('app.testing', 0))"
+_ALONE = "SELECT pg_advisory_lock(hashtextextended('app.testing', 0))"
+_TOGETHER = "SELECT pg_advisory_unlock(hashtextextended('app.testing', 0))"
+
+_WAITING = "SELECT id AS row_id, args::text AS args FROM public.procrastinate_jobs WHERE status = 'todo' ORDER BY id"
+_DEATHS = """
+SELECT format('%s %s: %s: %s', job_type, event_id, error_class, error_message) FROM engine.failed_jobs
+ WHERE resolved_at IS NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is to be run: the words of `crash_everywhere`. Events that are not in the queue yet are `is_new`."""
+
+    wiring: Wiring
+    events: Sequence[Event[Any]]
+    is_new: bool
+    arrange: Callable[[], object]
+    observe: Callable[[Connection], object]
+    ignore: frozenset[str]
+    parcel: int | None
+    invariants: Sequence[Invariant]
+
+    @property
+    def event_ids(self) -> set[UUID]:
+        """The ids of the events."""
+        return {event.id for event in self.events}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of a run: the points that it passed and the one that was struck, its end, and what is wrong with it."""
+
+    points: Sequence[Point]
+    struck: int | None
+    state: State
+    deaths: Sequence[str]
+    complaints: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def laboratory(database: Database, policy: Policy) -> Iterator[Laboratory]:
+    """A place for runs; at the end the database is what it was at the start."""
+    # The server does not die here, only its clients: nothing has to wait for the disk.
+    address = make_conninfo(database.url, options="-c synchronous_commit=off")
+    with (
+        _quiet(),
+        doors.connect(address, autocommit=True) as connection,
+        doors.pool(address=address) as pool,
+        closing(Process(pool, policy)) as healthy,
+        closing(Clerk()) as clerk,
+        keep(database.superuser_url) as kept,
+    ):
+        try:
+            yield Laboratory(address, connection, healthy, clerk, kept)
+        finally:
+            kept.restore()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # Hundreds of broken connections and rescues, each of which would be worth a line in earnest.
+    former = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(former)
+
+
+def waiting_events(connection: Connection) -> list[Event[Any]]:
+    """The events that wait in the queue."""
+    rows = connection.cursor(row_factory=class_row(Row)).execute(_WAITING).fetchall()
+    return [letter.event for letter in open_rows(rows) if isinstance(letter.event, Event)]
+
+
+@dataclass(frozen=True, slots=True)
+class Laboratory:
+    """A database whose tables can be put back, a test's own connection to it, and those who outlive every run."""
+
+    address: str
+    connection: Connection
+    healthy: Process
+    clerk: Clerk
+    kept: Kept
+
+    def run(self, scene: Scene, strike: Strike | None = None, *, twice: bool = False) -> Run:
+        """Deliver the events of a scene to their end; `twice`: two of each at once, and another when all is over."""
+        self.kept.restore()
+        scene.arrange()
+        for _ in range(scene.is_new + twice):
+            self._publish(scene)
+        watch = Watch(strike)
+        self._live(scene, watch)
+        complaints = misplaced(self.connection, scene.event_ids, duplicates=twice)
+        self._end(scene)
+        if twice:
+            self._publish(scene)
+            self._end(scene)
+        complaints += [line for line in self._violations(scene) if line not in complaints]
+        return Run(watch.points, watch.struck, self._state(scene), self._deaths(), complaints)
+
+    def _publish(self, scene: Scene) -> None:
+        with use(scene.wiring), self.connection.transaction():
+            publish(self.connection, *scene.events, parcel=scene.parcel)
+
+    def _live(self, scene: Scene, watch: Watch) -> None:
+        """A worker under watch delivers the events, until the fault has struck or nothing waits."""
+        watched = replace(scene.wiring, effects={p: wires.watched(e, watch) for p, e in scene.wiring.effects.items()})
+        worker_id = worker.register(self.connection)
+        with (
+            wires.pool(watch, self.address, _ATTEND) as pool,
+            closing(Process(pool, self.healthy.engine.policy)) as mortal,
+            suppress(Died),
+        ):
+            for fetched in self._rows(worker_id):
+                if fetched.holds(scene.event_ids):
+                    self._deliver(fetched, mortal, watched)
+                else:
+                    self._deliver(fetched, self.healthy, scene.wiring)
+                if watch.struck is not None:
+                    break
+        self.connection.execute(_ALONE)
+        self.connection.execute(_TOGETHER)
+        if watch.is_dead:
+            worker.rescue_from(worker_id, self.connection)
+
+    def _end(self, scene: Scene) -> None:
+        """A healthy worker delivers until nothing waits."""
+        for fetched in self._rows(worker.register(self.connection)):
+            self._deliver(fetched, self.healthy, scene.wiring)
+
+    def _deliver(self, fetched: Fetched, process: Process, wiring: Wiring) -> None:
+        succeeded = process.deliver(fetched, wiring)
+        self.clerk.end(fetched, succeeded=succeeded)
+
+    def _rows(self, worker_id: int) -> Iterator[Fetched]:
+        """Row after row, as they come due; what waits for its time comes when nothing else does."""
+        for _ in range(_MOST_DELIVERIES):
+            fetched = worker.fetch(self.connection, worker_id)
+            if fetched is None and worker.let_time_pass(self.connection):
+                fetched = worker.fetch(self.connection, worker_id)
+            if fetched is None:
+                return
+            yield fetched
+        raise AssertionError(f"after {_MOST_DELIVERIES} deliveries something still waits")
+
+    def _state(self, scene: Scene) -> State:
+        return look(self.connection, self.kept.show(scene.ignore), scene.observe(self.connection))
+
+    def _deaths(self) -> list[str]:
+        return self.connection.cursor(row_factory=scalar_row).execute(_DEATHS).fetchall()
+
+    def _violations(self, scene: Scene) -> list[str]:
+        broken = [verdict for verdict in audit(self.connection, scene.invariants) if not verdict.holds]
+        lines = [f"violated: {verdict.name}: {verdict.rows}" for verdict in broken]
+        return [*misplaced(self.connection, scene.event_ids, duplicates=False), *lines]

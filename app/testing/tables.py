@@ -1,0 +1,120 @@
+"""Tables: keep what a database holds, put it back, and show it without what differs from run to run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row
+
+from app.context import Connection
+
+_KEPT = "crash_everywhere"
+_COLUMNS = """
+SELECT n.nspname AS schema, c.relname AS name, array_agg(a.attname::text ORDER BY a.attnum) AS columns,
+       array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE a.attgenerated <> '') AS computed,
+       array_agg(a.attname::text ORDER BY a.attnum) FILTER (
+           WHERE a.attgenerated = '' AND (a.attidentity <> '' OR pg_get_expr(d.adbin, d.adrelid) LIKE '%(%'
+                                          OR a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype))) AS volatile
+  FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+  LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+ WHERE c.relkind = 'r' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+   AND c.relname <> 'schema_migrations'
+ GROUP BY n.nspname, c.relname ORDER BY 1, 2
+"""
+# Volatile: a moment, and whatever a default computes (a number of a sequence, a random id).
+_SEQUENCES = """
+SELECT format('%I.%I', schemaname, sequencename) AS name, start_value, last_value
+  FROM pg_sequences WHERE schemaname NOT LIKE 'pg\\_%'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the database: its columns, and which of them are computed from others, or differ from run to run."""
+
+    schema: str
+    name: str
+    columns: list[str]
+    computed: list[str] | None
+    volatile: list[str] | None
+
+    @property
+    def full_name(self) -> str:
+        """The name with its schema."""
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def is_bookkeeping(self) -> bool:
+        """Whether it belongs to the queue or the engine, whose rows tell how something came about."""
+        return self.schema == "engine" or self.name.startswith("procrastinate_")
+
+    def shown(self, ignore: Collection[str]) -> sql.Composed:
+        """A query for the rows as JSON texts without what is volatile or to be ignored."""
+        hidden = {*(self.volatile or ()), *(c for c in self.columns if f"{self.full_name}.{c}" in ignore)}
+        return sql.SQL("SELECT {}, (to_jsonb(t) - {}::text[])::text FROM {} t").format(
+            self.full_name, sorted(hidden), sql.Identifier(self.schema, self.name)
+        )
+
+    def restored(self) -> sql.Composed:
+        """Statements that give the table the rows that were kept."""
+        columns = [sql.Identifier(column) for column in self.columns if column not in (self.computed or ())]
+        return sql.SQL(
+            "DELETE FROM {table}; INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {kept};"
+        ).format(
+            table=sql.Identifier(self.schema, self.name),
+            kept=sql.Identifier(_KEPT, self.full_name),
+            columns=sql.SQL(", ").join(columns),
+        )
+
+
+class Kept:
+    """What the database held when this was made. `restore()` is one round trip, a few milliseconds of it."""
+
+    def __init__(self, connection: Connection, tables: list[Table]) -> None:
+        self.tables = tables
+        self._connection = connection
+        for table in tables:
+            statement = sql.SQL("CREATE UNLOGGED TABLE {} AS TABLE {}")
+            names = sql.Identifier(_KEPT, table.full_name), sql.Identifier(table.schema, table.name)
+            connection.execute(statement.format(*names))
+        parts = [table.restored() for table in tables]
+        for name, start, last in connection.execute(_SEQUENCES):
+            parts.append(sql.SQL("SELECT setval({}, {}, {});").format(name, last or start, last is not None))
+        self._restore = sql.Composed(
+            # As a replica: without triggers and without foreign keys, so that the order of tables is any.
+            [sql.SQL("BEGIN; SET LOCAL session_replication_role = replica;"), *parts, sql.SQL("COMMIT;")]
+        )
+
+    def restore(self) -> None:
+        """Make every table and every sequence what it was."""
+        self._connection.execute(self._restore, prepare=False)  # several statements cannot be prepared as one
+
+    def show(self, ignore: Collection[str]) -> Mapping[str, Counter[str]]:
+        """The rows of every table of a domain that is not to be ignored, as JSON texts."""
+        tables = [table for table in self.tables if not table.is_bookkeeping and table.full_name not in ignore]
+        query = sql.SQL(" UNION ALL ").join([table.shown(ignore) for table in tables])
+        rows: dict[str, Counter[str]] = {}
+        for name, text in self._connection.execute(query) if tables else ():
+            rows.setdefault(name, Counter())[text] += 1
+        return rows
+
+
+@contextmanager
+def keep(superuser_url: str) -> Iterator[Kept]:
+    """Keep what the database holds, in a schema that is gone when the block ends."""
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        schema = sql.Identifier(_KEPT)
+        connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(schema))
+        tables = connection.cursor(row_factory=class_row(Table)).execute(_COLUMNS).fetchall()
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
+        try:
+            yield Kept(connection, tables)
+        finally:
+            connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(schema))

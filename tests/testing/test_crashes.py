@@ -1,0 +1,163 @@
+"""crash_everywhere: a right handler passes, and each wrong one is found out, in words that say where and what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.context import Connection
+from app.engine.publish import publish
+from app.engine.registry import Effect, Handler
+from app.testing.crashes import crash_everywhere
+from app.testing.faults import Fault
+from events import Event
+from tests.conftest import Database
+from tests.engine import toy
+from tests.engine.toy import say, want
+from tests.support import scalar, waiting
+from tests.testing import wrong
+
+pytestmark = pytest.mark.usefixtures("outside")
+
+
+# What is right ------------------------------------------------------------------------------------
+
+
+def test_a_right_handler_passes(database: Database, connection: Connection) -> None:
+    """Every statement is tried with every fault that can strike there, and the tables are left as they were."""
+    connection.execute("INSERT INTO toy.heard (word) VALUES ('before')")
+    report = crash_everywhere(database, toy.hear, [say("a", echoes=2), say("b")])
+    assert (report.points[0].text, report.points[-1].text) == ("BEGIN", "COMMIT")
+    statements = len(report.points)
+    assert report.tried == {
+        Fault.DIES_BEFORE: statements,
+        Fault.DROPS: statements,
+        Fault.DIES_AFTER: 1,
+        Fault.ANSWER_LOST: 1,
+    }
+    assert report.cases == 2 * statements + 2
+    assert connection.execute("SELECT word FROM toy.heard").fetchall() == [("before",)]
+    assert waiting(connection) == scalar(connection, "SELECT count(*) FROM engine.event_log") == 0
+
+
+def test_a_right_effect_passes(database: Database) -> None:
+    """Its calls are points too: before each, at its last step, and after it."""
+    telegraph = wrong.Telegraph()
+    report = crash_everywhere(
+        database, telegraph.effect(), [want("a")], arrange=telegraph.sent.clear, observe=telegraph.observe
+    )
+    calls = [point.text for point in report.points if "call for" in point.text]
+    assert calls == ["the call for toy/call.wanted", "the last step of the call for toy/call.wanted"]
+    assert report.tried[Fault.DIES_AFTER] == report.tried[Fault.ANSWER_LOST] == 3
+
+
+def test_what_waits_already_can_be_delivered(database: Database, connection: Connection) -> None:
+    """Without events those of the queue are run, and wait again afterwards."""
+    publish(connection, say("a"))
+    crash_everywhere(database, toy.hear)
+    assert waiting(connection) == 1
+
+
+# What is wrong ------------------------------------------------------------------------------------
+
+
+def found(database: Database, served: Handler | Effect, event: Event[Any] | None = None, **options: Any) -> str:
+    """What crash_everywhere says of something that is wrong."""
+    with pytest.raises(AssertionError) as caught:
+        crash_everywhere(database, served, [event or say("a")], **options)
+    return str(caught.value)
+
+
+def test_a_connection_of_its_own(database: Database) -> None:
+    """What it wrote before the worker died is written again."""
+    message = found(database, wrong.own_connection)
+    assert message.startswith("when the process dies before point ")
+    assert 'toy.heard\n  + {"word": "a", ' in message
+
+
+def test_events_on_a_connection_of_its_own(database: Database) -> None:
+    """They are out before it is sure that there is a reason for them."""
+    message = found(database, wrong.said_elsewhere)
+    assert "is waiting, though the event that it follows from was not applied" in message
+
+
+def test_a_commit_of_its_own(database: Database) -> None:
+    """What it committed halfway counts as done, and what would have followed never does."""
+    message = found(database, wrong.commits)
+    assert "  - applied: toy/echo.heard" in message
+
+
+def test_a_count_in_the_process(database: Database) -> None:
+    """It counts tries."""
+    counting = wrong.Counting()
+    message = found(database, counting, arrange=counting.start_over, observe=lambda _: counting.heard)
+    assert "observed\n  - 1\n  + 2" in message
+
+
+def test_a_memory_in_the_process(database: Database) -> None:
+    """It believes to have done what was rolled back."""
+    remembering = wrong.Remembering()
+    message = found(database, remembering, arrange=remembering.known.clear)
+    assert 'toy.heard\n  - {"word": "a", ' in message
+
+
+def test_an_order_that_changes(database: Database) -> None:
+    """What is observed is compared as it is, not as a bag of lines."""
+    words = [f"{'a long word' * 9} {n}" for n in range(2)]
+    message = found(database, toy.hear, arrange=words.reverse, observe=lambda _: words)
+    assert message.startswith("in a second undisturbed run")
+    assert message.count("\n  - ") == message.count("\n  + ") > 0
+
+
+def test_a_file(database: Database, tmp_path: Path) -> None:
+    """No rollback takes a line out of it."""
+    file = tmp_path / "words"
+    message = found(
+        database,
+        wrong.Filing(file),
+        arrange=lambda: file.write_text(""),
+        observe=lambda _: file.read_text().splitlines(),
+    )
+    assert "observed\n  - ['a']\n  + ['a', 'a']" in message
+
+
+def test_a_call_that_does_not_ask_when_in_doubt(database: Database) -> None:
+    """It is made twice."""
+    telegraph = wrong.Telegraph(asks=False)
+    message = found(database, telegraph.effect(), want("a"), arrange=telegraph.sent.clear, observe=telegraph.observe)
+    assert "observed\n  - ['a']\n  + ['a', 'a']" in message
+
+
+# What is no experiment ----------------------------------------------------------------------------
+
+
+def test_a_handler_that_never_works(database: Database) -> None:
+    """Else it would come to the same end wherever it is disturbed."""
+    message = found(database, wrong.fails)
+    assert message.startswith("0 dead letters expected of an undisturbed run\ntoy/word.said ")
+    assert message.endswith(": Transient: not today")
+
+
+def test_rows_that_differ_from_run_to_run(database: Database) -> None:
+    """They say nothing about faults; the test has to name them."""
+    message = found(database, wrong.throws_dice)
+    assert message.startswith("in a second undisturbed run (name what differs from run to run in `ignore`)")
+    crash_everywhere(database, wrong.throws_dice, [say("a")], ignore=["toy.heard.word"])
+    crash_everywhere(database, wrong.throws_dice, [say("a")], ignore=["toy.heard"])
+
+
+def test_events_of_several_types_need_a_whole_wiring(database: Database) -> None:
+    """One handler cannot serve them."""
+    with pytest.raises(TypeError, match="these are of 2: hand in a whole wiring"):
+        crash_everywhere(database, toy.hear, [say("a"), want("b")])
+    with pytest.raises(TypeError, match="these are of 0"):
+        crash_everywhere(database, toy.hear)
+
+
+def test_the_tables_are_put_back_after_a_failure(database: Database, connection: Connection) -> None:
+    """A test that looks for the bug it has found starts from where it was."""
+    found(database, wrong.own_connection)
+    assert scalar(connection, "SELECT count(*) FROM toy.heard") == waiting(connection) == 0
+    assert not connection.execute("SELECT FROM pg_namespace WHERE nspname = 'crash_everywhere'").fetchall()

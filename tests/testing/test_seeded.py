@@ -1,0 +1,198 @@
+"""Seeded bugs: wrong versions of the engine, each of which the enumeration of crash points must find.
+
+Here, and only here, our own code is replaced: what is tested is whether a wrong version of it would be noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+
+from app import database as doors
+from app.context import Connection
+from app.engine import admission, consume, outcomes, rescue
+from app.engine.consume import Engine
+from app.engine.delivery import Delivery, LeaseLost, Letter, Row, open_rows
+from app.engine.parcel import Parcel, Task
+from app.engine.publish import publish
+from app.engine.registry import Call
+from app.testing.crashes import crash_everywhere
+from events import Event
+from tests.conftest import Database
+from tests.engine import toy
+from tests.engine.toy import say, want
+from tests.testing.wrong import Telegraph
+
+Seed = Callable[[pytest.MonkeyPatch], None]
+
+_READ = "SELECT id, args::text FROM public.procrastinate_jobs WHERE id = %s"
+_REMOVE = "DELETE FROM public.procrastinate_jobs WHERE id = %s"
+
+
+def no_ledger(patch: pytest.MonkeyPatch) -> None:
+    """Every event counts as new."""
+    right = consume.record
+
+    def record(connection: Connection, letters: Sequence[Letter]) -> list[Event[Any]]:
+        right(connection, letters)
+        return [letter.event for letter in letters if isinstance(letter.event, Event)]
+
+    patch.setattr(consume, "record", record)
+
+
+def ledger_of_its_own(patch: pytest.MonkeyPatch) -> None:
+    """The ledger is written in a transaction of its own, before the handler's."""
+    right = consume.record
+
+    def record(_connection: Connection, letters: Sequence[Letter]) -> list[Event[Any]]:
+        with doors.connect() as connection:
+            return right(connection, letters)
+
+    patch.setattr(consume, "record", record)
+
+
+def published_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    """What follows is published on another connection, whether or not the transaction commits."""
+
+    def publish_all(_connection: Connection, events: Iterable[Event[Any]]) -> int:
+        said = list(events)
+        with doors.connect() as connection:
+            publish(connection, *said)
+        return len(said)
+
+    patch.setattr(consume, "publish_all", publish_all)
+
+
+def published_after_the_commit(patch: pytest.MonkeyPatch) -> None:
+    """What follows is published when the transaction has committed, in another."""
+    right = consume._deliver  # noqa: SLF001 - the wrong version is the right one and something after it
+    said: list[Event[Any]] = []
+
+    def collect(_connection: Connection, events: Iterable[Event[Any]]) -> int:
+        said[:] = list(events)
+        return len(said)
+
+    def deliver(engine: Engine, delivery: Delivery, limit: int, letters: list[Letter]) -> int:
+        said.clear()
+        applied = right(engine, delivery, limit, letters)
+        with engine.pool.connection() as connection:
+            publish(connection, *said)
+        return applied
+
+    patch.setattr(consume, "publish_all", collect)
+    patch.setattr(consume, "_deliver", deliver)
+
+
+def _acknowledges(engine: Engine, delivery: Delivery, _limit: int, letters: list[Letter], *, first: bool) -> int:
+    """Deliver one row, and remove it in a transaction of its own."""
+    with engine.pool.connection() as connection:
+        rows = [Row(*row) for row in connection.execute(_READ, [delivery.row_id])]
+        if not rows:
+            raise LeaseLost
+        letters[:] = open_rows(rows)
+        if first:
+            connection.execute(_REMOVE, [delivery.row_id])
+    with engine.pool.connection() as connection:
+        applied = consume.apply(connection, letters)
+    with engine.pool.connection() as connection:
+        connection.execute(_REMOVE, [delivery.row_id])
+    return applied
+
+
+def acknowledged_before(patch: pytest.MonkeyPatch) -> None:
+    """The row goes, and then its events are applied."""
+    patch.setattr(consume, "_deliver", partial(_acknowledges, first=True))
+
+
+def acknowledged_after(patch: pytest.MonkeyPatch) -> None:
+    """The events are applied, and then their row goes."""
+    patch.setattr(consume, "_deliver", partial(_acknowledges, first=False))
+
+
+def never_in_doubt(patch: pytest.MonkeyPatch) -> None:
+    """No call is told that it may have been made before."""
+    patch.setattr(admission, "Call", lambda in_doubt, *known: Call(in_doubt is None, *known))
+
+
+def doubt_forgotten_by_a_rescue(patch: pytest.MonkeyPatch) -> None:
+    """Whoever rescues a delivery forgets its calls."""
+    patch.setattr(rescue, "_RESOLVE", "DELETE FROM engine.calls")
+
+
+def outcome_said_apart(patch: pytest.MonkeyPatch) -> None:
+    """What came of a call is published in one transaction and recorded in another."""
+
+    def publish_apart(_connection: Connection, *events: Event[Any]) -> None:
+        with doors.connect() as connection:
+            publish(connection, *events)
+
+    patch.setattr(outcomes, "publish", publish_apart)
+
+
+def outcome_recorded_apart(patch: pytest.MonkeyPatch) -> None:
+    """What came of a call is recorded in one transaction, and the row goes in the next."""
+    right = outcomes._record  # noqa: SLF001 - the wrong version is the right one, elsewhere
+
+    def record(_connection: Connection, parcel: Parcel, settled: list[Task]) -> None:
+        with doors.connect() as connection:
+            right(connection, parcel, settled)
+
+    patch.setattr(outcomes, "_record", record)
+
+
+EVENTS: tuple[Seed, ...] = (
+    no_ledger,
+    ledger_of_its_own,
+    published_before_the_commit,
+    published_after_the_commit,
+    acknowledged_before,
+    acknowledged_after,
+)
+EFFECTS: tuple[Seed, ...] = (never_in_doubt, doubt_forgotten_by_a_rescue, outcome_said_apart, outcome_recorded_apart)
+
+
+WORDS: dict[Seed, str] = {
+    no_ledger: "delivered twice",
+    ledger_of_its_own: "is at two places: waiting and applied",
+    published_before_the_commit: "the event that it follows from was not applied",
+    published_after_the_commit: "- applied: toy/echo.heard",
+    acknowledged_before: "is lost",
+    acknowledged_after: "is at two places: waiting and applied",
+    never_in_doubt: "'a', 'a'",
+    doubt_forgotten_by_a_rescue: "'a', 'a'",
+    outcome_said_apart: "the event that it follows from was not applied",
+    outcome_recorded_apart: "is at two places: waiting and applied",
+}
+"""What gives each of them away."""
+
+
+def _name(seed: Seed) -> str:
+    return seed.__name__
+
+
+@pytest.mark.usefixtures("outside")
+@pytest.mark.parametrize("seed", EVENTS, ids=_name)
+def test_a_bug_in_the_delivery_of_events_is_found(
+    database: Database, monkeypatch: pytest.MonkeyPatch, seed: Seed
+) -> None:
+    """A right handler, and an engine that is wrong."""
+    seed(monkeypatch)
+    with pytest.raises(AssertionError, match=WORDS[seed]):
+        crash_everywhere(database, toy.hear, [say("a", echoes=1)])
+
+
+@pytest.mark.usefixtures("outside")
+@pytest.mark.parametrize("seed", EFFECTS, ids=_name)
+def test_a_bug_in_the_delivery_of_effects_is_found(
+    database: Database, monkeypatch: pytest.MonkeyPatch, seed: Seed
+) -> None:
+    """A right effect, and an engine that is wrong."""
+    seed(monkeypatch)
+    telegraph = Telegraph()
+    with pytest.raises(AssertionError, match=WORDS[seed]):
+        crash_everywhere(
+            database, telegraph.effect(), [want("a")], arrange=telegraph.sent.clear, observe=telegraph.observe
+        )
