@@ -8,7 +8,7 @@ COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --g
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check lock clean
+.PHONY: help install demo chaos test check lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ install: .venv/runtime.stamp ## Make .venv with what the program needs (demo and
 
 demo: .venv/runtime.stamp ## Run a few hundred orders through a simulated portal, killing a worker (ARGS="--orders 50")
 	.venv/bin/python cli.py demo $(ARGS)
+
+chaos: .venv/runtime.stamp ## Kill workers and restart the server for some minutes, then compare (ARGS="--minutes 5 --seed 7")
+	.venv/bin/python cli.py chaos $(ARGS)
 
 test: .venv/development.stamp ## Run the tests (ARGS="-k publish" for some of them)
 	.venv/bin/python -m pytest $(ARGS)

@@ -12,6 +12,7 @@ except ModuleNotFoundError:
 from app.commands import (
     audit,
     carriers,
+    chaos,
     coverage,
     db,
     dead,
@@ -55,6 +56,7 @@ app.command()(doctor.doctor)
 app.command()(stats.stats)
 app.command()(prune.prune)
 app.command()(demo.demo)
+app.command()(chaos.chaos)
 
 if __name__ == "__main__":
     app()

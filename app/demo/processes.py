@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,6 +35,10 @@ class PortalProcess:
         """Make it behave differently from now on."""
         self._client.put("/behaviour", json=behaviour).raise_for_status()
 
+    def close(self) -> None:
+        """Hang up; the portal goes on."""
+        self._client.close()
+
 
 @contextmanager
 def portal(behaviour: Mapping[str, Any]) -> Iterator[PortalProcess]:
@@ -45,7 +49,8 @@ def portal(behaviour: Mapping[str, Any]) -> Iterator[PortalProcess]:
         line = process.stdout.readline() if process.stdout else ""
         if not line:
             raise TallymanError(f"the simulated portal did not start: exit code {process.wait(_STOP_LIMIT_S)}")
-        yield PortalProcess(json.loads(line)["url"])
+        with closing(PortalProcess(json.loads(line)["url"])) as door:
+            yield door
     finally:
         _stop(process)
 

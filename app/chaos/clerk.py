@@ -1,0 +1,87 @@
+"""The clerk: asks for failed items again, and replays dead letters, while everything goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from app.chaos.actors import Actor
+from app.context import Connection, Context
+from app.engine import letters, plans, replay
+from app.engine.letters import Filters
+from app.engine.replay import Pace, Progress
+from app.errors import Conflict
+from app.logistics.jobs import retry_failed_items
+
+_ACTOR = "chaos"
+_MOST_GENERATIONS = 5
+_WITH_FAILURES = """
+SELECT j.id, j.workspace_id FROM logistics.robot_jobs j
+ WHERE j.error_count > 0 AND j.generation < %(most)s
+ ORDER BY CASE WHEN %(newest)s THEN (SELECT max(i.completed_at) FROM logistics.robot_job_items i
+                                      WHERE i.job_id = j.id AND i.status = 'error') END DESC NULLS LAST, random()
+ LIMIT 1
+"""
+_NEWEST_FAILED = """
+SELECT id FROM logistics.robot_job_items WHERE job_id = %s AND status = 'error' ORDER BY completed_at DESC LIMIT %s
+"""
+
+
+class _Interrupted(Exception):
+    """A replay was broken off: it goes on with the next plan."""
+
+
+class Clerk(Actor):
+    """Retries failed items of a job, all or some; now and then replays every dead letter that can be."""
+
+    pause = 0.4
+
+    def turn(self) -> None:
+        """A retry, or a replay."""
+        if self.dice.random() < 0.7:  # noqa: PLR2004 - most of the time
+            self._retry()
+            return
+        try:
+            with self.stage.connect() as connection:
+                if replay_all(connection, self.model.hopeless, self._stop_if_over):
+                    self.model.count("replayed dead letters")
+        except (Conflict, _Interrupted):
+            pass  # letters changed since the plan was made, or the run is over: the next plan has them
+
+    def _retry(self) -> None:
+        with self.stage.connect() as connection:
+            # What failed a moment ago may be on its way all the same: that is when asking again is dangerous.
+            wanted = {"most": _MOST_GENERATIONS, "newest": self._heads()}
+            job = connection.execute(_WITH_FAILURES, wanted).fetchone()
+            if job is None:
+                return
+            job_id, workspace_id = job
+            some = None if self._heads() else _newest(connection, job_id, self.dice.randint(1, 5))
+            try:
+                retried = retry_failed_items(Context.start(connection, workspace_id), job_id, some)
+            except Conflict:
+                return  # one of them has been asked for again meanwhile
+        if retried.items:
+            self.model.count("retried failed items")
+
+    def _heads(self) -> bool:
+        return self.dice.random() < 0.5  # noqa: PLR2004 - of two sides
+
+    def _stop_if_over(self, _progress: Progress) -> None:
+        if self.over.is_set():
+            raise _Interrupted
+
+
+def replay_all(connection: Connection, hopeless: set[UUID], show: Callable[[Progress], None] = lambda _: None) -> int:
+    """Replay every dead letter but the hopeless; how many were replayed. Raises `Conflict` if they change meanwhile."""
+    dead = letters.select(connection, Filters(), plans.LARGEST_PLAN)
+    connection.commit()
+    ids = [letter.id for letter in dead if letter.event_id not in hopeless]
+    if not ids:
+        return 0
+    plan = plans.make(connection, Filters(ids=ids), actor=_ACTOR)
+    return replay.run(connection, plan, Pace(), actor=_ACTOR, reason="chaos", show=show).replayed
+
+
+def _newest(connection: Connection, job_id: UUID, most: int) -> Sequence[UUID]:
+    return [item_id for (item_id,) in connection.execute(_NEWEST_FAILED, [job_id, most])]

@@ -1,0 +1,178 @@
+"""The courier: delivers events as a careless world does.
+
+    copy         what waits or is in hand right now, once more, under its own id
+    again        what was applied before, once more, under its own id
+    late         a result of an attempt that the item has left behind
+    early        a result of an attempt that nobody has asked for yet
+    foreign      a result that did not come from a robot: it counts, if it is the first
+    stranger     a result that names another tenant's item: it must die
+    gibberish    what is no event of this program: it must die
+
+Each comes in any order, some of it a moment later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+import events
+from app.chaos.actors import Actor, until_known
+from app.chaos.model import Kind
+from app.context import Connection, Moment
+from app.engine.publish import publish
+from events import Event, robot
+
+_MOST = 8
+"""Events that one delivery holds at most."""
+
+_LYING_HERE = """
+SELECT args FROM public.procrastinate_jobs
+ WHERE status IN ('todo', 'doing') AND (args ? 'specversion' OR args ? 'events') ORDER BY random() LIMIT 2
+"""
+_APPLIED = """
+SELECT event_id, type, version, tenant_id, subject_id, causation_id, data, occurred_at FROM engine.event_log
+ WHERE event_id >= %s ORDER BY event_id LIMIT %s
+"""
+_ITEMS = """
+SELECT i.id, i.job_id, i.retry_count, i.status, j.workspace_id
+  FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
+ WHERE i.id >= %s AND i.retry_count >= %s AND (NOT %s OR i.status IN ('pending', 'processing')) ORDER BY i.id LIMIT %s
+"""
+_SOME_JOB = "SELECT id FROM logistics.robot_jobs ORDER BY random() LIMIT 1"
+_FIRST_ITEM = "SELECT id FROM logistics.robot_job_items WHERE job_id = %s ORDER BY id LIMIT 1"
+_DEFER = """
+SELECT public.procrastinate_defer_jobs_v1(ARRAY[
+    row('events', 'consume', 0, NULL, NULL, %s, NULL)::public.procrastinate_job_to_defer_v1])
+"""
+
+
+class Courier(Actor):
+    """Delivers events again, late, early, out of order, by somebody else, and in a stranger's name."""
+
+    pause = 0.3
+
+    def turn(self) -> None:
+        """Deliver a handful of events of one kind."""
+        ways: dict[Kind, tuple[int, Callable[[Connection], Sequence[Event[Any]]]]] = {
+            "copy": (5, self._copies),
+            "again": (5, self._applied),
+            "late": (3, self._late),
+            "early": (2, self._early),
+            "foreign": (4, self._foreign),
+            "stranger": (1, self._strangers),
+        }
+        kind: Kind = self.dice.choices([*ways, "gibberish"], [*(share for share, _ in ways.values()), 1])[0]
+        if kind == "gibberish":
+            self._gibberish()
+            return
+        with self.stage.connect() as connection:
+            found = list(ways[kind][1](connection))
+        if not found:
+            return
+        self.dice.shuffle(found)
+        delays = [self.dice.choice((0.0, 0.0, 0.3, 1.0)) for _ in found]
+        # Who does not know whether it was heard says it again, under the same ids.
+        until_known(lambda: self._say(found, delays))
+        self.model.deliver([event.id for event in found], kind)
+        self.model.count(f"delivered {kind}")
+
+    def _say(self, found: Sequence[Event[Any]], delays: Sequence[float]) -> None:
+        with self.stage.connect() as connection:
+            for event, delay in zip(found, delays, strict=True):
+                publish(connection, event, delay=delay)
+
+    def _copies(self, connection: Connection) -> Sequence[Event[Any]]:
+        raws = [raw for (args,) in connection.execute(_LYING_HERE) for raw in args.get("events", [args])]
+        return _readable(self.dice.sample(raws, min(_MOST, len(raws))))
+
+    def _applied(self, connection: Connection) -> Sequence[Event[Any]]:
+        cursor = connection.cursor(row_factory=dict_row)
+        return _readable([_envelope(row) for row in cursor.execute(_APPLIED, [self._anywhere(), self._few()])])
+
+    def _late(self, connection: Connection) -> Sequence[Event[Any]]:
+        return [
+            self._result(connection, item, self.dice.randrange(item["retry_count"]))
+            for item in self._items(connection, retried=1)
+        ]
+
+    def _early(self, connection: Connection) -> Sequence[Event[Any]]:
+        return [self._result(connection, item, item["retry_count"] + 1) for item in self._items(connection)]
+
+    def _foreign(self, connection: Connection) -> Sequence[Event[Any]]:
+        items = self._items(connection, waiting=True)[:2]
+        return [self._result(connection, item, item["retry_count"]) for item in items]
+
+    def _strangers(self, connection: Connection) -> Sequence[Event[Any]]:
+        for item in self._items(connection, waiting=True)[:1]:
+            others = [one for one in self.stage.workspaces if one != item["workspace_id"]]
+            forged = {**item, "workspace_id": self.dice.choice(others)}
+            return [self._result(connection, forged, item["retry_count"], known=False)]
+        return []
+
+    def _items(self, connection: Connection, *, retried: int = 0, waiting: bool = False) -> list[dict[str, Any]]:
+        """Some items of some job."""
+        job = connection.execute(_SOME_JOB).fetchone()
+        first = connection.execute(_FIRST_ITEM, [job[0]]).fetchone() if job else None
+        if first is None:
+            return []
+        cursor = connection.cursor(row_factory=dict_row)
+        return cursor.execute(_ITEMS, [first[0], retried, waiting, self._few()]).fetchall()
+
+    def _result(
+        self, connection: Connection, item: dict[str, Any], attempt: int, *, known: bool = True
+    ) -> Event[robot.ItemCompleted]:
+        """A result of an item, good or bad; a good one's number is one that the model knows of, if it may count."""
+        about = {"job_id": item["job_id"], "item_id": item["id"], "attempt": attempt}
+        number = f"EXT-{uuid4()}"
+        if self.dice.random() < 0.5:  # noqa: PLR2004 - heads or tails
+            said = robot.ItemCompleted(**about, status="error", error_type="unknown", error_message="said elsewhere")
+        else:
+            said = robot.ItemCompleted(**about, status="success", tracking_number=number)
+            if known:
+                self.model.track(number)
+        now = Moment.begin(connection).now
+        return events.new(said, now=now, subject=item["job_id"], tenant=item["workspace_id"])
+
+    def _gibberish(self) -> None:
+        event_id = uuid4()
+        raw = {"specversion": "1.0", "id": str(event_id), "type": "robot/item.vanished", "data": {}}
+
+        def say() -> None:
+            with self.stage.connect() as connection:
+                connection.execute(_DEFER, [Jsonb(raw)])
+
+        until_known(say)
+        self.model.deliver([event_id], "gibberish")
+        self.model.count("delivered gibberish")
+
+    def _anywhere(self) -> UUID:
+        return UUID(int=self.dice.getrandbits(128))
+
+    def _few(self) -> int:
+        return self.dice.randint(1, _MOST)
+
+
+def _envelope(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the ledger as the event that it was."""
+    given = {
+        "specversion": "1.0",
+        "id": str(row["event_id"]),
+        "source": f"tallyman/{row['type'].partition('/')[0]}",
+        "type": row["type"],
+        "dataschema": f"{row['type']}/{row['version']}",
+        "subject": row["subject_id"],
+        "time": row["occurred_at"],
+        "tenantid": row["tenant_id"],
+        "causationid": row["causation_id"],
+        "data": row["data"],
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _readable(raws: Sequence[Any]) -> list[Event[Any]]:
+    return [event for event in events.parse_all(raws) if isinstance(event, Event)]

@@ -1,0 +1,123 @@
+"""The end of a run: wait until everything is quiet, compare with the laws, and count."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import LiteralString
+
+import httpx
+import psycopg
+
+from app.chaos import laws, portal_laws
+from app.chaos.clerk import replay_all
+from app.chaos.model import Model
+from app.chaos.recovery import Watch
+from app.chaos.report import Recovery, Report, Violation, summarise
+from app.chaos.scene import Scene
+from app.context import Connection
+from app.engine.fence import CANNOT_RECORD
+from app.engine.replay import Progress
+from app.errors import Conflict
+
+QUIET_LIMIT_S = 120.0
+"""Within so many seconds of the last fault everything that was accepted is done."""
+_LOOK_EVERY_S = 0.2
+
+_WAITING = "SELECT count(*) FROM public.procrastinate_jobs WHERE task_name <> 'prune'"
+_COUNTS: dict[str, LiteralString] = {
+    "events": "SELECT count(DISTINCT event_id) FROM chaos.said",
+    "applied": "SELECT count(*) FROM engine.event_log",
+    "letters": "SELECT count(*) FROM engine.failed_jobs",
+    "replayed": "SELECT count(*) FROM engine.failed_jobs WHERE replay_count > 0",
+    "still dead": "SELECT count(*) FROM engine.failed_jobs WHERE resolved_at IS NULL",
+    "rescues": "SELECT count(*) FROM engine.rescues",
+}
+_FINE = {"exit 0 (told SIGTERM)", "killed by SIGKILL (told SIGKILL)", "exit 1 (by itself)"}
+_FINE |= {f"exit {CANNOT_RECORD} ({how})" for how in ("by itself", "told SIGTERM")}
+"""How a worker may end: told to, killed, after giving up on a database, or because it could not record an outcome."""
+
+
+class _TooLong(Exception):
+    """The time to become quiet is over."""
+
+
+def settle(scene: Scene, model: Model) -> float | None:
+    """Wait until nothing is left to do, replaying what died; the seconds it took, None after `QUIET_LIMIT_S`.
+
+    The faults are over by now; workers that end by themselves are still replaced.
+    """
+    began = time.monotonic()
+
+    def patience(_progress: Progress | None = None) -> None:
+        scene.crew.fill()
+        if time.monotonic() - began > QUIET_LIMIT_S:
+            raise _TooLong
+
+    try:
+        while not _is_quiet(scene, model, patience):
+            patience()
+            time.sleep(_LOOK_EVERY_S)
+    except _TooLong:
+        return None
+    return time.monotonic() - began
+
+
+def _is_quiet(scene: Scene, model: Model, patience: Callable[[Progress], None]) -> bool:
+    try:
+        with scene.stage.connect() as connection:
+            if _number(connection, _WAITING) or scene.watch.still_waiting() or not scene.is_complete():
+                return False
+            return replay_all(connection, model.hopeless, patience) == 0
+    except (psycopg.OperationalError, Conflict):
+        return False
+
+
+def judge(scene: Scene, model: Model, report: Report) -> None:
+    """Compare the quiet database and the portal's books with the laws; adds to the report's violations."""
+    entries = portal_laws.read_books(scene.stage.portal.url)
+    with scene.stage.overlook() as connection:
+        report.violations += laws.check(connection, model)
+        findings = portal_laws.check(connection, model, entries, scene.stage.accounts, scene.freezes)
+    report.violations += [*findings.violations, *_exits(scene.crew.exits), *_gone_on(scene.watch)]
+    report.known_limits = findings.known_limits
+    if report.quiet_after is None:
+        report.violations.append(Violation("everything is done in time", f"not within {QUIET_LIMIT_S:.0f} s"))
+
+
+def count(scene: Scene, model: Model, report: Report) -> None:
+    """Fill in the report's figures."""
+    with scene.stage.overlook() as connection:
+        found = {what: _number(connection, query) for what, query in _COUNTS.items()}
+    items = sum(len(submission.references) for submission, _ in model.accepted.values())
+    report.accepted = {"jobs": len(model.accepted), "items": items, "events": found["events"]}
+    report.applied = found["applied"]
+    report.dead = {what: found[what] for what in ("letters", "replayed", "still dead")}
+    report.dead["hopeless"] = len(model.hopeless)
+    record = httpx.get(f"{scene.stage.portal.url}/record", trust_env=False).raise_for_status().json()
+    report.portal = {what: record[what] for what in ("accepted", "refused", "errors", "timeouts", "lost", "busy")}
+    report.did = {**dict(sorted(model.done.items())), "rescues": found["rescues"]}
+    report.exits = dict(sorted(scene.crew.exits.items()))
+    report.recovery = _recoveries(scene.watch.seconds())
+
+
+def _recoveries(seconds: Mapping[str, list[float]]) -> dict[str, Recovery]:
+    together = [one for some in seconds.values() for one in some]
+    return {"all": summarise(together), **{kind: summarise(some) for kind, some in seconds.items()}}
+
+
+def _exits(exits: Counter[str]) -> Iterator[Violation]:
+    for how, times in exits.items():
+        if how not in _FINE:
+            yield Violation("a worker ends as it was told, or as it is documented", f"{times} times: {how}")
+
+
+def _gone_on(watch: Watch) -> Iterator[Violation]:
+    if waiting := watch.still_waiting():
+        yield Violation("interrupted work goes on", f"{len(waiting)} deliveries have not: {waiting[:5]}")
+
+
+def _number(connection: Connection, query: LiteralString) -> int:
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0

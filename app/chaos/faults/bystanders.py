@@ -1,0 +1,94 @@
+"""What others do who mean no harm: hold locks, keep snapshots, pause a queue, lose a key, close a portal."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+from app.chaos.scene import Done, Scene
+from app.chaos.stage import CALM, SLOW_MS
+from app.engine import pauses
+
+_ACTOR = "chaos"
+_HOLD_S = (0.5, 4.0)
+
+_LOCK_JOB = """
+SELECT id FROM logistics.robot_jobs WHERE status = 'processing' ORDER BY random() LIMIT 1 FOR UPDATE SKIP LOCKED
+"""
+_LOCK_ROWS = """
+SELECT id FROM public.procrastinate_jobs
+ WHERE status IN ('todo', 'doing') ORDER BY random() LIMIT 5 FOR UPDATE SKIP LOCKED
+"""
+_READ_ROWS = "SELECT count(*) FROM public.procrastinate_jobs"
+_SEALED = "SELECT portal_password FROM logistics.carrier_configs WHERE workspace_id = %s"
+_SEAL = "UPDATE logistics.carrier_configs SET portal_password = %s WHERE workspace_id = %s"
+
+
+def lock_job(scene: Scene) -> Done:
+    """Somebody else holds the row of a job that is being worked on."""
+    return _hold(scene, _LOCK_JOB, "job")
+
+
+def lock_rows(scene: Scene) -> Done:
+    """Somebody else holds rows of the queue, waiting ones and ones in hand."""
+    return _hold(scene, _LOCK_ROWS, "rows")
+
+
+def long_transaction(scene: Scene) -> Done:
+    """Somebody keeps a snapshot open: nothing that is deleted meanwhile can be cleaned up."""
+    return _hold(scene, _READ_ROWS, "rows in the snapshot:", "REPEATABLE READ")
+
+
+def pause_queue(scene: Scene) -> Done:
+    """An admin pauses a queue and resumes it."""
+    queue = scene.dice.choice(("events", "robots"))
+    with scene.stage.connect() as connection:
+        pauses.pause(connection, queue, actor=_ACTOR, reason="chaos")
+    lasts = scene.dice.uniform(0.5, 2.0)
+
+    def resume() -> None:
+        with scene.stage.connect() as connection:
+            pauses.resume(connection, queue, actor=_ACTOR)
+
+    return Done(f"{queue} for {lasts:.1f} s", lasts, resume)
+
+
+def lose_key(scene: Scene) -> Done:
+    """A workspace's password is sealed with a key that no worker has: what is called meanwhile dies."""
+    workspace_id = scene.dice.choice(scene.stage.workspaces)
+    with scene.stage.overlook() as connection:
+        row = connection.execute(_SEALED, [workspace_id]).fetchone()
+        sealed = str(row[0]) if row else ""
+        version, body = sealed.rsplit(":", 2)[0], sealed.rpartition(":")[2]
+        connection.execute(_SEAL, [f"{version}:lost:{body}", workspace_id])
+    lasts = scene.dice.uniform(0.5, 1.5)
+
+    def find() -> None:
+        with scene.stage.overlook() as connection:
+            connection.execute(_SEAL, [sealed, workspace_id])
+
+    return Done(f"of {scene.stage.accounts[workspace_id]} for {lasts:.1f} s", lasts, find)
+
+
+def slow_portal(scene: Scene) -> Done:
+    """The portal enters orders after its callers have hung up."""
+    return _portal(scene, "latency_ms", SLOW_MS)
+
+
+def close_portal(scene: Scene) -> Done:
+    """The portal is down for maintenance."""
+    return _portal(scene, "is_down", worse=True)
+
+
+def _portal(scene: Scene, setting: str, worse: object) -> Done:
+    scene.stage.portal.change(**{setting: worse})
+    lasts = scene.dice.uniform(0.5, 3.0)
+    return Done(f"for {lasts:.1f} s", lasts, lambda: scene.stage.portal.change(**{setting: CALM[setting]}))
+
+
+def _hold(scene: Scene, statement: LiteralString, what: str, isolation: LiteralString = "READ COMMITTED") -> Done:
+    connection = scene.stage.overlook()
+    connection.execute(f"BEGIN ISOLATION LEVEL {isolation}")
+    held = [str(one) for (one,) in connection.execute(statement)]
+    lasts = scene.dice.uniform(*_HOLD_S)
+    # Hanging up ends the transaction, and does not mind if the server has ended it before.
+    return Done(f"{what} {', '.join(held) or 'none'} for {lasts:.1f} s", lasts, connection.close)

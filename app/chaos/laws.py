@@ -1,0 +1,159 @@
+"""The laws: what must be true of the database once everything is quiet, whatever was done to it meanwhile.
+
+Each looks at one promise, through the observer's eyes and the model's, and names what breaks it. The portal's books
+have laws of their own, in `portal_laws`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, LiteralString
+
+from psycopg.rows import dict_row
+
+from app.chaos.model import Model
+from app.chaos.report import Violation
+from app.context import Connection
+from app.engine.audit import audit
+from app.wiring import INVARIANTS
+
+_NAMED = 5
+"""Rows that a violation names."""
+
+_QUERIES: dict[str, LiteralString] = {
+    "an event that was committed is applied or dead": """
+        SELECT DISTINCT s.event_id, s.type FROM chaos.said s
+         WHERE NOT EXISTS (SELECT FROM engine.event_log l WHERE l.event_id::text = s.event_id)
+           AND NOT EXISTS (SELECT FROM engine.failed_jobs f WHERE f.event_id::text = s.event_id)
+           AND NOT EXISTS (SELECT FROM public.procrastinate_jobs q WHERE q.args::text LIKE '%%' || s.event_id || '%%')
+    """,
+    "what is applied was committed": """
+        SELECT l.event_id, l.type FROM engine.event_log l
+         WHERE NOT EXISTS (SELECT FROM chaos.said s WHERE s.event_id = l.event_id::text)
+    """,
+    "nothing waits once everything is quiet": """
+        SELECT id AS row_id, status, queue_name, task_name, attempts, scheduled_at FROM public.procrastinate_jobs
+         WHERE task_name <> 'prune'
+    """,
+    "every item has a result": """
+        SELECT id AS item_id, job_id, status, retry_count FROM logistics.robot_job_items
+         WHERE status NOT IN ('success', 'error')
+    """,
+    "an attempt at an item gets one result": """
+        SELECT item_id, attempt, count(*) AS results, array_agg(status) AS statuses FROM chaos.results
+         GROUP BY item_id, attempt HAVING count(*) > 1
+    """,
+    "an item's last attempt got its result": """
+        SELECT i.id AS item_id, i.retry_count, i.status FROM logistics.robot_job_items i
+         WHERE i.status IN ('success', 'error')
+           AND NOT EXISTS (SELECT FROM chaos.results r WHERE r.item_id = i.id AND r.attempt = i.retry_count
+                              AND r.status = i.status)
+    """,
+    "every job has ended": """
+        SELECT id AS job_id, status, total_items, success_count, error_count FROM logistics.robot_jobs
+         WHERE status NOT IN ('completed', 'failed')
+    """,
+    "a job that ended has said so once a generation": """
+        SELECT coalesce(e.job_id, l.job_id) AS job_id, coalesce(e.generation, l.generation) AS generation,
+               coalesce(e.endings, 0) AS ended, coalesce(l.said, 0) AS said
+          FROM (SELECT job_id, generation, count(*) AS endings FROM chaos.endings GROUP BY 1, 2) e
+          FULL JOIN (SELECT subject_id AS job_id, (data ->> 'generation')::integer AS generation, count(*) AS said
+                       FROM engine.event_log WHERE type = 'robot/job.completed' GROUP BY 1, 2) l
+               ON (l.job_id, l.generation) = (e.job_id, e.generation)
+         WHERE (coalesce(e.endings, 0), coalesce(l.said, 0)) <> (1, 1)
+    """,
+    "a job has ended in its last generation": """
+        SELECT j.id AS job_id, j.generation FROM logistics.robot_jobs j
+         WHERE NOT EXISTS (SELECT FROM chaos.endings e WHERE (e.job_id, e.generation) = (j.id, j.generation))
+    """,
+    "no outside call is left open": "SELECT event_id, row_id, tries FROM engine.calls",
+    "an event of a job is its workspace's": """
+        SELECT l.event_id, l.type, l.tenant_id, j.workspace_id FROM engine.event_log l
+          JOIN logistics.robot_jobs j ON j.id = l.subject_id
+         WHERE l.tenant_id IS DISTINCT FROM j.workspace_id
+    """,
+    "a shipped order has a number that one of its items got": """
+        SELECT o.id AS order_id, o.status, o.tracking_number FROM logistics.orders o
+         WHERE (o.status = 'shipped') <> (o.tracking_number IS NOT NULL)
+            OR (o.tracking_number IS NOT NULL AND NOT EXISTS (
+                SELECT FROM logistics.robot_job_items i
+                 WHERE i.order_id = o.id AND i.tracking_number = o.tracking_number))
+    """,
+}
+
+_JOBS = "SELECT id, workspace_id, idempotency_key, total_items FROM logistics.robot_jobs"
+_REFERENCES = """
+SELECT i.job_id, array_agg(o.reference) AS references FROM logistics.robot_job_items i
+  JOIN logistics.orders o ON o.id = i.order_id GROUP BY i.job_id
+"""
+_WHERE_ARE = """
+SELECT wanted.id AS event_id, EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = wanted.id) AS is_applied,
+       EXISTS (SELECT FROM engine.failed_jobs f WHERE f.event_id = wanted.id) AS is_dead,
+       EXISTS (SELECT FROM engine.failed_jobs f WHERE f.event_id = wanted.id AND f.resolved_at IS NULL) AS is_open
+  FROM unnest(%s::uuid[]) AS wanted (id)
+"""
+_OPEN_LETTERS = "SELECT event_id, job_type, error_message FROM engine.failed_jobs WHERE resolved_at IS NULL"
+
+
+def check(connection: Connection, model: Model) -> list[Violation]:
+    """Everything that is wrong with a quiet database. The connection sees all rows and is outside a transaction."""
+    broken = [*model.complaints, *invariants(connection)]
+    for law, query in _QUERIES.items():
+        broken += _none(law, connection.cursor(row_factory=dict_row).execute(query).fetchall())
+    for look in (_submissions, _deliveries, _dead_letters):
+        broken += look(connection, model)
+    return broken
+
+
+def invariants(connection: Connection) -> list[Violation]:
+    """The program's own invariants, as `audit` looks them up: true at any moment, not only when it is quiet."""
+    verdicts = audit(connection, INVARIANTS)
+    return [
+        Violation(one.name, f"{one.violations} times, e.g. {one.rows[:_NAMED]}") for one in verdicts if not one.holds
+    ]
+
+
+def _submissions(connection: Connection, model: Model) -> Iterator[Violation]:
+    jobs = {row["idempotency_key"]: row for row in _rows(connection, _JOBS)}
+    items = {row["job_id"]: row["references"] for row in _rows(connection, _REFERENCES)}
+    for key, (submission, job_id) in model.accepted.items():
+        job = jobs.pop(key, None)
+        if job is None or (job["id"], job["workspace_id"]) != (job_id, submission.workspace_id):
+            yield Violation("an accepted job exists", f"{key} was accepted as {job_id} and is {job}")
+        elif sorted(items.get(job_id, [])) != sorted(submission.references):
+            yield Violation("a job has the items that were submitted", f"{key}: {len(items.get(job_id, []))} items")
+    yield from _none("the end of every submission is known", list(model.unknown))
+    for key in list(jobs):
+        law = "what was taken back does not exist" if key in model.taken_back else "no job exists that nobody submitted"
+        yield Violation(law, f"{key}: {jobs[key]['id']}")
+
+
+def _deliveries(connection: Connection, model: Model) -> Iterator[Violation]:
+    ids = [*model.delivered, *model.never_said]
+    found = {row["event_id"]: row for row in _rows(connection, _WHERE_ARE, [ids])}
+    hopeless = model.hopeless
+    lost = [event_id for event_id in model.delivered if not (_is(found, event_id))]
+    yield from _none("a delivered event is applied or dead", [f"{model.delivered[one]} {one}" for one in lost])
+    taken = [str(event_id) for event_id in hopeless if found[event_id]["is_applied"] or not found[event_id]["is_open"]]
+    yield from _none("what is a stranger's is dead and nothing else", taken)
+    yield from _none("what was taken back is never heard of", [str(one) for one in model.never_said if _is(found, one)])
+
+
+def _dead_letters(connection: Connection, model: Model) -> Iterator[Violation]:
+    hopeless = model.hopeless
+    unexplained = [row for row in _rows(connection, _OPEN_LETTERS) if row["event_id"] not in hopeless]
+    yield from _none("a dead letter that can be replayed is done in the end", unexplained)
+
+
+def _is(found: dict[Any, dict[str, Any]], event_id: Any) -> bool:
+    return bool(found[event_id]["is_applied"] or found[event_id]["is_dead"])
+
+
+def _rows(connection: Connection, query: LiteralString, parameters: Any = None) -> list[dict[str, Any]]:
+    return connection.cursor(row_factory=dict_row).execute(query, parameters).fetchall()
+
+
+def _none(law: str, wrong: list[Any]) -> Iterator[Violation]:
+    if wrong:
+        named = "; ".join(str(one) for one in wrong[:_NAMED])
+        yield Violation(law, f"{len(wrong)} times, e.g. {named}")

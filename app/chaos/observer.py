@@ -1,0 +1,60 @@
+"""The observer: triggers that write down, in the transaction that does it, what is said, counted and ended.
+
+They are the run's own memory, beside the program's: an event that the program forgot is remembered here, and a result
+that was counted twice is here twice. Nothing here is unique or indexed, so that nobody ever waits for it.
+
+    chaos.said       every event that was put into the queue, as often as it was
+    chaos.results    every result that an item got, with the attempt
+    chaos.endings    every time that a job ended, with the generation
+"""
+
+from __future__ import annotations
+
+import psycopg
+
+_INSTALL = b"""
+CREATE SCHEMA chaos;
+CREATE TABLE chaos.said (event_id text, type text);
+CREATE TABLE chaos.results (item_id uuid, attempt integer, status text);
+CREATE TABLE chaos.endings (job_id uuid, generation integer);
+
+CREATE FUNCTION chaos.note_events() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+BEGIN
+    INSERT INTO chaos.said
+    SELECT one ->> 'id', one ->> 'type'
+      FROM jsonb_array_elements(CASE WHEN jsonb_typeof(NEW.args -> 'events') = 'array' THEN NEW.args -> 'events'
+                                     ELSE jsonb_build_array(NEW.args) END) AS one
+     WHERE one ? 'id';
+    RETURN NULL;
+END $$;
+CREATE TRIGGER chaos_note AFTER INSERT ON public.procrastinate_jobs
+    FOR EACH ROW EXECUTE FUNCTION chaos.note_events();
+
+CREATE FUNCTION chaos.note_result() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+BEGIN
+    INSERT INTO chaos.results VALUES (NEW.id, NEW.retry_count, NEW.status);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER chaos_note AFTER UPDATE OF status ON logistics.robot_job_items
+    FOR EACH ROW WHEN (NEW.status IN ('success', 'error')) EXECUTE FUNCTION chaos.note_result();
+
+CREATE FUNCTION chaos.note_ending() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+BEGIN
+    INSERT INTO chaos.endings VALUES (NEW.id, NEW.generation);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER chaos_note AFTER UPDATE OF status ON logistics.robot_jobs
+    FOR EACH ROW WHEN (NEW.status IN ('completed', 'failed')) EXECUTE FUNCTION chaos.note_ending();
+"""
+
+
+def install(superuser_url: str) -> None:
+    """Begin to write down what happens in a migrated database."""
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        connection.execute(_INSTALL)
+
+
+def remove(superuser_url: str) -> None:
+    """Leave a database as it was before `install`, without what was written down."""
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA chaos CASCADE")

@@ -1,0 +1,139 @@
+"""The laws of the portal's books: an item is entered once, for its own workspace, and has the number that it got.
+
+One limit is known and documented: a worker that is stopped (SIGSTOP) between its last look at the lease and the first
+byte of the request, for longer than it takes to be taken for dead, rescued and the portal to settle, sends that request
+when it goes on, although somebody else has entered the order by then. No lease can prevent that on this side of the
+wire. An order that is in the books twice is put down to it, and told apart from a violation, only when all of this is
+so: a freeze was long enough, the very call was in the hand of the frozen worker, and an entry came right after it went
+on.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Self
+from uuid import UUID
+
+import httpx
+from psycopg.rows import dict_row
+
+from app.chaos.model import Model
+from app.chaos.report import Violation
+from app.chaos.scene import Freeze
+from app.chaos.stage import HEARTBEAT_S, PORTAL_SETTLE_S, PORTAL_TIMEOUT_S, SLOW_MS, STALLED_AFTER_S
+from app.context import Connection
+from app.logistics.rules import request_id
+
+LONG_ENOUGH = timedelta(seconds=STALLED_AFTER_S - HEARTBEAT_S + PORTAL_SETTLE_S)
+"""A worker that is frozen for less cannot meet another one's entry: it is not taken for dead, or the portal settles."""
+_RIGHT_AFTER = timedelta(seconds=PORTAL_TIMEOUT_S + SLOW_MS / 1000)
+
+_ITEMS = """
+SELECT i.id, i.status, i.tracking_number, i.error_type, i.retry_count, j.workspace_id
+  FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An order in the portal's books: the item and the attempt that its reference names, and whose account it was."""
+
+    item_id: UUID
+    attempt: int
+    tracking_number: str
+    account: str
+    accepted_at: datetime
+
+    @classmethod
+    def read(cls, line: Mapping[str, Any]) -> Self:
+        """One line of the portal's record."""
+        item_id, _, attempt = line["reference"].rpartition("-")
+        accepted_at = datetime.fromisoformat(line["accepted_at"])
+        return cls(UUID(item_id), int(attempt), line["tracking_number"], line["account"], accepted_at)
+
+
+@dataclass(slots=True)
+class Findings:
+    """What is wrong with the books, and what is put down to the known limit."""
+
+    violations: list[Violation] = field(default_factory=list)
+    known_limits: list[str] = field(default_factory=list)
+
+
+def read_books(portal_url: str) -> list[Entry]:
+    """Every order that the portal has accepted."""
+    lines = httpx.get(f"{portal_url}/record/orders", timeout=60, trust_env=False).raise_for_status().iter_lines()
+    return [Entry.read(httpx.Response(200, text=line).json()) for line in lines if line]
+
+
+def check(
+    connection: Connection,
+    model: Model,
+    entries: Sequence[Entry],
+    accounts: Mapping[UUID, str],
+    freezes: Sequence[Freeze],
+) -> Findings:
+    """Compare the portal's books with the items of a quiet database."""
+    items = {row["id"]: row for row in connection.cursor(row_factory=dict_row).execute(_ITEMS)}
+    books: defaultdict[UUID, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        books[entry.item_id].append(entry)
+    findings = Findings(violations=[*_strangers(items, entries, accounts), *_numbers(model, items, books)])
+    for item_id, twice in books.items():
+        if len(twice) > 1:
+            _judge(findings, item_id, twice, freezes)
+    return findings
+
+
+def _judge(findings: Findings, item_id: UUID, twice: Sequence[Entry], freezes: Sequence[Freeze]) -> None:
+    what = ", ".join(
+        f"attempt {one.attempt} at {one.accepted_at:%H:%M:%S.%f} as {one.tracking_number}" for one in twice
+    )
+    if (freeze := _late_call(twice, freezes)) is not None:
+        frozen = f"worker {freeze.pid} was frozen with the call in hand, {freeze.began:%H:%M:%S.%f} to {freeze.ended}"
+        findings.known_limits.append(f"item {item_id} was entered {len(twice)} times ({what}): {frozen}")
+    else:
+        findings.violations.append(Violation("an item is entered into the portal once", f"item {item_id}: {what}"))
+
+
+def _late_call(twice: Sequence[Entry], freezes: Iterable[Freeze]) -> Freeze | None:
+    """The freeze that explains why an item was entered once too often; None when none does, or it does so often."""
+    if len(twice) > 2:  # noqa: PLR2004 - one zombie makes one entry too many
+        return None
+    for freeze in freezes:
+        for entry in twice:
+            if freeze.ended - freeze.began < LONG_ENOUGH:
+                continue
+            in_hand = request_id(entry.item_id, entry.attempt) in freeze.calls
+            if in_hand and freeze.ended <= entry.accepted_at <= freeze.ended + _RIGHT_AFTER:
+                return freeze
+    return None
+
+
+def _strangers(
+    items: Mapping[UUID, Mapping[str, Any]], entries: Iterable[Entry], accounts: Mapping[UUID, str]
+) -> Iterator[Violation]:
+    for entry in entries:
+        item = items.get(entry.item_id)
+        if item is None:
+            yield Violation("only items that exist are entered", f"{entry}")
+        elif accounts[item["workspace_id"]] != entry.account:
+            yield Violation("an item is entered in its own workspace's name", f"{entry}, item {dict(item)}")
+        elif entry.attempt > item["retry_count"]:
+            yield Violation("no attempt is made that nobody asked for", f"{entry}, item {dict(item)}")
+
+
+def _numbers(
+    model: Model, items: Mapping[UUID, Mapping[str, Any]], books: Mapping[UUID, Sequence[Entry]]
+) -> Iterator[Violation]:
+    """An item's number is the portal's, or one that somebody else said; one that never went out is not entered."""
+    for item_id, item in items.items():
+        numbers = {entry.tracking_number for entry in books.get(item_id, ())}
+        number = item["tracking_number"]
+        if item["status"] == "success" and number not in numbers and number not in model.tracking_numbers:
+            yield Violation(
+                "a success has the portal's number", f"item {dict(item)}, the portal has {numbers or 'none'}"
+            )

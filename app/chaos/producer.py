@@ -1,0 +1,157 @@
+"""The producer: submits jobs as producers do who crash, lose answers, try again and are two at once."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import count
+from typing import NoReturn
+from uuid import UUID
+
+import psycopg
+
+import events
+from app.chaos.actors import Actor, until_known
+from app.chaos.model import Model, Submission
+from app.chaos.stage import CARRIER, Stage
+from app.context import Connection, Context
+from app.engine.publish import publish
+from app.errors import DuplicateRequest
+from app.logistics.jobs import create_robot_job
+from app.logistics.orders import OrderRow, import_orders
+from events import Event, robot
+
+_ENOUGH = 150
+"""Open items at which nobody submits more: the run has to end within a time that can be said beforehand."""
+_OPEN = "SELECT count(*) FROM logistics.robot_job_items WHERE status IN ('pending', 'processing')"
+_SIZES = ((1, 1), (2, 12), (10, 50), (100, 300))
+_HOW_OFTEN_EACH_SIZE = (3, 5, 4, 1)
+_ADDRESSES = ("Calle", "Vereda", "Torre", "Bodega", "Glorieta", "Pasaje")
+_HOW_OFTEN_EACH_ADDRESS = (180, 6, 4, 1, 3, 3)
+_CITIES = (("Bogotá", "Cundinamarca"), ("Medellín", "Antioquia"), ("Mitú", "Vaupés"))
+_HOW_OFTEN_EACH_CITY = (50, 30, 2)
+_SHARE_OF_JOBS_WITH_OLD_ORDERS = 0.2
+_WAYS = ("plainly", "at_once", "again", "answer_lost", "before_commit", "taken_back")
+_HOW_OFTEN_EACH_WAY = (4, 3, 2, 3, 2, 2)
+
+
+class _ChangedMind(Exception):
+    """The producer dies after everything was said and before anything was committed."""
+
+
+class Producer(Actor):
+    """Submits jobs of one to some hundred orders for all workspaces, each with an idempotency key."""
+
+    pause = 0.12
+    _numbers = count(1)
+
+    def __init__(self, stage: Stage, model: Model, seed: str) -> None:
+        super().__init__(stage, model, seed)
+        self._earlier: dict[UUID, list[OrderRow]] = {workspace_id: [] for workspace_id in stage.workspaces}
+
+    def turn(self) -> None:
+        """Submit one job, in one of the ways in which that goes wrong."""
+        if self._is_enough():
+            return
+        rows, submission = self._invent()
+        self.model.intend(submission)
+        way = self.dice.choices(_WAYS, _HOW_OFTEN_EACH_WAY)[0]
+        if way == "taken_back":
+            self._take_back(submission, rows)
+            return
+        if way in {"answer_lost", "before_commit"}:
+            self._lose(submission, rows, commit=way == "answer_lost")
+        together = 2 if way == "at_once" else 1
+        with ThreadPoolExecutor(together) as pool:
+            for job_id in pool.map(lambda _: until_known(lambda: self._submit(submission, rows)), range(together)):
+                self.model.accept(submission, job_id)
+        if way == "again":
+            self.model.accept(submission, until_known(lambda: self._submit(submission, rows)))
+        self.model.count(f"submitted {way.replace('_', ' ')}")
+
+    def _is_enough(self) -> bool:
+        with self.stage.connect() as connection:
+            row = connection.execute(_OPEN).fetchone()
+        return row is not None and row[0] >= _ENOUGH
+
+    def _invent(self) -> tuple[list[OrderRow], Submission]:
+        workspace_id = self.dice.choice(self.stage.workspaces)
+        size = self.dice.randint(*self.dice.choices(_SIZES, _HOW_OFTEN_EACH_SIZE)[0])
+        rows = [_order(next(self._numbers), self.dice) for _ in range(size)]
+        key = f"{self.name}-{rows[0].reference}"
+        earlier = self._earlier[workspace_id]
+        if earlier and self.dice.random() < _SHARE_OF_JOBS_WITH_OLD_ORDERS:
+            # An order may be in several jobs, and each ships it.
+            rows += self.dice.sample(earlier, min(len(earlier), size))
+        self._earlier[workspace_id] = rows[:20]
+        return rows, Submission(workspace_id, key, frozenset(row.reference for row in rows))
+
+    def _submit(self, submission: Submission, rows: Sequence[OrderRow]) -> UUID:
+        """Submit in a transaction of its own; the id of the job that the key stands for."""
+        try:
+            with self.stage.connect() as connection, connection.transaction():
+                return _create(connection, submission, rows)
+        except DuplicateRequest as known:
+            return known.job_id
+
+    def _take_back(self, submission: Submission, rows: Sequence[OrderRow]) -> None:
+        """Submit and say something of one's own, and die before the commit: none of it happened."""
+        with suppress(_ChangedMind, psycopg.Error), self.stage.connect() as connection, connection.transaction():
+            _create(connection, submission, rows)
+            own = _note(Context.start(connection, submission.workspace_id))
+            self.model.take_back_events([own.id])
+            publish(connection, own)
+            _change_mind()
+        self.model.take_back(submission)
+        self.model.count("submitted taken back")
+
+    def _lose(self, submission: Submission, rows: Sequence[OrderRow], *, commit: bool) -> None:
+        """Submit and hang up, right before the commit or before its answer: only the server knows how it ended."""
+        try:
+            connection = self.stage.connect()
+        except psycopg.Error:
+            return
+        try:
+            connection.execute("SELECT")  # begins a transaction; without one each part would commit by itself
+            _create(connection, submission, rows)
+            if commit:
+                connection.pgconn.send_query(b"COMMIT")
+                connection.pgconn.flush()
+        except psycopg.Error:
+            pass  # it is not known either way, which is the point
+        finally:
+            connection.close()
+
+
+def _create(connection: Connection, submission: Submission, rows: Sequence[OrderRow]) -> UUID:
+    context = Context.start(connection, submission.workspace_id)
+    order_ids = import_orders(context, rows).order_ids
+    return create_robot_job(context, order_ids, carrier=CARRIER, idempotency_key=submission.key).id
+
+
+def _note(context: Context) -> Event[robot.ItemCompleted]:
+    """A result of an item that there is not."""
+    job_id = events.new_id()
+    said = robot.ItemCompleted(
+        job_id=job_id, item_id=events.new_id(), attempt=0, status="error", error_type="unknown", error_message="unsaid"
+    )
+    return events.new(said, now=context.now, subject=job_id, tenant=context.tenant_id)
+
+
+def _change_mind() -> NoReturn:
+    raise _ChangedMind
+
+
+def _order(number: int, dice: random.Random) -> OrderRow:
+    address = dice.choices(_ADDRESSES, _HOW_OFTEN_EACH_ADDRESS)[0]
+    city, department = dice.choices(_CITIES, _HOW_OFTEN_EACH_CITY)[0]
+    return OrderRow(
+        reference=f"C-{number:06}",
+        recipient_name="Ana Pérez",
+        recipient_document=str(1_000_000_000 + number),
+        address=f"{address} {number % 97} # 2-3",
+        city=city,
+        department=department,
+    )

@@ -1,0 +1,93 @@
+"""What came of a run: violations, counts, and how fast interrupted work went on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A promise that was broken: which one, and what shows it."""
+
+    law: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that was done to the run, `at` seconds after its start."""
+
+    at: float
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Deliveries that a kind of fault interrupted, and seconds until they went on: median and 99th percentile."""
+
+    deliveries: int
+    p50: float
+    p99: float
+
+
+@dataclass(slots=True)
+class Report:
+    """A run. `accepted` counts jobs, items and events whose commit is known; `home` is there if it was kept."""
+
+    seed: int
+    minutes: float
+    accepted: dict[str, int] = field(default_factory=dict)
+    applied: int = 0
+    dead: dict[str, int] = field(default_factory=dict)
+    portal: dict[str, int] = field(default_factory=dict)
+    did: dict[str, int] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    exits: dict[str, int] = field(default_factory=dict)
+    audits: int = 0
+    violations: list[Violation] = field(default_factory=list)
+    known_limits: list[str] = field(default_factory=list)
+    recovery: dict[str, Recovery] = field(default_factory=dict)
+    quiet_after: float | None = None
+    home: Path | None = None
+
+    def faults_by_kind(self) -> dict[str, int]:
+        """How many faults there were of each kind, by name."""
+        return dict(sorted(Counter(fault.kind for fault in self.faults).items()))
+
+    def lines(self) -> Iterator[str]:
+        """The report for people."""
+        yield f"seed {self.seed}, {self.minutes:g} minutes"
+        yield f"accepted   {_counts(self.accepted)}"
+        yield f"applied    {self.applied} events"
+        yield f"dead       {_counts(self.dead)}"
+        yield f"portal     {_counts(self.portal)}"
+        yield f"did        {_counts(self.did)}"
+        yield f"faults     {_counts(self.faults_by_kind())}"
+        yield f"exits      {_counts(self.exits)}"
+        if self.quiet_after is not None:
+            yield f"quiet      {self.quiet_after:.1f} s after the last fault"
+        for kind, one in self.recovery.items():
+            yield f"recovery   {kind}: {one.deliveries} deliveries, p50 {one.p50:.2f} s, p99 {one.p99:.2f} s"
+        for limit in self.known_limits:
+            yield f"known limit  {limit}"
+        yield f"violations {len(self.violations)} (invariants looked up {self.audits} times on the way)"
+        for broken in self.violations:
+            yield f"  BROKEN  {broken.law}: {broken.detail}"
+
+
+def summarise(seconds: Sequence[float]) -> Recovery:
+    """The median and the 99th percentile of some durations, by the nearest rank; of none, zeros."""
+    ordered = sorted(seconds) or [0.0]
+    return Recovery(len(seconds), _rank(ordered, 0.5), _rank(ordered, 0.99))
+
+
+def _rank(ordered: Sequence[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"

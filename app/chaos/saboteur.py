@@ -1,0 +1,120 @@
+"""The saboteur: decides, from a seed, which fault comes when. Each kind comes before any comes too often."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import psycopg
+
+from app.chaos.actors import until_known
+from app.chaos.faults import bystanders, server, workers
+from app.chaos.model import Model
+from app.chaos.report import Fault
+from app.chaos.scene import Done, Scene
+
+Harm = Callable[[Scene], Done | None]
+
+DECK: Mapping[Harm, int] = {
+    workers.kill: 4,
+    workers.kill_all: 1,
+    workers.freeze: 3,
+    workers.freeze_all: 1,
+    workers.terminate: 2,
+    server.restart_fast: 1,
+    server.restart_immediate: 1,
+    server.power_cut: 1,
+    server.crash_backend: 1,
+    server.cut: 3,
+    server.deafen: 1,
+    bystanders.lock_job: 2,
+    bystanders.lock_rows: 2,
+    bystanders.long_transaction: 1,
+    bystanders.pause_queue: 1,
+    bystanders.lose_key: 1,
+    bystanders.slow_portal: 2,
+    bystanders.close_portal: 1,
+}
+"""How often each fault is in a deck; the deck is shuffled, played to its end, and shuffled again."""
+_OPENING: tuple[Harm, ...] = (workers.kill, server.restart_immediate, workers.freeze)
+"""What comes first, so that the shortest run has it."""
+_FIRST_AFTER_S = 1.0
+_PAUSE_S = (0.4, 3.4)
+_TICK_S = 0.1
+_AGAIN_S = 0.2
+
+
+class Saboteur(threading.Thread):
+    """Does one fault after the other, undoes those whose time is over, and has ended workers replaced.
+
+    `opened` is set once it has done what comes first in every run.
+    """
+
+    def __init__(self, scene: Scene, model: Model, began: float, say: Callable[[str], None]) -> None:
+        super().__init__(name="saboteur", daemon=True)
+        self.faults: list[Fault] = []
+        self.opened = threading.Event()
+        self._scene = scene
+        self._model = model
+        self._began = began
+        self._say = say
+        self._over = threading.Event()
+        self._cards: list[Harm] = list(_OPENING)
+        self._to_undo: list[tuple[float, Callable[[], None]]] = []
+
+    def run(self) -> None:
+        """Do harm until told to stop; then undo what is not undone."""
+        due = time.monotonic() + _FIRST_AFTER_S
+        try:
+            while not self._over.wait(_TICK_S):
+                self._scene.crew.fill()
+                self._undo(time.monotonic())
+                if time.monotonic() >= due:
+                    due = time.monotonic() + (self._do() or self._scene.dice.uniform(*_PAUSE_S))
+        except Exception as error:  # noqa: BLE001 - a saboteur that fails must not pass for a quiet run
+            self._model.complain("the saboteur can do its work", repr(error))
+        finally:
+            for due, undo in sorted(self._to_undo, key=lambda one: one[0]):
+                # A freeze that ended early would be none.
+                time.sleep(max(0.0, due - time.monotonic()))
+                until_known(undo)
+            self._scene.crew.fill()
+
+    def finish(self) -> None:
+        """Stop, and wait until every fault is undone."""
+        self._over.set()
+        self.join()
+
+    def _do(self) -> float | None:
+        """Play a card; seconds until it is to be played again, if it could not be now."""
+        if not self._cards:
+            self._cards = [harm for harm, copies in DECK.items() for _ in range(copies)]
+            self._scene.dice.shuffle(self._cards)
+        harm = self._cards[0]
+        try:
+            done = harm(self._scene)
+        except psycopg.Error:
+            return _AGAIN_S  # the server is still busy with the fault before
+        if done is None:
+            return _AGAIN_S
+        self._cards.pop(0)
+        if not self._cards:
+            self.opened.set()
+        self._note(harm.__name__, done)
+        return None
+
+    def _note(self, kind: str, done: Done) -> None:
+        at = time.monotonic() - self._began
+        self.faults.append(Fault(round(at, 2), kind, done.detail))
+        self._say(f"  {at:6.1f} s  {kind.replace('_', ' ')}: {done.detail}")
+        if done.undo is not None:
+            self._to_undo.append((time.monotonic() + done.lasts, done.undo))
+
+    def _undo(self, now: float) -> None:
+        for one in [one for one in self._to_undo if one[0] <= now]:
+            try:
+                one[1]()
+            except psycopg.Error:
+                continue  # the server is away: at the next tick
+            self._to_undo.remove(one)

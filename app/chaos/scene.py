@@ -1,0 +1,90 @@
+"""The scene: what faults are done to, and what a fault says of itself."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import LiteralString
+from uuid import UUID
+
+import psycopg
+
+from app.chaos.crew import Crew, Worker
+from app.chaos.recovery import Lease, Watch, in_hand
+from app.chaos.stage import Stage
+
+REGISTERED = "SELECT pid FROM engine.workers"
+"""The pids of workers that have begun to work: a younger one does not hear signals yet, it dies of them."""
+BUSY = """
+SELECT w.pid FROM engine.workers w JOIN public.procrastinate_jobs j ON j.worker_id = w.worker_id AND j.status = 'doing'
+"""
+_BACK_LIMIT_S = 20.0
+_LOOK_EVERY_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """A worker that was stopped in the middle: the calls that it had in hand, and from when to when."""
+
+    pid: int
+    calls: frozenset[UUID]
+    began: datetime
+    ended: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a fault did; after `lasts` seconds `undo` ends it."""
+
+    detail: str
+    lasts: float = 0.0
+    undo: Callable[[], None] | None = None
+
+
+@dataclass(slots=True)
+class Scene:
+    """What faults are done to, with the dice that say how. `freezes` are those that ended."""
+
+    stage: Stage
+    crew: Crew
+    watch: Watch
+    dice: random.Random
+    freezes: list[Freeze] = field(default_factory=list)
+
+    def is_complete(self) -> bool:
+        """Whether every worker is at work, as far as the database knows; False while that is away."""
+        try:
+            with self.stage.overlook() as connection:
+                pids = {pid for (pid,) in connection.execute(REGISTERED)}
+        except psycopg.Error:
+            return False
+        return pids.issuperset(worker.pid for worker in self.crew.workers)
+
+    def somebody(self, statement: LiteralString) -> Worker | None:
+        """One of the workers whose pids a query returns; those that were told something are left alone."""
+        with self.stage.overlook() as connection:
+            pids = {pid for (pid,) in connection.execute(statement)}
+        found = [worker for worker in self.crew.at_work() if worker.pid in pids]
+        return self.dice.choice(found) if found else None
+
+    def interrupt(self, kind: str, at: float, pid: int) -> int:
+        """Have it watched how what a worker had in hand goes on, which it cannot change any more; how much that is."""
+        with self.stage.overlook() as connection:
+            leases = in_hand(connection, pid)
+        self.watch.interrupted(kind, leases, at)
+        return len(leases)
+
+    def interrupt_all(self, kind: str, at: float, before: Iterable[Lease]) -> str:
+        """The same after an outage, for the deliveries of all that were in hand before it and did not just end."""
+        end = time.monotonic() + _BACK_LIMIT_S
+        while time.monotonic() < end:
+            with suppress(psycopg.Error), self.stage.overlook() as connection:
+                interrupted = set(before) & set(in_hand(connection))
+                self.watch.interrupted(kind, interrupted, at)
+                return f"{len(interrupted)} deliveries in hand, {time.monotonic() - at:.1f} s away"
+            time.sleep(_LOOK_EVERY_S)
+        return f"not back after {_BACK_LIMIT_S:.0f} s"

@@ -1,0 +1,151 @@
+"""The stage of a run: a server, a portal and workspaces of its own, all in one directory, all gone afterwards."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from pydantic import SecretStr
+
+from app import database, embedded, migrate
+from app.chaos import observer
+from app.context import Connection, Context
+from app.demo import processes
+from app.demo.processes import PortalProcess
+from app.embedded import Embedded
+from app.logistics import carriers, coverage
+from app.logistics.coverage import CoverageRow
+from app.settings import use
+from app.tenancy.store import create_workspace
+
+CARRIER = "coordinadora"
+WORKSPACES = 4
+SESSIONS = 20
+"""Order calls that each workspace's account may have in progress."""
+
+PORTAL_TIMEOUT_S = 1.0
+PORTAL_SETTLE_S = 1.5
+SLOW_MS = 1200.0
+"""A slow portal answers after its callers have hung up, and enters the order all the same: within `PORTAL_SETTLE_S`."""
+STALLED_AFTER_S = 2.0
+HEARTBEAT_S = 0.5
+
+WORKER = {
+    "TALLYMAN_HEARTBEAT_INTERVAL": str(HEARTBEAT_S),
+    "TALLYMAN_STALLED_AFTER": str(STALLED_AFTER_S),
+    "TALLYMAN_RESCUE_INTERVAL": "0.5",
+    "TALLYMAN_POLLING_INTERVAL": "0.2",
+    "TALLYMAN_GRACEFUL_TIMEOUT": "1.2",
+    "TALLYMAN_RETRY_BASE": "0.1",
+    "TALLYMAN_RETRY_CAP": "1",
+    "TALLYMAN_MOST_ATTEMPTS": "3",
+    "TALLYMAN_MOST_RESCUES": "1",
+    "TALLYMAN_PORTAL_TIMEOUT": str(PORTAL_TIMEOUT_S),
+    "TALLYMAN_PORTAL_SETTLE": str(PORTAL_SETTLE_S),
+    "TALLYMAN_LOG_FORMAT": "json",
+    "TALLYMAN_LOG_LEVEL": "INFO",
+}
+"""Limits that let a minute hold what happens to an installation in a month."""
+
+CALM: dict[str, Any] = {
+    "latency_ms": 40,
+    "jitter_ms": 30,
+    "error_rate": 0.03,
+    "timeout_rate": 0.005,
+    "lost_answer_rate": 0.03,
+    "session_uses": 150,
+    "is_down": False,
+    "rules": [
+        {"field": "address", "contains": "Vereda", "then": "refuse", "message": "no delivery route"},
+        {"field": "address", "contains": "Torre", "then": "timeout", "times": 1},
+        {"field": "address", "contains": "Bodega", "then": "timeout"},
+        {"field": "address", "contains": "Glorieta", "then": "garble", "times": 1},
+        {"field": "address", "contains": "Pasaje", "then": "drip", "times": 1},
+    ],
+}
+"""How the portal misbehaves when nobody makes it worse."""
+
+_PLACES = [("Bogotá", "Cundinamarca", "BOGOTA (C/MARCA)"), ("Medellín", "Antioquia", "MEDELLIN (ANT)")]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where a run plays. `accounts` are the portal's usernames by workspace: each has one of its own."""
+
+    home: Path
+    server: Embedded
+    portal: PortalProcess
+    accounts: dict[UUID, str]
+    environment: dict[str, str]
+
+    @property
+    def workspaces(self) -> list[UUID]:
+        """The tenants."""
+        return list(self.accounts)
+
+    @property
+    def superuser_url(self) -> str:
+        """The run's database for whoever does harm or checks: not subject to any tenant's wall."""
+        return superuser_url(self.server)
+
+    def connect(self) -> Connection:
+        """A producer's connection. Raises psycopg's errors while the server is away."""
+        return database.connect(self.server.service_url)
+
+    def overlook(self) -> Connection:
+        """A connection that sees everything, in autocommit mode."""
+        return psycopg.connect(self.superuser_url, autocommit=True, connect_timeout=5)
+
+
+def superuser_url(server: Embedded) -> str:
+    """The program's database as superuser."""
+    return make_conninfo(server.superuser_url, dbname="tallyman", application_name="chaos")
+
+
+@contextmanager
+def stage(home: Path) -> Iterator[Stage]:
+    """Set everything up in `home`; the processes end with the block, what they wrote stays."""
+    try:
+        server = embedded.ensure_running(home)
+        environment = _environment(home, server)
+        migrate.migrate(server.owner_url)
+        observer.install(superuser_url(server))
+        names = [f"shop-{number}" for number in range(1, WORKSPACES + 1)]
+        with processes.portal({**CALM, "accounts": {name: f"{name}-password" for name in names}}) as portal:
+            with database.connect(server.service_url) as connection:
+                accounts = {_open_shop(connection, name, portal.url): name for name in names}
+            yield Stage(home, server, portal, accounts, environment)
+    finally:
+        embedded.stop(home)
+
+
+def _environment(home: Path, server: Embedded) -> dict[str, str]:
+    """What the workers are told; this process is told the same."""
+    keys = "chaos:" + base64.b64encode(secrets.token_bytes(32)).decode()
+    use(home=home, keys=SecretStr(keys), portal_settle=PORTAL_SETTLE_S, portal_timeout=PORTAL_TIMEOUT_S)
+    # With the address given the workers do not start the server by themselves: it is down for as long as is meant.
+    use(DATABASE_URL=server.service_url)
+    own = {"DATABASE_URL": server.service_url, "TALLYMAN_HOME": str(home), "TALLYMAN_KEYS": keys}
+    return {**os.environ, **WORKER, **own}
+
+
+def _open_shop(connection: Connection, name: str, portal_url: str) -> UUID:
+    workspace = create_workspace(connection, name)
+    context = Context.start(connection, workspace.id)
+    password = SecretStr(f"{name}-password")
+    carriers.set_carrier(
+        context, CARRIER, username=name, password=password, portal_url=portal_url, max_sessions=SESSIONS
+    )
+    carriers.enable_carrier(context, CARRIER)
+    places = [CoverageRow(city=city, department=department, carrier_city=their) for city, department, their in _PLACES]
+    coverage.import_coverage(connection, CARRIER, places)
+    return workspace.id

@@ -1,0 +1,220 @@
+"""The laws can be broken, and then they say so: a check that cannot fail proves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import LiteralString
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from app.chaos import laws, observer, portal_laws
+from app.chaos.model import Model, Submission
+from app.chaos.portal_laws import LONG_ENOUGH, Entry, Findings
+from app.chaos.report import summarise
+from app.chaos.scene import Freeze
+from app.context import Connection
+from app.logistics.jobs import create_robot_job
+from app.logistics.rules import request_id
+from app.simulators.portal import Portal
+from app.testing.tables import keep
+from tests.conftest import Database
+from tests.factories import Workspace
+from tests.logistics.conftest import equip
+from tests.support import drain
+
+KEY = "monday"
+ORDERS = 5
+
+
+@pytest.fixture
+def model(database: Database, connection: Connection, workspace: Workspace, portal: Portal) -> Iterator[Model]:
+    """One job that was submitted, accepted and done, and what its producer knows of it."""
+    observer.install(database.superuser_url)
+    try:
+        shop = equip(connection, workspace.id, portal)
+        order_ids = shop.order(ORDERS)
+        references = connection.execute("SELECT reference FROM logistics.orders").fetchall()
+        submission = Submission(workspace.id, KEY, frozenset(reference for (reference,) in references))
+        job = create_robot_job(shop.context, order_ids, idempotency_key=KEY)
+        drain()
+        known = Model()
+        known.accept(submission, job.id)
+        yield known
+    finally:
+        observer.remove(database.superuser_url)
+
+
+@pytest.fixture
+def overlooking(database: Database, model: Model) -> Iterator[Connection]:
+    """A connection that sees and may do everything."""
+    with psycopg.connect(database.superuser_url, autocommit=True) as opened:
+        yield opened
+
+
+def broken(connection: Connection, model: Model) -> set[str]:
+    """The laws that are broken."""
+    return {violation.law for violation in laws.check(connection, model)}
+
+
+TAMPERED: dict[str, LiteralString] = {
+    "robot jobs: the counters equal the items": (
+        "UPDATE logistics.robot_jobs SET success_count = success_count - 1, error_count = error_count + 1"
+    ),
+    # Lost: it was said, and is neither applied nor dead.
+    "an event that was committed is applied or dead": "DELETE FROM engine.event_log WHERE type = 'order/updated'",
+    "what is applied was committed": "DELETE FROM chaos.said WHERE type = 'robot/item.completed'",
+    "nothing waits once everything is quiet": (
+        "INSERT INTO public.procrastinate_jobs (queue_name, task_name, args) VALUES ('events', 'consume', '{}')"
+    ),
+    "every item has a result": (
+        "UPDATE logistics.robot_job_items SET status = 'processing', tracking_number = NULL, completed_at = NULL"
+    ),
+    # Counted a second time.
+    "an attempt at an item gets one result": "UPDATE logistics.robot_job_items SET status = status",
+    "an item's last attempt got its result": "DELETE FROM chaos.results",
+    "every job has ended": "UPDATE logistics.robot_jobs SET status = 'processing', completed_at = NULL",
+    "a job that ended has said so once a generation": "DELETE FROM engine.event_log WHERE type = 'robot/job.completed'",
+    "a job has ended in its last generation": "UPDATE logistics.robot_jobs SET generation = generation + 1",
+    "no outside call is left open": (
+        "INSERT INTO engine.calls (event_id, row_id, attempts) VALUES (gen_random_uuid(), 1, 0)"
+    ),
+    "an event of a job is its workspace's": (
+        "UPDATE engine.event_log SET tenant_id = gen_random_uuid() WHERE type = 'robot/item.completed'"
+    ),
+    "a shipped order has a number that one of its items got": (
+        "UPDATE logistics.orders SET tracking_number = 'another' WHERE reference = '00001'"
+    ),
+    "an accepted job exists": "UPDATE logistics.robot_jobs SET idempotency_key = 'tuesday'",
+    "no job exists that nobody submitted": "UPDATE logistics.robot_jobs SET idempotency_key = 'tuesday'",
+    "a job has the items that were submitted": "DELETE FROM logistics.robot_job_items",
+    "a dead letter that can be replayed is done in the end": (
+        "INSERT INTO engine.failed_jobs (job_type, event_data, error_message, retry_count)"
+        " VALUES ('robot/item.completed', '{}', 'died', 1)"
+    ),
+}
+"""What breaks each law of the database."""
+
+
+def test_every_law_can_be_broken(database: Database, overlooking: Connection, model: Model) -> None:
+    """A run in which nothing went wrong breaks none; tampered with, each is named."""
+    assert laws.check(overlooking, model) == []
+    silent = []
+    with keep(database.superuser_url) as kept:
+        for law, statement in TAMPERED.items():
+            overlooking.execute(statement)
+            silent += [] if law in broken(overlooking, model) else [law]
+            kept.restore()
+        assert silent == []
+        assert laws.check(overlooking, model) == []
+
+
+def test_what_the_model_knows_better_is_found(overlooking: Connection, model: Model) -> None:
+    """What went astray, what a stranger said, what was taken back, and a key that stands for two jobs."""
+    rows = overlooking.execute("SELECT event_id FROM engine.event_log WHERE type = 'robot/item.completed'").fetchall()
+    (applied,), (unsaid,) = rows[:2]
+    model.deliver([uuid4()], "late")
+    model.deliver([applied], "stranger")
+    model.take_back_events([unsaid])
+    submission, _ = model.accepted[KEY]
+    model.accept(submission, uuid4())
+    assert broken(overlooking, model) == {
+        "a delivered event is applied or dead",
+        "what is a stranger's is dead and nothing else",
+        "what was taken back is never heard of",
+        "one key, one job",
+    }
+
+
+def test_a_job_that_was_taken_back_and_exists_is_found(overlooking: Connection, model: Model) -> None:
+    """A producer that rolled back has submitted nothing; one that does not know how it ended is not done."""
+    submission, _ = model.accepted.pop(KEY)
+    model.take_back(submission)
+    model.intend(replace(submission, key="tuesday"))
+    assert broken(overlooking, model) == {
+        "what was taken back does not exist",
+        "the end of every submission is known",
+    }
+
+
+# The portal's books ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def entries(portal: Portal, model: Model) -> list[Entry]:
+    """The portal's books after the run."""
+    found = portal_laws.read_books(portal.url)
+    assert len(found) == ORDERS
+    return found
+
+
+def books(
+    connection: Connection, model: Model, entries: list[Entry], *freezes: Freeze, account: str = "demo"
+) -> Findings:
+    """What is found in the books when the workspace has this account."""
+    ((workspace_id,),) = connection.execute("SELECT id FROM tenancy.workspaces").fetchall()
+    return portal_laws.check(connection, model, entries, {workspace_id: account}, freezes)
+
+
+def test_books_that_are_wrong_are_found(overlooking: Connection, model: Model, entries: list[Entry]) -> None:
+    """An order twice, an order of nobody's, an order in another's name, an attempt too many, a number from nowhere."""
+    assert books(overlooking, model, entries) == Findings()
+    first, second, third, *rest = entries
+    wrong = [
+        first,
+        replace(first, tracking_number="70000099999"),
+        replace(second, item_id=uuid4()),
+        replace(third, attempt=1),
+        *rest,
+    ]
+    found = {violation.law for violation in books(overlooking, model, wrong).violations}
+    assert found == {
+        "an item is entered into the portal once",
+        "only items that exist are entered",
+        "no attempt is made that nobody asked for",
+        "a success has the portal's number",
+    }
+    ours = books(overlooking, model, entries, account="somebody else").violations
+    assert {violation.law for violation in ours} == {"an item is entered in its own workspace's name"}
+
+
+def frozen(entry: Entry, lasts: timedelta, calls: frozenset[UUID] | None = None) -> Freeze:
+    """A freeze that ended right before an entry, of a worker that had its call in hand."""
+    ended = entry.accepted_at - timedelta(milliseconds=50)
+    own = frozenset({request_id(entry.item_id, entry.attempt)})
+    return Freeze(4711, own if calls is None else calls, ended - lasts, ended)
+
+
+def twice(entry: Entry, after: timedelta = timedelta(seconds=4)) -> Entry:
+    """The same order, entered once more."""
+    at: datetime = entry.accepted_at + after
+    return replace(entry, tracking_number="70000099999", accepted_at=at)
+
+
+def test_a_zombies_late_call_is_told_apart_from_a_violation(
+    overlooking: Connection, model: Model, entries: list[Entry]
+) -> None:
+    """Only where the freeze was long enough, the very call was in its hand, and the entry came right after it."""
+    again = twice(entries[0])
+    doubled = [*entries, again]
+    late = books(overlooking, model, doubled, frozen(again, LONG_ENOUGH))
+    assert (late.violations, len(late.known_limits)) == ([], 1)
+    for innocent in (
+        frozen(again, LONG_ENOUGH - timedelta(seconds=0.1)),
+        frozen(again, LONG_ENOUGH, calls=frozenset()),
+        frozen(twice(again), LONG_ENOUGH),
+    ):
+        found = books(overlooking, model, doubled, innocent)
+        assert (len(found.violations), found.known_limits) == (1, [])
+    thrice = books(overlooking, model, [*doubled, twice(again)], frozen(again, LONG_ENOUGH))
+    assert (len(thrice.violations), thrice.known_limits) == (1, [])
+
+
+def test_recovery_times_are_told_by_the_nearest_rank() -> None:
+    """Of a hundred, the fifty-first and the last; of none, nothing."""
+    found = summarise([float(number) for number in range(100)])
+    assert (found.deliveries, found.p50, found.p99) == (100, 50.0, 99.0)
+    assert summarise([]).deliveries == 0
