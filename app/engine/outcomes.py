@@ -98,8 +98,9 @@ def hand_back(parcel: Parcel) -> None:
 
 
 def _let_settle(connection: Connection, parcel: Parcel, begun: list[Task]) -> None:
-    wanted = {"events": [task.event.id for task in begun], "settle": parcel.effect.settle()}
-    connection.execute(_LET_SETTLE, wanted)
+    if begun:
+        wanted = {"events": [task.event.id for task in begun], "settle": parcel.effect.settle()}
+        connection.execute(_LET_SETTLE, wanted)
 
 
 def _resize(connection: Connection, parcel: Parcel, rest: list[Task]) -> dict[Lane, int]:
@@ -123,7 +124,8 @@ def _record(connection: Connection, parcel: Parcel, settled: list[Task]) -> None
 
 def _end_unsaid(connection: Connection, parcel: Parcel, tasks: list[Task]) -> None:
     never = [task.event.id for task in tasks if not task.begun or isinstance(task.outcome, NotCalled)]
-    connection.execute(_NEVER_BEGUN, [never])
+    if never:
+        connection.execute(_NEVER_BEGUN, [never])
     _let_settle(connection, parcel, [task for task in tasks if task.begun])
     for task in tasks:
         if isinstance(task.outcome, Exception):

@@ -110,7 +110,8 @@ def again(connection: Connection, letters: Sequence[Letter], delay: float = 0.0,
 
 def end_calls(connection: Connection, event_ids: Sequence[UUID]) -> None:
     """The calls of these events are over: whoever finds one begun from now on begins it himself."""
-    connection.execute(_OVER, [list(event_ids)])
+    if event_ids:
+        connection.execute(_OVER, [list(event_ids)])
 
 
 def in_hand(connection: Connection, event_ids: Sequence[UUID], settle: float) -> bool:
