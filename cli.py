@@ -11,6 +11,7 @@ except ModuleNotFoundError:
 
 from app.commands import (
     audit,
+    bench,
     carriers,
     chaos,
     coverage,
@@ -50,6 +51,7 @@ app.add_typer(queues.app, name="queues")
 app.add_typer(workers.app, name="workers")
 app.add_typer(explain.app, name="explain")
 app.add_typer(events.app, name="events")
+app.add_typer(bench.app, name="bench")
 app.command()(work.work)
 app.command()(audit.audit)
 app.command()(doctor.doctor)

@@ -1,0 +1,1 @@
+"""Benchmarks: how fast the program is, as ratios against something that runs beside it."""

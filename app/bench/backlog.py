@@ -1,0 +1,173 @@
+"""`bench backlog`: how fast events are drained while very many others wait, were applied or were put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from app.bench import sample
+from app.bench.conditions import conditions
+from app.bench.ground import Ground, ground
+from app.bench.plain import CONCURRENCY
+from app.bench.report import Report
+from app.bench.rounds import Claim, Contender, alternate
+from app.bench.sample import PlainSample
+from app.bench.scale import scaled
+from app.bench.stock import EFFECTS_A_ROW, Stock, stock
+from app.engine.registry import PARCEL
+
+SAMPLE = 20_000
+"""Events that are drained out of each backlog."""
+PLAIN_SAMPLE = 500
+"""The same for plain Procrastinate, whose rate shows after fewer."""
+
+SINGLES, PARCELS, PLAIN = "one by one", "parcels", "plain Procrastinate"
+
+Say = Callable[[str], None]
+_Key = tuple[str, str]
+"""A case's name and a contender."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What there is besides the sample: events that wait behind it, effects, applied events, and put-back ones."""
+
+    name: str
+    behind: int = 10_000
+    effects: int = 0
+    applied: int = 0
+    put_back: int = 0
+
+    @property
+    def besides(self) -> tuple[int, ...]:
+        """What there is besides events that are due; empty if nothing."""
+        found = (self.effects, self.applied, self.put_back)
+        return found if any(found) else ()
+
+    def at(self, scale: float) -> _Case:
+        """The same, so many times as large."""
+        sizes = (self.behind, self.effects, self.applied, self.put_back)
+        return _Case(self.name, *(scaled(size, scale) if size else 0 for size in sizes))
+
+
+BASE = _Case("10 thousand waiting")
+CASES = (
+    BASE,
+    _Case("100 thousand waiting", 100_000),
+    _Case("1 million waiting", 1_000_000),
+    # Nothing waits behind: the last deliveries look for siblings among the effects.
+    _Case("1 million effects waiting", 0, effects=1_000_000),
+    _Case("1 million applied", applied=1_000_000),
+    _Case("10 thousand put back", put_back=10_000),
+)
+_PLAIN_CASES = CASES[:3]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A database that is filled for each case. Rates are events a second."""
+
+    ground: Ground
+    stock: Stock
+    scale: float
+    laid: list[tuple[int, ...]] = field(default_factory=list)
+
+    @property
+    def wanted(self) -> int:
+        """How many events are drained."""
+        return scaled(SAMPLE, self.scale, least=sample.LEAST)
+
+    def contenders(self) -> dict[_Key, Contender]:
+        """The program in every case, in both shapes, and plain Procrastinate where it has the same to do."""
+        ours: dict[_Key, Contender] = {
+            (case.name, shape): partial(self._ours, case.at(self.scale), shape)
+            for case in CASES
+            for shape in (SINGLES, PARCELS)
+        }
+        return ours | {(case.name, PLAIN): partial(self._plain, case.at(self.scale)) for case in _PLAIN_CASES}
+
+    def _plain(self, case: _Case) -> float:
+        wanted = scaled(PLAIN_SAMPLE, self.scale)
+        self.laid.clear()
+        self.stock.empty()
+        self.stock.plain(wanted + case.behind)
+        self.stock.tidy()
+        return PlainSample(self.ground).sample(wanted)
+
+    def _ours(self, case: _Case, shape: str) -> float:
+        self._lay(case)
+        if shape == SINGLES:
+            self.stock.singles(self.wanted + case.behind)
+        else:
+            self.stock.parcels(self.wanted + case.behind, PARCEL)
+        self.stock.tidy()
+        return sample.drain(self.ground, self.wanted)
+
+    def _lay(self, case: _Case) -> None:
+        """Have what the case has besides the events that are due, of which there are none then."""
+        if case.besides and self.laid == [case.besides]:
+            # A million rows that the contender before has left as they were.
+            self.stock.empty_events()
+            return
+        self.stock.empty()
+        self.stock.effects(case.effects)
+        self.stock.applied(case.applied)
+        # Before the sample is published: whoever looks for its rows passes by these.
+        self.stock.put_back(case.put_back)
+        self.laid[:] = [case.besides]
+
+
+def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
+    """Measure every case, with `scale` times the usual sizes."""
+    with ground() as made, made.connect() as connection:
+        where = conditions(connection)
+        stage = _Stage(made, stock(made, connection), scale)
+        say(f"backlog: samples of {stage.wanted:,} events, {rounds} rounds of {len(stage.contenders())} backlogs")
+        found = alternate("", "events/s", {_label(key): run for key, run in stage.contenders().items()}, rounds)
+        by_key = {key: replace(found[_label(key)], what=key[0], contender=key[1]) for key in stage.contenders()}
+    rate = {key: one.median for key, one in by_key.items()}
+    return Report("backlog", where, list(by_key.values()), list(_claims(rate)), _notes(stage.wanted, scale))
+
+
+def _label(key: _Key) -> str:
+    return ", ".join(key)
+
+
+def _claims(rate: dict[_Key, float]) -> Iterator[Claim]:
+    for (case, contender), one in rate.items():
+        if contender != PLAIN and case != BASE.name:
+            ratio = one / rate[BASE.name, contender]
+            yield Claim(f"{contender}: {case} ÷ {BASE.name}", ratio, least=0.8)
+    for (case, contender), one in rate.items():
+        if contender == PLAIN:
+            yield Claim(f"{case}: {SINGLES} ÷ plain", rate[case, SINGLES] / one)
+            yield Claim(f"{case}: {PARCELS} ÷ plain", rate[case, PARCELS] / one)
+
+
+def _notes(wanted: int, scale: float) -> list[str]:
+    sizes = [] if scale == 1 else [f"the backlogs are {scale:g} times as large as their names say"]
+    return [
+        *sizes,
+        (
+            f"waiting: so many events wait behind the {wanted:,} that are drained, all the time; one million "
+            f"effects, in rows of {EFFECTS_A_ROW}, wait besides while the queue of events is drained to its end; "
+            "what was put back was published before the sample"
+        ),
+        (
+            "a handler that does nothing: what is measured is to fetch, claim, enter into the ledger and acknowledge, "
+            "which is where a backlog could cost something"
+        ),
+        (
+            "from the first batch that reaches its handler to the last, a worker's start and stop are not "
+            "counted; what left the queue and what came into the ledger is compared after every run"
+        ),
+        (
+            "filled by the server, then vacuumed and analysed; the embedded server has also written all of it to disk, "
+            "another may still be doing so, which slows the large backlogs down; `bench fan-in` has stale statistics"
+        ),
+        (
+            f"plain Procrastinate: its own tasks in such a queue, concurrency {CONCURRENCY}, {PLAIN_SAMPLE:,} of them "
+            "drained, each entered into the same ledger"
+        ),
+    ]

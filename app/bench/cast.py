@@ -1,0 +1,147 @@
+"""The cast of a fan-in: jobs with their items as a submit leaves them, and what robots would say of each item."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+
+import events
+from app.bench.ground import Ground
+from app.context import Connection
+from app.errors import TallymanError
+from app.tenancy import store as tenancy
+from events import Event, new_id
+from events.robot import ItemCompleted
+
+_EMPTY = sql.SQL(
+    "TRUNCATE logistics.robot_job_items, logistics.robot_jobs, logistics.orders, engine.event_log, engine.failed_jobs,"
+    " engine.calls, engine.slots, engine.parked, engine.rescues, public.procrastinate_jobs RESTART IDENTITY CASCADE"
+)
+_AUTOVACUUM = sql.SQL("ALTER TABLE {} SET (autovacuum_enabled = {})")
+_TABLES = (
+    ("logistics", "orders"),
+    ("logistics", "robot_jobs"),
+    ("logistics", "robot_job_items"),
+    ("engine", "event_log"),
+    ("public", "procrastinate_jobs"),
+)
+# Not COPY, which does not go through row-level security.
+_ORDERS = """
+INSERT INTO logistics.orders (id, workspace_id, reference, recipient_name, address, city)
+SELECT id, %s, n::text, 'Ana Pérez', 'Calle 1 # 2-3', 'Bogotá' FROM unnest(%s::uuid[]) WITH ORDINALITY AS o (id, n)
+"""
+_JOBS = """
+INSERT INTO logistics.robot_jobs (id, workspace_id, status, total_items, started_at)
+SELECT id, %s, 'processing', total, now() FROM unnest(%s::uuid[], %s::integer[]) AS j (id, total)
+"""
+_ITEMS = """
+INSERT INTO logistics.robot_job_items (id, job_id, order_id, status, started_at)
+SELECT id, job_id, order_id, 'processing', now() FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[])
+       AS i (id, job_id, order_id)
+"""
+_COUNTS = """
+SELECT (SELECT count(*) FROM logistics.robot_jobs
+         WHERE success_count + error_count = total_items AND status IN ('completed', 'failed')),
+       (SELECT sum(success_count + error_count) FROM logistics.robot_jobs),
+       (SELECT count(*) FROM logistics.robot_job_items WHERE status IN ('success', 'error')),
+       (SELECT count(*) FROM engine.event_log WHERE type = 'robot/item.completed'),
+       (SELECT count(*) FROM engine.event_log WHERE type = 'order/updated'),
+       (SELECT count(*) FROM engine.event_log WHERE type = 'robot/job.completed'),
+       (SELECT count(*) FROM engine.failed_jobs)
+"""
+
+
+class NotExact(TallymanError):
+    """A benchmark's end state is wrong: whatever rate was measured, it is that of something that does not work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item: its id, its order, and its job."""
+
+    id: UUID
+    order_id: UUID
+    job_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Jobs of one workspace, `sizes` items each; `said` is a result for every item, in the order robots are done."""
+
+    workspace_id: UUID
+    sizes: tuple[int, ...]
+    items: Sequence[Item] = field(repr=False)
+    said: Sequence[Event[ItemCompleted]] = field(repr=False)
+    shipped: bool
+
+    @property
+    def total(self) -> int:
+        """How many items there are."""
+        return len(self.items)
+
+    def enter(self, ground: Ground, *, statistics: str) -> None:
+        """Make the ground hold these jobs, under way, and nothing else.
+
+        `statistics` are `fresh`, or `stale`: those of empty tables, with nobody to renew them.
+        """
+        automatic = sql.SQL("false" if statistics == "stale" else "true")
+        switch = (_AUTOVACUUM.format(sql.Identifier(*table), automatic) for table in _TABLES)
+        ground.arrange(_EMPTY, *switch)
+        ground.analyze()
+        with ground.connect() as connection:
+            self._insert(connection)
+        if statistics == "fresh":
+            ground.analyze()
+
+    def check(self, connection: Connection) -> None:
+        """Raise `NotExact` unless every result was counted once and every job has completed once."""
+        row = connection.execute(_COUNTS).fetchone()
+        jobs, shipped = len(self.sizes), self.total if self.shipped else 0
+        expected = (jobs, self.total, self.total, self.total, shipped, jobs, 0)
+        if row != expected:
+            names = ("jobs done", "counted", "items done", "results", "orders updated", "jobs completed", "dead")
+            wrong = [
+                f"{name} {is_}, not {be}"
+                for name, is_, be in zip(names, row or (), expected, strict=False)
+                if is_ != be
+            ]
+            raise NotExact("; ".join(wrong))
+
+    def _insert(self, connection: Connection) -> None:
+        job_ids = list(dict.fromkeys(item.job_id for item in self.items))
+        columns = zip(*((item.id, item.job_id, item.order_id) for item in self.items), strict=True)
+        with connection.transaction():
+            connection.execute(_ORDERS, [self.workspace_id, [item.order_id for item in self.items]])
+            connection.execute(_JOBS, [self.workspace_id, job_ids, list(self.sizes)])
+            connection.execute(_ITEMS, [list(column) for column in columns])
+
+
+def cast(ground: Ground, sizes: Sequence[int], *, shipped: bool = False) -> Cast:
+    """Jobs of these sizes. Each item's result is a failure, or, if they are `shipped`, a tracking number.
+
+    A failure changes item, counters and job; a tracking number changes the order as well, and `order/updated` follows.
+    """
+    with ground.connect() as connection:
+        workspace = tenancy.create_workspace(connection, f"bench {new_id()}")
+    job_ids = [new_id() for _ in sizes]
+    items = [Item(new_id(), new_id(), job_id) for job_id, size in zip(job_ids, sizes, strict=True) for _ in range(size)]
+    said = [_said(workspace.id, number, item, shipped=shipped) for number, item in enumerate(items)]
+    # Robots are done in another order than they were asked in; the same one in every round.
+    random.Random(len(items)).shuffle(said)
+    return Cast(workspace.id, tuple(sizes), items, said, shipped)
+
+
+def _said(workspace_id: UUID, number: int, item: Item, *, shipped: bool) -> Event[ItemCompleted]:
+    outcome: dict[str, Any] = (
+        {"status": "success", "tracking_number": f"T{number:09}", "validated_city": "BOGOTA (C/MARCA)"}
+        if shipped
+        else {"status": "error", "error_type": "portal", "error_message": "the portal refused the order"}
+    )
+    payload = ItemCompleted(job_id=item.job_id, item_id=item.id, attempt=0, **outcome)
+    return events.new(payload, now=datetime.now(UTC), subject=item.job_id, tenant=workspace_id)

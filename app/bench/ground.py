@@ -1,0 +1,100 @@
+"""Ground: a database of the benchmark's own on the server in use, gone when the benchmark ends.
+
+A run that was killed cannot take its database with it; the next run does, because every run keeps a connection to its
+own for as long as it lasts.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from app import database, embedded, migrate
+from app.context import Connection
+from app.settings import settings, use
+
+_PREFIX = "tallyman_bench_"
+_LEFT_BEHIND = """
+SELECT datname FROM pg_database d
+ WHERE starts_with(datname, %s) AND pg_has_role(datdba, 'MEMBER')
+   AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A temporary database: `url` for workers and producers, `owner_url` for what a benchmark arranges.
+
+    `superuser_url` is known on the embedded server alone.
+    """
+
+    name: str
+    url: str
+    owner_url: str
+    superuser_url: str | None = None
+
+    def connect(self) -> Connection:
+        """A connection as `service_role` in autocommit mode; the caller closes it."""
+        return database.connect(self.url, autocommit=True)
+
+    def arrange(self, *statements: sql.SQL | sql.Composed) -> None:
+        """Run statements as the owner of the tables, each in a transaction of its own."""
+        with psycopg.connect(self.owner_url, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def analyze(self) -> None:
+        """Let the planner know what is in every table."""
+        self.arrange(sql.SQL("ANALYZE"))
+
+    def settle(self) -> None:
+        """Have the server write to disk what it still has in hand, if it is one that takes such an order."""
+        if self.superuser_url:
+            with psycopg.connect(self.superuser_url, autocommit=True) as connection:
+                connection.execute("CHECKPOINT")
+
+    def environment(self) -> dict[str, str]:
+        """What a process that is to work here finds in its environment."""
+        return {**os.environ, "DATABASE_URL": self.url, "MIGRATION_DATABASE_URL": self.owner_url}
+
+
+@contextmanager
+def ground() -> Iterator[Ground]:
+    """A migrated database that the whole program uses until the block ends.
+
+    The login of `MIGRATION_DATABASE_URL` must be allowed to create databases. What is waiting, applied or stored in
+    the database in use is not touched, but its server shares the load.
+    """
+    owner, service = database.owner_url(), database.url()
+    name = f"{_PREFIX}{secrets.token_hex(6)}"
+    with psycopg.connect(owner, autocommit=True) as keeper:
+        _drop_left_behind(keeper)
+        keeper.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        before = settings()
+        superuser = None if before.database_url else embedded.ensure_running().superuser_url
+        made = Ground(name, make_conninfo(service, dbname=name), make_conninfo(owner, dbname=name), superuser)
+        try:
+            with psycopg.connect(made.owner_url, autocommit=True):
+                migrate.migrate(made.owner_url)
+                use(DATABASE_URL=made.url, MIGRATION_DATABASE_URL=made.owner_url)
+                yield made
+        finally:
+            use(DATABASE_URL=before.database_url, MIGRATION_DATABASE_URL=before.migration_database_url)
+            _drop(keeper, name)
+
+
+def _drop_left_behind(keeper: psycopg.Connection[tuple[object, ...]]) -> None:
+    for (name,) in keeper.execute(_LEFT_BEHIND, [_PREFIX]).fetchall():
+        _drop(keeper, str(name))
+
+
+def _drop(keeper: psycopg.Connection[tuple[object, ...]], name: str) -> None:
+    # Not by force: the owner may not end the sessions of the service's login. The server waits for them for 5 s.
+    keeper.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))

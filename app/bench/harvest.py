@@ -1,0 +1,104 @@
+"""Harvest: results of items by the million, waiting to be counted, written by the server itself.
+
+Jobs under way, the same orders in each of them, an item for each order in each job, and a result for each item.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import LiteralString
+from uuid import UUID
+
+from psycopg import sql
+
+from app.bench.cast import NotExact
+from app.bench.ground import Ground
+from app.context import Connection
+from app.tenancy import store as tenancy
+from events import new_id
+
+JOBS = 20
+
+_EMPTY = sql.SQL(
+    "TRUNCATE logistics.robot_job_items, logistics.robot_jobs, logistics.orders, engine.event_log, engine.failed_jobs,"
+    " public.procrastinate_jobs RESTART IDENTITY CASCADE"
+)
+_ORDERS: LiteralString = """
+INSERT INTO logistics.orders (workspace_id, reference, recipient_name, address, city)
+SELECT %(workspace)s, n::text, 'Ana Pérez', 'Calle 1 # 2-3', 'Bogotá' FROM generate_series(1, %(each)s) AS n
+"""
+_JOBS: LiteralString = """
+INSERT INTO logistics.robot_jobs (workspace_id, status, total_items, started_at)
+SELECT %(workspace)s, 'processing', %(each)s, now() FROM generate_series(1, %(jobs)s)
+"""
+_ITEMS: LiteralString = """
+INSERT INTO logistics.robot_job_items (job_id, order_id, status, started_at)
+SELECT j.id, o.id, 'processing', now() FROM logistics.robot_jobs j CROSS JOIN logistics.orders o
+"""
+_RESULTS: LiteralString = """
+SELECT row_number() OVER (ORDER BY i.job_id, i.id) - 1 AS n, jsonb_build_object(
+           'id', gen_random_uuid(), 'specversion', '1.0', 'source', 'tallyman/robot', 'type', 'robot/item.completed',
+           'dataschema', 'robot/item.completed/1', 'subject', i.job_id, 'tenantid', %(workspace)s::uuid, 'time', now(),
+           'data', jsonb_build_object('job_id', i.job_id, 'item_id', i.id, 'attempt', 0, 'status', 'error',
+                                      'error_type', 'portal', 'error_message', 'the portal refused the order')) AS event
+  FROM logistics.robot_job_items i
+"""
+_PARCELS: LiteralString = f"""
+INSERT INTO public.procrastinate_jobs (queue_name, task_name, priority, args)
+SELECT 'events', 'consume_parcel', 10, jsonb_build_object('attempt', 0, 'events', jsonb_agg(event))
+  FROM ({_RESULTS}) AS r GROUP BY n / %(parcel)s ORDER BY n / %(parcel)s
+"""
+_PLAIN: LiteralString = f"""
+INSERT INTO public.procrastinate_jobs (queue_name, task_name, args)
+SELECT 'plain', 'plain_item_completed', jsonb_build_object('event', event) FROM ({_RESULTS}) AS r ORDER BY n
+"""
+_COUNTS: LiteralString = """
+SELECT (SELECT coalesce(sum(error_count), 0) FROM logistics.robot_jobs WHERE status = 'failed'),
+       (SELECT count(*) FROM logistics.robot_job_items WHERE status = 'error'),
+       (SELECT count(*) FROM engine.event_log WHERE type = 'robot/item.completed'),
+       (SELECT count(*) FROM engine.event_log WHERE type = 'robot/job.completed'),
+       (SELECT count(*) FROM engine.failed_jobs)
+"""
+ALL_DONE: LiteralString = """
+SELECT NOT EXISTS (SELECT FROM logistics.robot_jobs WHERE status IN ('pending', 'processing'))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Harvest:
+    """`total` results of `JOBS` jobs on a ground that holds nothing else."""
+
+    ground: Ground
+    workspace_id: UUID
+    total: int
+
+    def fill_parcels(self, parcel: int) -> None:
+        """Let the results wait for the program, in parcels of so many."""
+        self._fill(_PARCELS, parcel)
+
+    def fill_plain(self) -> None:
+        """Let them wait for plain Procrastinate."""
+        self._fill(_PLAIN, 1)
+
+    def check(self, connection: Connection) -> None:
+        """Raise `NotExact` unless every result was counted once and every job has ended once."""
+        row = connection.execute(_COUNTS).fetchone()
+        expected = (self.total, self.total, self.total, JOBS, 0)
+        if row != expected:
+            raise NotExact(f"counted, items, results, jobs completed and dead letters are {row}, not {expected}")
+
+    def _fill(self, results: LiteralString, parcel: int) -> None:
+        values = {"workspace": self.workspace_id, "each": self.total // JOBS, "jobs": JOBS, "parcel": parcel}
+        self.ground.arrange(_EMPTY)
+        with self.ground.connect() as connection:
+            connection.execute("SET statement_timeout = 0")
+            for statement in (_ORDERS, _JOBS, _ITEMS, results):
+                connection.execute(statement, values)
+        self.ground.arrange(sql.SQL("VACUUM ANALYZE"))
+
+
+def harvest(ground: Ground, total: int) -> Harvest:
+    """Results of a workspace of its own, `total` rounded up to a multiple of `JOBS`."""
+    with ground.connect() as connection:
+        workspace = tenancy.create_workspace(connection, f"bench {new_id()}")
+    return Harvest(ground, workspace.id, -(-total // JOBS) * JOBS)

@@ -1,0 +1,122 @@
+"""`bench held`: results counted while another transaction is open all the time, so that no vacuum removes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from app import database
+from app.bench import worker
+from app.bench.cast import Cast, NotExact, cast
+from app.bench.conditions import conditions
+from app.bench.ground import Ground, ground
+from app.bench.plain import CONCURRENCY, Plain
+from app.bench.report import Report
+from app.bench.rounds import Claim, Contender, alternate
+from app.bench.scale import scaled
+from app.engine.publish import publish_all
+
+RESULTS = 50_000
+"""Results of one job."""
+PLAIN_MOST = 2_000
+"""Results after which plain Procrastinate is stopped."""
+
+FREE, HELD = "free", "held"
+PARCELS, SINGLES, PLAIN = "parcels", "one by one", "plain Procrastinate"
+
+_IS_HELD = "SELECT backend_xmin IS NOT NULL FROM pg_stat_activity WHERE pid = %s"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A job on its ground. Rates are results a second."""
+
+    ground: Ground
+    cast: Cast
+
+    def contenders(self) -> dict[str, Contender]:
+        """Everybody, with nobody else there and with a transaction that is held open."""
+        return {
+            f"{name}, {state}": self._contender(drain, state)
+            for name, drain in (
+                (PARCELS, lambda hold: self._ours(None, hold)),
+                (SINGLES, lambda hold: self._ours(1, hold)),
+                (PLAIN, self._plain),
+            )
+            for state in (FREE, HELD)
+        }
+
+    def _contender(self, drain: Callable[[AbstractContextManager[None]], float], state: str) -> Contender:
+        return lambda: drain(_holding(self.ground) if state == HELD else nullcontext())
+
+    def _ours(self, parcel: int | None, hold: AbstractContextManager[None]) -> float:
+        self.cast.enter(self.ground, statistics="fresh")
+        with self.ground.connect() as connection:
+            with connection.transaction():
+                publish_all(connection, self.cast.said, parcel=parcel)
+            self.ground.arrange(sql.SQL("VACUUM ANALYZE"))
+            with hold:
+                seconds = worker.drain()
+            self.cast.check(connection)
+        return self.cast.total / seconds
+
+    def _plain(self, hold: AbstractContextManager[None]) -> float:
+        self.cast.enter(self.ground, statistics="fresh")
+        plain = Plain(self.ground)
+        plain.publish(self.cast)
+        self.ground.arrange(sql.SQL("VACUUM ANALYZE"))
+        with hold:
+            return plain.drain(min(PLAIN_MOST, self.cast.total))
+
+
+@contextmanager
+def _holding(ground: Ground) -> Iterator[None]:
+    """Somebody's open transaction with a snapshot. Raises `NotExact` if it did not last until the end."""
+    # The limit on idle transactions of the program's own connections would end it.
+    address = database.conninfo(ground.url, idle_in_transaction_session_timeout="0")
+    with psycopg.connect(address) as connection, ground.connect() as watching:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.execute("SELECT count(*) FROM logistics.robot_jobs")
+        yield
+        row = watching.execute(_IS_HELD, [connection.info.backend_pid]).fetchone()
+        if not row or not row[0]:
+            raise NotExact("the open transaction holds nothing back")
+        connection.execute("SELECT 1")
+        connection.rollback()
+
+
+def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
+    """Measure everybody free and held, with `scale` times as many results as usual."""
+    count = scaled(RESULTS, scale)
+    with ground() as made:
+        with made.connect() as connection:
+            where = conditions(connection)
+        say(f"held: {count:,} results counted beside an open transaction")
+        contenders = _Stage(made, cast(made, (count,))).contenders()
+        found = alternate(f"1 x {count:,}", "results/s", contenders, rounds)
+    rate = {name: one.median for name, one in found.items()}
+    claims = [
+        Claim(f"{name}: held ÷ free", rate[f"{name}, {HELD}"] / rate[f"{name}, {FREE}"], least=least)
+        for name, least in ((PARCELS, 0.5), (SINGLES, 0.5), (PLAIN, None))
+    ]
+    return Report("held", where, list(found.values()), claims, _NOTES)
+
+
+_NOTES = (
+    (
+        "held: a REPEATABLE READ transaction in the same database, its snapshot taken after the results were "
+        "published and kept until the last is counted: no version of a row that dies meanwhile can be removed, neither "
+        "those of the queue nor the old versions of the one job that counts them all"
+    ),
+    "what dies grows with the run: the figures are those of a run of this size",
+    (
+        f"plain Procrastinate: concurrency {CONCURRENCY}, stopped after {PLAIN_MOST:,} results, so fewer rows "
+        "have died in its run than in ours"
+    ),
+)

@@ -1,0 +1,91 @@
+"""`bench memory`: the most memory that a worker process needs while it counts few results, and very many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.bench import watch
+from app.bench.conditions import conditions
+from app.bench.ground import Ground, ground
+from app.bench.harvest import ALL_DONE, JOBS, harvest
+from app.bench.plain import QUEUE
+from app.bench.processes import peak_memory, working
+from app.bench.report import Report
+from app.bench.rounds import Claim, Contender, alternate
+from app.bench.scale import scaled
+from app.bench.serving import serving
+from app.context import Connection
+from app.engine.registry import EVENTS_QUEUE, PARCEL
+
+FEW, MANY = 10_000, 1_000_000
+PLAIN_RESULTS = 2_000
+"""Results for plain Procrastinate, which would need most of an hour for a million."""
+_START_S = 60.0
+_SLOWEST = 50.0
+"""Results a second below which a run is given up."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A database that is filled for each run. Figures are MiB."""
+
+    ground: Ground
+
+    def ours(self, total: int) -> float:
+        """The peak of a `cli.py work` that counts so many results in parcels."""
+        results = harvest(self.ground, total)
+        results.fill_parcels(PARCEL)
+        with self.ground.connect() as connection:
+            with working(self.ground.environment()) as (pid,):
+                _until_done(connection, total, EVENTS_QUEUE)
+                peak = peak_memory(pid)
+            results.check(connection)
+        return peak
+
+    def plain(self, total: int) -> float:
+        """The peak of a worker of plain Procrastinate."""
+        results = harvest(self.ground, total)
+        results.fill_plain()
+        with self.ground.connect() as connection:
+            with serving(self.ground.environment()) as pid:
+                _until_done(connection, total, QUEUE)
+                peak = peak_memory(pid)
+            results.check(connection)
+        return peak
+
+
+def _until_done(connection: Connection, total: int, queue: str) -> None:
+    within = _START_S + total / _SLOWEST
+    watch.until(connection, ALL_DONE, {}, within=within, what="every result counted")
+    watch.until_quiet(connection, queue, within=within)
+
+
+def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
+    """Measure both, with `scale` times as many results as usual."""
+    few, many, plain = (scaled(count, scale, least=JOBS) for count in (FEW, MANY, PLAIN_RESULTS))
+    names = [f"Tallyman, {few:,} results", f"Tallyman, {many:,} results", f"plain Procrastinate, {plain:,} results"]
+    with ground() as made:
+        with made.connect() as connection:
+            where = conditions(connection)
+        stage = _Stage(made)
+        say(f"memory of a worker that counts {few:,} results, and {many:,}")
+        runs: list[Contender] = [lambda: stage.ours(few), lambda: stage.ours(many), lambda: stage.plain(plain)]
+        found = alternate("peak resident memory", "MiB", dict(zip(names, runs, strict=True)), rounds)
+    claims = [Claim(f"{many:,} ÷ {few:,} results", found[names[1]].median / found[names[0]].median, most=1.3)]
+    return Report("memory", where, list(found.values()), claims, _NOTES)
+
+
+_NOTES = (
+    (
+        "VmHWM of a `cli.py work` process, events and effects, all its threads and connections, read once the "
+        "last result is counted; pages that it shares with others count in full"
+    ),
+    (
+        f"results are those of {JOBS} jobs, waiting in parcels of {PARCEL}; plain Procrastinate has them one a "
+        "task, and fewer, because it would need most of an hour for a million; its process has the modules of this "
+        "program loaded, so its figure is no claim"
+    ),
+)

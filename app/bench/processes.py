@@ -1,0 +1,58 @@
+"""Processes that benchmarks start: worker processes of the program, and of whoever else takes part."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from app.bench.cast import NotExact
+from app.errors import SetupError
+
+_ROOT = Path(__file__).parent.parent.parent
+_STOP_LIMIT_S = 20
+
+
+@contextmanager
+def working(environment: Mapping[str, str], count: int = 1) -> Iterator[list[int]]:
+    """So many processes of `cli.py work`; their pids. They have stopped when the block ends."""
+    with ExitStack() as stack:
+        command = [sys.executable, "cli.py", "work"]
+        crew = [stack.enter_context(running(command, environment)) for _ in range(count)]
+        yield [process.pid for process in crew]
+
+
+@contextmanager
+def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process, told to stop when the block ends. Raises `NotExact` with its last words if it did not live so long."""
+    with tempfile.TemporaryFile() as words:
+        process = subprocess.Popen(command, cwd=_ROOT, env=environment, stdout=words, stderr=words)
+        try:
+            yield process
+            if process.poll() is not None:
+                words.seek(0)
+                raise NotExact(f"a worker ended by itself: {words.read().decode(errors='replace')[-500:]}")
+        finally:
+            _stop(process)
+
+
+def peak_memory(pid: int) -> float:
+    """The most memory that a process has had resident, in MiB. Raises `SetupError` without Linux's /proc."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError as error:
+        raise SetupError(f"peak memory is read in /proc/<pid>/status, which is not here: {error}") from error
+    (kib,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(kib) / 1024
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,201 @@
+"""`bench publish`: events into the queue, each in a transaction of its own, and all of them in one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.bench import rows
+from app.bench.cast import Cast, cast
+from app.bench.conditions import conditions
+from app.bench.ground import Ground, ground
+from app.bench.plain import QUEUE, Plain
+from app.bench.report import Report
+from app.bench.rounds import Claim, Contender, Measured, alternate
+from app.bench.scale import scaled
+from app.bench.worker import clear_desk
+from app.context import Connection
+from app.engine.publish import publish, publish_all
+from app.engine.registry import EVENTS_QUEUE
+from events import Event
+
+SINGLES = 2_000
+"""Events that are published one a transaction."""
+BULK = 50_000
+"""Events that are published in one transaction."""
+
+OURS, PLAIN_SAME, PLAIN_OWN, LIMIT = (
+    "publish()",
+    "plain Procrastinate, the caller's connection",
+    "plain Procrastinate, a connection of its own",
+    "limit, bare INSERT",
+)
+PARCELS, ROWS = "publish_all(), parcels", "publish_all(), one event a row"
+BATCH, COPY_PARCELS, COPY_ROWS = (
+    "plain Procrastinate, batch_defer",
+    "limit, COPY of the parcels",
+    "limit, COPY of the rows",
+)
+
+_INSERT = (
+    "INSERT INTO public.procrastinate_jobs (queue_name, task_name, priority, args) VALUES ('events', 'consume', 10, %s)"
+)
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """Events, and every way to put them into the queue. Each contender returns events a second."""
+
+    ground: Ground
+    cast: Cast
+    kept: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def said(self) -> Sequence[Event[Any]]:
+        return self.cast.said
+
+    def singles(self) -> dict[str, Contender]:
+        """Everybody who publishes one event a transaction."""
+        return {OURS: self._publish, PLAIN_SAME: self._defer, PLAIN_OWN: self._defer_alone, LIMIT: self._insert}
+
+    def bulk(self) -> dict[str, Contender]:
+        """Everybody who publishes all events in one transaction."""
+        return {
+            PARCELS: lambda: self._publish_all(None),
+            ROWS: lambda: self._publish_all(1),
+            BATCH: self._batch_defer,
+            COPY_PARCELS: lambda: self._copy(PARCELS),
+            COPY_ROWS: lambda: self._copy(ROWS),
+        }
+
+    def keep(self) -> None:
+        """Keep the very rows that the program writes, for whoever copies them."""
+        for name, parcel in ((PARCELS, None), (ROWS, 1)):
+            self._publish_all(parcel)
+            self.kept[name] = rows.keep(self.ground)
+
+    def _publish(self) -> float:
+        with self._connection() as connection:
+            began = time.perf_counter()
+            for event in self.said:
+                with connection.transaction():
+                    publish(connection, event)
+            return self._rate(began, EVENTS_QUEUE)
+
+    def _defer(self) -> float:
+        plain, arguments = Plain(self.ground), self._arguments()
+        with self._connection() as connection, plain.app.open():
+            began = time.perf_counter()
+            for event in arguments:
+                with connection.transaction():
+                    plain.counted.configure(connection=connection).defer(event=event)
+            return self._rate(began, QUEUE)
+
+    def _defer_alone(self) -> float:
+        plain, arguments = Plain(self.ground), self._arguments()
+        self.ground.arrange(rows.EMPTY)
+        with plain.app.open():
+            began = time.perf_counter()
+            for event in arguments:
+                plain.counted.defer(event=event)
+            return self._rate(began, QUEUE)
+
+    def _insert(self) -> float:
+        texts = [event.json_bytes().decode() for event in self.said]
+        with self._connection() as connection:
+            began = time.perf_counter()
+            for text in texts:
+                with connection.transaction():
+                    connection.execute(_INSERT, [text])
+            return self._rate(began, EVENTS_QUEUE)
+
+    def _publish_all(self, parcel: int | None) -> float:
+        with self._connection() as connection:
+            began = time.perf_counter()
+            with connection.transaction():
+                publish_all(connection, self.said, parcel=parcel)
+            return self._rate(began, EVENTS_QUEUE)
+
+    def _batch_defer(self) -> float:
+        plain, arguments = Plain(self.ground), [{"event": event} for event in self._arguments()]
+        self.ground.arrange(rows.EMPTY)
+        with plain.app.open():
+            began = time.perf_counter()
+            plain.counted.batch_defer(*arguments)
+            return self._rate(began, QUEUE)
+
+    def _copy(self, name: str) -> float:
+        self.ground.arrange(rows.EMPTY)
+        seconds = rows.copy_in(self.ground, self.kept[name])
+        rows.check_waiting(self.ground, EVENTS_QUEUE, len(self.said))
+        return len(self.said) / seconds
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        self.ground.arrange(rows.EMPTY)
+        with self.ground.connect() as connection:
+            yield connection
+
+    def _arguments(self) -> list[Any]:
+        return [json.loads(event.json_bytes()) for event in self.said]
+
+    def _rate(self, began: float, queue: str) -> float:
+        seconds = time.perf_counter() - began
+        rows.check_waiting(self.ground, queue, len(self.said))
+        return len(self.said) / seconds
+
+
+def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
+    """Measure both ways, with `scale` times as many events as usual."""
+    singles, bulk = scaled(SINGLES, scale), scaled(BULK, scale)
+    with ground() as made:
+        with made.connect() as connection:
+            where = conditions(connection)
+        one, many = (_Stage(made, cast(made, (count,))) for count in (singles, bulk))
+        # Before anything is timed: it also imports what publishing needs.
+        many.keep()
+        say(f"publish {singles:,} events, one a transaction")
+        with clear_desk():
+            each = alternate(f"{singles:,} transactions", "events/s", one.singles(), rounds)
+        say(f"publish {bulk:,} events in one transaction")
+        with clear_desk():
+            together = alternate(f"{bulk:,} in one", "events/s", many.bulk(), rounds)
+    return Report("publish", where, [*each.values(), *together.values()], _claims(each, together), _NOTES)
+
+
+_NOTES = (
+    (
+        "everybody publishes the same results of items (robot/item.completed), from objects to the commit; "
+        "events waiting are counted after every run"
+    ),
+    (
+        "one a transaction: publish(), INSERT and defer on the caller's connection take BEGIN, a statement and COMMIT; "
+        "plain Procrastinate on a connection of its own takes one statement, but is not of the caller's transaction"
+    ),
+    (
+        "COPY: the rows that publish_all() wrote, as text made beforehand, by the owner of the table, who is "
+        "exempt from its policies for it, because COPY refuses to write where they apply; "
+        "Procrastinate's triggers fire for everybody"
+    ),
+)
+
+
+def _claims(each: dict[str, Measured], together: dict[str, Measured]) -> list[Claim]:
+    def ratio(found: dict[str, Measured], name: str, other: str) -> float:
+        return found[name].median / found[other].median
+
+    return [
+        Claim("one a transaction: publish() ÷ plain, same connection", ratio(each, OURS, PLAIN_SAME)),
+        Claim("one a transaction: publish() ÷ plain, own connection", ratio(each, OURS, PLAIN_OWN)),
+        Claim("one a transaction: publish() ÷ limit", ratio(each, OURS, LIMIT)),
+        Claim("in one: parcels ÷ batch_defer", ratio(together, PARCELS, BATCH), least=5),
+        Claim("in one: parcels ÷ limit", ratio(together, PARCELS, COPY_PARCELS)),
+        Claim("in one: one event a row ÷ batch_defer", ratio(together, ROWS, BATCH)),
+        Claim("in one: one event a row ÷ limit", ratio(together, ROWS, COPY_ROWS)),
+    ]

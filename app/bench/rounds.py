@@ -1,0 +1,77 @@
+"""Rounds: contenders take turns, so that what the machine does beside them meets all of them alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+LEAST_ROUNDS = 3
+
+Contender = Callable[[], float]
+"""Runs once and returns its figure, a rate or a time. What it sets up for itself it does not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one contender came to: the figure of each round, in the order of the rounds."""
+
+    what: str
+    contender: str
+    unit: str
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle of the rounds."""
+        return median(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A ratio of two medians, with the bound that it is to reach: at `least`, or at `most`; None: it is just stated."""
+
+    what: str
+    ratio: float
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the bound is reached."""
+        return (self.least is None or self.ratio >= self.least) and (self.most is None or self.ratio <= self.most)
+
+    @property
+    def bound(self) -> str:
+        """The bound, for people."""
+        if self.least is not None:
+            return f"≥ {self.least:g}"
+        return f"≤ {self.most:g}" if self.most is not None else ""
+
+
+def alternate(what: str, unit: str, contenders: Mapping[str, Contender], rounds: int) -> dict[str, Measured]:
+    """Run every contender once a round, each round in the other direction; what each came to, by its name."""
+    alone = {name: _alone(contender) for name, contender in contenders.items()}
+    return {name: one for name, (one,) in alternate_all([(what, unit)], alone, rounds).items()}
+
+
+def alternate_all(
+    figures: Sequence[tuple[str, str]], contenders: Mapping[str, Callable[[], Sequence[float]]], rounds: int
+) -> dict[str, list[Measured]]:
+    """As `alternate`, for contenders that measure several things in one run: `figures` are their names and units."""
+    found: dict[str, list[Sequence[float]]] = {name: [] for name in contenders}
+    for number in range(rounds):
+        turn = list(contenders.items())
+        for name, contender in turn if number % 2 == 0 else reversed(turn):
+            found[name].append(contender())
+    return {
+        name: [
+            Measured(what, name, unit, values)
+            for (what, unit), values in zip(figures, zip(*runs, strict=True), strict=True)
+        ]
+        for name, runs in found.items()
+    }
+
+
+def _alone(contender: Contender) -> Callable[[], Sequence[float]]:
+    return lambda: (contender(),)

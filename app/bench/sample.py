@@ -1,0 +1,125 @@
+"""A sample: so many events drained out of a backlog, and how fast, from the first batch to the last.
+
+The program's own worker runs in this process, with a handler that does nothing but look at the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.bench.cast import NotExact
+from app.bench.ground import Ground
+from app.bench.plain import CONCURRENCY as PLAIN_CONCURRENCY
+from app.bench.plain import Plain
+from app.bench.rows import waiting
+from app.bench.worker import CONCURRENCY
+from app.context import Connection, Moment
+from app.engine import registry
+from app.engine.queue import app, fresh_connector
+from app.engine.registry import EVENTS_QUEUE, Wiring
+from events import Event
+from events.robot import JobCompleted
+
+LEAST = 2_000
+"""Events below which a sample has too few batches to tell a rate."""
+
+_APPLIED = "SELECT count(*) FROM engine.event_log"
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Notes when each batch reaches its handler, until `wanted` events have."""
+
+    wanted: int
+    loop: asyncio.AbstractEventLoop
+    enough: asyncio.Event
+    seen: int = 0
+    marks: list[tuple[float, int]] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, _moment: Moment, events: Sequence[Event[Any]]) -> Iterable[Event[Any]]:
+        """The handler."""
+        with self.lock:
+            self.seen += len(events)
+            if self.enough.is_set():
+                return ()
+            self.marks.append((time.perf_counter(), len(events)))
+            if self.seen >= self.wanted:
+                self.loop.call_soon_threadsafe(self.enough.set)
+        return ()
+
+    def rate(self) -> float:
+        """Events a second between the first batch, which is not counted, and the last."""
+        (began, _), *later = self.marks
+        return sum(count for _, count in later) / (later[-1][0] - began)
+
+
+def drain(ground: Ground, wanted: int) -> float:
+    """Let a worker apply at least `wanted` of the waiting facts, then stop it; events a second.
+
+    Raises `NotExact` unless what the handler saw is what left the queue and what came into the ledger.
+    """
+    with ground.connect() as connection:
+        before = _places(connection)
+        clock = asyncio.run(_drain(wanted))
+        after = _places(connection)
+    moved = (before[0] - after[0], after[1] - before[1])
+    if moved != (clock.seen, clock.seen) or clock.seen < wanted:
+        raise NotExact(f"{clock.seen} events handled, {moved[0]} left the queue, {moved[1]} came into the ledger")
+    return clock.rate()
+
+
+async def _drain(wanted: int) -> _Clock:
+    clock = _Clock(wanted, asyncio.get_running_loop(), asyncio.Event())
+    with app.replace_connector(fresh_connector()), registry.use(Wiring({JobCompleted: clock.note}, {})):
+        async with app.open_async():
+            worker = asyncio.create_task(
+                app.run_worker_async(
+                    queues=[EVENTS_QUEUE],
+                    concurrency=CONCURRENCY,
+                    wait=False,
+                    install_signal_handlers=False,
+                    listen_notify=False,
+                )
+            )
+            enough = asyncio.create_task(clock.enough.wait())
+            await asyncio.wait({worker, enough}, return_when=asyncio.FIRST_COMPLETED)
+            # Told to stop, it ends the deliveries that it has in hand.
+            worker.cancel()
+            enough.cancel()
+            await asyncio.gather(worker, enough, return_exceptions=True)
+    return clock
+
+
+def _places(connection: Connection) -> tuple[int, int]:
+    """How many events wait, and how many were applied."""
+    row = connection.execute(_APPLIED).fetchone()
+    return waiting(connection, EVENTS_QUEUE), int(row[0]) if row else 0
+
+
+class PlainSample(Plain):
+    """Plain Procrastinate with a task that enters a fact into the ledger, as ours does."""
+
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(ground)
+        self.ground = ground
+        self.noted = self.app.task(name="plain_noted", queue="plain")(self._noted)
+
+    def sample(self, wanted: int) -> float:
+        """Let a worker apply `wanted` of the waiting facts; events a second. Raises `NotExact` for a wrong ledger."""
+        rate = self.drain(wanted)
+        with self.ground.connect() as connection:
+            _, applied = _places(connection)
+        if not wanted <= self.progress.counted <= applied <= self.progress.counted + PLAIN_CONCURRENCY:
+            raise NotExact(f"plain Procrastinate handled {self.progress.counted} events, {applied} are in the ledger")
+        return rate
+
+    async def _noted(self, *, event: dict[str, Any]) -> None:
+        async with self.pool.connection() as connection, connection.transaction():
+            await self._enter(connection, event)
+        self.progress.one_more()

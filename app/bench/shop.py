@@ -1,0 +1,96 @@
+"""A shop: a workspace with an account at a portal, and orders that wait to be entered."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import LiteralString
+from uuid import UUID
+
+from psycopg import sql
+from psycopg.rows import scalar_row
+from pydantic import SecretStr
+
+from app.bench.ground import Ground
+from app.context import Connection, Context
+from app.logistics import carriers, coverage
+from app.logistics.coverage import CoverageRow
+from app.settings import settings, use
+from app.tenancy import store as tenancy
+from events import new_id
+
+CARRIER = "coordinadora"
+CITY = "BOGOTA (C/MARCA)"
+"""The only city that is served, in the carrier's spelling."""
+USERNAME, PASSWORD = "demo", "demo-password"
+"""What the simulated portal knows."""
+SESSIONS = 16
+"""Calls at once that the account allows: what two workers make of one parcel each."""
+
+_EMPTY = sql.SQL(
+    "TRUNCATE logistics.robot_job_items, logistics.robot_jobs, logistics.orders, engine.event_log, engine.failed_jobs,"
+    " engine.calls, engine.slots, engine.parked, engine.rescues, public.procrastinate_jobs RESTART IDENTITY CASCADE"
+)
+_ORDERS: LiteralString = """
+INSERT INTO logistics.orders
+       (id, workspace_id, reference, recipient_name, recipient_document, address, city, department, weight_kg)
+SELECT id, %s, n::text, 'Ana Pérez', (1020300000 + %s + n)::text, 'Calle 1 # 2-3', 'Bogotá', 'Cundinamarca', 1.5
+  FROM unnest(%s::uuid[]) WITH ORDINALITY AS o (id, n)
+RETURNING id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A workspace that can ship. Whoever works for it needs the keys of its `environment`."""
+
+    ground: Ground
+    workspace_id: UUID
+    keys: str = field(repr=False)
+
+    def environment(self) -> dict[str, str]:
+        """What a worker process finds in its environment."""
+        return {**self.ground.environment(), "TALLYMAN_KEYS": self.keys}
+
+    def start_over(self, orders: int, *, served: int = 0) -> list[UUID]:
+        """Nothing but so many orders that wait, each for somebody else, and not for the first `served`; their ids."""
+        self.ground.arrange(_EMPTY)
+        with self.ground.connect() as connection:
+            made = connection.cursor(row_factory=scalar_row).execute(
+                _ORDERS, [self.workspace_id, served, [new_id() for _ in range(orders)]]
+            )
+            order_ids: list[UUID] = made.fetchall()
+        self.ground.arrange(sql.SQL("VACUUM ANALYZE"))
+        return order_ids
+
+    def context(self, connection: Connection) -> Context:
+        """A context on its behalf."""
+        return Context.start(connection, self.workspace_id)
+
+
+@contextmanager
+def shop(ground: Ground, portal_url: str) -> Iterator[Shop]:
+    """A shop with an enabled account at a portal, its password sealed with a key that lasts as long as the block."""
+    keys = "bench:" + base64.b64encode(os.urandom(32)).decode()
+    before = settings().keys
+    use(keys=SecretStr(keys))
+    try:
+        with ground.connect() as connection:
+            made = Shop(ground, tenancy.create_workspace(connection, f"bench {new_id()}").id, keys)
+            _equip(made.context(connection), portal_url)
+        yield made
+    finally:
+        use(keys=before)
+
+
+def _equip(context: Context, portal_url: str) -> None:
+    password = SecretStr(PASSWORD)
+    carriers.set_carrier(
+        context, CARRIER, username=USERNAME, password=password, portal_url=portal_url, max_sessions=SESSIONS
+    )
+    carriers.enable_carrier(context, CARRIER)
+    city = CoverageRow(city="Bogotá", department="Cundinamarca", carrier_city=CITY)
+    coverage.import_coverage(context.connection, CARRIER, [city])

@@ -1,0 +1,147 @@
+"""Stock: queue rows and ledger rows by the million, written by the server itself.
+
+The rows are those that publishers leave, with the rows that Procrastinate's triggers write beside them; only the
+triggers' notifications are left out, to which nobody listens. Ids are ordered in time, as UUIDs of version 7 are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import LiteralString
+
+from psycopg import sql
+
+from app.bench.ground import Ground
+from app.context import Connection
+from app.tenancy import store as tenancy
+from events import new_id
+
+EFFECTS_A_ROW = 25
+"""Effects that travel in one row, as `publish` puts them."""
+
+_EMPTY = sql.SQL("TRUNCATE public.procrastinate_jobs, engine.event_log, engine.failed_jobs RESTART IDENTITY CASCADE")
+_NOT_DUE = "DELETE FROM public.procrastinate_jobs WHERE queue_name = 'events' AND scheduled_at IS NULL"
+_SILENT = sql.SQL("ALTER TABLE public.procrastinate_jobs DISABLE TRIGGER USER")
+_LOUD = sql.SQL("ALTER TABLE public.procrastinate_jobs ENABLE TRIGGER USER")
+_TIDY = sql.SQL("VACUUM ANALYZE public.procrastinate_jobs, public.procrastinate_events, engine.event_log")
+
+# An id like a UUIDv7: milliseconds in front, so that later events come later in every index.
+_ID: LiteralString = """
+(lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
+ || '7' || substr(md5(random()::text), 1, 3) || '8' || substr(md5(random()::text), 1, 15))::uuid
+"""
+_FACT: LiteralString = f"""
+jsonb_build_object(
+    'id', {_ID}, 'specversion', '1.0', 'source', 'tallyman/robot', 'type', 'robot/job.completed',
+    'dataschema', 'robot/job.completed/1', 'subject', gen_random_uuid(), 'tenantid', %(tenant)s::uuid, 'time', now(),
+    'data', jsonb_build_object('job_id', gen_random_uuid(), 'success_count', 1, 'error_count', 0, 'generation', 1))
+"""
+_REQUEST: LiteralString = f"""
+jsonb_build_object(
+    'id', {_ID}, 'specversion', '1.0', 'source', 'tallyman/robot', 'type', 'robot/item.requested',
+    'dataschema', 'robot/item.requested/1', 'subject', gen_random_uuid(), 'tenantid', %(tenant)s::uuid, 'time', now(),
+    'data', jsonb_build_object('job_id', gen_random_uuid(), 'item_id', gen_random_uuid(), 'order_id', gen_random_uuid(),
+                               'carrier', 'coordinadora', 'attempt', 0))
+"""
+_FACTS: LiteralString = f"SELECT {_FACT} AS event FROM generate_series(1, %(count)s)"
+# A parcel at a time, so that nothing is sorted: its first number and its last come from the row's.
+_NUMBERS: LiteralString = """
+  FROM generate_series(1, %(count)s, %(parcel)s) AS first
+ CROSS JOIN LATERAL (
+       SELECT jsonb_agg({event}) AS events
+         FROM generate_series(first, least(first + %(parcel)s - 1, %(count)s)) AS n WHERE n >= first) AS parcel
+"""
+_WRITE: LiteralString = """
+WITH written AS (
+    INSERT INTO public.procrastinate_jobs (queue_name, task_name, priority, args, scheduled_at)
+    {rows}
+    RETURNING id)
+INSERT INTO public.procrastinate_events (job_id, type)
+SELECT id, 'deferred'::public.procrastinate_job_event_type FROM written
+"""
+_SINGLES: LiteralString = f"SELECT 'events', 'consume', 10, event, NULL::timestamptz FROM ({_FACTS}) AS f"
+_PARCELS: LiteralString = f"""
+SELECT 'events', 'consume_parcel', 10, jsonb_build_object('attempt', 0, 'events', events), NULL::timestamptz
+{_NUMBERS.format(event=_FACT)}
+"""
+_PUT_BACK: LiteralString = f"""
+SELECT 'events', 'consume_parcel', 10, jsonb_build_object('attempt', 1, 'error', 'OperationalError: away',
+                                                          'events', jsonb_build_array(event)),
+       now() + interval '1 hour'
+  FROM ({_FACTS}) AS f
+"""
+_EFFECTS: LiteralString = f"""
+SELECT 'robots', 'perform', 0, jsonb_build_object('attempt', 0, 'events', events), NULL::timestamptz
+{_NUMBERS.format(event=_REQUEST)}
+"""
+_PLAIN: LiteralString = f"""
+SELECT 'plain', 'plain_noted', 0, jsonb_build_object('event', event), NULL::timestamptz FROM ({_FACTS}) AS f
+"""
+_LEDGER: LiteralString = f"""
+INSERT INTO engine.event_log (event_id, type, version, tenant_id, subject_id, data, occurred_at)
+SELECT (event ->> 'id')::uuid, event ->> 'type', 1, (event ->> 'tenantid')::uuid, (event ->> 'subject')::uuid,
+       event -> 'data', now()
+  FROM ({_FACTS}) AS f
+"""
+_LONG = "SET statement_timeout = 0"
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What a database is filled with. Every method writes `count` events and returns nothing."""
+
+    ground: Ground
+    tenant: object
+
+    def empty(self) -> None:
+        """Nothing waits, nothing was applied."""
+        self.ground.arrange(_EMPTY)
+
+    def empty_events(self) -> None:
+        """No event is due any more; what was put back and what else there is stays."""
+        with self.ground.connect() as connection:
+            connection.execute(_NOT_DUE)
+
+    def singles(self, count: int) -> None:
+        """Facts that wait, in rows of their own; their handler does nothing."""
+        self._queue(_SINGLES, count)
+
+    def parcels(self, count: int, parcel: int) -> None:
+        """The same in parcels of so many."""
+        self._queue(_PARCELS, count, parcel)
+
+    def put_back(self, count: int) -> None:
+        """Facts that failed once and wait for an hour."""
+        self._queue(_PUT_BACK, count)
+
+    def effects(self, count: int) -> None:
+        """Effects that wait, in parcels."""
+        self._queue(_EFFECTS, count, EFFECTS_A_ROW)
+
+    def plain(self, count: int) -> None:
+        """The facts as tasks of plain Procrastinate."""
+        self._queue(_PLAIN, count)
+
+    def applied(self, count: int) -> None:
+        """Facts in the ledger."""
+        self._execute(_LEDGER, count, 1)
+
+    def tidy(self) -> None:
+        """Vacuum, analyse and write, as the server would before long, and would while the clock runs."""
+        self.ground.arrange(_TIDY)
+        self.ground.settle()
+
+    def _queue(self, rows: LiteralString, count: int, parcel: int = 1) -> None:
+        self.ground.arrange(_SILENT)
+        self._execute(_WRITE.format(rows=rows), count, parcel)
+        self.ground.arrange(_LOUD)
+
+    def _execute(self, statement: LiteralString, count: int, parcel: int) -> None:
+        with self.ground.connect() as connection:
+            connection.execute(_LONG)
+            connection.execute(statement, {"tenant": self.tenant, "count": count, "parcel": parcel})
+
+
+def stock(ground: Ground, connection: Connection) -> Stock:
+    """A stock for a workspace of its own."""
+    return Stock(ground, tenancy.create_workspace(connection, f"bench {new_id()}").id)

@@ -1,0 +1,166 @@
+"""`bench submit`: one job of very many orders, accepted, and fanned out into a request for each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import LiteralString
+from uuid import UUID
+
+from app.bench import plain_robots, rows, worker
+from app.bench.cast import NotExact
+from app.bench.conditions import conditions
+from app.bench.ground import Ground, ground
+from app.bench.plain_robots import PlainRobots
+from app.bench.report import Report
+from app.bench.rounds import Claim, Measured, alternate_all
+from app.bench.scale import scaled
+from app.bench.shop import CARRIER, Shop, shop
+from app.context import Connection
+from app.logistics.effects import ROBOTS_QUEUE
+from app.logistics.jobs import create_robot_job
+from events import new_id
+
+ORDERS = 100_000
+"""Orders of the job."""
+
+OURS, PLAIN, LIMIT = "Tallyman", "plain Procrastinate", "limit, COPY of the same rows"
+NOWHERE = "http://127.0.0.1:9"
+"""The shop's portal: nobody ever calls it here."""
+
+_JOB: LiteralString = """
+INSERT INTO logistics.robot_jobs (id, workspace_id, status, total_items) VALUES (%s, %s, 'pending', %s)
+"""
+_COPY_ITEMS: LiteralString = "COPY logistics.robot_job_items (id, job_id, order_id) FROM STDIN"
+_COUNTS: LiteralString = """
+SELECT (SELECT count(*) FROM logistics.robot_job_items),
+       (SELECT count(DISTINCT order_id) FROM logistics.robot_job_items),
+       (SELECT sum(total_items) FROM logistics.robot_jobs)
+"""
+_REQUESTED: LiteralString = """
+SELECT count(DISTINCT event #>> '{data,item_id}')
+  FROM public.procrastinate_jobs, jsonb_array_elements(args -> 'events') AS event
+ WHERE queue_name = 'robots' AND status = 'todo'
+"""
+_TABLES = (
+    ("logistics", "robot_job_items"),
+    ("logistics", "robot_jobs"),
+    ("logistics", "orders"),
+)
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A shop with orders. Each contender returns the seconds of accepting the job, and of fanning it out."""
+
+    ground: Ground
+    shop: Shop
+    count: int
+    kept: list[bytes] = field(default_factory=list, repr=False)
+
+    def ours(self) -> tuple[float, float]:
+        """The program: `create_robot_job`, then a worker of the queue of events."""
+        with self._orders() as (connection, order_ids):
+            began = time.perf_counter()
+            create_robot_job(self.shop.context(connection), order_ids, carrier=CARRIER)
+            accepted = time.perf_counter() - began
+            self._check_items(connection)
+            fanned_out = worker.drain()
+            rows.check_waiting(self.ground, ROBOTS_QUEUE, self.count)
+            self._check_requests(connection)
+        return accepted, fanned_out
+
+    def plain(self) -> tuple[float, float]:
+        """Plain Procrastinate: the items in one statement and a task, then a task that defers one for each item."""
+        plain = PlainRobots(self.ground)
+        with self._orders() as (connection, order_ids):
+            with plain.app.open():
+                began = time.perf_counter()
+                plain.submit(connection, self.shop.workspace_id, order_ids)
+                accepted = time.perf_counter() - began
+            self._check_items(connection)
+            fanned_out = PlainRobots(self.ground).fan_out()
+            rows.check_waiting(self.ground, plain_robots.ROBOTS_QUEUE, self.count)
+        return accepted, fanned_out
+
+    def limit(self) -> tuple[float, float]:
+        """COPY of the item rows, and of the queue rows that the program wrote."""
+        with self._orders() as (connection, order_ids):
+            job_id = new_id()
+            connection.execute(_JOB, [job_id, self.shop.workspace_id, self.count])
+            items = "".join(f"{new_id()}\t{job_id}\t{order_id}\n" for order_id in order_ids)
+            accepted = rows.timed_copy(self.ground, _COPY_ITEMS, items.encode(), _TABLES)
+            self._check_items(connection)
+            fanned_out = rows.copy_in(self.ground, self.kept[0])
+            rows.check_waiting(self.ground, ROBOTS_QUEUE, self.count)
+        return accepted, fanned_out
+
+    def keep(self) -> None:
+        """Keep the very queue rows that the program writes, for whoever copies them."""
+        self.ours()
+        self.kept[:] = [rows.keep(self.ground)]
+
+    @contextmanager
+    def _orders(self) -> Iterator[tuple[Connection, Sequence[UUID]]]:
+        order_ids = self.shop.start_over(self.count)
+        with self.ground.connect() as connection:
+            yield connection, order_ids
+
+    def _check_items(self, connection: Connection) -> None:
+        found = connection.execute(_COUNTS).fetchone()
+        if found != (self.count, self.count, self.count):
+            raise NotExact(f"items, their orders and the job's total are {found}, not {self.count} each")
+
+    def _check_requests(self, connection: Connection) -> None:
+        found = connection.execute(_REQUESTED).fetchone()
+        if found != (self.count,):
+            raise NotExact(f"{found} items are requested, not {self.count}")
+
+
+def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
+    """Measure everybody with `scale` times as many orders as usual."""
+    count = scaled(ORDERS, scale)
+    with ground() as made, shop(made, NOWHERE) as at:
+        with made.connect() as connection:
+            where = conditions(connection)
+        say(f"submit a job of {count:,} orders")
+        stage = _Stage(made, at, count)
+        stage.keep()
+        contenders = {OURS: stage.ours, PLAIN: stage.plain, LIMIT: stage.limit}
+        found = alternate_all([("accepted", "s"), ("fanned out", "s")], contenders, rounds)
+    return Report(
+        "submit", where, [one for both in zip(*found.values(), strict=True) for one in both], _claims(found), _NOTES
+    )
+
+
+_NOTES = (
+    (
+        "accepted: from the call of create_robot_job() to its commit: the request's fingerprint, the carrier, every "
+        "order looked up as the workspace's own, the items, robot/job.submitted; plain Procrastinate inserts the items "
+        "in one statement too and checks nothing"
+    ),
+    (
+        "fanned out: a worker of the queue of events, from its start until a request for each item waits; plain "
+        "Procrastinate defers a task for each with batch_defer; ours travel 25 a row"
+    ),
+    (
+        "COPY: as text made beforehand, by the owner of the tables, who is exempt from their policies for it, "
+        "because COPY refuses to write where they apply; foreign keys and triggers are checked for everybody"
+    ),
+)
+
+
+def _claims(found: dict[str, list[Measured]]) -> list[Claim]:
+    def ratio(other: str, number: int) -> float:
+        return found[OURS][number].median / found[other][number].median
+
+    return [
+        Claim("accepted: time ÷ COPY", ratio(LIMIT, 0), most=3),
+        Claim("accepted: time ÷ plain", ratio(PLAIN, 0)),
+        Claim("fanned out: time ÷ COPY", ratio(LIMIT, 1)),
+        Claim("fanned out: time ÷ plain", ratio(PLAIN, 1)),
+    ]

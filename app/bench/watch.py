@@ -1,0 +1,44 @@
+"""Watch: wait until the database holds what a benchmark waits for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, LiteralString
+
+from app.bench.cast import NotExact
+from app.context import Connection
+
+PROGRESS: LiteralString = "LISTEN tallyman_progress"
+"""Every commit that changes a robot job says so on this channel, whoever made it."""
+_LOOK_AGAIN_S = 0.1
+_QUIET: LiteralString = """
+SELECT NOT EXISTS (SELECT FROM public.procrastinate_jobs
+                    WHERE status IN ('todo', 'doing') AND queue_name = ANY(%(queues)s))
+"""
+
+
+def until(
+    connection: Connection, condition: LiteralString, parameters: Mapping[str, Any], *, within: float, what: str
+) -> None:
+    """Wait until a query of one truth value says true: it is asked at each progress of a job, and every 0.1 s.
+
+    Raises `NotExact` with `what` was waited for when `within` seconds have passed.
+    """
+    connection.execute(PROGRESS)
+    deadline = time.monotonic() + within
+    while not _holds(connection, condition, parameters):
+        if time.monotonic() > deadline:
+            raise NotExact(f"{what}: not within {within:g} s")
+        # What is heard says only that it is time to look.
+        list(connection.notifies(timeout=_LOOK_AGAIN_S, stop_after=1))
+
+
+def until_quiet(connection: Connection, *queues: str, within: float) -> None:
+    """Wait until nothing waits in some queues and nothing of them is in hand."""
+    until(connection, _QUIET, {"queues": list(queues)}, within=within, what=f"queues {', '.join(queues)} empty")
+
+
+def _holds(connection: Connection, condition: LiteralString, parameters: Mapping[str, Any]) -> bool:
+    row = connection.execute(condition, parameters).fetchone()
+    return bool(row and row[0])

@@ -1,0 +1,191 @@
+"""Every benchmark runs, says what it measured under which conditions, and leaves nothing behind. Not how fast."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from app.bench.cast import NotExact
+from app.bench.rounds import alternate
+from app.bench.watch import until
+from app.context import Connection
+from cli import app
+from tests.conftest import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def bench(*arguments: object) -> Outcome:
+    """Run `bench …` in this process, as whoever measures would type it."""
+    done = CliRunner().invoke(app, ["bench", *map(str, arguments)])
+    return Outcome(done.exit_code, done.stdout, done.stderr)
+
+
+def measured(name: str, *options: object) -> dict[str, Any]:
+    """The document of one round of a benchmark."""
+    words = name.split()
+    done = bench(*words, *options, "--rounds", 1, "--json")
+    assert done.code == 0, done.err
+    (line,) = done.out.splitlines()
+    document: dict[str, Any] = json.loads(line)
+    assert document["bench"] == words[0]
+    return document
+
+
+@pytest.mark.parametrize(
+    ("command", "scale", "contenders", "bounded"),
+    [
+        ("fan-in", 0.0005, {"parcels", "one by one, stale", "plain Procrastinate", "limit, chunks of 500"}, 18),
+        ("publish", 0.002, {"publish()", "plain Procrastinate, batch_defer", "limit, COPY of the parcels"}, 1),
+        ("latency", 0.01, {"Tallyman", "plain Procrastinate"}, 2),
+        ("backlog", 0.001, {"one by one", "parcels", "plain Procrastinate"}, 10),
+        ("submit", 0.001, {"Tallyman", "plain Procrastinate", "limit, COPY of the same rows"}, 1),
+        ("robots --portal-ms 0", 0.01, {"Tallyman, 1 worker", "Tallyman, 2 workers", "plain Procrastinate"}, 0),
+        ("memory", 0.0001, {"Tallyman, 20 results", "Tallyman, 100 results", "plain Procrastinate, 20 results"}, 1),
+        ("held", 0.001, {"parcels, free", "parcels, held", "one by one, held", "plain Procrastinate, held"}, 2),
+    ],
+)
+def test_a_benchmark_measures_everybody_who_takes_part_and_leaves_no_database(
+    database: Database, command: str, scale: float, contenders: set[str], bounded: int
+) -> None:
+    """A report holds a figure above zero for each contender, its conditions, and the claims with a bound."""
+    document = measured(command, "--scale", scale)
+
+    found = document["measured"]
+    assert contenders <= {one["contender"] for one in found}
+    assert all(one["median"] > 0 and len(one["values"]) == 1 and one["unit"] for one in found)
+    assert document["conditions"]["server"]["fsync"] == "on"
+    assert len([one for one in document["claims"] if one["least"] or one["most"]]) == bounded
+    assert document["notes"]
+    assert _databases_of_benchmarks(database) == []
+
+
+def test_a_report_for_people_says_the_conditions_and_the_ratios(database: Database) -> None:
+    """Without --json the same is told in tables, and the notes go where remarks go."""
+    done = bench("publish", "--scale", 0.001, "--rounds", 1)
+
+    assert done.code == 0, done.err
+    assert "client and server on one machine" in done.out
+    assert "in one: parcels ÷ batch_defer" in done.out
+    assert "counted after every run" in done.err
+    assert _databases_of_benchmarks(database) == []
+
+
+def test_rounds_take_turns_in_both_directions() -> None:
+    """Each contender runs once a round, every other round in reverse; the median is that of its own figures."""
+    ran: list[str] = []
+
+    def contender(name: str, *figures: float) -> Callable[[], float]:
+        left = iter(figures)
+
+        def run() -> float:
+            ran.append(name)
+            return next(left)
+
+        return run
+
+    found = alternate("all", "events/s", {"a": contender("a", 1, 9, 2), "b": contender("b", 3, 3, 3)}, rounds=3)
+
+    assert ran == ["a", "b", "b", "a", "a", "b"]
+    assert list(found["a"].values) == [1, 9, 2]
+    assert found["a"].median == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["publish", "--scale", "0"], "--scale"),
+        (["backlog", "--scale", "much"], "--scale"),
+        (["robots", "--rounds", "0"], "--rounds"),
+        (["robots", "--portal-ms", "-1"], "--portal-ms"),
+        (["plot"], "files"),
+        (["plot", "no-such-file.json"], "files"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_by_name(arguments: list[str], named: str) -> None:
+    """A value that cannot be is answered with exit code 2 and the name of its option."""
+    done = bench(*arguments)
+
+    assert done.code == 2
+    assert named in done.err.lower()
+
+
+def test_what_never_comes_true_is_no_measurement(connection: Connection) -> None:
+    """A benchmark that waits for something in vain ends with what it waited for."""
+    with pytest.raises(NotExact, match="the end: not within"):
+        until(connection, "SELECT false", {}, within=0.1, what="the end")
+
+
+def _report(name: str, *contenders: str) -> str:
+    one = {"what": "all", "unit": "events/s", "median": 2.0, "values": [1.0, 2.0, 4.0]}
+    return json.dumps({"bench": name, "conditions": {}, "measured": [{**one, "contender": who} for who in contenders]})
+
+
+def test_plot_draws_a_picture_a_benchmark(tmp_path: Path) -> None:
+    """Each report becomes a PNG that is named for its benchmark."""
+    reports = tmp_path / "reports.jsonl"
+    reports.write_text(
+        _report("publish", "Tallyman", "plain Procrastinate") + "\n" + _report("held", "Tallyman") + "\n"
+    )
+    figures = tmp_path / "figures"
+
+    done = bench("plot", reports, "--out", figures, "--json")
+
+    assert done.code == 0, done.err
+    drawn = [Path(json.loads(line)["picture"]) for line in done.out.splitlines()]
+    assert drawn == [figures / "publish.png", figures / "held.png"]
+    assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in drawn)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "holds no report"),
+        ("not json", "holds something else"),
+        (_report("held", "a") + "\n" + _report("held", "b"), "several reports of held"),
+    ],
+)
+def test_plot_refuses_what_is_no_report(tmp_path: Path, text: str, why: str) -> None:
+    """What cannot be drawn is an error of whoever asks, and nothing is drawn."""
+    reports = tmp_path / "reports.jsonl"
+    reports.write_text(text)
+
+    done = bench("plot", reports, "--out", tmp_path / "figures")
+
+    assert done.code == 2
+    assert why in done.err
+    assert not (tmp_path / "figures").exists()
+
+
+def test_plot_says_what_to_install_where_matplotlib_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing is for whoever develops the program: elsewhere the remedy is named."""
+    # What the import system makes of a module that is not installed.
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    reports = tmp_path / "reports.jsonl"
+    reports.write_text(_report("held", "Tallyman"))
+
+    done = bench("plot", reports, "--out", tmp_path)
+
+    assert done.code == 1
+    assert "requirements-dev.lock" in done.err
+
+
+def _databases_of_benchmarks(database: Database) -> list[str]:
+    with psycopg.connect(database.superuser_url) as connection:
+        found = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, 'tallyman_bench_')")
+        return [name for (name,) in found]
