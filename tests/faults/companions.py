@@ -1,0 +1,205 @@
+"""The program and its model side by side: what is done to both, and the comparison after every step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, ClassVar
+from uuid import UUID
+
+from hypothesis.stateful import RuleBasedStateMachine
+
+from app.engine import pauses, plans, replay
+from app.engine.letters import Filters
+from app.engine.publish import publish
+from app.engine.replay import Pace, Progress
+from events import Event
+from events.robot import ItemCompleted
+from tests.faults.facts import Outcome, Word
+from tests.faults.fuse import Died
+from tests.faults.look import broken, look, most_slots
+from tests.faults.model import Model
+from tests.faults.stage import MOST_RESCUES, MOST_SESSIONS, QUEUES, Hand, Stage
+from tests.faults.world import Killed
+
+ROUNDS = 60
+"""After so many the last thing must have been done."""
+
+_UNDER_WAY = "SELECT event_id FROM engine.calls WHERE engine.is_live(row_id, attempts, worker_id)"
+_ROWS = "SELECT id, args FROM public.procrastinate_jobs"
+
+
+class Done(Exception):
+    """Every letter of a plan was replayed."""
+
+
+class Companions(RuleBasedStateMachine):
+    """The program on its stage, and the model beside it."""
+
+    stage: ClassVar[Stage]
+    happened: ClassVar[Counter[str]] = Counter()
+    """What the ways led through: a machine that never crashes proves nothing about crashes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage.empty()
+        self.model = Model(answered=self.stage.world.answered)
+        self.orders: Sequence[UUID] = ()
+        self.keys: dict[str, tuple[UUID, frozenset[UUID]]] = {}
+        self.raws: dict[UUID, Any] = {}
+        self.hands: list[Hand] = []
+        self.rescues: Counter[int] = Counter()
+        self.paused: set[str] = set()
+        self.is_sound = True
+
+    def check(self, **allowed: Any) -> None:
+        """The audit holds, and the model comes to what there is; `allowed` is `Model.follow`'s."""
+        self.is_sound = False
+        assert broken(self.stage.connection) == []
+        assert most_slots(self.stage.connection) <= MOST_SESSIONS
+        assert all(count == 1 for count in self.stage.world.entered.values()), "entered twice"
+        seen, waiting = look(self.stage.connection)
+        self.model.follow(seen, **allowed)
+        self.stage.stop_the_clock()
+        self.raws.update(waiting)
+        self.is_sound = True
+
+    def publish(self, said: Sequence[Event[Any]], *, together: bool) -> None:
+        """Say new events, in one parcel or each in a row of its own."""
+        self.model.unnamed += [_fact(event) for event in said]
+        publish(self.stage.connection, *said, parcel=None if together else 1)
+        self.check()
+
+    def result(self, which: int, shift: int, succeeded: bool) -> ItemCompleted:  # noqa: FBT001 - drawn
+        """A result of one of the items, for the attempt that it waits for or one beside it."""
+        id_, item = list(self.model.items.items())[which % len(self.model.items)]
+        said: dict[str, Any] = (
+            {"status": "success", "tracking_number": f"T-{id_}"}
+            if succeeded
+            else {"status": "error", "error_type": "portal", "error_message": "no"}
+        )
+        return ItemCompleted(job_id=item.job, item_id=id_, attempt=max(0, item.attempt + shift), **said)
+
+    def fetch(self, queue: str) -> Hand | None:
+        """A new worker takes what is due, if anything is and nobody paused the queue."""
+        due = self.stage.due(queue)
+        hand = self.stage.take(queue)
+        assert (hand is not None) == (due > 0 and queue not in self.paused)
+        return hand
+
+    def deliver(self, hand: Hand, moods: list[Any]) -> None:
+        """A worker delivers what it has, and meets these moods; nothing comes of what was rescued meanwhile."""
+        self.stage.world.moods.extend(moods)
+        applied = self.stage.deliver(hand)
+        self.stage.world.moods.clear()
+        if hand.is_rescued:
+            self.happened["zombie"] += 1
+            assert applied == 0
+        self.check(begun=hand.items, doomed=self._mortal() | (hand.events if "break" in moods else frozenset()))
+
+    def die_at_work(self, hand: Hand, death: Any) -> None:
+        """A worker dies of what it has: before its so-manieth statement, or around a call."""
+        if isinstance(death, int):
+            self.stage.fuse.left = death
+        else:
+            self.stage.world.moods.append(death)
+        try:
+            self.stage.work(hand)
+        except (Died, Killed):
+            self.happened["died in a call" if isinstance(death, str) else "died between statements"] += 1
+        self.stage.fuse.left = None
+        self.stage.world.moods.clear()
+        self.stage.die(hand)
+        self.check(begun=hand.items, doomed=self._mortal())
+
+    def rescue(self) -> None:
+        """Deliveries of the dead wait again; those that have killed too often are buried."""
+        waiting = self.rows()
+        doomed: set[UUID] = set()
+        for freed in self.stage.rescue():
+            self.rescues[freed.row_id] += 1
+            assert freed.rescues == self.rescues[freed.row_id]
+            if freed.rescues > MOST_RESCUES:
+                doomed |= waiting[freed.row_id]
+                assert freed.row_id not in self.rows()
+                self.happened["killed too often"] += 1
+            self.happened["rescued"] += 1
+            for hand in self.hands:
+                hand.is_rescued |= hand.delivery.row_id == freed.row_id
+        self.check(doomed=doomed)
+
+    def replay_letters(self, letters: Sequence[UUID]) -> None:
+        """Plan a replay of some dead letters and carry it out; what comes of it is for the steps that follow."""
+        connection = self.stage.connection
+        under_way = {event for (event,) in connection.execute(_UNDER_WAY)}
+        plan = plans.make(connection, Filters(ids=letters), actor="ana")
+        blocked = {one.event_id for one in plans.letters(connection, plan.id) if one.class_ == "blocked"}
+        assert blocked == under_way & set(letters), "what somebody is calling now must not be called beside him"
+        letters = [event for event in letters if event not in blocked]
+
+        def show(progress: Progress) -> None:
+            if progress.replayed == progress.total:
+                raise Done
+
+        with suppress(Done):
+            replay.run(connection, plan, Pace(), actor="ana", reason=None, show=show)
+        seen, _ = look(connection)
+        self.model.replay(letters, seen)
+        self.happened["replayed"] += len(letters)
+        self.check()
+
+    def rows(self) -> dict[int, frozenset[UUID]]:
+        """The rows in the queue, with the events that the model knows of."""
+        return {
+            id_: frozenset(UUID(e["id"]) for e in args.get("events", [args]) if e["type"] != "order/updated")
+            for id_, args in self.stage.connection.execute(_ROWS)
+        }
+
+    # The end --------------------------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        """Mend everything and deliver all there is; but a way that has failed already is left as it is."""
+        if self.is_sound:
+            self._finish()
+
+    def _finish(self) -> None:
+        for queue in self.paused:
+            pauses.resume(self.stage.connection, queue, actor="ana")
+        self.paused.clear()
+        self.stage.world.mend()
+        for slow in self.hands:
+            self.stage.die(slow)
+        for _ in range(ROUNDS):
+            self.stage.pass_time()
+            self.rescue()
+            for queue in QUEUES:
+                while hand := self.fetch(queue):
+                    self.deliver(hand, [])
+            if self.model.dead:
+                self.replay_letters(sorted(self.model.dead))
+            elif not self.rows():
+                break
+        assert not self.rows()
+        assert all(item.status in {"success", "error"} for item in self.model.items.values())
+        assert all(job.status in {"completed", "failed"} for job in self.model.jobs.values())
+        # Once more, and what is late is late: a slow worker finds that nothing is left for it.
+        for slow in self.hands:
+            assert self.stage.deliver(slow) == 0
+        self.check()
+
+    def _mortal(self) -> set[UUID]:
+        facts = self.model.facts.items()
+        return {id_ for id_, fact in facts if isinstance(fact, Word) and self.stage.world.is_mortal(fact.word)}
+
+
+def _fact(event: Event[Any]) -> Outcome | Word:
+    data = event.data
+    if isinstance(data, ItemCompleted):
+        return outcome(data)
+    return Word(data.word)
+
+
+def outcome(said: ItemCompleted) -> Outcome:
+    """What a result says, to the model."""
+    return Outcome(said.item_id, said.attempt, said.status == "success")

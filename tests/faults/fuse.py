@@ -1,0 +1,58 @@
+"""What a test may do to workers between two statements, and around calls: watch them, and let them die."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg_pool import ConnectionPool
+
+from app import database as doors
+from app.context import Connection
+
+
+class Died(psycopg.OperationalError):
+    """The worker died: to what is left of it, the connection broke."""
+
+
+@dataclass(slots=True)
+class Fuse:
+    """What happens to workers between two statements, and around calls.
+
+    After so many statements, those that are `left`, a worker dies; None: it does not. Whoever `watches` is told of
+    every statement, with its connection, and of every call.
+    """
+
+    left: int | None = None
+    watches: Callable[[str, Connection | None], None] | None = None
+
+    def burn(self, statement: str, connection: Connection) -> None:
+        """A worker is about to run a statement."""
+        self.pass_by(statement, connection)
+        if self.left is None:
+            return
+        if self.left <= 0:
+            connection.close()
+            raise Died
+        self.left -= 1
+
+    def pass_by(self, place: str, connection: Connection | None = None) -> None:
+        """A worker is at some place."""
+        if self.watches is not None:
+            self.watches(place, connection)
+
+
+def mortal_pool(url: str, fuse: Fuse) -> ConnectionPool[Connection]:
+    """Connections whose statements burn a fuse."""
+
+    class Mortal(psycopg.Cursor[Any]):
+        def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
+            fuse.burn(str(query), self.connection)
+            return super().execute(query, *arguments, **options)
+
+    def configure(connection: Connection) -> None:
+        connection.cursor_factory = Mortal
+
+    return ConnectionPool(doors.conninfo(url), min_size=2, max_size=4, configure=configure, open=True, timeout=30)

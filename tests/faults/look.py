@@ -1,0 +1,64 @@
+"""A look at everything there is at one commit, in the model's words."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from app.context import Connection
+from app.engine.audit import audit
+from app.wiring import INVARIANTS
+from tests.faults.facts import ItemState, JobState, Seen, fact
+
+_EVENTS = """
+SELECT event_id, 'applied' AS place, applied_at AS at, 0 AS row, NULL AS why,
+       jsonb_build_object('type', type, 'data', data) AS event
+  FROM engine.event_log
+UNION ALL
+SELECT event_id, 'dead', failed_at, 0, error_class, event_data FROM engine.failed_jobs WHERE resolved_at IS NULL
+UNION ALL
+SELECT (e ->> 'id')::uuid, 'waiting', NULL, j.id * 1000 + n, NULL, e
+  FROM public.procrastinate_jobs j,
+       jsonb_array_elements(CASE WHEN args ? 'events' THEN args -> 'events' ELSE jsonb_build_array(args) END)
+       WITH ORDINALITY AS letters (e, n)
+ ORDER BY at, row -- as they were said: ids are chance, and every walk of one way must be the same
+"""
+_JOBS = "SELECT id, status, success_count, error_count, generation FROM logistics.robot_jobs"
+_ITEMS = "SELECT id, status, retry_count FROM logistics.robot_job_items"
+_HEARD = "SELECT word, count(*) FROM toy.heard GROUP BY word"
+_SLOTS = """
+SELECT key, count(*) FROM engine.slots WHERE engine.is_live(row_id, attempts, worker_id) GROUP BY key
+"""
+
+
+def look(connection: Connection) -> tuple[Seen, dict[UUID, Any]]:
+    """What there is, and the JSON of the events that wait."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        rows = [row for row in connection.execute(_EVENTS) if row[5]["type"] != "order/updated"]
+        jobs = {id_: JobState(*state) for id_, *state in connection.execute(_JOBS)}
+        items = {id_: ItemState(*state) for id_, *state in connection.execute(_ITEMS)}
+        heard = dict(connection.execute(_HEARD).fetchall())
+    applied = [row for row in rows if row[1] == "applied"]
+    seen = Seen(
+        jobs,
+        items,
+        facts={row[0]: fact(row[5]) for row in rows},
+        # `applied_at` is when a transaction began: the same for all that it applied, and another for every other one.
+        applied=[[row[0] for row in together] for _, together in groupby(applied, key=lambda row: row[2])],
+        waiting=frozenset(row[0] for row in rows if row[1] == "waiting"),
+        dead={row[0]: row[4] for row in rows if row[1] == "dead"},
+        heard=heard,
+    )
+    return seen, {row[0]: row[5] for row in rows if row[1] == "waiting"}
+
+
+def broken(connection: Connection) -> list[str]:
+    """The invariants that do not hold, each with what contradicts it."""
+    return [f"{verdict.name}: {verdict.rows}" for verdict in audit(connection, INVARIANTS) if not verdict.holds]
+
+
+def most_slots(connection: Connection) -> int:
+    """How many slots of one lane live deliveries hold, at most."""
+    return max((int(count) for _, count in connection.execute(_SLOTS)), default=0)

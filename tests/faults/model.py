@@ -1,0 +1,246 @@
+"""The model: what robot jobs are meant to be, without a database, a queue, a lock or a transaction.
+
+It is told what is asked of the program (`submit`, `record`, `retry`, `replay`) and then what there is. In between the
+program may have applied events, each of which must have been waiting, in transactions of its choice; the model applies
+the same events in the same order, and must come to the same state. It says which events follow from which, so nothing
+is lost and nothing appears from nowhere.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from uuid import UUID
+
+from tests.faults.facts import (
+    OPEN,
+    Completion,
+    Fact,
+    Item,
+    ItemState,
+    Job,
+    JobState,
+    Outcome,
+    Request,
+    Seen,
+    Submission,
+    Word,
+)
+
+
+@dataclass(slots=True)
+class Model:
+    """Everything that was said, and what it comes to.
+
+    `answered` is the outside world's: whether a robot was last told that an item was entered. `expected` are events
+    that must be said by now and whose ids are known; of the `unnamed` ones only the content is.
+    """
+
+    jobs: dict[UUID, Job] = field(default_factory=dict)
+    items: dict[UUID, Item] = field(default_factory=dict)
+    facts: dict[UUID, Fact] = field(default_factory=dict)
+    applied: set[UUID] = field(default_factory=set)
+    dead: set[UUID] = field(default_factory=set)
+    closed: set[UUID] = field(default_factory=set)
+    answered: dict[UUID, bool] = field(default_factory=dict)
+    expected: dict[UUID, Fact] = field(default_factory=dict)
+    unnamed: list[Fact] = field(default_factory=list)
+
+    # What is asked of the program -----------------------------------------------------------------
+
+    def submit(self, job: UUID, items: Sequence[UUID]) -> None:
+        """A job was made."""
+        self.jobs[job] = Job(list(items))
+        self.items.update({item: Item(job) for item in items})
+        self.unnamed.append(Submission(job))
+
+    def record(self, outcomes: Iterable[Outcome]) -> int:
+        """Results were recorded in this order, in one transaction; returns how many counted."""
+        counting: dict[UUID, Outcome] = {}
+        for outcome in outcomes:
+            if self.items[outcome.item].awaits(outcome.attempt):
+                counting.setdefault(outcome.item, outcome)
+        self._count(counting.values())
+        return len(counting)
+
+    def retry(self, job: UUID, items: Collection[UUID]) -> None:
+        """Failed items, at least one, were asked for again."""
+        for item in items:
+            self._next_attempt(item)
+        self._reopen(job, len(items))
+        self.unnamed.append(Submission(job, frozenset(items)))
+
+    def failed(self, job: UUID) -> list[UUID]:
+        """The job's failed items."""
+        return [item for item in self.jobs[job].items if self.items[item].status == "error"]
+
+    def replay(self, letters: Collection[UUID], seen: Seen) -> None:
+        """Dead letters were replayed in one transaction; those that were of no use when it was planned are closed."""
+        useless = [event for event in letters if not self._is_of_use(self.facts[event])]
+        reopened: Counter[UUID] = Counter()
+        for event in letters:
+            fact = self.facts[event]
+            if isinstance(fact, Request):
+                self._revive(event, fact, seen, reopened)
+            elif event in useless:
+                self.dead.discard(event)
+                self.closed.add(event)
+            else:
+                assert event in seen.waiting, f"not delivered again: {fact}"
+        for job, count in reopened.items():
+            self._reopen(job, count)
+
+    def _revive(self, event: UUID, request: Request, seen: Seen, reopened: Counter[UUID]) -> None:
+        item = self.items[request.item]
+        self.dead.discard(event)
+        if item.attempt == request.attempt and item.status != "success":
+            reopened[item.job] += item.status == "error"
+            self._next_attempt(request.item)
+            again = Request(request.item, item.attempt)
+            self.expected[again.id] = again
+            self.applied.add(event)
+        elif event in chain.from_iterable(seen.applied):
+            # Its call was begun and never recorded: entered into the ledger, so that nobody makes it again.
+            self.applied.add(event)
+        else:
+            self.closed.add(event)
+
+    def _is_of_use(self, fact: Fact) -> bool:
+        match fact:
+            case Outcome():
+                return self.items[fact.item].awaits(fact.attempt)
+            case Submission():
+                items = self.jobs[fact.job].items
+                return any(self.items[item].status == "pending" and fact.names(item) for item in items)
+            case _:
+                return True
+
+    # What there is --------------------------------------------------------------------------------
+
+    def follow(self, seen: Seen, *, begun: Collection[UUID] = (), doomed: Collection[UUID] = ()) -> None:
+        """Come to what there is, or raise `AssertionError`.
+
+        `begun` are the items that a robot may just have begun, `doomed` the events that may just have died.
+        """
+        for together in seen.applied:
+            if new := [event for event in together if event not in self.applied]:
+                self._apply(new, seen)
+        self._hear(seen)
+        self._bury(seen, doomed)
+        for item in begun:
+            if (self.items[item].status, seen.items[item].status) == OPEN:
+                self.items[item].status = "processing"
+        self._compare(seen)
+
+    def _apply(self, together: list[UUID], seen: Seen) -> None:
+        for event in together:
+            assert event in self.facts, f"{seen.facts[event]} is applied, and nobody said it"
+        facts = [self.facts[event] for event in together]
+        self._count(self._winners([fact for fact in facts if isinstance(fact, Outcome)], seen))
+        for fact in facts:
+            if isinstance(fact, Request):
+                self._perform(fact)
+        for fact in facts:
+            if isinstance(fact, Submission):
+                self._begin(fact)
+        for event in together:
+            self.applied.add(event)
+            self.dead.discard(event)
+            self.closed.discard(event)
+
+    def _winners(self, outcomes: list[Outcome], seen: Seen) -> list[Outcome]:
+        """Of several results for one item in one transaction any one may count, and one must."""
+        rivals: dict[UUID, list[Outcome]] = {}
+        for outcome in outcomes:
+            if self.items[outcome.item].awaits(outcome.attempt):
+                rivals.setdefault(outcome.item, []).append(outcome)
+        winners = []
+        for item, some in rivals.items():
+            shown = seen.items[item].status == "success"
+            winners.append(next((one for one in some if one.succeeded == shown), some[0]))
+        return winners
+
+    def _perform(self, request: Request) -> None:
+        item = self.items[request.item]
+        if item.awaits(request.attempt):
+            item.status = "processing"
+            outcome = Outcome(request.item, request.attempt, self.answered[request.item])
+            self.expected[outcome.id] = outcome
+
+    def _begin(self, submission: Submission) -> None:
+        job = self.jobs[submission.job]
+        if job.status == "pending":
+            job.status = "processing"
+        for item in job.items:
+            if self.items[item].status == "pending" and submission.names(item):
+                request = Request(item, self.items[item].attempt)
+                self.expected[request.id] = request
+
+    def _hear(self, seen: Seen) -> None:
+        """Take in the events that are new: each must follow from something, and all that must follow be there."""
+        for event, fact in seen.facts.items():
+            if event in self.facts:
+                continue
+            if event in self.expected:
+                assert fact == self.expected[event]
+            else:
+                assert fact in self.unnamed, f"{fact} follows from nothing"
+                self.unnamed.remove(fact)
+            self.facts[event] = fact
+        assert not self.unnamed, f"never said: {self.unnamed}"
+        lost = [fact for event, fact in self.expected.items() if event not in self.facts]
+        assert not lost, f"never said: {lost}"
+        self.expected.clear()
+
+    def _bury(self, seen: Seen, doomed: Collection[UUID]) -> None:
+        died = seen.dead.keys() - self.dead
+        assert died <= set(doomed), f"dead for no reason: {[(self.facts[one], seen.dead[one]) for one in died]}"
+        self.dead |= died
+        self.closed -= died
+
+    def _compare(self, seen: Seen) -> None:
+        assert seen.jobs == {id_: self._shown(job) for id_, job in self.jobs.items()}
+        assert seen.items == {id_: ItemState(item.status, item.attempt) for id_, item in self.items.items()}
+        assert set(chain.from_iterable(seen.applied)) == self.applied
+        assert seen.dead.keys() == self.dead
+        lost = self.facts.keys() - self.applied - self.dead - self.closed - seen.waiting
+        assert not lost, f"lost: {[self.facts[event] for event in lost]}"
+        words = [fact.word for event in self.applied if isinstance(fact := self.facts[event], Word)]
+        assert seen.heard == Counter(words)
+
+    # The counters ---------------------------------------------------------------------------------
+
+    def _count(self, outcomes: Iterable[Outcome]) -> None:
+        touched: set[UUID] = set()
+        for outcome in outcomes:
+            item = self.items[outcome.item]
+            item.status = "success" if outcome.succeeded else "error"
+            job = self.jobs[item.job]
+            job.succeeded += outcome.succeeded
+            job.failed += not outcome.succeeded
+            touched.add(item.job)
+        for id_ in touched:
+            self._end(id_, self.jobs[id_])
+
+    def _end(self, id_: UUID, job: Job) -> None:
+        if job.succeeded + job.failed == len(job.items):
+            job.status = "completed" if job.succeeded else "failed"
+            completion = Completion(id_, job.generation)
+            self.expected[completion.id] = completion
+
+    def _next_attempt(self, item: UUID) -> None:
+        self.items[item].status = "pending"
+        self.items[item].attempt += 1
+
+    def _reopen(self, id_: UUID, count: int) -> None:
+        if count:
+            job = self.jobs[id_]
+            job.failed -= count
+            job.generation += 1
+            job.status = "processing"
+
+    @staticmethod
+    def _shown(job: Job) -> JobState:
+        return JobState(job.status, job.succeeded, job.failed, job.generation)

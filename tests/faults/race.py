@@ -1,0 +1,101 @@
+"""Two at the same time: one has done its work and not committed yet, the other comes upon it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from threading import Barrier
+from typing import TypeVar
+from uuid import UUID
+
+from app import database as doors
+from app.context import Connection, Context
+from app.logistics.jobs import create_robot_job
+from app.logistics.store import RobotJobItem, select_items
+from tests.conftest import Database
+from tests.faults.stage import Hand, Stage
+from tests.waits import LIMIT_S, until
+
+First = TypeVar("First")
+Second = TypeVar("Second")
+
+_SOMEBODY_WAITS = "SELECT 1 FROM pg_locks WHERE NOT granted LIMIT 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """A stage, and connections for whoever races on it."""
+
+    database: Database
+    stage: Stage
+
+    def context(self, connection: Connection) -> Context:
+        """The shop's context on a connection of the race."""
+        return Context.start(connection, self.stage.shop.workspace_id)
+
+    def behind(
+        self, first: Callable[[Connection], First], second: Callable[[Connection], Second]
+    ) -> tuple[First, Second]:
+        """What came of both: `first` commits only when `second` waits for it, or has ended without waiting."""
+        with ExitStack() as stack:
+            one, two, observer, ears = (
+                stack.enter_context(doors.connect(self.database.url, autocommit=True)) for _ in range(4)
+            )
+            threads = stack.enter_context(ThreadPoolExecutor(1))
+            with one.transaction():
+                before = first(one)
+                after = threads.submit(second, two)
+                until(ears, lambda: after.done() or observer.execute(_SOMEBODY_WAITS).fetchone())
+            return before, after.result(LIMIT_S)
+
+    def together(self, runners: int, run: Callable[[Connection, int], First]) -> list[First]:
+        """What came of so many who start at the same moment, each on a connection of its own."""
+        start = Barrier(runners)
+        with ExitStack() as stack, ThreadPoolExecutor(runners) as threads:
+            connections = [
+                stack.enter_context(doors.connect(self.database.url, autocommit=True)) for _ in range(runners)
+            ]
+
+            def one(n: int) -> First:
+                start.wait(LIMIT_S)
+                return run(connections[n], n)
+
+            return list(threads.map(one, range(runners)))
+
+
+def submitted(stage: Stage, count: int) -> tuple[UUID, list[RobotJobItem]]:
+    """A job of so many orders that robots were asked for."""
+    job = create_robot_job(stage.shop.context, stage.shop.order(count))
+    deliver(stage, "events")
+    return job.id, items(stage, job.id)
+
+
+def items(stage: Stage, job: UUID) -> list[RobotJobItem]:
+    """A job's items."""
+    return select_items(stage.connection, job, status=None, after=None, limit=100)
+
+
+def deliver(stage: Stage, queue: str) -> None:
+    """Deliver what is due in a queue until nothing is."""
+    while hand := stage.take(queue):
+        stage.deliver(hand)
+
+
+def taken(stage: Stage, queue: str) -> Hand:
+    """What a worker has taken."""
+    hand = stage.take(queue)
+    assert hand is not None
+    return hand
+
+
+def completions(stage: Stage, job: UUID) -> list[int]:
+    """The generations that a job has completed, once all events are delivered."""
+    deliver(stage, "events")
+    rows = stage.connection.execute(
+        "SELECT (data->>'generation')::integer FROM engine.event_log"
+        " WHERE type = 'robot/job.completed' AND subject_id = %s ORDER BY 1",
+        [job],
+    )
+    return [generation for (generation,) in rows]

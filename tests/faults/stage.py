@@ -1,0 +1,232 @@
+"""The stage: the real engine on the real database, delivery by delivery, with workers that die when they are told to.
+
+Queue rows are fetched and finished by the program's own manager, delivered by `consume` and `perform`; nothing runs by
+itself, so whatever happens next is what a test says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import psycopg
+import pytest
+from procrastinate import jobs
+from pydantic import SecretStr
+
+from app import database as doors
+from app.context import Connection
+from app.engine import registry
+from app.engine.consume import Engine, consume
+from app.engine.delivery import Delivery, Row, open_rows
+from app.engine.fence import FencedManager
+from app.engine.perform import perform
+from app.engine.queue import fresh_connector
+from app.engine.registry import Call, Handler, Prepared, Wiring
+from app.engine.rescue import Rescued, rescue, sweep
+from app.engine.retry import Policy
+from app.engine.slots import wake_all
+from app.logistics import carriers, coverage
+from app.logistics.coverage import CoverageRow
+from app.settings import Settings, settings
+from app.wiring import WIRING
+from events import Event, Payload, robot
+from tests.conftest import Database
+from tests.engine import toy
+from tests.factories import make_workspace
+from tests.faults.fuse import Fuse, mortal_pool
+from tests.faults.world import World
+from tests.logistics.conftest import Shop
+
+MOST_RESCUES = 2
+MOST_SESSIONS = 2
+QUEUES = ("events", "robots")
+
+
+@dataclass(eq=False, slots=True)
+class Hand:
+    """A delivery that a worker of its own has taken: the row as it was, and the events in it."""
+
+    job: jobs.Job
+    events: frozenset[UUID]
+    items: frozenset[UUID]
+    is_rescued: bool = False
+
+    @property
+    def delivery(self) -> Delivery:
+        """What the engine calls it."""
+        assert self.job.id is not None
+        return Delivery(self.job.id, self.job.attempts, self.job.worker_id)
+
+
+_DUE = """
+SELECT count(*) FROM public.procrastinate_jobs
+ WHERE status = 'todo' AND queue_name = %s AND (scheduled_at IS NULL OR scheduled_at <= now())
+"""
+_EMPTY = """
+DELETE FROM logistics.orders; DELETE FROM logistics.robot_jobs; DELETE FROM toy.heard; DELETE FROM engine.event_log;
+DELETE FROM engine.failed_jobs; DELETE FROM engine.calls; DELETE FROM engine.slots; DELETE FROM engine.parked;
+DELETE FROM engine.rescues; DELETE FROM engine.replay_plans; DELETE FROM engine.paused_queues;
+DELETE FROM engine.workers; DELETE FROM public.procrastinate_jobs; DELETE FROM public.procrastinate_workers;
+"""
+
+
+@dataclass(slots=True)
+class Stage:
+    """A shop, an outside world, and workers that do what they are told. Made by `stage()`."""
+
+    admin: Connection
+    shop: Shop
+    engine: Engine
+    fuse: Fuse
+    runner: asyncio.Runner
+    manager: FencedManager
+    world: World = field(default_factory=World)
+
+    @property
+    def connection(self) -> Connection:
+        """An autocommit connection as `service_role`."""
+        return self.shop.connection
+
+    @property
+    def settings(self) -> Settings:
+        """Only whom a test lets die is dead, however slow the machine is; and not often may a delivery be rescued."""
+        return settings().model_copy(update={"stalled_after": 1800.0, "most_rescues": MOST_RESCUES})
+
+    def empty(self) -> None:
+        """Begin again: no job, no event, no dead worker."""
+        self.admin.execute(_EMPTY)
+        self.world.start_over()
+        self.fuse.left = None
+
+    def wiring(self) -> Wiring:
+        """The program's own, with this outside world for the portal, and words to be heard."""
+        effect = replace(
+            WIRING.effects[robot.ItemRequested],
+            call=self.call,
+            give_up=self.world.give_up,
+            ask=None,
+            close=None,
+            settle=lambda: 0.0,
+        )
+        handlers: dict[type[Payload], Handler] = {**WIRING.handlers, toy.Said: self.world.hear}
+        return replace(WIRING, handlers=handlers, effects={robot.ItemRequested: effect})
+
+    async def call(self, prepared: Prepared, call: Call) -> Payload:
+        """A robot calls the outside world."""
+        self.fuse.pass_by("before the call")
+        try:
+            return await self.world.call(prepared, call)
+        finally:
+            self.fuse.pass_by("after the call")
+
+    def take(self, queue: str) -> Hand | None:
+        """A new worker registers and takes what is due next."""
+
+        async def fetch() -> jobs.Job | None:
+            worker_id = await self.manager.register_worker()
+            return await self.manager.fetch_job([queue], worker_id)
+
+        job = self.runner.run(fetch())
+        return None if job is None else self._hand(job)
+
+    def _hand(self, job: jobs.Job) -> Hand:
+        args = self.connection.execute("SELECT args::text FROM public.procrastinate_jobs WHERE id = %s", [job.id])
+        letters = open_rows([Row(job.id or 0, text) for (text,) in args])
+        payloads = [letter.event.data for letter in letters if isinstance(letter.event, Event)]
+        items = frozenset(payload.item_id for payload in payloads if isinstance(payload, robot.ItemRequested))
+        return Hand(job, frozenset(letter.event_id for letter in letters if letter.event_id), items)
+
+    def deliver(self, hand: Hand) -> int:
+        """The worker delivers what it has and says how that ended; returns how many events were applied."""
+        applied = self.work(hand)
+        self.finish(hand)
+        return applied
+
+    def work(self, hand: Hand) -> int:
+        """Deliver, as the task of the row does."""
+        if hand.job.task_name == "perform":
+            return self.runner.run(perform(self.engine, hand.delivery))
+        return consume(self.engine, hand.delivery, siblings=hand.job.task_name == "consume")
+
+    def finish(self, hand: Hand) -> None:
+        """Say that the delivery ended, as Procrastinate's worker does after its task."""
+        self.runner.run(self.manager.finish_job(hand.job, jobs.Status.SUCCEEDED, delete_job=True))
+
+    def fail(self, hand: Hand) -> None:
+        """Say that the delivery raised an error, as Procrastinate's worker does: it is to wait again."""
+        self.runner.run(self.manager.retry_job(hand.job, retry_at=datetime.now(UTC)))
+
+    def die(self, hand: Hand) -> None:
+        """The worker's heart stops."""
+        self.connection.execute(
+            "UPDATE public.procrastinate_workers SET last_heartbeat = now() - interval '1 hour' WHERE id = %s",
+            [hand.job.worker_id],
+        )
+
+    def rescue(self) -> list[Rescued]:
+        """What every worker does now and then."""
+        freed = rescue(self.connection, self.settings)
+        sweep(self.connection)
+        wake_all(self.connection)
+        return freed
+
+    def due(self, queue: str) -> int:
+        """How many rows of a queue could be delivered now."""
+        row = self.connection.execute(_DUE, [queue]).fetchone()
+        return int(row[0]) if row else 0
+
+    def stop_the_clock(self) -> None:
+        """Let what has to wait wait for `pass_time()`: how fast the machine is must decide nothing."""
+        self.connection.execute(
+            "UPDATE public.procrastinate_jobs SET scheduled_at = now() + interval '1 hour' WHERE scheduled_at > now()"
+        )
+
+    def pass_time(self) -> None:
+        """Let everything that waits for its time be due."""
+        self.connection.execute("UPDATE public.procrastinate_jobs SET scheduled_at = NULL WHERE status = 'todo'")
+
+
+@contextmanager
+def stage(database: Database) -> Iterator[Stage]:
+    """A stage with its wiring in force; what it leaves behind goes when the test's database is emptied."""
+    with ExitStack() as stack:
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        # A retry waits for the portal to settle, by the clock: here it need not.
+        environment.setenv("TALLYMAN_PORTAL_SETTLE", "0")
+        settings.cache_clear()
+        stack.callback(settings.cache_clear)
+        admin = stack.enter_context(psycopg.connect(database.superuser_url, autocommit=True))
+        admin.execute(toy.TABLES)
+        shop = _shop(stack.enter_context(doors.connect(database.url, autocommit=True)))
+        fuse = Fuse()
+        pool = stack.enter_context(mortal_pool(database.url, fuse))
+        runner = stack.enter_context(asyncio.Runner())
+        connector = fresh_connector()
+        runner.run(connector.open_async())
+        stack.callback(lambda: runner.run(connector.close_async()))
+        made = Stage(
+            admin, shop, Engine(pool, Policy(most_attempts=3, base=100)), fuse, runner, FencedManager(connector)
+        )
+        with registry.use(made.wiring()):
+            yield made
+
+
+def _shop(connection: Connection) -> Shop:
+    shop = Shop(connection, make_workspace(connection).id)
+    carriers.set_carrier(
+        shop.context,
+        "coordinadora",
+        username="robot",
+        password=SecretStr("secret"),
+        portal_url="http://portal.invalid",
+        max_sessions=MOST_SESSIONS,
+    )
+    carriers.enable_carrier(shop.context, "coordinadora")
+    city = CoverageRow(city="Bogotá", department="Cundinamarca", carrier_city="BOGOTA (C/MARCA)")
+    coverage.import_coverage(connection, "coordinadora", [city])
+    return shop

@@ -1,0 +1,155 @@
+"""Races, directed: one has not committed yet when the other comes, in the one order and in the other.
+
+That many submit one key at once is in `tests/logistics/test_keys.py`; that many record the same results, in
+`test_delivered_results.py`; two who retry, in `test_retry.py`; two who replay one plan, in
+`tests/engine/test_replay.py`; pauses and what is in hand, in `tests/engine/test_pauses.py`. Each law here is also what
+finds a seeded bug: see `test_seeded_bugs.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from app.context import Connection
+from app.engine.consume import apply
+from app.engine.delivery import Row, open_rows
+from app.engine.publish import publish
+from app.errors import Conflict, DuplicateRequest
+from app.logistics.jobs import create_robot_job, get_robot_job, retry_failed_items, update_job_status
+from app.logistics.results import update_job_item_result
+from app.logistics.store import RobotJob
+from tests.engine import toy
+from tests.faults.look import broken, look
+from tests.faults.race import Race, completions, items, submitted
+from tests.logistics.answers import failure, success
+from tests.support import scalar
+
+# Producers ---------------------------------------------------------------------------------------
+
+
+def test_whoever_comes_second_with_a_key_is_told_of_the_first(race: Race) -> None:
+    """It waits until the first has committed, and makes nothing."""
+    orders = race.stage.shop.order(2)
+
+    def submit(connection: Connection) -> RobotJob | UUID:
+        try:
+            return create_robot_job(race.context(connection), orders, idempotency_key="K")
+        except DuplicateRequest as error:
+            return error.job_id
+
+    made, told = race.behind(submit, submit)
+    assert isinstance(made, RobotJob)
+    assert told == made.id
+    assert scalar(race.stage.connection, "SELECT count(*) FROM logistics.robot_jobs") == 1
+
+
+# Results -----------------------------------------------------------------------------------------
+
+
+def test_two_who_record_the_last_results_of_a_job_complete_it_once(race: Race) -> None:
+    """Neither overwrites what the other counted, and one of them, not both or none, says that the job is done."""
+    job, (one, two) = submitted(race.stage, 2)
+    race.behind(
+        lambda connection: update_job_item_result(race.context(connection), success(one)),
+        lambda connection: update_job_item_result(race.context(connection), failure(two)),
+    )
+    after = get_robot_job(race.stage.shop.context, job)
+    assert (after.status, after.success_count, after.error_count) == ("completed", 1, 1)
+    assert completions(race.stage, job) == [1]
+    assert broken(race.stage.connection) == []
+
+
+@pytest.mark.parametrize("succeeded", [True, False])
+def test_of_two_contrary_results_of_one_item_the_first_counts(race: Race, *, succeeded: bool) -> None:
+    """The second is late, and changes neither item nor counters."""
+    job, (item, _) = submitted(race.stage, 2)
+    said = [success(item), failure(item)] if succeeded else [failure(item), success(item)]
+    first, second = race.behind(
+        lambda connection: update_job_item_result(race.context(connection), said[0]),
+        lambda connection: update_job_item_result(race.context(connection), said[1]),
+    )
+    assert (first.counted, second.counted, second.late) == (1, 0, 1)
+    assert items(race.stage, job)[0].status == said[0].status
+    assert broken(race.stage.connection) == []
+
+
+def test_one_event_that_two_workers_have_is_applied_by_one(race: Race) -> None:
+    """The second waits for the first to commit, and finds nothing new."""
+    publish(race.stage.connection, toy.say("once"))
+    text = scalar(race.stage.connection, "DELETE FROM public.procrastinate_jobs RETURNING args::text")
+
+    def hear(connection: Connection) -> int:
+        with connection.transaction():
+            return apply(connection, open_rows([Row(0, text)]))
+
+    assert race.behind(hear, hear) == (1, 0)
+    assert look(race.stage.connection)[0].heard == {"once": 1}
+
+
+# Retry -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("late_first", [True, False])
+def test_a_retry_and_a_late_result_do_not_mix(race: Race, *, late_first: bool) -> None:
+    """Whoever comes first, the result of the attempt before does not count for the next one."""
+    job, (item, other) = submitted(race.stage, 2)
+    update_job_item_result(race.stage.shop.context, failure(item))
+
+    def retry(connection: Connection) -> int:
+        return retry_failed_items(race.context(connection), job).items
+
+    def result(connection: Connection) -> int:
+        return update_job_item_result(race.context(connection), success(item)).counted
+
+    outcomes: Any = race.behind(result, retry) if late_first else race.behind(retry, result)
+    assert outcomes == ((0, 1) if late_first else (1, 0))
+    again = items(race.stage, job)[0]
+    assert (again.status, again.retry_count) == ("pending", 1)
+    update_job_item_result(race.stage.shop.context, success(other))
+    assert update_job_item_result(race.stage.shop.context, success(again)).counted == 1
+    assert completions(race.stage, job) == [2]
+    assert broken(race.stage.connection) == []
+
+
+@pytest.mark.parametrize("result_first", [True, False])
+def test_a_retry_and_the_last_result_agree_on_the_generation(race: Race, *, result_first: bool) -> None:
+    """The job ends before the retry, and once more after it; or only after it."""
+    job, (bad, last) = submitted(race.stage, 2)
+    update_job_item_result(race.stage.shop.context, failure(bad))
+
+    def retry(connection: Connection) -> int:
+        return retry_failed_items(race.context(connection), job).items
+
+    def result(connection: Connection) -> int:
+        return update_job_item_result(race.context(connection), success(last)).counted
+
+    outcomes: Any = race.behind(result, retry) if result_first else race.behind(retry, result)
+    assert outcomes == (1, 1)
+    assert get_robot_job(race.stage.shop.context, job).status == "processing"
+    update_job_item_result(race.stage.shop.context, success(items(race.stage, job)[0]))
+    assert completions(race.stage, job) == ([1, 2] if result_first else [2])
+    assert broken(race.stage.connection) == []
+
+
+@pytest.mark.parametrize("by_hand_first", [True, False])
+def test_ending_a_job_by_hand_and_its_last_result(race: Race, *, by_hand_first: bool) -> None:
+    """The result counts whoever comes first, and the counters decide how the job ended; it completes once."""
+    job, (item,) = submitted(race.stage, 1)
+
+    def end(connection: Connection) -> str:
+        try:
+            return update_job_status(race.context(connection), job, "failed").status
+        except Conflict:
+            return "conflict"
+
+    def result(connection: Connection) -> int:
+        return update_job_item_result(race.context(connection), success(item)).counted
+
+    outcomes: Any = race.behind(end, result) if by_hand_first else race.behind(result, end)
+    assert outcomes == (("failed", 1) if by_hand_first else (1, "conflict"))
+    assert get_robot_job(race.stage.shop.context, job).status == "completed"
+    assert completions(race.stage, job) == [1]
+    assert broken(race.stage.connection) == []

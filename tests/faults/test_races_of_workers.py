@@ -1,0 +1,184 @@
+"""Races of workers and operators, directed: over slots, dead letters, and the deliveries of those who seem dead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import pytest
+
+from app.context import Connection
+from app.engine import plans, slots
+from app.engine.consume import apply, consume
+from app.engine.delivery import Delivery, Letter, Row, open_rows
+from app.engine.letters import Filters
+from app.engine.publish import publish
+from app.engine.redelivery import redeliver
+from app.engine.registry import Lane
+from app.engine.rescue import rescue
+from tests.engine import toy
+from tests.faults.look import broken, look
+from tests.faults.race import Race, deliver, submitted, taken
+from tests.faults.stage import Hand, Stage
+from tests.support import scalar
+
+# Slots -------------------------------------------------------------------------------------------
+
+LANE = Lane("account", 3)
+
+
+def deliveries(stage: Stage, count: int) -> list[Delivery]:
+    """So many live deliveries."""
+    publish(stage.connection, *[toy.say(f"w{n}") for n in range(count)], parcel=1)
+    return [taken(stage, "events").delivery for _ in range(count)]
+
+
+def held(stage: Stage) -> int:
+    """How many slots live deliveries hold."""
+    statement = "SELECT count(*) FROM engine.slots WHERE engine.is_live(row_id, attempts, worker_id)"
+    return int(scalar(stage.connection, statement))
+
+
+def test_two_who_take_the_last_slots_share_them(race: Race) -> None:
+    """The second waits until the first has its slots, and gets what is left."""
+    one, two = deliveries(race.stage, 2)
+    first, second = race.behind(
+        lambda connection: slots.take(connection, one, {LANE: 2}),
+        lambda connection: slots.take(connection, two, {LANE: 2}),
+    )
+    assert (first[LANE], second[LANE]) == (2, 1)
+    assert held(race.stage) == LANE.most
+
+
+def test_many_who_take_slots_at_once_never_have_too_many(race: Race) -> None:
+    """Together they get all that there are, and not one more; again when the first ones have gone."""
+    every = deliveries(race.stage, 8)
+    granted = race.together(8, lambda connection, n: slots.take(connection, every[n], {LANE: 2})[LANE])
+    assert sum(granted) == held(race.stage) == LANE.most
+    gone = [delivery.row_id for delivery, count in zip(every, granted, strict=True) if count]
+    race.stage.connection.execute("DELETE FROM public.procrastinate_jobs WHERE id = ANY(%s)", [gone])
+    left = [delivery for delivery in every if delivery.row_id not in gone]
+    granted = race.together(len(left), lambda connection, n: slots.take(connection, left[n], {LANE: 2})[LANE])
+    assert sum(granted) == held(race.stage) == LANE.most
+
+
+# Dead letters ------------------------------------------------------------------------------------
+
+
+def dead_request(stage: Stage) -> UUID:
+    """A job of one item whose request has died; the item's id."""
+    _, (item,) = submitted(stage, 1)
+    stage.world.moods.append("break")
+    deliver(stage, "robots")
+    assert scalar(stage.connection, "SELECT count(*) FROM engine.failed_jobs WHERE resolved_at IS NULL") == 1
+    return item.id
+
+
+def planned(stage: Stage) -> Sequence[plans.PlanLetter]:
+    """The letters of a new plan for everything that is dead."""
+    return plans.letters(stage.connection, plans.make(stage.connection, Filters(), actor="ana").id)
+
+
+def test_two_plans_for_one_dead_request_revive_it_once(race: Race) -> None:
+    """The second finds that the letter is resolved: it is one attempt more, not two, and replayed once."""
+    item = dead_request(race.stage)
+    one, two = planned(race.stage), planned(race.stage)
+    first, second = race.behind(
+        lambda connection: redeliver(connection, one), lambda connection: redeliver(connection, two)
+    )
+    assert ([end.outcome for end in first], [end.outcome for end in second]) == ([None], ["skipped"])
+    assert scalar(race.stage.connection, "SELECT replay_count FROM engine.failed_jobs") == 1
+    attempt = "SELECT retry_count FROM logistics.robot_job_items WHERE id = %s"
+    assert scalar(race.stage.connection, attempt, item) == 1
+    assert scalar(race.stage.connection, "SELECT count(*) FROM public.procrastinate_jobs") == 1
+    deliver(race.stage, "robots")
+    deliver(race.stage, "events")
+    assert race.stage.world.entered[item] == 1
+    assert broken(race.stage.connection) == []
+
+
+def test_two_plans_for_one_dead_word_have_it_heard_once(race: Race) -> None:
+    """It may be delivered twice; the ledger knows."""
+    said = toy.say("broken")
+    race.stage.world.broken.add("broken")
+    publish(race.stage.connection, said)
+    deliver(race.stage, "events")
+    race.stage.world.mend()
+    one, two = planned(race.stage), planned(race.stage)
+    race.behind(lambda connection: redeliver(connection, one), lambda connection: redeliver(connection, two))
+    deliver(race.stage, "events")
+    seen, _ = look(race.stage.connection)
+    assert (seen.heard, seen.dead, seen.waiting) == ({"broken": 1}, {}, frozenset())
+
+
+def test_a_replay_behind_a_delivery_of_the_same_event_skips_it(race: Race) -> None:
+    """What another delivery has just applied is no dead letter any more."""
+    race.stage.world.broken.add("broken")
+    publish(race.stage.connection, toy.say("broken"))
+    deliver(race.stage, "events")
+    race.stage.world.mend()
+    text = scalar(race.stage.connection, "SELECT event_data::text FROM engine.failed_jobs")
+    letters: list[Letter] = open_rows([Row(0, text)])
+    plan = planned(race.stage)
+    applied, ends = race.behind(
+        lambda connection: apply(connection, letters), lambda connection: redeliver(connection, plan)
+    )
+    assert (applied, [end.outcome for end in ends]) == (1, ["skipped"])
+    assert race.stage.due("events") == 0
+
+
+# Rescue ------------------------------------------------------------------------------------------
+
+
+def abandoned(stage: Stage, queue: str) -> Hand:
+    """A delivery whose worker is taken for dead."""
+    if queue == "robots":
+        submitted(stage, 1)
+    else:
+        publish(stage.connection, toy.say("abandoned"))
+    hand = taken(stage, queue)
+    stage.die(hand)
+    return hand
+
+
+@pytest.mark.parametrize("queue", ["events", "robots"])
+def test_a_worker_that_finishes_behind_its_rescue_has_lost_its_delivery(race: Race, queue: str) -> None:
+    """It waits for the rescue, and finds that the row is not its own any more: the next worker's word counts."""
+    hand = abandoned(race.stage, queue)
+    freed, applied = race.behind(
+        lambda connection: rescue(connection, race.stage.settings), lambda _connection: race.stage.deliver(hand)
+    )
+    assert (len(freed), applied) == (1, 0)
+    assert not race.stage.world.entered
+    deliver(race.stage, queue)
+    seen, _ = look(race.stage.connection)
+    assert sum(seen.heard.values()) + race.stage.world.entered.total() == 1
+
+
+def test_a_rescue_behind_a_delivery_that_is_being_applied_takes_nothing(race: Race) -> None:
+    """The dead worker lives and is in the middle of its commit: nobody waits for it, and its word counts."""
+    hand = abandoned(race.stage, "events")
+    job = hand.delivery
+
+    def claim(connection: Connection) -> int:
+        statement = "SELECT row_id, args FROM engine.claim(%s, %s, %s, 0)"
+        rows = connection.execute(statement, [job.row_id, job.attempts, job.worker_id]).fetchall()
+        return apply(connection, open_rows([Row(*row) for row in rows]))
+
+    applied, freed = race.behind(claim, lambda connection: rescue(connection, race.stage.settings))
+    assert (applied, freed) == (1, [])
+    assert rescue(race.stage.connection, race.stage.settings) == []
+    assert consume(race.stage.engine, job, siblings=False) == 0
+    assert look(race.stage.connection)[0].heard == {"abandoned": 1}
+
+
+def test_two_rescuers_free_a_delivery_once(race: Race) -> None:
+    """One attempt more and one rescue on record: the second neither waits nor frees it again."""
+    hand = abandoned(race.stage, "events")
+    first, second = race.behind(
+        lambda connection: rescue(connection, race.stage.settings),
+        lambda connection: rescue(connection, race.stage.settings),
+    )
+    assert ([row.row_id for row in first], second) == ([hand.delivery.row_id], [])
+    assert scalar(race.stage.connection, "SELECT attempts FROM public.procrastinate_jobs") == 1
+    assert scalar(race.stage.connection, "SELECT count(*) FROM engine.rescues") == 1

@@ -1,0 +1,113 @@
+"""Seeded bugs: wrong versions of the program that the laws of this directory must notice, or they prove nothing.
+
+Each is one that somebody could well write, and harmless as long as nobody else is there at the same time. What a crash
+between two statements shows (no ledger at all, publishing after the commit, an acknowledgement in a transaction of its
+own, a call in doubt that is not asked about) is seeded where crash points are enumerated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import Phase, settings
+
+from tests.faults import test_races as races
+from tests.faults import test_races_of_workers as workers
+from tests.faults import test_zombies as zombies
+from tests.faults import wrong
+from tests.faults.race import Race
+from tests.faults.test_state_machine import WAYS, walk, walk_by_hand
+from tests.faults.wrong import Wrong
+from tests.faults.zombie import Zombie, finished_by_another, taken_by_another
+
+# What is found need not be made small, and must not be looked for again.
+SEARCH = settings(WAYS, max_examples=200, phases=[Phase.generate], database=None, report_multiple_bugs=False)
+
+
+def machine(race: Race) -> None:
+    """The state machine, walking at random until it stumbles."""
+    walk(race.database, SEARCH)
+
+
+def machine_by_hand(race: Race) -> None:
+    """The state machine, on the one way that leads through everything."""
+    walk_by_hand(race.database)
+
+
+def zombie(name: str, meanwhile: Callable[[Zombie], None]) -> Callable[[Race], None]:
+    """A cell of the zombies' matrix."""
+
+    def notices(race: Race) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            zombies.test_a_zombie_changes_nothing(race, name, meanwhile, patch)
+
+    return notices
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """A wrong version, and the law that notices it."""
+
+    version: Wrong
+    notices: Callable[[Race], None]
+
+
+BUGS = {
+    "no lock, counters read then written": Seeded(
+        wrong.no_lock_and_counters_read_then_written,
+        races.test_two_who_record_the_last_results_of_a_job_complete_it_once,
+    ),
+    "key checked then inserted": Seeded(
+        wrong.key_checked_then_inserted, races.test_whoever_comes_second_with_a_key_is_told_of_the_first
+    ),
+    "slots read then written": Seeded(
+        wrong.slots_read_then_written, workers.test_two_who_take_the_last_slots_share_them
+    ),
+    "rescue selects then updates": Seeded(
+        wrong.rescue_selects_then_updates, workers.test_two_rescuers_free_a_delivery_once
+    ),
+    "replay without a lock": Seeded(
+        wrong.replays_without_a_lock, workers.test_two_plans_for_one_dead_request_revive_it_once
+    ),
+    "the ledger takes everything: race": Seeded(
+        wrong.the_ledger_takes_everything, races.test_one_event_that_two_workers_have_is_applied_by_one
+    ),
+    "records without a lease": Seeded(
+        wrong.records_without_a_lease,
+        lambda race: workers.test_a_worker_that_finishes_behind_its_rescue_has_lost_its_delivery(race, "robots"),
+    ),
+    "claims without a lease: race": Seeded(
+        wrong.claims_without_a_lease,
+        lambda race: workers.test_a_worker_that_finishes_behind_its_rescue_has_lost_its_delivery(race, "events"),
+    ),
+    "a retry is no new attempt: race": Seeded(
+        wrong.a_retry_is_no_new_attempt,
+        lambda race: races.test_a_retry_and_a_late_result_do_not_mix(race, late_first=False),
+    ),
+    "claims without a lease: zombie": Seeded(
+        wrong.claims_without_a_lease, zombie("events: before the claim", taken_by_another)
+    ),
+    "records without a lease: zombie": Seeded(
+        wrong.records_without_a_lease, zombie("robots: before the record", taken_by_another)
+    ),
+    "says without a lease": Seeded(wrong.says_without_a_lease, zombie("robots: in the claim", taken_by_another)),
+    "calls without a lease": Seeded(
+        wrong.calls_without_a_lease, zombie("robots: between claim and call", finished_by_another)
+    ),
+    "late results count": Seeded(wrong.late_results_count, machine_by_hand),
+    "late results count: found at random": Seeded(wrong.late_results_count, machine),
+    "the ledger takes everything": Seeded(wrong.the_ledger_takes_everything, machine_by_hand),
+    "claims without a lease": Seeded(wrong.claims_without_a_lease, machine_by_hand),
+    "a retry is no new attempt": Seeded(wrong.a_retry_is_no_new_attempt, machine_by_hand),
+    "pauses are not looked up": Seeded(wrong.pauses_are_not_looked_up, machine_by_hand),
+}
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_seeded_bug_is_noticed(race: Race, name: str) -> None:
+    """With the wrong version in place the law does not hold."""
+    bug = BUGS[name]
+    with bug.version(race.database), pytest.raises(AssertionError):
+        bug.notices(race)

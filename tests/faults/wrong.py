@@ -1,0 +1,208 @@
+"""Wrong versions of the program, as they are written by whoever does not think of the others.
+
+Each is a context manager that puts one in place and takes it away again, whatever happens meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from app.context import Connection, Context
+from app.engine import consume, delivery, fence, redelivery, rescue, tally
+from app.engine.fence import FencedManager
+from app.engine.parcel import Lease
+from app.engine.tally import Batch, Tallied
+from app.logistics import results, store
+from app.logistics.store import RobotJob
+from tests.conftest import Database
+
+Wrong = Callable[[Database], AbstractContextManager[None]]
+
+
+def _patched(module: Any, **wrong: Any) -> Wrong:
+    """Other attributes of a module or class."""
+
+    @contextmanager
+    def install(_database: Database) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in wrong.items():
+                patch.setattr(module, name, value)
+            yield
+
+    return install
+
+
+def _edited(module: Any, name: str, right: str, wrong: str) -> Wrong:
+    """A statement of a module with something else in one place."""
+
+    @contextmanager
+    def install(database: Database) -> Iterator[None]:
+        statement: str = getattr(module, name)
+        assert statement.count(right) == 1, f"{name} has changed: say anew what is wrong"
+        with _patched(module, **{name: statement.replace(right, wrong)})(database):
+            yield
+
+    return install
+
+
+def _function(name: LiteralString, edits: Mapping[str, str]) -> Wrong:
+    """A function of the database with something else in some places."""
+
+    @contextmanager
+    def install(database: Database) -> Iterator[None]:
+        with psycopg.connect(database.owner_url, autocommit=True) as owner:
+            definition = _definition(owner, name)
+            wrong = definition
+            for right, instead in edits.items():
+                assert wrong.count(right) == 1, f"{name} has changed: say anew what is wrong"
+                wrong = wrong.replace(right, instead)
+            owner.execute(wrong.encode())
+            try:
+                yield
+            finally:
+                owner.execute(definition.encode())
+                assert _definition(owner, name) == definition
+
+    return install
+
+
+def _definition(owner: Connection, name: LiteralString) -> str:
+    row = owner.execute("SELECT pg_get_functiondef(%s::regproc)", [name]).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+# Counters ----------------------------------------------------------------------------------------
+
+
+def _read_then_write(connection: Connection, batch: Batch, changes: Mapping[UUID, tuple[int, int]]) -> list[Tallied]:
+    """Count in the program: what somebody else counts between the two statements is overwritten."""
+    tallied = []
+    for job_id, (succeeded, failed) in changes.items():
+        row = connection.execute(
+            "SELECT total_items, success_count, error_count FROM logistics.robot_jobs WHERE id = %s", [job_id]
+        ).fetchone()
+        assert row is not None
+        total, before, failed_before = row
+        now = (before + succeeded, failed_before + failed)
+        connection.execute(
+            "UPDATE logistics.robot_jobs SET success_count = %s, error_count = %s WHERE id = %s", [*now, job_id]
+        )
+        tallied.append(Tallied(job_id, total, *now, is_done=sum(now) == total))
+    return tallied
+
+
+no_lock_and_counters_read_then_written = _patched(
+    tally, lock=lambda _connection, _batch, job_ids: list(job_ids), count=_read_then_write
+)
+
+
+# Idempotency keys --------------------------------------------------------------------------------
+
+_KEY = "robot_jobs_workspace_id_idempotency_key_key"
+
+
+def _check_then_insert(
+    context: Context, job_id: UUID, carrier: str, total: int, key: str | None, fingerprint: str
+) -> RobotJob | None:
+    if key is not None and store.job_by_key(context, key):
+        return None
+    context.connection.execute(
+        "INSERT INTO logistics.robot_jobs (id, workspace_id, carrier, total_items, idempotency_key,"
+        " request_fingerprint) VALUES (%s, %s, %s, %s, %s, %s)",
+        [job_id, context.tenant_id, carrier, total, key, fingerprint],
+    )
+    return store.job_by_id(context, job_id)
+
+
+@contextmanager
+def key_checked_then_inserted(database: Database) -> Iterator[None]:
+    """No constraint: the key is looked up, and then written."""
+    table = sql.SQL("ALTER TABLE logistics.robot_jobs")
+    with psycopg.connect(database.superuser_url, autocommit=True) as admin:
+        row = admin.execute("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = %s", [_KEY]).fetchone()
+        assert row is not None
+        admin.execute(sql.SQL("{} DROP CONSTRAINT {}").format(table, sql.Identifier(_KEY)))
+        try:
+            with _patched(store, insert_job=_check_then_insert)(database):
+                yield
+        finally:
+            admin.execute("DELETE FROM logistics.robot_jobs")
+            admin.execute(sql.SQL("{} ADD CONSTRAINT {} {}").format(table, sql.Identifier(_KEY), sql.SQL(row[0])))
+
+
+# Slots -------------------------------------------------------------------------------------------
+
+slots_read_then_written = _function(
+    "engine.take_slots",
+    {
+        "PERFORM pg_advisory_xact_lock(hashtextextended('engine.slots/' || p_key, 0));": "",
+        # Rows of its own, so that the primary key does not save what the count does not see.
+        "generate_series(1, p_most)": "generate_series(p_row_id::integer * 100, p_row_id::integer * 100 + 99)",
+    },
+)
+
+
+# Attempts and generations ------------------------------------------------------------------------
+
+
+late_results_count = _edited(results, "_JUDGE", "item.is_open AND item.retry_count = said.attempt", "item.is_open")
+a_retry_is_no_new_attempt = _edited(store, "_RESET_ITEMS", "retry_count = retry_count + 1, ", "")
+
+
+# Leases ------------------------------------------------------------------------------------------
+
+_LEASE = "AND status = 'doing' AND attempts = %(attempts)s\n   AND worker_id IS NOT DISTINCT FROM %(worker_id)s"
+claims_without_a_lease = _function(
+    "engine.claim",
+    {
+        "AND j.status = 'doing' AND j.attempts = p_attempts": "",
+        "AND j.worker_id IS NOT DISTINCT FROM p_worker_id": "",
+    },
+)
+records_without_a_lease = _edited(delivery, "_HOLD", _LEASE, "")
+
+
+says_without_a_lease = _edited(
+    fence, "_AGAIN", "AND attempts = %(attempts)s AND worker_id IS NOT DISTINCT FROM %(worker_id)s", ""
+)
+
+
+async def _still_mine(_lease: Lease) -> None:
+    return
+
+
+calls_without_a_lease = _patched(Lease, still_mine=_still_mine)
+
+
+async def _none_is_paused(_manager: FencedManager) -> frozenset[str]:
+    return frozenset()
+
+
+pauses_are_not_looked_up = _patched(FencedManager, _paused_queues=_none_is_paused)
+
+
+# Rescue, replay, ledger --------------------------------------------------------------------------
+
+
+@contextmanager
+def rescue_selects_then_updates(database: Database) -> Iterator[None]:
+    """No turn and no lock: what is stuck is looked up, and then freed."""
+    with (
+        _patched(rescue, _TURN="SELECT true")(database),
+        _edited(rescue, "_FREE", "FOR UPDATE OF j SKIP LOCKED", "")(database),
+    ):
+        yield
+
+
+replays_without_a_lock = _edited(redelivery, "_LOCK", " FOR UPDATE", "")
+the_ledger_takes_everything = _edited(
+    consume, "_LEDGER", "ON CONFLICT DO NOTHING", "ON CONFLICT (event_id) DO UPDATE SET event_id = excluded.event_id"
+)

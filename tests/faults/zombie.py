@@ -1,0 +1,157 @@
+"""A worker that is stopped at some point while others go on, and then goes on itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from app.context import Connection
+from app.engine.consume import Engine, consume
+from app.engine.delivery import Delivery
+from app.engine.perform import perform
+from app.engine.rescue import rescue
+from tests.faults.fuse import Fuse, mortal_pool
+from tests.faults.race import Race
+from tests.faults.stage import Hand, Stage
+from tests.support import scalar
+
+FINISH = "before the finish"
+
+_TABLES = [
+    "public.procrastinate_jobs",
+    "engine.event_log",
+    "engine.failed_jobs",
+    "engine.calls",
+    "engine.slots",
+    "engine.parked",
+    "engine.rescues",
+    "logistics.robot_jobs",
+    "logistics.robot_job_items",
+    "logistics.orders",
+    "toy.heard",
+]
+_FETCH = "SELECT id, attempts, worker_id FROM procrastinate_fetch_job_v2(ARRAY[%s]::varchar[], %s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Where a worker is stopped: the first time that it comes to a `place`, which is in a statement's text or a name.
+
+    `mood` is how the word or the call fares that it has in hand. `holds` says that it is stopped in a transaction that
+    has locked or written something.
+    """
+
+    queue: str
+    place: str
+    mood: Any = "accept"
+    holds: bool = False
+
+
+@dataclass(slots=True)
+class Zombie:
+    """A worker, what it has in its hand, and what happens meanwhile.
+
+    `shift` is for how long it was stopped, in seconds; `left_behind` all that there was when it went on.
+    """
+
+    race: Race
+    point: Point
+    hand: Hand
+    meanwhile: Callable[[Zombie], None]
+    shift: float = 0.0
+    is_stopped: bool = False
+    left_behind: Any = None
+
+    def watch(self, place: str, connection: Connection | None = None) -> None:
+        """The worker is at a place: stop it if that is the one."""
+        if self.is_stopped or self.point.place not in place:
+            return
+        self.is_stopped = True
+        # In a thread of their own: the worker may be in an event loop, and the others need one too.
+        with ThreadPoolExecutor(1) as others:
+            others.submit(self._stop, connection).result()
+
+    def _stop(self, connection: Connection | None) -> None:
+        if self.point.holds and self.meanwhile is not nobody_can_take_it:
+            assert connection is not None
+            self._lose(connection)
+        self.meanwhile(self)
+        self.shift = 60.0
+        self.left_behind = everything(self.race.stage)
+
+    def _lose(self, connection: Connection) -> None:
+        ended = "SELECT pg_terminate_backend(%s, 10000)"
+        assert scalar(self.race.stage.admin, ended, connection.info.backend_pid)
+
+    def walk(self) -> int:
+        """Work, be stopped, go on and say how it ended; returns how many events were applied."""
+        stage, applied = self.race.stage, 0
+        try:
+            applied = stage.work(self.hand)
+        except psycopg.OperationalError:
+            stage.fail(self.hand)
+        else:
+            self.watch(FINISH)
+            stage.finish(self.hand)
+        assert self.is_stopped, "it never came to the point"
+        return applied
+
+
+def everything(stage: Stage) -> Any:
+    """All that there is, here and outside."""
+    query = sql.SQL("SELECT * FROM {} AS it ORDER BY it::text")
+    rows = [stage.admin.execute(query.format(sql.Identifier(*name.split(".")))).fetchall() for name in _TABLES]
+    return rows, dict(stage.world.entered)
+
+
+# What may happen meanwhile ------------------------------------------------------------------------
+
+
+def rescued(zombie: Zombie, **limits: Any) -> None:
+    """The worker is taken for dead, and what it has waits again."""
+    stage = zombie.race.stage
+    stage.die(zombie.hand)
+    rescue(stage.connection, stage.settings.model_copy(update=limits))
+
+
+def taken_by_another(zombie: Zombie) -> None:
+    """Another worker has the row now."""
+    _take(zombie)
+
+
+def finished_by_another(zombie: Zombie) -> None:
+    """Another worker has done all that there was to do in the row."""
+    delivery = _take(zombie)
+    if delivery is None:
+        return
+    with mortal_pool(zombie.race.database.url, Fuse()) as pool:
+        engine = Engine(pool, zombie.race.stage.engine.policy)
+        if zombie.point.queue == "events":
+            consume(engine, delivery, siblings=False)
+        else:
+            asyncio.run(perform(engine, delivery))
+
+
+def buried(zombie: Zombie) -> None:
+    """What the worker has is taken for what killed it, once too often."""
+    rescued(zombie, most_rescues=0)
+
+
+def nobody_can_take_it(zombie: Zombie) -> None:
+    """Whoever comes to the rescue passes by: the worker is in its transaction."""
+    rescued(zombie)
+    assert scalar(zombie.race.stage.connection, "SELECT count(*) FROM engine.rescues") == 0
+
+
+def _take(zombie: Zombie) -> Delivery | None:
+    rescued(zombie)
+    connection = zombie.race.stage.connection
+    worker_id = scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()")
+    row = connection.execute(_FETCH, [zombie.point.queue, worker_id]).fetchone()
+    return None if row is None or row[0] is None else Delivery(*row)
