@@ -10,10 +10,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from app.bench.cast import NotExact
+from app.demo.processes import stop
 from app.errors import SetupError
 
 _ROOT = Path(__file__).parent.parent.parent
-_STOP_LIMIT_S = 20
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
                 words.seek(0)
                 raise NotExact(f"a worker ended by itself: {words.read().decode(errors='replace')[-500:]}")
         finally:
-            _stop(process)
+            stop(process)
 
 
 def peak_memory(pid: int) -> float:
@@ -47,12 +47,3 @@ def peak_memory(pid: int) -> float:
         raise SetupError(f"peak memory is read in /proc/<pid>/status, which is not here: {error}") from error
     (kib,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
     return int(kib) / 1024
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(_STOP_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

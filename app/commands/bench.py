@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.commands.output import Json, emit, note
+from app.commands.signals import interruptible
 
 if TYPE_CHECKING:
     from app.bench.report import Report
@@ -34,7 +36,7 @@ def fan_in(
     """Count results: ledger, items, counters, job.completed; beside plain Procrastinate and bare statements."""
     from app.bench import fan_in
 
-    _emit(fan_in.run(rounds=rounds, say=note, shipped=shipped, scale=scale), as_json=as_json)
+    _measure(fan_in.run, as_json=as_json, rounds=rounds, shipped=shipped, scale=scale)
 
 
 @app.command("publish")
@@ -42,7 +44,7 @@ def publish(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> N
     """Publish events, one a transaction and 50,000 in one; beside defer, batch_defer and COPY."""
     from app.bench import publish
 
-    _emit(publish.run(rounds=rounds, say=note, scale=scale), as_json=as_json)
+    _measure(publish.run, as_json=as_json, rounds=rounds, scale=scale)
 
 
 @app.command("latency")
@@ -50,7 +52,7 @@ def latency(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> N
     """Wait for an idle worker: from the publisher's commit to the handler's; beside plain Procrastinate."""
     from app.bench import latency
 
-    _emit(latency.run(rounds=rounds, say=note, scale=scale), as_json=as_json)
+    _measure(latency.run, as_json=as_json, rounds=rounds, scale=scale)
 
 
 @app.command("backlog")
@@ -58,7 +60,7 @@ def backlog(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> N
     """Drain events while up to a million others wait, were applied or were put back."""
     from app.bench import backlog
 
-    _emit(backlog.run(rounds=rounds, say=note, scale=scale), as_json=as_json)
+    _measure(backlog.run, as_json=as_json, rounds=rounds, scale=scale)
 
 
 @app.command("submit")
@@ -66,7 +68,7 @@ def submit(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> No
     """Submit a job of 100,000 orders and fan it out; beside plain Procrastinate and COPY of the same rows."""
     from app.bench import submit
 
-    _emit(submit.run(rounds=rounds, say=note, scale=scale), as_json=as_json)
+    _measure(submit.run, as_json=as_json, rounds=rounds, scale=scale)
 
 
 @app.command("robots")
@@ -84,7 +86,7 @@ def robots(
     from app.bench import robots
 
     latencies = sorted(set(portal_ms or robots.LATENCIES_MS))
-    _emit(robots.run(rounds=rounds, say=note, scale=scale, latencies=latencies), as_json=as_json)
+    _measure(robots.run, as_json=as_json, rounds=rounds, scale=scale, latencies=latencies)
 
 
 @app.command("memory")
@@ -92,7 +94,7 @@ def memory(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> No
     """Count ten thousand results, and a million, and look at the most memory that the worker took."""
     from app.bench import memory
 
-    _emit(memory.run(rounds=rounds, say=note, scale=scale), as_json=as_json)
+    _measure(memory.run, as_json=as_json, rounds=rounds, scale=scale)
 
 
 @app.command("held")
@@ -100,7 +102,7 @@ def held(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None
     """Count results while another transaction stays open, so that no vacuum removes anything."""
     from app.bench import held
 
-    _emit(held.run(rounds=rounds, say=note, scale=scale), as_json=as_json)
+    _measure(held.run, as_json=as_json, rounds=rounds, scale=scale)
 
 
 @app.command("plot")
@@ -118,7 +120,9 @@ def plot(
     emit([{"picture": path} for path in plot(files, out)], as_json=as_json)
 
 
-def _emit(report: Report, *, as_json: bool) -> None:
+def _measure(run: Callable[..., Report], *, as_json: bool, **options: Any) -> None:
+    with interruptible():
+        report = run(say=note, **options)
     if as_json:
         emit(report.document(), as_json=True)
         return

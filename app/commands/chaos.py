@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import secrets
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from app.commands.output import Json, emit, note
+from app.commands.signals import interruptible
 
 
 def chaos(
@@ -28,19 +26,9 @@ def chaos(
     from app.chaos.run import Wanted, run
 
     wanted = Wanted(minutes, secrets.randbelow(2**32) if seed is None else seed, workers)
-    with _interruptible():
+    with interruptible():
         report = run(wanted, note)
     document = {**asdict(report), "faults_by_kind": report.faults_by_kind()}
     emit(document, as_json=as_json, human="\n".join(report.lines()))
     if report.violations:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM unwinds the run as Ctrl-C does, so that it leaves nothing running."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

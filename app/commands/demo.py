@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from uuid import UUID
 import typer
 
 from app.commands.output import Json, emit, note
+from app.commands.signals import interruptible
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def demo(
     """Ship a few hundred orders through a portal and kill a worker half way; exit code 1 on a broken promise."""
     began = time.monotonic()
     say = note if as_json else lambda text: emit(text, as_json=False)
-    with _interruptible(), ExitStack() as stack:
+    with interruptible(), ExitStack() as stack:
         stack.enter_context(_server(keep=keep, say=say))
         stage = _set_up(stack, say, as_json=as_json)
         job_id = _first_act(stage, orders)
@@ -54,16 +54,6 @@ def demo(
         emit(summary, as_json=True)
     if summary["portal_duplicates"] or not all(one.holds for one in verdicts):
         raise typer.Exit(1)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM unwinds the demo as Ctrl-C does, so that it leaves nothing running."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def portal(behaviour: Mapping[str, Any]) -> Iterator[PortalProcess]:
         with closing(PortalProcess(json.loads(line)["url"])) as door:
             yield door
     finally:
-        _stop(process)
+        stop(process)
 
 
 class Workers:
@@ -82,7 +82,7 @@ class Workers:
         for process in self._running:
             process.terminate()
         for process in self._running:
-            _stop(process)
+            stop(process)
         self._running.clear()
 
 
@@ -98,7 +98,8 @@ def workers(log: Path, environment: Mapping[str, str]) -> Iterator[Workers]:
             crew.stop()
 
 
-def _stop(process: subprocess.Popen[Any]) -> None:
+def stop(process: subprocess.Popen[Any]) -> None:
+    """Tell a process to stop and wait until it has; kill it if that takes too long."""
     process.terminate()
     try:
         process.wait(_STOP_LIMIT_S)

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
 
 from app.context import Connection
-from app.engine import registry
 from app.simulators.portal import Portal
-from tests.conftest import Database
-from tests.engine import toy
+from tests.engine.conftest import outside
 from tests.logistics.conftest import Shop, equip
 
-
-@pytest.fixture
-def outside(database: Database) -> Iterator[toy.Outside]:
-    """The toy's outside world, with the toy's wiring in force."""
-    with psycopg.connect(database.owner_url, autocommit=True) as connection:
-        connection.execute(toy.TABLES)
-    outside = toy.Outside()
-    with registry.use(outside.wiring()):
-        yield outside
+__all__ = ["outside"]
 
 
 @pytest.fixture
