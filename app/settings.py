@@ -6,6 +6,8 @@ Each field is set by the variable `TALLYMAN_<FIELD>` (or, for the database, by t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -98,6 +100,18 @@ def use(**chosen: Any) -> None:
     """Let the command line have the last word on some settings."""
     _chosen.update(chosen)
     settings.cache_clear()
+
+
+@contextmanager
+def using(**chosen: Any) -> Iterator[None]:
+    """Let a block have the last word on some settings."""
+    before = dict(_chosen)
+    use(**chosen)
+    try:
+        yield
+    finally:
+        _chosen.clear()
+        use(**before)
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from app import database, embedded, migrate
 from app.context import Connection
-from app.settings import settings, use
+from app.settings import settings, using
 
 _PREFIX = "tallyman_bench_"
 _LEFT_BEHIND = """
@@ -77,16 +77,16 @@ def ground() -> Iterator[Ground]:
     with psycopg.connect(owner, autocommit=True) as keeper:
         _drop_left_behind(keeper)
         keeper.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        before = settings()
-        superuser = None if before.database_url else embedded.ensure_running().superuser_url
+        superuser = None if settings().database_url else embedded.ensure_running().superuser_url
         made = Ground(name, make_conninfo(service, dbname=name), make_conninfo(owner, dbname=name), superuser)
         try:
-            with psycopg.connect(made.owner_url, autocommit=True):
+            with (
+                psycopg.connect(made.owner_url, autocommit=True),
+                using(DATABASE_URL=made.url, MIGRATION_DATABASE_URL=made.owner_url),
+            ):
                 migrate.migrate(made.owner_url)
-                use(DATABASE_URL=made.url, MIGRATION_DATABASE_URL=made.owner_url)
                 yield made
         finally:
-            use(DATABASE_URL=before.database_url, MIGRATION_DATABASE_URL=before.migration_database_url)
             _drop(keeper, name)
 
 

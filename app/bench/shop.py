@@ -18,7 +18,7 @@ from app.bench.ground import Ground
 from app.context import Connection, Context
 from app.logistics import carriers, coverage
 from app.logistics.coverage import CoverageRow
-from app.settings import settings, use
+from app.settings import using
 from app.tenancy import store as tenancy
 from events import new_id
 
@@ -75,15 +75,11 @@ class Shop:
 def shop(ground: Ground, portal_url: str) -> Iterator[Shop]:
     """A shop with an enabled account at a portal, its password sealed with a key that lasts as long as the block."""
     keys = "bench:" + base64.b64encode(os.urandom(32)).decode()
-    before = settings().keys
-    use(keys=SecretStr(keys))
-    try:
+    with using(keys=SecretStr(keys)):
         with ground.connect() as connection:
             made = Shop(ground, tenancy.create_workspace(connection, f"bench {new_id()}").id, keys)
             _equip(made.context(connection), portal_url)
         yield made
-    finally:
-        use(keys=before)
 
 
 def _equip(context: Context, portal_url: str) -> None:
