@@ -7,7 +7,7 @@ that does not wait for it (an older attempt, a second answer) is late: it change
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
@@ -48,36 +48,39 @@ class Applied:
 
 
 _Judged = tuple[int, bool, UUID | None]
-"""The position of a result that is about an item of its job, whether the item waits for it, the order it would ship."""
+"""The position of a result that is about an item of its job, whether it counts, and the order that it then ships."""
 
-_SAID = """
-ROWS FROM (jsonb_to_recordset(%(results)s::jsonb) AS (
-    workspace_id uuid, job_id uuid, item_id uuid, attempt integer, status text, tracking_number text,
-    validated_city text, value_sent jsonb, error_type text, error_message text))
-WITH ORDINALITY AS said (workspace_id, job_id, item_id, attempt, status, tracking_number, validated_city, value_sent,
-                         error_type, error_message, n)
-"""
-_JUDGE = f"""
-WITH locked AS MATERIALIZED (
+# One statement: what was said is parsed once. The items are locked in the order of their ids before any is changed,
+# because the window needs all of them.
+_RECORD = """
+WITH said AS MATERIALIZED (
+    SELECT * FROM ROWS FROM (jsonb_to_recordset(%(results)s::jsonb) AS (
+               workspace_id uuid, job_id uuid, item_id uuid, attempt integer, status text, tracking_number text,
+               validated_city text, value_sent jsonb, error_type text, error_message text))
+      WITH ORDINALITY AS said (workspace_id, job_id, item_id, attempt, status, tracking_number, validated_city,
+                               value_sent, error_type, error_message, n)),
+locked AS MATERIALIZED (
     SELECT i.id, i.job_id, i.order_id, i.retry_count, i.status IN ('pending', 'processing') AS is_open
       FROM logistics.robot_job_items i
-     WHERE i.id IN (SELECT item_id FROM {_SAID})
+     WHERE i.id IN (SELECT item_id FROM said)
      ORDER BY i.id
-       FOR UPDATE)
-SELECT said.n - 1, item.is_open AND item.retry_count = said.attempt,
-       CASE WHEN said.tracking_number IS NOT NULL THEN item.order_id END
-  FROM {_SAID}
-  JOIN locked item ON item.id = said.item_id AND item.job_id = said.job_id
-  JOIN logistics.robot_jobs job ON job.id = item.job_id AND job.workspace_id = said.workspace_id
- ORDER BY said.n
-"""
-_APPLY = f"""
-UPDATE logistics.robot_job_items AS item
-   SET status = said.status, tracking_number = said.tracking_number, validated_city = said.validated_city,
-       value_sent = said.value_sent, error_type = said.error_type, error_message = said.error_message,
-       completed_at = %(now)s, started_at = coalesce(item.started_at, %(now)s)
-  FROM {_SAID}
- WHERE item.id = said.item_id AND said.n - 1 <> ALL(%(late)s)
+       FOR UPDATE),
+judged AS (
+    SELECT said.*, item.order_id, item.is_open AND item.retry_count = said.attempt AS is_awaited
+      FROM said
+      JOIN locked item ON item.id = said.item_id AND item.job_id = said.job_id
+      JOIN logistics.robot_jobs job ON job.id = item.job_id AND job.workspace_id = said.workspace_id),
+verdicts AS MATERIALIZED (
+    SELECT *, is_awaited AND row_number() OVER (PARTITION BY item_id, is_awaited ORDER BY n) = 1 AS counts
+      FROM judged),
+applied AS (
+    UPDATE logistics.robot_job_items AS item
+       SET status = said.status, tracking_number = said.tracking_number, validated_city = said.validated_city,
+           value_sent = said.value_sent, error_type = said.error_type, error_message = said.error_message,
+           completed_at = %(now)s, started_at = coalesce(item.started_at, %(now)s)
+      FROM verdicts said
+     WHERE item.id = said.item_id AND said.counts)
+SELECT n - 1, counts, CASE WHEN counts AND tracking_number IS NOT NULL THEN order_id END FROM verdicts ORDER BY n
 """
 _FINISHED = """
 UPDATE logistics.robot_jobs
@@ -111,19 +114,17 @@ def apply_results(moment: Moment, results: Sequence[Result]) -> Applied:
     Raises `GuiltyEvents`, or `NotFound` for results without an event, if items are not what their results claim.
     """
     connection = moment.connection
-    tally.lock(connection, ROBOT_JOBS, sorted({result.said.job_id for result in results}))
     text = _as_json(results)
-    judged = connection.execute(_JUDGE, {"results": text}).fetchall()
+    tally.lock(connection, ROBOT_JOBS, sorted({result.said.job_id for result in results}))
+    judged = connection.execute(_RECORD, {"results": text, "now": moment.now}).fetchall()
     _refuse_strangers(results, judged)
-    waiting = _waiting(results, judged)
-    late = [n for n in range(len(results)) if n not in waiting]
-    if waiting:
-        connection.execute(_APPLY, {"results": text, "late": late, "now": moment.now})
-    counted = [results[n] for n in waiting]
-    follow = [*_ship(moment, results, waiting), *_count(moment, counted)]
+    shipping = {n: order_id for n, counts, order_id in judged if counts}
+    counted = [results[n] for n in shipping]
+    follow = [*_ship(moment, results, shipping), *_count(moment, counted)]
+    late = len(results) - len(counted)
     if late:
-        log.info("late results", late=len(late), counted=len(waiting))
-    return Applied(len(waiting), len(late), follow)
+        log.info("late results", late=late, counted=len(counted))
+    return Applied(len(counted), late, follow)
 
 
 def _as_json(results: Sequence[Result]) -> str:
@@ -151,22 +152,10 @@ def _refuse_strangers(results: Sequence[Result], judged: Sequence[_Judged]) -> N
     raise NotFound(message)
 
 
-def _waiting(results: Sequence[Result], judged: Iterable[_Judged]) -> dict[int, UUID | None]:
-    """The positions of the results that count, the first of each item, with the order that it ships, if it does."""
-    items: set[UUID] = set()
-    waiting: dict[int, UUID | None] = {}
-    for n, is_awaited, order_id in judged:
-        item_id = results[n].said.item_id
-        if is_awaited and item_id not in items:
-            items.add(item_id)
-            waiting[n] = order_id
-    return waiting
-
-
-def _ship(moment: Moment, results: Sequence[Result], waiting: dict[int, UUID | None]) -> list[Event[Any]]:
+def _ship(moment: Moment, results: Sequence[Result], shipping: dict[int, UUID | None]) -> list[Event[Any]]:
     shipped = [
         Tracking(results[n].workspace_id, order_id, results[n].said.tracking_number or "", results[n].cause)
-        for n, order_id in waiting.items()
+        for n, order_id in shipping.items()
         if order_id is not None
     ]
     return list(orders.set_tracking_numbers(moment, shipped))

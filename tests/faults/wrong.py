@@ -153,7 +153,7 @@ slots_read_then_written = _function(
 # Attempts and generations ------------------------------------------------------------------------
 
 
-late_results_count = _edited(results, "_JUDGE", "item.is_open AND item.retry_count = said.attempt", "item.is_open")
+late_results_count = _edited(results, "_RECORD", "item.is_open AND item.retry_count = said.attempt", "item.is_open")
 a_retry_is_no_new_attempt = _edited(store, "_RESET_ITEMS", "retry_count = retry_count + 1, ", "")
 
 
