@@ -25,7 +25,10 @@ SELECT EXISTS (SELECT FROM public.procrastinate_jobs
 
 
 def drain(queues: Sequence[str] = (EVENTS_QUEUE,), concurrency: int = CONCURRENCY) -> float:
-    """Let a worker deliver everything that is due; the seconds it took, from its start to its end."""
+    """Let a worker deliver everything that is due; the seconds it took.
+
+    They begin when its connections are open and end when nothing is due any more, with what follows.
+    """
     with clear_desk():
         return asyncio.run(_drain(list(queues), concurrency))
 
@@ -51,9 +54,9 @@ async def _drain(queues: list[str], concurrency: int) -> float:
         "listen_notify": False,
     }
     with app.replace_connector(connector):
-        async with app.open_async():
+        async with app.open_async(), app.at_work(concurrency):
             began = time.perf_counter()
             # Told not to wait, a worker leaves what its last deliveries publish.
             while (await connector.execute_query_one_async(_DUE, queues=queues))["due"]:
-                await app.run_worker_async(**options)
+                await app.serve(**options)
             return time.perf_counter() - began

@@ -19,6 +19,16 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+
+@app.callback()
+def quietly() -> None:
+    """Keep the log of the workers that are started out of what is printed, unless somebody asks for it."""
+    from app.settings import settings, use
+
+    if "log_level" not in settings().model_fields_set:
+        use(log_level="WARNING")
+
+
 Rounds = Annotated[int, typer.Option("--rounds", min=1, help="Alternating rounds; figures are their medians.")]
 Scale = Annotated[
     float, typer.Option("--scale", min=0.0001, max=10, help="Times the usual sizes: 0.01 for a quick look.")

@@ -111,16 +111,21 @@ class Application(procrastinate.App):
 
     async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
         """Run a worker until it is told to stop. Raises `SetupError` on a server that it must not trust."""
-        options = {**_defaults(), **options}
-        async with self.at_work(options["concurrency"]):
-            await super().run_worker_async(**options)
+        full: WorkerOptions = {**_defaults(), **options}
+        async with self.at_work(full["concurrency"]):
+            await self.serve(**full)
+
+    async def serve(self, **options: Unpack[WorkerOptions]) -> None:
+        """Run a worker among what `at_work()` has set up, until it is told to stop."""
+        full: WorkerOptions = {**_defaults(), **options}
+        await super().run_worker_async(**full)
 
     async def run_workers(self, workers: Sequence[WorkerOptions]) -> None:
         """Run several workers side by side in this process, until they are cancelled or one of them ends."""
         self.job_manager.is_stopping = False
         full: list[WorkerOptions] = [{**_defaults(), **options} for options in workers]
         async with self.at_work(sum(options["concurrency"] for options in full)):
-            running = {asyncio.create_task(super(Application, self).run_worker_async(**options)) for options in full}
+            running = {asyncio.create_task(self.serve(**options)) for options in full}
             try:
                 ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for worker in ended:
