@@ -11,6 +11,7 @@ UNION ALL
 SELECT 'index', i.relname, pg_get_indexdef(i.oid)
   FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class c ON c.oid = x.indrelid
  WHERE c.relnamespace = %(schema)s::regnamespace AND c.relname LIKE 'procrastinate\_%%'
+   AND i.relname NOT LIKE 'tallyman\_%%' -- ours: see the migrations
 UNION ALL
 SELECT 'constraint', c.relname || '.' || k.conname, pg_get_constraintdef(k.oid)
   FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid

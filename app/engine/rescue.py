@@ -21,13 +21,17 @@ from app.settings import Settings
 log = structlog.get_logger(__name__)
 
 _TURN = "SELECT pg_try_advisory_xact_lock(hashtextextended('engine.rescue', 0))"
+# Rescue and sweep look for the few rows that somebody has in hand, or that failed, among any number that wait, every
+# few seconds. Under row-level security the planner takes them for many, and would read the queue instead of their index.
+_BY_INDEX = "SET LOCAL enable_seqscan = off"
 _FREE = """
 WITH stuck AS (
     SELECT j.id, j.queue_name, j.worker_id, j.attempts, gone.is_gone
       FROM public.procrastinate_jobs j,
            LATERAL (SELECT NOT EXISTS (SELECT FROM public.procrastinate_workers w WHERE w.id = j.worker_id
                        AND w.last_heartbeat > now() - %(stalled_after)s * interval '1 second') AS is_gone) gone
-     WHERE j.status = 'doing'
+     WHERE j.id = ANY (ARRAY(SELECT d.id FROM public.procrastinate_jobs d WHERE d.status = 'doing'))
+       AND j.status = 'doing'
        AND (gone.is_gone
             OR greatest((SELECT max(e.at) FROM public.procrastinate_events e
                           WHERE e.job_id = j.id AND e.type = 'started'),
@@ -55,7 +59,9 @@ UPDATE engine.failed_jobs f SET resolved_at = now()
 # Two deliveries of one event, one that buries it while the other applies it, do not see each other.
 _FAILED = """
 SELECT id AS row_id, task_name, args::text AS args, 0 AS rescues FROM public.procrastinate_jobs
- WHERE status = 'failed' AND task_name <> 'prune' ORDER BY id LIMIT 500 FOR UPDATE SKIP LOCKED
+ WHERE id = ANY (ARRAY(SELECT f.id FROM public.procrastinate_jobs f WHERE f.status = 'failed'))
+   AND status = 'failed' AND task_name <> 'prune'
+ ORDER BY id LIMIT 500 FOR UPDATE SKIP LOCKED
 """
 _BURY = "DELETE FROM public.procrastinate_jobs WHERE id = ANY(%s)"
 
@@ -85,6 +91,7 @@ def rescue(connection: Connection, settings: Settings) -> list[Rescued]:
         turn = connection.execute(_TURN).fetchone()
         if turn is None or not turn[0]:
             return []
+        connection.execute(_BY_INDEX)
         connection.execute(_RESOLVE)
         freed = connection.cursor(row_factory=class_row(Rescued)).execute(_FREE, limits).fetchall()
         hopeless = [row for row in freed if row.rescues > settings.most_rescues]
@@ -100,6 +107,7 @@ def rescue(connection: Connection, settings: Settings) -> list[Rescued]:
 def sweep(connection: Connection) -> int:
     """Bury what rows hold that Procrastinate failed without our code; returns how many rows went, at most 500."""
     with connection.transaction():
+        connection.execute(_BY_INDEX)
         failed = connection.cursor(row_factory=class_row(Rescued)).execute(_FAILED).fetchall()
         for row in failed:
             error = FailedInTheQueue(f"the queue failed a row of task {row.task_name!r}, which this program cannot run")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, LiteralString
 
+import psycopg
 import pytest
 from procrastinate import jobs
 
 from app import database as doors
 from app.context import Connection
+from app.engine import rescue as rescuing
 from app.engine.publish import publish
 from app.engine.queue import _pool, app, load_arguments
 from app.engine.rescue import rescue, sweep
@@ -190,6 +192,31 @@ async def speak(job: jobs.Job, word: str) -> None:
                     await app.job_manager.finish_job(job, jobs.Status.ABORTED, delete_job=False)
                 case _:
                     await app.job_manager.retry_job(job)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        rescuing._FREE,  # noqa: SLF001 - how a statement is carried out is the law here
+        rescuing._FAILED,  # noqa: SLF001 - the same
+        # What the foreign key does where a worker's row goes.
+        "UPDATE public.procrastinate_jobs SET worker_id = NULL WHERE worker_id = 1",
+    ],
+    ids=["rescue", "sweep", "a worker goes"],
+)
+def test_nobody_reads_what_waits_to_find_what_is_in_hand(
+    database: Database, connection: Connection, outside: Outside, statement: LiteralString
+) -> None:
+    """However many rows wait and whatever the planner is told about them, the few others have an index of theirs."""
+    publish(connection, *[say(f"w{n}") for n in range(3000)], parcel=1)
+    with psycopg.connect(database.owner_url, autocommit=True) as owner:
+        owner.execute("ANALYZE public.procrastinate_jobs")
+    limits = {"stalled_after": 30.0, "longest_run": 1800.0}
+    with connection.transaction():
+        connection.execute(rescuing._BY_INDEX)  # noqa: SLF001 - the same
+        plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN {statement}", limits))
+    assert "Seq Scan on procrastinate_jobs" not in plan
+    assert "tallyman_jobs_" in plan
 
 
 def test_rows_that_the_queue_failed_by_itself_become_dead_letters(connection: Connection, outside: Outside) -> None:
