@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 _TURN = "SELECT pg_try_advisory_xact_lock(hashtextextended('engine.rescue', 0))"
 # Rescue and sweep look for the few rows that somebody has in hand, or that failed, among any number that wait, every
-# few seconds. Under row-level security the planner takes them for many, and would read the queue instead of their index.
+# few seconds. Under row-level security the planner takes them for many, and would read the queue, not their index.
 _BY_INDEX = "SET LOCAL enable_seqscan = off"
 _FREE = """
 WITH stuck AS (
