@@ -39,7 +39,7 @@ class _Stage:
             publish_all(connection, self.cast.said, parcel=parcel)
         if statistics == "fresh":
             self.ground.analyze()
-        seconds = worker.drain()
+        seconds = worker.count(self.cast)
         return self._exact(seconds)
 
     def plain(self) -> float:
@@ -90,7 +90,7 @@ def run(
             claims += _claims(shape, {name: one.median for name, one in found.items()})
     notes = [
         f"plain Procrastinate: concurrency {CONCURRENCY}, stopped after {PLAIN_MOST:,} results",
-        f"ours: concurrency {worker.CONCURRENCY}, drained to the end, with what follows; counts checked every time",
+        f"ours: concurrency {worker.CONCURRENCY}, listening, until what follows is handled; checked every time",
         "stale: the planner knows the tables as empty, and autovacuum and auto-analyze are off",
     ]
     return Report("fan-in", where, measured, claims, notes)

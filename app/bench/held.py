@@ -62,7 +62,7 @@ class _Stage:
                 publish_all(connection, self.cast.said, parcel=parcel)
             self.ground.arrange(sql.SQL("VACUUM ANALYZE"))
             with hold:
-                seconds = worker.drain()
+                seconds = worker.count(self.cast)
             self.cast.check(connection)
         return self.cast.total / seconds
 

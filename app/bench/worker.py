@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from procrastinate.app import WorkerOptions
 
+from app.bench.cast import Cast, NotExact
+from app.context import Moment
 from app.engine.queue import app, fresh_connector
-from app.engine.registry import EVENTS_QUEUE
+from app.engine.registry import EVENTS_QUEUE, Handler, use, wiring
+from events import Event, Payload
+from events.order import OrderUpdated
+from events.robot import JobCompleted
 
 CONCURRENCY = 2
 """Deliveries of events at once: what `cli.py work` starts."""
 
+
+PATIENCE_S = 600.0
 
 _DUE = """
 SELECT EXISTS (SELECT FROM public.procrastinate_jobs
@@ -24,11 +34,17 @@ SELECT EXISTS (SELECT FROM public.procrastinate_jobs
 """
 
 
-def drain(queues: Sequence[str] = (EVENTS_QUEUE,), concurrency: int = CONCURRENCY) -> float:
-    """Let a worker deliver everything that is due; the seconds it took.
+def count(cast: Cast) -> float:
+    """Let a worker count every result of a cast that waits; the seconds until what follows is handled too.
 
-    They begin when its connections are open and end when nothing is due any more, with what follows.
+    They begin when its connections are open; it listens, as `cli.py work` does. Raises `NotExact` after ten minutes.
     """
+    with clear_desk():
+        return asyncio.run(_count(cast))
+
+
+def drain(queues: Sequence[str] = (EVENTS_QUEUE,), concurrency: int = CONCURRENCY) -> float:
+    """Let a worker deliver everything that is due; the seconds from when its connections are open until it stops."""
     with clear_desk():
         return asyncio.run(_drain(list(queues), concurrency))
 
@@ -60,3 +76,51 @@ async def _drain(queues: list[str], concurrency: int) -> float:
             while (await connector.execute_query_one_async(_DUE, queues=queues))["due"]:
                 await app.serve(**options)
             return time.perf_counter() - began
+
+
+@dataclass(slots=True)
+class _Finish:
+    """Counts the events that follow from results, until all `expected` ones have been handled."""
+
+    expected: int
+    loop: asyncio.AbstractEventLoop
+    reached: asyncio.Event
+    seen: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def after(self, handler: Handler) -> Handler:
+        """The handler, with its events counted."""
+
+        def handle(moment: Moment, events: list[Event[Any]]) -> Iterable[Event[Any]]:
+            following = handler(moment, events)
+            with self.lock:
+                self.seen += len(events)
+                if self.seen >= self.expected:
+                    self.loop.call_soon_threadsafe(self.reached.set)
+            return following
+
+        return handle
+
+
+async def _count(cast: Cast) -> float:
+    expected = len(cast.sizes) + (cast.total if cast.shipped else 0)
+    finish = _Finish(expected, asyncio.get_running_loop(), asyncio.Event())
+    own = wiring()
+    following: tuple[type[Payload], ...] = (JobCompleted, OrderUpdated)
+    watched = {kind: finish.after(own.handlers[kind]) for kind in following}
+    with app.replace_connector(fresh_connector()), use(replace(own, handlers={**own.handlers, **watched})):
+        async with app.open_async(), app.at_work(CONCURRENCY):
+            began = time.perf_counter()
+            serving = asyncio.create_task(
+                app.serve(queues=[EVENTS_QUEUE], concurrency=CONCURRENCY, install_signal_handlers=False)
+            )
+            reached = asyncio.create_task(finish.reached.wait())
+            await asyncio.wait({serving, reached}, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+            seconds = time.perf_counter() - began
+            # Told to stop, it ends the deliveries that it has in hand.
+            serving.cancel()
+            reached.cancel()
+            await asyncio.gather(serving, reached, return_exceptions=True)
+    if not finish.reached.is_set():
+        raise NotExact(f"{finish.seen} events have followed after {seconds:.0f} s, not {expected}")
+    return seconds
