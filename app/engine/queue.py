@@ -21,6 +21,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from app import database, logs, sealing
 from app.engine import slots
+from app.engine.bell import Bell
 from app.engine.consume import Engine, consume
 from app.engine.delivery import Delivery
 from app.engine.fence import FencedManager
@@ -139,7 +140,9 @@ class Application(procrastinate.App):
 
     def _worker(self, **options: Unpack[WorkerOptions]) -> Worker:
         introduce(options.get("name"), options.get("queues"))
-        return super()._worker(**options)
+        worker = super()._worker(**options)
+        worker._new_job_event = Bell()  # noqa: SLF001 - there is no other way to it
+        return worker
 
     @asynccontextmanager
     async def at_work(self, concurrency: int) -> AsyncIterator[None]:
