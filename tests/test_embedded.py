@@ -7,6 +7,7 @@ import signal
 import site
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from app import embedded
 from app.errors import SetupError
+from tests.waits import LIMIT_S
 
 ROOT = Path(__file__).parent.parent
 STARTER = """
@@ -41,6 +43,10 @@ def _kill_server(home: Path) -> None:
     pid = embedded.status(home).pid
     assert pid
     os.kill(pid, signal.SIGKILL)
+    # The signal is only sent by now: for a moment the server still runs.
+    end = time.monotonic() + LIMIT_S
+    while embedded.status(home).running:
+        assert time.monotonic() < end, "the server survives a SIGKILL"
 
 
 def _one(address: str, question: str) -> object:
