@@ -17,7 +17,7 @@ from app.bench.ground import Ground
 from app.bench.plain import CONCURRENCY as PLAIN_CONCURRENCY
 from app.bench.plain import Plain
 from app.bench.rows import waiting
-from app.bench.worker import CONCURRENCY
+from app.bench.worker import CONCURRENCY, serve_until
 from app.context import Connection, Moment
 from app.engine import registry
 from app.engine.queue import app, fresh_connector
@@ -78,21 +78,14 @@ async def _drain(wanted: int) -> _Clock:
     clock = _Clock(wanted, asyncio.get_running_loop(), asyncio.Event())
     with app.replace_connector(fresh_connector()), registry.use(Wiring({JobCompleted: clock.note}, {})):
         async with app.open_async():
-            worker = asyncio.create_task(
-                app.run_worker_async(
-                    queues=[EVENTS_QUEUE],
-                    concurrency=CONCURRENCY,
-                    wait=False,
-                    install_signal_handlers=False,
-                    listen_notify=False,
-                )
+            serving = app.run_worker_async(
+                queues=[EVENTS_QUEUE],
+                concurrency=CONCURRENCY,
+                wait=False,
+                install_signal_handlers=False,
+                listen_notify=False,
             )
-            enough = asyncio.create_task(clock.enough.wait())
-            await asyncio.wait({worker, enough}, return_when=asyncio.FIRST_COMPLETED)
-            # Told to stop, it ends the deliveries that it has in hand.
-            worker.cancel()
-            enough.cancel()
-            await asyncio.gather(worker, enough, return_exceptions=True)
+            await serve_until(serving, clock.enough)
     return clock
 
 

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -60,6 +60,23 @@ def clear_desk() -> Iterator[None]:
         gc.unfreeze()
 
 
+async def serve_until(
+    serving: Coroutine[Any, Any, None], reached: asyncio.Event, *, limit: float | None = None
+) -> float:
+    """Let a worker serve until it ends, an event is set or `limit` seconds have passed; how many that were.
+
+    Then it is told to stop, and ends the deliveries that it has in hand.
+    """
+    began = time.perf_counter()
+    tasks = {asyncio.create_task(serving), asyncio.create_task(reached.wait())}
+    await asyncio.wait(tasks, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+    seconds = time.perf_counter() - began
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return seconds
+
+
 async def _drain(queues: list[str], concurrency: int) -> float:
     connector = fresh_connector()
     options: WorkerOptions = {
@@ -110,17 +127,8 @@ async def _count(cast: Cast) -> float:
     watched = {kind: finish.after(own.handlers[kind]) for kind in following}
     with app.replace_connector(fresh_connector()), use(replace(own, handlers={**own.handlers, **watched})):
         async with app.open_async(), app.at_work(CONCURRENCY):
-            began = time.perf_counter()
-            serving = asyncio.create_task(
-                app.serve(queues=[EVENTS_QUEUE], concurrency=CONCURRENCY, install_signal_handlers=False)
-            )
-            reached = asyncio.create_task(finish.reached.wait())
-            await asyncio.wait({serving, reached}, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
-            seconds = time.perf_counter() - began
-            # Told to stop, it ends the deliveries that it has in hand.
-            serving.cancel()
-            reached.cancel()
-            await asyncio.gather(serving, reached, return_exceptions=True)
+            serving = app.serve(queues=[EVENTS_QUEUE], concurrency=CONCURRENCY, install_signal_handlers=False)
+            seconds = await serve_until(serving, finish.reached, limit=PATIENCE_S)
     if not finish.reached.is_set():
         raise NotExact(f"{finish.seen} events have followed after {seconds:.0f} s, not {expected}")
     return seconds
