@@ -44,7 +44,8 @@ RETURNING id
 """
 _AGAIN = """
 UPDATE public.procrastinate_jobs
-   SET status = 'todo', attempts = attempts + 1, scheduled_at = %(at)s, abort_requested = false, worker_id = NULL
+   SET status = 'todo', attempts = attempts + 1, scheduled_at = %(at)s, abort_requested = false, worker_id = NULL,
+       queueing_lock = NULL -- another row with this lock may be waiting already
  WHERE id = %(id)s AND status = 'doing' AND attempts = %(attempts)s AND worker_id IS NOT DISTINCT FROM %(worker_id)s
 RETURNING id
 """

@@ -172,6 +172,28 @@ def test_an_owners_word_counts(connection: Connection, outside: Outside, word: s
     assert (found[0] if found else None) == left
 
 
+@pytest.mark.parametrize("word", ["retry", "stop"])
+def test_a_row_waits_again_beside_another_one_with_its_queueing_lock(
+    connection: Connection, outside: Outside, word: str
+) -> None:
+    """A queueing lock is unique among waiting rows: the row that comes back gives it up, and no worker exits over it.
+
+    Stock Procrastinate 3.10.0 raises `UniqueViolation` here and leaves the row `doing` for ever.
+    """
+    insert = (
+        "INSERT INTO public.procrastinate_jobs (queue_name, task_name, queueing_lock)"
+        " VALUES ('events', 'prune', 'prune')"
+    )
+    connection.execute(insert)
+    row = fetch(connection)
+    connection.execute(insert)
+    asyncio.run(speak(held(row).evolve(task_name="prune", queueing_lock="prune"), word))
+    found = connection.execute(
+        "SELECT status::text, queueing_lock FROM public.procrastinate_jobs ORDER BY id"
+    ).fetchall()
+    assert found == [("todo", None), ("todo", "prune")]
+
+
 async def speak(job: jobs.Job, word: str) -> None:
     """Say how a delivery ended, as Procrastinate's worker would."""
     import procrastinate  # noqa: PLC0415
