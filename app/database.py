@@ -31,6 +31,7 @@ _LIMITS = {
 
 SESSION = {
     "role": "service_role",
+    "search_path": "public",
     "default_transaction_isolation": "read committed",
     "statement_timeout": "120s",
     "lock_timeout": "30s",

@@ -22,15 +22,7 @@ from events import SIZE_LIMIT, Event, InvalidEvent
 _ROWS_A_ROUND_TRIP = 1000
 _EVENTS_A_ROUND_TRIP = 5000
 
-_DEFER = """
-SELECT public.procrastinate_defer_jobs_v1(array_agg(
-           row(r.queue, r.task, r.priority, NULL, NULL, r.args,
-               CASE WHEN r.delay > 0 THEN clock_timestamp() + r.delay * interval '1 second' END
-           )::public.procrastinate_job_to_defer_v1 ORDER BY r.n))
-  FROM ROWS FROM (jsonb_to_recordset(%s::jsonb)
-                  AS (queue text, task text, priority integer, delay double precision, args jsonb))
-       WITH ORDINALITY AS r (queue, task, priority, delay, args, n)
-"""
+_ENQUEUE = "SELECT engine.enqueue(%s::jsonb)"
 
 
 def publish(
@@ -101,7 +93,7 @@ def _statements(
 
 def _batches(rows: Iterator[str]) -> Iterator[tuple[LiteralString, list[str]]]:
     while batch := list(islice(rows, _ROWS_A_ROUND_TRIP)):
-        yield _DEFER, ["[" + ",".join(batch) + "]"]
+        yield _ENQUEUE, ["[" + ",".join(batch) + "]"]
 
 
 def _rows(

@@ -17,6 +17,7 @@ _NEEDED = """
 SELECT name, to_regclass(name) IS NOT NULL
   FROM unnest(ARRAY['public.procrastinate_jobs', 'logistics.robot_jobs', 'engine.event_log', 'engine.actions',
                     'engine.paused_queues', 'engine.sequence']) AS name
+UNION ALL SELECT 'engine.enqueue', to_regproc('engine.enqueue') IS NOT NULL
 """
 _ROLE = "SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user"
 _OPEN_TABLES = """

@@ -31,7 +31,7 @@ from tests.faults.zombie import (
     taken_by_another,
 )
 
-HOLD, LEDGER, PUT_BACK, BURY = "FOR UPDATE", "INTO engine.event_log", "procrastinate_defer", "INTO engine.failed_jobs"
+HOLD, LEDGER, PUT_BACK, BURY = "FOR UPDATE", "INTO engine.event_log", "engine.enqueue", "INTO engine.failed_jobs"
 
 POINTS = {
     "events: before the claim": Point("events", "engine.claim("),

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from app.context import Connection
+from app.database import as_service
 from app.engine.audit import audit
 from app.errors import Conflict, InvalidInput, NotFound
 from app.logistics import carriers, jobs, rules
@@ -17,7 +18,7 @@ from app.simulators.portal import Portal
 from app.wiring import INVARIANTS
 from tests.factories import make_workspace
 from tests.logistics.conftest import Shop
-from tests.support import drain_all, scalar
+from tests.support import drain_all, scalar, waiting
 
 
 def made(connection: Connection) -> tuple[int, int, int]:
@@ -225,3 +226,12 @@ def test_a_job_that_begins_breaks_no_invariant(shop: Shop) -> None:
     job = create_robot_job(shop.context, shop.order(1))
     jobs.update_job_status(shop.context, job.id, "processing")
     assert [verdict for verdict in audit(shop.connection, INVARIANTS) if not verdict.holds] == []
+
+
+def test_a_job_is_submitted_without_a_search_path(shop: Shop) -> None:
+    """A producer's connection may have any search_path: submitting qualifies every name."""
+    order_ids = shop.order(2)
+    shop.connection.execute("SET search_path = ''")
+    with as_service(shop.connection):
+        create_robot_job(shop.context, order_ids)
+    assert waiting(shop.connection) == 1
