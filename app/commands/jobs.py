@@ -30,7 +30,9 @@ def submit(
         Path | None, typer.Option("--file", help="A CSV of orders, as `orders import` takes it; imports what is new.")
     ] = None,
     order: Annotated[list[str] | None, typer.Option("--order", help="An order's reference or id; repeatable.")] = None,
-    pending: Annotated[bool, typer.Option("--pending", help="Every order that is not shipped yet.")] = False,
+    pending: Annotated[
+        bool, typer.Option("--pending", help="Every order that is not shipped, not cancelled and in no open job.")
+    ] = False,
     carrier: CarrierOption = "coordinadora",
     idempotency_key: Annotated[
         str | None, typer.Option("--idempotency-key", help="One key, one job: a repeated request is refused.")
@@ -46,17 +48,22 @@ def submit(
     """Submit orders as one job: import, job and first event in one transaction, or nothing.
 
     Says so when orders are shipped already, or in a job that is not done; with --no-again they are refused.
+    Cancelled orders are refused. --pending never submits an order that an open job has, so it may run from cron;
+    when nothing is left it creates no job and exits with 0.
 
     A key that was used before ends with exit code 2 and names the job that it made.
     """
+    from app.logistics.availability import taken_orders
     from app.logistics.jobs import create_robot_job
-    from app.logistics.store import taken_orders
 
     if sum((file is not None, bool(order), pending)) != 1:
         message = "say which orders: one of --file, --order and --pending"
         raise InvalidInput(message)
+    if pending:
+        _submit_pending(workspace, carrier, idempotency_key, watch=watch, as_json=as_json)
+        return
     with acting_for(workspace) as context:
-        order_ids = _orders(context, file, order, skip_bad=skip_bad, as_json=as_json)
+        order_ids = _orders(context, file, order or [], skip_bad=skip_bad, as_json=as_json)
         key = idempotency_key
         repeated = len(taken_orders(context, order_ids))
         job = create_robot_job(context, order_ids, carrier=carrier, idempotency_key=key, again=again)
@@ -143,21 +150,32 @@ def retry(
         _watch(done.job.workspace_id, job, as_json=as_json)
 
 
-def _orders(
-    context: Context, file: Path | None, wanted: list[str] | None, *, skip_bad: bool, as_json: bool
-) -> list[UUID]:
+def _submit_pending(workspace: str | None, carrier: str, key: str | None, *, watch: bool, as_json: bool) -> None:
+    from app.logistics.submit import submit_pending
+
+    with acting_for(workspace) as context:
+        workspace_id = context.tenant_id
+        done = submit_pending(context, carrier=carrier, idempotency_key=key)
+    elsewhere = [{"job_id": job_id, "orders": count} for job_id, count in done.in_open_jobs.items()]
+    line = {"job_id": None, "total_items": 0} if done.job is None else _line(done.job)
+    emit({**line, "in_open_jobs": elsewhere}, as_json=as_json, human=line if done.job else "nothing to submit")
+    for one in [] if as_json else elsewhere:
+        note(f"{one['orders']} pending orders are in job {one['job_id']}, which is not done")
+    if watch and done.job is not None:
+        _watch(workspace_id, done.job.id, as_json=as_json)
+
+
+def _orders(context: Context, file: Path | None, wanted: list[str], *, skip_bad: bool, as_json: bool) -> list[UUID]:
     from app.logistics import orders
     from app.logistics.files import read_csv
 
-    if file is not None:
-        rows = read_csv(file, orders.OrderRow, unique=("reference",), skip_bad=skip_bad)
-        order_ids = orders.import_orders(context, rows).order_ids
-        for problem in [] if as_json else rows.problems:
-            note(problem)
-        return order_ids
-    if wanted:
+    if file is None:
         return [orders.find_order(context, one).id for one in wanted]
-    return list(orders.pending_order_ids(context))
+    rows = read_csv(file, orders.OrderRow, unique=("reference",), skip_bad=skip_bad)
+    order_ids = orders.import_orders(context, rows).order_ids
+    for problem in [] if as_json else rows.problems:
+        note(problem)
+    return order_ids
 
 
 def _watch(workspace_id: UUID, job_id: UUID, *, as_json: bool) -> None:

@@ -12,26 +12,29 @@ import events
 from app.context import Context
 from app.engine import tally
 from app.engine.publish import publish
-from app.errors import Conflict, DuplicateRequest, InvalidInput, KeyReused, NotFound
-from app.logistics import carriers, rules, store
-from app.logistics.fields import carrier_name
+from app.errors import Conflict, InvalidInput, NotFound
+from app.logistics import availability, rules, store
 from app.logistics.rules import ItemStatus, JobStatus
 from app.logistics.store import ROBOT_JOBS, RobotJob, RobotJobItem
+from app.logistics.submit import AlreadyTaken, CancelledOrders, ForeignOrders, create_robot_job
 from app.settings import settings
-from events import new_id, robot
+from events import robot
+
+__all__ = [
+    "AlreadyTaken",
+    "CancelledOrders",
+    "ForeignOrders",
+    "JobPage",
+    "Retried",
+    "create_robot_job",
+    "get_job_with_items",
+    "get_robot_job",
+    "list_jobs",
+    "retry_failed_items",
+    "update_job_status",
+]
 
 LONGEST_PAGE = 1_000
-
-
-class ForeignOrders(InvalidInput):
-    """Orders that do not exist, or are another workspace's; `order_ids` are all of them."""
-
-    def __init__(self, order_ids: Sequence[UUID]) -> None:
-        super().__init__(
-            f"order_ids: {len(order_ids)} of them are no orders of this workspace: {rules.name_some(order_ids)};"
-            " nothing was created"
-        )
-        self.order_ids = tuple(order_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,48 +45,6 @@ class JobPage:
     items: list[RobotJobItem]
     errors: dict[str, int]
     next_after: UUID | None
-
-
-class AlreadyTaken(Conflict):
-    """Orders that are shipped, or that another job has still to ship; `order_ids` are all of them."""
-
-    def __init__(self, order_ids: Sequence[UUID]) -> None:
-        super().__init__(
-            f"order_ids: {len(order_ids)} of them are shipped already or in a job that is not done:"
-            f" {rules.name_some(order_ids)}; nothing was created"
-        )
-        self.order_ids = tuple(order_ids)
-
-
-def create_robot_job(
-    context: Context,
-    order_ids: Sequence[UUID],
-    *,
-    carrier: str = "coordinadora",
-    idempotency_key: str | None = None,
-    again: bool = True,
-) -> RobotJob:
-    """Submit orders as one job: the job, its items and `robot/job.submitted`, or nothing of it.
-
-    An order may be in several jobs, and each ships it; without `again`, `AlreadyTaken` is raised instead.
-    Raises `InvalidInput` for an empty list, an order named twice, or orders that are not the workspace's
-    (`ForeignOrders`); `NotFound` or `Conflict` for a carrier that is unknown, disabled or without credentials;
-    `DuplicateRequest` and `KeyReused`, both with the existing job's id, for a key that was used before.
-    """
-    rules.check_order_list(order_ids)
-    rules.check_key(idempotency_key)
-    carrier = carrier_name(carrier)
-    with context.connection.transaction():
-        job = _insert(context, order_ids, carrier, idempotency_key)
-        _check_carrier(context, carrier)
-        if missing := store.missing_orders(context, order_ids):
-            raise ForeignOrders(missing)
-        if not again and (taken := store.taken_orders(context, order_ids)):
-            raise AlreadyTaken(taken)
-        store.insert_items(context, job.id, [new_id() for _ in order_ids], order_ids)
-        submitted = robot.JobSubmitted(job_id=job.id, carrier=carrier, item_count=len(order_ids))
-        publish(context.connection, _new(context, job, submitted))
-    return job
 
 
 def get_robot_job(context: Context, job_id: UUID) -> RobotJob:
@@ -156,6 +117,7 @@ def retry_failed_items(context: Context, job_id: UUID, item_ids: Sequence[UUID] 
         failed = _failed(context, job_id, item_ids)
         if not failed:
             return Retried(job, 0)
+        availability.lock_orders_of_items(context.connection, failed)
         delay = _unsettled(context, failed)
         store.reset_items(context.connection, failed, context.now)
         tally.count(context.connection, ROBOT_JOBS, {job_id: (0, -len(failed))})
@@ -178,31 +140,6 @@ def _unsettled(context: Context, item_ids: Sequence[UUID]) -> float:
     row = context.connection.execute(_LAST_UNCLEAR, {"ids": list(item_ids), "now": context.now}).fetchone()
     since = row[0] if row and row[0] is not None else None
     return 0.0 if since is None else max(0.0, settings().portal_settle - float(since))
-
-
-def _insert(context: Context, order_ids: Sequence[UUID], carrier: str, key: str | None) -> RobotJob:
-    fingerprint = rules.fingerprint(carrier, order_ids)
-    job = store.insert_job(context, new_id(), carrier, len(order_ids), key, fingerprint)
-    if job is not None:
-        return job
-    # The key is taken. Only a new statement sees who took it, if that was a moment ago.
-    winner = store.job_by_key(context, key or "")
-    if winner is None:
-        message = f"idempotency key {key!r} was given back just now; submit again"
-        raise Conflict(message)
-    if winner.request_fingerprint == fingerprint:
-        raise DuplicateRequest(winner.idempotency_key or "", winner.id)
-    raise KeyReused(winner.idempotency_key or "", winner.id)
-
-
-def _check_carrier(context: Context, name: str) -> None:
-    carrier = carriers.show_carrier(context, name)
-    if not carrier.is_enabled:
-        message = f"carrier: {name} is disabled for this workspace; `carriers enable {name}`"
-        raise Conflict(message)
-    if not carrier.has_password or not carrier.portal_username or not carrier.portal_url:
-        message = f"carrier: {name} has no credentials for its portal; `carriers set {name}`"
-        raise Conflict(message)
 
 
 def _failed(context: Context, job_id: UUID, item_ids: Sequence[UUID] | None) -> list[UUID]:

@@ -36,7 +36,6 @@ __all__ = [
     "import_orders",
     "list_orders",
     "orders_by_id",
-    "pending_order_ids",
     "set_tracking_numbers",
     "update_order",
     "update_orders",
@@ -70,7 +69,6 @@ SELECT {ORDER_COLUMNS} FROM logistics.orders o
  ORDER BY o.id
  LIMIT %(limit)s
 """
-_PENDING = "SELECT id FROM logistics.orders WHERE workspace_id = %s AND status = 'pending' ORDER BY id"
 _BY_REFERENCE = f"SELECT {ORDER_COLUMNS} FROM logistics.orders o WHERE o.workspace_id = %s AND o.reference = %s"
 _BY_ID = f"SELECT {ORDER_COLUMNS} FROM logistics.orders o WHERE o.id = ANY(%s)"
 # Not FOR UPDATE: no key changes, so jobs may go on being submitted for an order that is changed.
@@ -139,11 +137,6 @@ def list_orders(
         raise InvalidInput(f"limit: must be 1 to {LONGEST_PAGE}, not {limit}")
     wanted = {"workspace_id": context.tenant_id, "status": status, "after": after, "limit": limit}
     return _orders(context.connection, _LIST, wanted)
-
-
-def pending_order_ids(context: Context) -> list[UUID]:
-    """The ids of the workspace's orders that are not shipped yet, the oldest first."""
-    return context.connection.cursor(row_factory=scalar_row).execute(_PENDING, [context.tenant_id]).fetchall()
 
 
 def get_orders(context: Context, order_ids: Sequence[UUID]) -> list[Order]:

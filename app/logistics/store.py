@@ -90,18 +90,6 @@ SELECT {_JOB} FROM logistics.robot_jobs
  ORDER BY created_at DESC, id DESC
  LIMIT %(limit)s
 """
-_MISSING_ORDERS = """
-SELECT wanted.id FROM unnest(%s::uuid[]) WITH ORDINALITY AS wanted (id, n)
- WHERE NOT EXISTS (SELECT FROM logistics.orders o WHERE o.id = wanted.id AND o.workspace_id = %s)
- ORDER BY wanted.n
-"""
-_TAKEN_ORDERS = """
-SELECT o.id FROM logistics.orders o
- WHERE o.id = ANY(%s) AND o.workspace_id = %s
-   AND (o.status = 'shipped' OR EXISTS (SELECT FROM logistics.robot_job_items i
-                                         WHERE i.order_id = o.id AND i.status IN ('pending', 'processing')))
- ORDER BY o.id
-"""
 _INSERT_ITEMS = """
 INSERT INTO logistics.robot_job_items (id, job_id, order_id)
 SELECT item.id, %s, item.order_id FROM unnest(%s::uuid[], %s::uuid[]) AS item (id, order_id)
@@ -184,17 +172,6 @@ def select_jobs(context: Context, status: str | None, before: UUID | None, limit
     """The workspace's jobs, newest first."""
     wanted = {"workspace_id": context.tenant_id, "status": status, "before": before, "limit": limit}
     return context.connection.cursor(row_factory=class_row(RobotJob)).execute(_LIST_JOBS, wanted).fetchall()
-
-
-def missing_orders(context: Context, order_ids: Sequence[UUID]) -> list[UUID]:
-    """Those of `order_ids` that are no order of the workspace, in the list's order."""
-    rows = context.connection.execute(_MISSING_ORDERS, [list(order_ids), context.tenant_id])
-    return [order_id for (order_id,) in rows]
-
-
-def taken_orders(context: Context, order_ids: Sequence[UUID]) -> list[UUID]:
-    """Those of `order_ids` that are shipped, or that an item of some job is still to ship."""
-    return [order_id for (order_id,) in context.connection.execute(_TAKEN_ORDERS, [list(order_ids), context.tenant_id])]
 
 
 def insert_items(context: Context, job_id: UUID, item_ids: Sequence[UUID], order_ids: Sequence[UUID]) -> None:

@@ -17,10 +17,11 @@ from app.context import Connection
 from app.engine.consume import apply
 from app.engine.delivery import Row, open_rows
 from app.engine.publish import publish
-from app.errors import Conflict, DuplicateRequest
-from app.logistics.jobs import create_robot_job, get_robot_job, retry_failed_items, update_job_status
+from app.errors import Conflict, DuplicateRequest, KeyReused
+from app.logistics.jobs import AlreadyTaken, create_robot_job, get_robot_job, retry_failed_items, update_job_status
 from app.logistics.results import update_job_item_result
 from app.logistics.store import RobotJob
+from app.logistics.submit import submit_pending
 from tests.engine import toy
 from tests.faults.look import broken, look
 from tests.faults.race import Race, completions, items, submitted
@@ -30,20 +31,67 @@ from tests.support import scalar
 # Producers ---------------------------------------------------------------------------------------
 
 
-def test_whoever_comes_second_with_a_key_is_told_of_the_first(race: Race) -> None:
-    """It waits until the first has committed, and makes nothing."""
+@pytest.mark.parametrize("same", [True, False])
+def test_whoever_comes_second_with_a_key_is_told_of_the_first(race: Race, *, same: bool) -> None:
+    """It waits until the first has committed, and makes nothing, for the same orders and for others."""
     orders = race.stage.shop.order(2)
+    refused = DuplicateRequest if same else KeyReused
 
-    def submit(connection: Connection) -> RobotJob | UUID:
+    def submit(connection: Connection, order: UUID) -> RobotJob | UUID:
         try:
-            return create_robot_job(race.context(connection), orders, idempotency_key="K")
-        except DuplicateRequest as error:
+            return create_robot_job(race.context(connection), [order], idempotency_key="K")
+        except refused as error:
             return error.job_id
 
-    made, told = race.behind(submit, submit)
+    made, told = race.behind(
+        lambda connection: submit(connection, orders[0]),
+        lambda connection: submit(connection, orders[0 if same else 1]),
+    )
     assert isinstance(made, RobotJob)
     assert told == made.id
     assert scalar(race.stage.connection, "SELECT count(*) FROM logistics.robot_jobs") == 1
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_of_two_who_submit_an_order_the_second_is_refused_without_again(race: Race, *, again: bool) -> None:
+    """It waits for the first, whether that one minds or not; the orders are named, and no deadlock comes of it."""
+    orders = race.stage.shop.order(3)
+    backwards = list(reversed(orders))
+
+    def submit(connection: Connection) -> RobotJob | tuple[UUID, ...]:
+        try:
+            return create_robot_job(race.context(connection), backwards, again=False)
+        except AlreadyTaken as error:
+            return error.order_ids
+
+    _, told = race.behind(
+        lambda connection: create_robot_job(race.context(connection), orders[:2], again=again), submit
+    )
+    assert told == tuple(orders[:2])
+    assert scalar(race.stage.connection, "SELECT count(*) FROM logistics.robot_jobs") == 1
+
+
+def test_two_who_submit_what_is_pending_share_it(race: Race) -> None:
+    """The second takes what the first has not, which is nothing here, and names the first's job."""
+    orders = race.stage.shop.order(3)
+    first, second = race.behind(
+        lambda connection: submit_pending(race.context(connection)),
+        lambda connection: submit_pending(race.context(connection)),
+    )
+    assert first.job is not None
+    assert first.job.total_items == len(orders)
+    assert (second.job, second.in_open_jobs) == (None, {first.job.id: 3})
+
+
+def test_an_order_whose_item_is_retried_is_not_pending(race: Race) -> None:
+    """The retry has not committed yet: the submit waits, and leaves the order to it."""
+    job, (item,) = submitted(race.stage, 1)
+    update_job_item_result(race.stage.shop.context, failure(item))
+    retried, pending = race.behind(
+        lambda connection: retry_failed_items(race.context(connection), job).items,
+        lambda connection: submit_pending(race.context(connection)),
+    )
+    assert (retried, pending.job, pending.in_open_jobs) == (1, None, {job: 1})
 
 
 # Results -----------------------------------------------------------------------------------------

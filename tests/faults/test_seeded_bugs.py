@@ -60,7 +60,15 @@ BUGS = {
         races.test_two_who_record_the_last_results_of_a_job_complete_it_once,
     ),
     "key checked then inserted": Seeded(
-        wrong.key_checked_then_inserted, races.test_whoever_comes_second_with_a_key_is_told_of_the_first
+        wrong.key_checked_then_inserted,
+        lambda race: races.test_whoever_comes_second_with_a_key_is_told_of_the_first(race, same=False),
+    ),
+    "orders looked at then taken": Seeded(
+        wrong.orders_looked_at_then_taken,
+        lambda race: races.test_of_two_who_submit_an_order_the_second_is_refused_without_again(race, again=False),
+    ),
+    "pending orders looked at then taken": Seeded(
+        wrong.pending_orders_looked_at_then_taken, races.test_two_who_submit_what_is_pending_share_it
     ),
     "slots read then written": Seeded(
         wrong.slots_read_then_written, workers.test_two_who_take_the_last_slots_share_them

@@ -19,7 +19,7 @@ from app.engine import consume, delivery, fence, redelivery, rescue, tally
 from app.engine.fence import FencedManager
 from app.engine.parcel import Lease
 from app.engine.tally import Batch, Tallied
-from app.logistics import results, store
+from app.logistics import availability, results, store
 from app.logistics.store import RobotJob
 from tests.conftest import Database
 
@@ -136,6 +136,12 @@ def key_checked_then_inserted(database: Database) -> Iterator[None]:
         finally:
             admin.execute("DELETE FROM logistics.robot_jobs")
             admin.execute(sql.SQL("{} ADD CONSTRAINT {} {}").format(table, sql.Identifier(_KEY), sql.SQL(row[0])))
+
+
+# Orders ------------------------------------------------------------------------------------------
+
+orders_looked_at_then_taken = _edited(availability, "_LOCK", " FOR NO KEY UPDATE", "")
+pending_orders_looked_at_then_taken = _edited(availability, "_LOCK_FREE", " FOR NO KEY UPDATE", "")
 
 
 # Slots -------------------------------------------------------------------------------------------

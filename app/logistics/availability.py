@@ -1,0 +1,99 @@
+"""Which orders a job may take: SQL that locks them and then looks.
+
+Two submits of one order must not both find it free. So each locks its orders by id, and looks in a statement of its
+own after that: only a new statement sees what the other has committed while this one waited. A retry locks the orders
+of its items in the same way, because it opens the items again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import LiteralString
+from uuid import UUID
+
+from psycopg.rows import scalar_row
+
+from app.context import Connection, Context
+
+_IN_OPEN_ITEM: LiteralString = """
+EXISTS (SELECT FROM logistics.robot_job_items i WHERE i.order_id = o.id AND i.status IN ('pending', 'processing'))"""
+# Not FOR UPDATE: no key changes, so the foreign keys of items do not wait.
+_LOCK = """
+WITH locked AS MATERIALIZED (
+    SELECT id FROM logistics.orders WHERE id = ANY(%s) AND workspace_id = %s ORDER BY id FOR NO KEY UPDATE)
+SELECT count(*) FROM locked
+"""
+_LOCK_FREE: LiteralString = f"""
+SELECT o.id FROM logistics.orders o
+ WHERE o.workspace_id = %s AND o.status = 'pending' AND NOT {_IN_OPEN_ITEM}
+ ORDER BY o.id FOR NO KEY UPDATE
+"""  # noqa: S608 - a constant
+_LOCK_OF_ITEMS = """
+SELECT o.id FROM logistics.orders o
+ WHERE o.id IN (SELECT order_id FROM logistics.robot_job_items WHERE id = ANY(%s))
+ ORDER BY o.id FOR NO KEY UPDATE
+"""
+_MISSING = """
+SELECT wanted.id FROM unnest(%s::uuid[]) WITH ORDINALITY AS wanted (id, n)
+ WHERE NOT EXISTS (SELECT FROM logistics.orders o WHERE o.id = wanted.id AND o.workspace_id = %s)
+ ORDER BY wanted.n
+"""
+_CANCELLED = """
+SELECT id FROM logistics.orders WHERE id = ANY(%s) AND workspace_id = %s AND status = 'cancelled' ORDER BY id
+"""
+_TAKEN: LiteralString = f"""
+SELECT o.id FROM logistics.orders o
+ WHERE o.id = ANY(%s) AND o.workspace_id = %s AND (o.status = 'shipped' OR {_IN_OPEN_ITEM})
+ ORDER BY o.id
+"""  # noqa: S608 - a constant
+_STILL_FREE: LiteralString = f"""
+SELECT o.id FROM logistics.orders o WHERE o.id = ANY(%s) AND NOT {_IN_OPEN_ITEM} ORDER BY o.id
+"""  # noqa: S608 - a constant
+_OPEN_JOBS = """
+SELECT i.job_id, count(*) FROM logistics.orders o JOIN logistics.robot_job_items i ON i.order_id = o.id
+ WHERE o.workspace_id = %s AND o.status = 'pending' AND i.status IN ('pending', 'processing')
+ GROUP BY i.job_id ORDER BY i.job_id
+"""
+
+
+def lock_orders(context: Context, order_ids: Sequence[UUID]) -> int:
+    """Lock those of `order_ids` that are the workspace's until the transaction ends; returns how many those are."""
+    row = context.connection.execute(_LOCK, [list(order_ids), context.tenant_id]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def lock_orders_of_items(connection: Connection, item_ids: Sequence[UUID]) -> None:
+    """Lock the orders of locked items until the transaction ends: before the items are opened again."""
+    connection.execute(_LOCK_OF_ITEMS, [list(item_ids)])
+
+
+def lock_free_orders(context: Context) -> list[UUID]:
+    """Lock the workspace's pending orders that no open job has; their ids, oldest first."""
+    cursor = context.connection.cursor(row_factory=scalar_row)
+    locked = cursor.execute(_LOCK_FREE, [context.tenant_id]).fetchall()
+    return cursor.execute(_STILL_FREE, [locked]).fetchall()
+
+
+def missing_orders(context: Context, order_ids: Sequence[UUID]) -> list[UUID]:
+    """Those of `order_ids` that are no order of the workspace, in the list's order."""
+    return _ids(context, _MISSING, order_ids)
+
+
+def cancelled_orders(context: Context, order_ids: Sequence[UUID]) -> list[UUID]:
+    """Those of `order_ids` that are cancelled."""
+    return _ids(context, _CANCELLED, order_ids)
+
+
+def taken_orders(context: Context, order_ids: Sequence[UUID]) -> list[UUID]:
+    """Those of `order_ids` that are shipped, or that an item of some job is still to ship."""
+    return _ids(context, _TAKEN, order_ids)
+
+
+def pending_in_open_jobs(context: Context) -> dict[UUID, int]:
+    """How many of the workspace's pending orders each job has that is still to ship them."""
+    return dict(context.connection.execute(_OPEN_JOBS, [context.tenant_id]).fetchall())
+
+
+def _ids(context: Context, statement: LiteralString, order_ids: Sequence[UUID]) -> list[UUID]:
+    cursor = context.connection.cursor(row_factory=scalar_row)
+    return cursor.execute(statement, [list(order_ids), context.tenant_id]).fetchall()

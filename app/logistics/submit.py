@@ -1,0 +1,169 @@
+"""Submit orders as a robot job.
+
+The orders are locked by id before anything is looked up about them, so of two submits that overlap the second sees
+what the first has committed. The job row is new and its idempotency key is taken after the orders: whoever holds a key
+waits for no order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import events
+from app.context import Context
+from app.engine.publish import publish
+from app.errors import Conflict, DuplicateRequest, InvalidInput, KeyReused
+from app.logistics import availability, carriers, rules, store
+from app.logistics.fields import carrier_name
+from app.logistics.store import RobotJob
+from events import new_id, robot
+
+
+class ForeignOrders(InvalidInput):
+    """Orders that do not exist, or are another workspace's; `order_ids` are all of them."""
+
+    def __init__(self, order_ids: Sequence[UUID]) -> None:
+        super().__init__(
+            f"order_ids: {len(order_ids)} of them are no orders of this workspace: {rules.name_some(order_ids)};"
+            " nothing was created"
+        )
+        self.order_ids = tuple(order_ids)
+
+
+class AlreadyTaken(Conflict):
+    """Orders that are shipped, or that another job has still to ship; `order_ids` are all of them."""
+
+    def __init__(self, order_ids: Sequence[UUID]) -> None:
+        super().__init__(
+            f"order_ids: {len(order_ids)} of them are shipped already or in a job that is not done:"
+            f" {rules.name_some(order_ids)}; nothing was created"
+        )
+        self.order_ids = tuple(order_ids)
+
+
+class CancelledOrders(Conflict):
+    """Orders that are cancelled; `order_ids` are all of them."""
+
+    def __init__(self, order_ids: Sequence[UUID]) -> None:
+        super().__init__(
+            f"order_ids: {len(order_ids)} of them are cancelled: {rules.name_some(order_ids)};"
+            " nothing was created. Leave them out, or `orders update ORDER --set status=pending`"
+        )
+        self.order_ids = tuple(order_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingSubmitted:
+    """What a submit of the pending orders came to.
+
+    `job` is None when no order was free; `in_open_jobs` counts, by job, the pending orders that other jobs have.
+    """
+
+    job: RobotJob | None
+    in_open_jobs: dict[UUID, int]
+
+
+def create_robot_job(
+    context: Context,
+    order_ids: Sequence[UUID],
+    *,
+    carrier: str = "coordinadora",
+    idempotency_key: str | None = None,
+    again: bool = True,
+) -> RobotJob:
+    """Submit orders as one job: the job, its items and `robot/job.submitted`, or nothing of it.
+
+    An order may be in several jobs, and each ships it; without `again`, `AlreadyTaken` is raised instead.
+    Raises `InvalidInput` for an empty list, an order named twice, or orders that are not the workspace's
+    (`ForeignOrders`); `CancelledOrders`; `NotFound` or `Conflict` for a carrier that is unknown, disabled or without
+    credentials; `DuplicateRequest` and `KeyReused`, both with the existing job's id, for a key that was used before.
+    Waits for other transactions that submit or change one of these orders.
+    """
+    rules.check_order_list(order_ids)
+    rules.check_key(idempotency_key)
+    carrier = carrier_name(carrier)
+    with context.connection.transaction():
+        _refuse_used_key(context, order_ids, carrier, idempotency_key)
+        locked = availability.lock_orders(context, order_ids)
+        job = _insert(context, order_ids, carrier, idempotency_key)
+        _check_carrier(context, carrier)
+        _check_orders(context, order_ids, locked, again=again)
+        _publish(context, job, order_ids)
+    return job
+
+
+def submit_pending(
+    context: Context, *, carrier: str = "coordinadora", idempotency_key: str | None = None
+) -> PendingSubmitted:
+    """Submit every order of the workspace that is not shipped, not cancelled and in no open job, as one job.
+
+    Of two that run at once each order goes to one. Raises as `create_robot_job` does for a carrier; for a key that
+    was used before `DuplicateRequest` if there is nothing new to submit, else `KeyReused`.
+    """
+    rules.check_key(idempotency_key)
+    carrier = carrier_name(carrier)
+    with context.connection.transaction():
+        _check_carrier(context, carrier)
+        elsewhere = availability.pending_in_open_jobs(context)
+        order_ids = availability.lock_free_orders(context)
+        if idempotency_key is not None and (used := store.job_by_key(context, idempotency_key)) is not None:
+            # With nothing new to submit it is the same request: what it took is in its job.
+            raise (KeyReused if order_ids else DuplicateRequest)(idempotency_key, used.id)
+        if not order_ids:
+            # What another submit has taken meanwhile is elsewhere too.
+            return PendingSubmitted(None, availability.pending_in_open_jobs(context))
+        job = _insert(context, order_ids, carrier, idempotency_key)
+        _publish(context, job, order_ids)
+    return PendingSubmitted(job, elsewhere)
+
+
+def _refuse_used_key(context: Context, order_ids: Sequence[UUID], carrier: str, key: str | None) -> None:
+    """A repeated request need not wait for its orders."""
+    if key is not None and (used := store.job_by_key(context, key)) is not None:
+        raise _key_error(used, rules.fingerprint(carrier, order_ids))
+
+
+def _insert(context: Context, order_ids: Sequence[UUID], carrier: str, key: str | None) -> RobotJob:
+    fingerprint = rules.fingerprint(carrier, order_ids)
+    job = store.insert_job(context, new_id(), carrier, len(order_ids), key, fingerprint)
+    if job is not None:
+        return job
+    # The key is taken. Only a new statement sees who took it, if that was a moment ago.
+    winner = store.job_by_key(context, key or "")
+    if winner is None:
+        message = f"idempotency key {key!r} was given back just now; submit again"
+        raise Conflict(message)
+    raise _key_error(winner, fingerprint)
+
+
+def _key_error(used: RobotJob, fingerprint: str) -> Conflict:
+    error = DuplicateRequest if used.request_fingerprint == fingerprint else KeyReused
+    return error(used.idempotency_key or "", used.id)
+
+
+def _check_orders(context: Context, order_ids: Sequence[UUID], locked: int, *, again: bool) -> None:
+    if locked < len(order_ids):
+        raise ForeignOrders(availability.missing_orders(context, order_ids))
+    if cancelled := availability.cancelled_orders(context, order_ids):
+        raise CancelledOrders(cancelled)
+    if not again and (taken := availability.taken_orders(context, order_ids)):
+        raise AlreadyTaken(taken)
+
+
+def _publish(context: Context, job: RobotJob, order_ids: Sequence[UUID]) -> None:
+    store.insert_items(context, job.id, [new_id() for _ in order_ids], order_ids)
+    submitted = robot.JobSubmitted(job_id=job.id, carrier=job.carrier, item_count=len(order_ids))
+    event = events.new(submitted, now=context.now, subject=job.id, tenant=context.tenant_id)
+    publish(context.connection, event)
+
+
+def _check_carrier(context: Context, name: str) -> None:
+    carrier = carriers.show_carrier(context, name)
+    if not carrier.is_enabled:
+        message = f"carrier: {name} is disabled for this workspace; `carriers enable {name}`"
+        raise Conflict(message)
+    if not carrier.has_password or not carrier.portal_username or not carrier.portal_url:
+        message = f"carrier: {name} has no credentials for its portal; `carriers set {name}`"
+        raise Conflict(message)
