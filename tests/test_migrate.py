@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -18,18 +17,20 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from app import children, migrate
 from app import database as doors
-from app import migrate
 from app.context import Connection
 from app.embedded import Embedded
 from app.errors import SetupError
 from app.scripts import Sources
+from tests.children import child
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 30.0
 
 MIGRATOR = """
 import dataclasses, pathlib, sys
+from app import children
 from app import migrate, scripts
 directory = pathlib.Path(sys.argv[2])
 migrate.migrate(sys.argv[1], dataclasses.replace(scripts.Sources.installed(), directory=directory))
@@ -48,8 +49,9 @@ SELECT count(*) FROM pg_stat_activity
 def address(server: Embedded) -> Iterator[str]:
     """An empty database of the test's own, as its owner."""
     name = f"migrate_{uuid4().hex}"
-    with psycopg.connect(server.owner_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    # Dropped by a superuser: FORCE is refused to anyone else while autovacuum, which runs as one, is in the database.
+    with psycopg.connect(server.superuser_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER tallyman_owner").format(sql.Identifier(name)))
         yield make_conninfo(server.owner_url, dbname=name)
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
@@ -177,10 +179,9 @@ def test_a_killed_migrator_leaves_nothing_half_done(address: str, sources: Sourc
     _write(sources, n0001_two="CREATE TABLE half (); SELECT pg_advisory_xact_lock(1); CREATE TABLE whole ()")
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(1)")
-        migrator = subprocess.Popen([sys.executable, "-c", MIGRATOR, address, str(sources.directory)], cwd=ROOT)
-        _until(connection, WAITS_FOR_A_LOCK, 1)
-        migrator.kill()
-        migrator.wait()
+        with child(sys.executable, "-c", MIGRATOR, address, str(sources.directory)) as migrator:
+            _until(connection, WAITS_FOR_A_LOCK, 1)
+            children.kill(migrator)
     assert migrate.migrate(address, sources) == ["0001_two.sql"]
     assert _one(connection, "SELECT to_regclass('whole') IS NOT NULL")
 
@@ -191,7 +192,7 @@ def test_two_migrators_at_once_apply_each_file_once(address: str, sources: Sourc
     barrier = Barrier(2)
 
     def run(_: int) -> list[str]:
-        barrier.wait()
+        barrier.wait(PATIENCE_S)
         return migrate.migrate(address, sources)
 
     with ThreadPoolExecutor(2) as threads:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from app import children
+
 APP = "--app=app.engine.queue.app"
 _STOP_LIMIT_S = 20
 
@@ -19,7 +20,7 @@ _STOP_LIMIT_S = 20
 class Worker:
     """A worker in the test's environment; `log` is what it writes."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[str]
     log: Path
 
     def stop(self, limit: float = _STOP_LIMIT_S) -> int:
@@ -55,7 +56,7 @@ class Crew:
     def _start(self, *command: str) -> Worker:
         log = self.directory / f"worker-{len(self.workers)}.log"
         with log.open("wb") as file:
-            process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+            process = children.start(command, stdout=file, stderr=file)
         self.workers.append(Worker(process, log))
         return self.workers[-1]
 
@@ -68,5 +69,4 @@ def crew(directory: Path) -> Iterator[Crew]:
         yield made
     finally:
         for worker in made.workers:
-            worker.process.kill()
-            worker.process.wait(_STOP_LIMIT_S)
+            children.kill(worker.process)

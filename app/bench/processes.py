@@ -9,11 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from app import children
 from app.bench.cast import NotExact
-from app.demo.processes import stop
 from app.errors import SetupError
-
-_ROOT = Path(__file__).parent.parent.parent
 
 
 @contextmanager
@@ -26,17 +24,17 @@ def working(environment: Mapping[str, str], count: int = 1) -> Iterator[list[int
 
 
 @contextmanager
-def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     """A process, told to stop when the block ends. Raises `NotExact` with its last words if it did not live so long."""
     with tempfile.TemporaryFile() as words:
-        process = subprocess.Popen(command, cwd=_ROOT, env=environment, stdout=words, stderr=words)
+        process = children.start(command, environment=environment, stdout=words, stderr=words)
         try:
             yield process
             if process.poll() is not None:
                 words.seek(0)
                 raise NotExact(f"a worker ended by itself: {words.read().decode(errors='replace')[-500:]}")
         finally:
-            stop(process)
+            children.stop(process)
 
 
 def peak_memory(pid: int) -> float:

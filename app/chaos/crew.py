@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.demo.processes import ROOT
+from app import children
 
 _STOP_LIMIT_S = 20.0
 
@@ -20,7 +20,7 @@ _STOP_LIMIT_S = 20.0
 class Worker:
     """One worker process. `frozen`: it was sent SIGSTOP and not SIGCONT; `told`: the signal that should end it."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[str]
     log: Path
     frozen: bool = False
     told: signal.Signals | None = None
@@ -61,8 +61,7 @@ class Crew:
     def kill(self, worker: Worker) -> None:
         """SIGKILL: nothing of it can clean up. Returns when it is gone."""
         worker.told = signal.SIGKILL
-        worker.process.kill()
-        worker.process.wait(_STOP_LIMIT_S)
+        children.kill(worker.process)
 
     def tell_to_stop(self, worker: Worker) -> None:
         """SIGTERM: it may hand back what it has."""
@@ -85,11 +84,7 @@ class Crew:
             self.thaw(worker)
             self.tell_to_stop(worker)
         for worker in self.workers:
-            try:
-                worker.process.wait(_STOP_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
+            children.wait(worker.process, _STOP_LIMIT_S)
             self.exits[_end(worker)] += 1
         self.workers.clear()
 
@@ -98,7 +93,7 @@ class Crew:
         log = self._directory / f"worker-{self._started}.log"
         command = [sys.executable, "cli.py", "work"]
         with log.open("wb") as file:
-            process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=file, stderr=file)
+            process = children.start(command, environment=self._environment, stdout=file, stderr=file)
         self.workers.append(Worker(process, log))
 
 

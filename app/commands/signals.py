@@ -9,9 +9,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM unwinds what runs as Ctrl-C does, so that it leaves nothing running."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """SIGTERM and the end of the terminal unwind what runs as Ctrl-C does, so that it leaves nothing running.
+
+    A SIGHUP that is ignored (`nohup`) stays ignored.
+    """
+    numbers = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -13,10 +13,8 @@ from typing import IO, Any
 
 import httpx
 
+from app import children
 from app.errors import TallymanError
-
-ROOT = Path(__file__).parent.parent.parent
-_STOP_LIMIT_S = 15
 
 
 class PortalProcess:
@@ -44,15 +42,15 @@ class PortalProcess:
 def portal(behaviour: Mapping[str, Any]) -> Iterator[PortalProcess]:
     """A portal that behaves so, on a free port of the loopback interface."""
     command = [sys.executable, "-m", "app.simulators.portal", "--behaviour", json.dumps(behaviour)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = children.start(command, stdout=subprocess.PIPE)
     try:
         line = process.stdout.readline() if process.stdout else ""
         if not line:
-            raise TallymanError(f"the simulated portal did not start: exit code {process.wait(_STOP_LIMIT_S)}")
+            raise TallymanError(f"the simulated portal did not start: exit code {process.wait(children.STOP_LIMIT_S)}")
         with closing(PortalProcess(json.loads(line)["url"])) as door:
             yield door
     finally:
-        stop(process)
+        children.stop(process)
 
 
 class Workers:
@@ -61,20 +59,19 @@ class Workers:
     def __init__(self, log: IO[bytes], environment: Mapping[str, str]) -> None:
         self._log = log
         self._environment = {**os.environ, **environment}
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._running: list[subprocess.Popen[str]] = []
 
     def start(self) -> int:
         """Start one more worker; its pid."""
         command = [sys.executable, "cli.py", "work"]
-        process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=self._log, stderr=self._log)
+        process = children.start(command, environment=self._environment, stdout=self._log, stderr=self._log)
         self._running.append(process)
         return process.pid
 
     def kill_one(self) -> int:
         """SIGKILL the oldest worker: nothing of it can clean up; its pid."""
         process = self._running.pop(0)
-        process.kill()
-        process.wait()
+        children.kill(process)
         return process.pid
 
     def stop(self) -> None:
@@ -82,7 +79,7 @@ class Workers:
         for process in self._running:
             process.terminate()
         for process in self._running:
-            stop(process)
+            children.stop(process)
         self._running.clear()
 
 
@@ -96,15 +93,3 @@ def workers(log: Path, environment: Mapping[str, str]) -> Iterator[Workers]:
             yield crew
         finally:
             crew.stop()
-
-
-def stop(process: subprocess.Popen[Any]) -> None:
-    """Tell a process to stop and wait until it has; kill it if that takes too long."""
-    process.terminate()
-    try:
-        process.wait(_STOP_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdout:
-        process.stdout.close()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.children import CLI, finished
 
 ROOT = Path(__file__).parent.parent.parent
 SHORT = "0.1"
@@ -20,10 +21,7 @@ LIMIT_S = 200.0
 def chaos(*arguments: str, temporary: Path) -> subprocess.CompletedProcess[str]:
     """Run the command with a temporary directory of its own."""
     environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(temporary), "HOME": str(temporary)}
-    command = [sys.executable, "cli.py", "chaos", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
-    )
+    return finished(*CLI, "chaos", *arguments, environment=environment, limit=LIMIT_S)
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -19,6 +18,7 @@ from app.context import Connection
 from app.engine import registry
 from app.engine.publish import publish
 from events import KINDS
+from tests.children import CLI, child, ignored_signals, read_line
 from tests.commands.conftest import Run
 from tests.conftest import Database
 from tests.engine import toy
@@ -67,18 +67,21 @@ def test_a_wrong_tail_is_told(run: Run, arguments: list[str], words: str) -> Non
     assert words in done.err
 
 
-def test_the_tail_follows_until_it_is_interrupted(connection: Connection, outside: toy.Outside) -> None:
-    """What is applied while it runs is printed at once; Ctrl-C is no error and leaves no stack trace."""
-    command = [sys.executable, "cli.py", "events", "tail", "--json", "--since", "1h"]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout
-        assert process.stderr
+@pytest.mark.parametrize("ignored", [[], [signal.SIGINT]])
+def test_the_tail_follows_until_it_is_interrupted(
+    connection: Connection, outside: toy.Outside, ignored: list[signal.Signals]
+) -> None:
+    """What is applied while it runs is printed at once; Ctrl-C is no error and leaves no stack trace.
+
+    Also when the tests themselves run where SIGINT is ignored.
+    """
+    command = [*CLI, "events", "tail", "--json", "--since", "1h"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with ignored_signals(*ignored), child(*command, **pipes) as process:
         for word in ("one", "two"):
             publish(connection, toy.say(word))
             drain()
-            assert json.loads(process.stdout.readline())["data"]["word"] == word
+            assert json.loads(read_line(process.stdout))["data"]["word"] == word
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (130, "", "")

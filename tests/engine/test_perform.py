@@ -23,6 +23,7 @@ from tests.conftest import Database
 from tests.engine import toy
 from tests.engine.toy import Outside, want
 from tests.support import drain, drain_all, scalar, waiting
+from tests.waits import SOMEBODY_WAITS
 
 
 def heard(connection: Connection) -> list[str]:
@@ -231,7 +232,7 @@ def test_an_outcome_that_comes_while_another_is_written_is_not_forgotten(
             await until(lambda: blocking.under_way == 2)
             other.execute("SELECT FROM engine.calls FOR UPDATE")
             blocking.take_one()
-            await until(lambda: scalar(observer, "SELECT count(*) FROM pg_locks WHERE NOT granted"))
+            await until(lambda: observer.execute(SOMEBODY_WAITS).fetchone())
             blocking.go.set()
             await until(lambda: not blocking.under_way)
             other.rollback()
@@ -370,7 +371,7 @@ def test_an_event_that_was_recorded_meanwhile_is_not_called(
             )
             second = asyncio.create_task(perform(engine, fetch(connection)))
             with psycopg.connect(database.superuser_url, autocommit=True) as observer:
-                await until(lambda: scalar(observer, "SELECT count(*) FROM pg_locks WHERE NOT granted"))
+                await until(lambda: observer.execute(SOMEBODY_WAITS).fetchone())
             other.commit()
             await second
             assert blocking.most == 1

@@ -31,7 +31,7 @@ from tests.engine.lines import (
     taken,
 )
 from tests.support import drain, scalar, waiting
-from tests.waits import until_somebody_waits
+from tests.waits import LIMIT_S, until_somebody_waits
 
 
 def heard(connection: Connection) -> list[str]:
@@ -137,7 +137,7 @@ def test_two_deliveries_of_one_subject_decide_one_after_the_other(
         two = threads.submit(consume, worker, second[0], siblings=True)
         until_somebody_waits(connection)
         go.set()
-        assert (one.result(), two.result()) == (1, 1)
+        assert (one.result(LIMIT_S), two.result(LIMIT_S)) == (1, 1)
     assert taken(connection, path) == [0, 1]
 
 

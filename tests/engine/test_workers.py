@@ -14,12 +14,13 @@ from app.context import Connection
 from app.engine.publish import publish
 from app.engine.workers import list_workers, serving, version
 from app.settings import settings
+from tests.children import ROOT
 from tests.conftest import Database
 from tests.engine.toy import Outside, say
 from tests.operators import work_once
 from tests.support import scalar
 from tests.waits import until
-from tests.workers import ROOT, crew
+from tests.workers import crew
 
 
 @pytest.fixture

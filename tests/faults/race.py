@@ -16,12 +16,10 @@ from app.logistics.jobs import create_robot_job
 from app.logistics.store import RobotJobItem, select_items
 from tests.conftest import Database
 from tests.faults.stage import Hand, Stage
-from tests.waits import LIMIT_S, until
+from tests.waits import LIMIT_S, SOMEBODY_WAITS, until
 
 First = TypeVar("First")
 Second = TypeVar("Second")
-
-_SOMEBODY_WAITS = "SELECT 1 FROM pg_locks WHERE NOT granted LIMIT 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Race:
             with one.transaction():
                 before = first(one)
                 after = threads.submit(second, two)
-                until(ears, lambda: after.done() or observer.execute(_SOMEBODY_WAITS).fetchone())
+                until(ears, lambda: after.done() or observer.execute(SOMEBODY_WAITS).fetchone())
             return before, after.result(LIMIT_S)
 
     def together(self, runners: int, run: Callable[[Connection, int], First]) -> list[First]:

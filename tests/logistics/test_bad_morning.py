@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
+from app import children
 from app import database as doors
 from app.context import Connection
 from app.engine.audit import audit
@@ -19,6 +19,7 @@ from app.settings import settings
 from app.simulators.portal import Portal, Rule
 from app.wiring import INVARIANTS
 from cli import app
+from tests.children import CLI, child
 from tests.conftest import Database
 from tests.factories import make_workspace
 from tests.logistics.conftest import Shop, equip
@@ -135,12 +136,11 @@ def test_a_replay_that_is_killed_is_continued(
     find_the_key(shop)
     (plan,) = run("dead", "plan")
     plan_id = plan["plan"]["id"]
-    command = [sys.executable, "cli.py", "dead", "replay", plan_id, "--rate", "10", "--reason", "x", "--yes"]
-    replay = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    with doors.connect(database.url, autocommit=True) as ears:
+    command = [*CLI, "dead", "replay", plan_id, "--rate", "10", "--reason", "x", "--yes"]
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with child(*command, **quiet) as replay, doors.connect(database.url, autocommit=True) as ears:
         until(ears, lambda: scalar(connection, "SELECT count(replayed_at) FROM engine.replay_plan_letters") >= 3)
-    replay.kill()
-    replay.wait()
+        children.kill(replay)
     assert scalar(connection, "SELECT count(*) FROM engine.replay_plan_letters WHERE replayed_at IS NULL") > 0
     with working(database.url):
         done = run("dead", "replay", plan_id, "--reason", "go on", "--yes")[-1]

@@ -24,6 +24,7 @@ from app.logistics.orders import (
 )
 from tests import factories
 from tests.logistics.order_rows import make, row, said
+from tests.waits import LIMIT_S
 
 
 @pytest.fixture
@@ -89,14 +90,14 @@ def test_two_imports_at_once_make_each_order_once(context: Context) -> None:
 
     def take_in(rows: list[OrderRow]) -> None:
         with connect() as connection:
-            barrier.wait()
+            barrier.wait(LIMIT_S)
             counts.append(import_orders(Context.start(connection, context.tenant_id), rows).created)
 
     threads = [threading.Thread(target=take_in, args=[part]) for part in (rows, rows[::-1])]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(LIMIT_S)
     assert sorted(counts) == [0, 200]
 
 

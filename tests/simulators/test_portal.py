@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from app.simulators.portal import Behaviour, Portal, Rule, serve
 from app.simulators.portal.__main__ import program
+from tests.children import child, read_line
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 0.2
@@ -324,9 +325,9 @@ def test_the_program_says_where_it_listens_and_stops_on_sigterm() -> None:
     """One line of JSON once it listens; its flags count; SIGTERM ends it with success."""
     flags = ["--account", "ana:pass:word", "--max-sessions", "3", "--behaviour", '{"latency_ms": 1, "seed": 3}']
     command = [sys.executable, "-m", "app.simulators.portal", *flags]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with child(*command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        url = json.loads(process.stdout.readline())["url"]
+        url = json.loads(read_line(process.stdout))["url"]
         answer = httpx.post(f"{url}/login", json={"username": "ana", "password": "pass:word"}, trust_env=False)
         assert answer.status_code == 200
         settings = httpx.put(f"{url}/behaviour", json={}, trust_env=False).json()
