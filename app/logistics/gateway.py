@@ -6,7 +6,7 @@
     ├── PortalBusy                 Transient: 429, the account has too many sessions at once
     ├── OrderRefused               Permanent: 422, the portal does not want the order; the message is its own
     ├── LoginRefused               Permanent: the credentials are wrong
-    └── PortalProtocolError        Permanent: an answer that we cannot read, or an address that is none
+    └── PortalProtocolError        Permanent: an answer that is unreadable or too large; no address
 
 No message of these holds a password, a session or the body of an answer; the portal's own words are made printable
 and cut to 500 characters.
@@ -18,21 +18,20 @@ and it knows only what the portal has finished entering: leave it some time befo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Annotated, Any, Protocol, TypeVar
 from uuid import UUID
 
-import httpx
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from app.errors import Permanent, TallymanError, Transient
+from app.outgoing import Answer, ConnectionLost, HttpClient, NoAnswer, NotConnected, OutgoingError
 
 _LONGEST_MESSAGE = 500  # characters of the portal's own words
 _REFERENCES_A_CALL = 100  # keeps the URL under the 8 KiB that common servers accept
 _REFUSAL_LASTS_S = 60.0  # how long credentials that were refused are not tried again
-_KEEPALIVE_S = 2.0  # under the 5 s after which common servers hang up: a call must not meet a line that is closing
 
 
 class PortalError(TallymanError):
@@ -152,7 +151,7 @@ def _is_over(door: asyncio.Task[str], refused: str | None) -> bool:
     return door.result() == refused if error is None else not isinstance(error, LoginRefused)
 
 
-_Answer = TypeVar("_Answer", bound=BaseModel)
+_Kind = TypeVar("_Kind", bound=BaseModel)
 
 
 class HttpPortal:
@@ -161,20 +160,16 @@ class HttpPortal:
     can_be_asked = True
 
     def __init__(self) -> None:
-        self._client = httpx.AsyncClient(
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEPALIVE_S),
-            # A proxy that the environment names is for the world outside, not for a portal on this machine.
-            mounts={"all://127.0.0.1": None, "all://localhost": None},
-        )
+        self._client = HttpClient()
         self._doors: dict[object, asyncio.Task[str]] = {}  # logins under way, and the sessions that came of them
 
     async def enter(self, account: Account, form: OrderForm, before: Check | None = None) -> Accepted:
         """Enter one order. Raises a PortalError, and what `before` raises."""
         content = form.model_dump(mode="json")
         answer = await self._ask(account, "POST", "/orders", before=before, json=content)
-        if answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
+        if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
             raise OrderRefused(_reason(answer), maybe_entered=False)
-        if answer.status_code != httpx.codes.CREATED:
+        if answer.status != HTTPStatus.CREATED:
             raise _failure(answer, enters=True)
         accepted = _read(Accepted, answer, enters=True)
         if accepted.reference != form.reference:
@@ -186,8 +181,8 @@ class HttpPortal:
         found: dict[str, Accepted] = {}
         for start in range(0, len(references), _REFERENCES_A_CALL):
             some = list(references[start : start + _REFERENCES_A_CALL])
-            answer = await self._ask(account, "GET", "/orders", params={"reference": some})
-            if answer.status_code != httpx.codes.OK:
+            answer = await self._ask(account, "GET", "/orders", params=[("reference", one) for one in some])
+            if answer.status != HTTPStatus.OK:
                 raise _failure(answer, enters=False)
             for accepted in _read(_Found, answer, enters=False).orders:
                 found.setdefault(accepted.reference, accepted)
@@ -202,7 +197,7 @@ class HttpPortal:
 
     async def _ask(
         self, account: Account, method: str, path: str, *, before: Check | None = None, **content: Any
-    ) -> httpx.Response:
+    ) -> Answer:
         enters = method == "POST"
         refused = None
         # Twice, for the first session may have expired. Repeating is safe: a 401 has entered nothing.
@@ -212,7 +207,7 @@ class HttpPortal:
             if before is not None:
                 await before()
             answer = await self._send(account, method, path, enters=enters, headers=headers, **content)
-            if answer.status_code != httpx.codes.UNAUTHORIZED:
+            if answer.status != HTTPStatus.UNAUTHORIZED:
                 return answer
             refused = session
         raise PortalUnavailable("the portal refused a session that it had just opened", maybe_entered=False)
@@ -229,60 +224,57 @@ class HttpPortal:
     async def _log_in(self, account: Account) -> str:
         who = {"username": account.credentials.username, "password": account.credentials.password.get_secret_value()}
         answer = await self._send(account, "POST", "/login", enters=False, json=who)
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
+        if answer.status == HTTPStatus.UNAUTHORIZED:
             # A wrong password is not tried again for a while, or a batch of orders would get the account locked.
             key = (account.key, account.base_url, account.credentials)
             asyncio.get_running_loop().call_later(_REFUSAL_LASTS_S, self._doors.pop, key, None)
             raise LoginRefused("the portal refused the username or the password", maybe_entered=False)
-        if answer.status_code != httpx.codes.OK:
+        if answer.status != HTTPStatus.OK:
             raise _failure(answer, enters=False)
         return _read(_Session, answer, enters=False).session
 
-    async def _send(self, account: Account, method: str, path: str, *, enters: bool, **content: Any) -> httpx.Response:
-        # Connecting has half of the time, so that a connection never made is known as that and not as a time-out
-        # after which an order may have been entered.
-        limits = httpx.Timeout(account.timeout, connect=account.timeout / 2, pool=account.timeout / 2)
-        address = account.base_url.rstrip("/") + path
-        with _our_errors(enters=enters):
-            async with asyncio.timeout(account.timeout):
-                return await self._client.request(method, address, timeout=limits, **content)
+    async def _send(self, account: Account, method: str, path: str, *, enters: bool, **content: Any) -> Answer:
+        try:
+            return await self._client.request(
+                method, account.base_url.rstrip("/") + path, timeout=account.timeout, **content
+            )
+        except OutgoingError as error:
+            raise _line_failure(error, enters=enters) from error
 
 
-@contextmanager
-def _our_errors(*, enters: bool) -> Iterator[None]:
-    try:
-        yield
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-        raise PortalUnavailable("no connection to the portal", maybe_entered=False) from error
-    except (httpx.TimeoutException, TimeoutError) as error:
-        raise PortalTimeout("no answer from the portal in time", maybe_entered=enters) from error
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise PortalProtocolError("the portal's address is no http or https address", maybe_entered=False) from error
-    except httpx.TransportError as error:
-        raise PortalUnavailable(f"the line broke: {type(error).__name__}", maybe_entered=enters) from error
-    except httpx.RequestError as error:
-        raise PortalProtocolError(f"cannot read the answer: {type(error).__name__}", maybe_entered=enters) from error
+def _line_failure(error: OutgoingError, *, enters: bool) -> PortalError:
+    """What a request without an answer comes to; it may have entered an order if it may have been sent."""
+    maybe_entered = enters and error.maybe_sent
+    match error:
+        case NotConnected():
+            return PortalUnavailable("no connection to the portal", maybe_entered=maybe_entered)
+        case NoAnswer():
+            return PortalTimeout("no answer from the portal in time", maybe_entered=maybe_entered)
+        case ConnectionLost():
+            return PortalUnavailable(str(error), maybe_entered=maybe_entered)
+        case _:
+            return PortalProtocolError(f"the portal: {error}", maybe_entered=maybe_entered)
 
 
-def _failure(answer: httpx.Response, *, enters: bool) -> PortalError:
-    if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+def _failure(answer: Answer, *, enters: bool) -> PortalError:
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         return PortalBusy("the account has too many sessions at once", maybe_entered=False)
     if answer.is_server_error:
-        return PortalUnavailable(f"the portal answered {answer.status_code}", maybe_entered=enters)
-    return PortalProtocolError(f"the portal answered {answer.status_code}, unexpectedly", maybe_entered=enters)
+        return PortalUnavailable(f"the portal answered {answer.status}", maybe_entered=enters)
+    return PortalProtocolError(f"the portal answered {answer.status}, unexpectedly", maybe_entered=enters)
 
 
-def _read(kind: type[_Answer], answer: httpx.Response, *, enters: bool) -> _Answer:
+def _read(kind: type[_Kind], answer: Answer, *, enters: bool) -> _Kind:
     try:
-        return kind.model_validate_json(answer.content)
+        return kind.model_validate_json(answer.body)
     except ValidationError:
         # `from None`: what pydantic says quotes the answer.
         raise PortalProtocolError("the portal's answer is not what it should be", maybe_entered=enters) from None
 
 
-def _reason(answer: httpx.Response) -> str:
+def _reason(answer: Answer) -> str:
     try:
-        said = _Refusal.model_validate_json(answer.content).detail
+        said = _Refusal.model_validate_json(answer.body).detail
     except ValidationError:
         said = ""
     printable = "".join(letter if letter.isprintable() else " " for letter in said).strip()

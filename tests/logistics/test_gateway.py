@@ -207,6 +207,18 @@ async def test_after_a_failure_in_doubt_the_portal_can_be_asked(
     assert ("r1" in found) == was_entered == bool(portal.record.entries)
 
 
+async def test_an_answer_without_end_is_not_read(gateway: HttpPortal, account: Account, portal: Portal) -> None:
+    """A mebibyte of it is read and no more; the order may have been entered, so the portal can be asked."""
+    portal.change(rules=[Rule(field="city", contains="BOGOTA", then="flood")])
+    error = await failure(gateway, account)
+    assert isinstance(error, PortalProtocolError)
+    assert str(error) == "the portal: the answer is larger than 1048576 bytes"
+    assert error.maybe_entered
+    # What left the portal and was not read stands in the buffers of both sockets: some megabytes at most.
+    assert 1 << 20 <= portal.record.flooded < 32 << 20
+    assert list(await gateway.find(account, ["r1"])) == ["r1"]
+
+
 async def test_a_login_without_an_answer_enters_nothing(gateway: HttpPortal, hasty: Account, portal: Portal) -> None:
     """A call that cannot enter an order never says that it may have."""
     portal.change(latency_ms=30_000)

@@ -29,6 +29,7 @@ from app.simulators.portal.sessions import Sessions
 
 _LOOP_TURNS_TO_NOTICE_A_DEPARTURE = 8
 _DROP_S = 0.05
+_WAVE = b" " * 65_536
 
 
 class Desk:
@@ -154,6 +155,9 @@ async def _carry_out(fate: Fate, form: OrderForm, account: str, desk: Desk, requ
         case "garble":
             record.accept(account, form, desk.clock())
             return HTMLResponse("<p>Gracias</p>", 201)
+        case "flood":
+            record.accept(account, form, desk.clock())
+            return StreamingResponse(_flood(desk), 201, media_type="application/json")
         case "drip":
             record.timeouts += 1
             return StreamingResponse(_drops(desk), 201, media_type="application/json")
@@ -214,6 +218,13 @@ async def _drops(desk: Desk) -> AsyncIterator[str]:
         with suppress(TimeoutError):
             async with asyncio.timeout(_DROP_S):
                 await desk.closing.wait()
+
+
+async def _flood(desk: Desk) -> AsyncIterator[bytes]:
+    while not desk.closing.is_set():
+        yield _WAVE
+        desk.record.flooded += len(_WAVE)
+        await asyncio.sleep(0)  # sending to a caller that has left never waits: let the loop notice that it has
 
 
 async def _departure(request: Request) -> None:

@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-Outcome = Literal["accept", "refuse", "error", "timeout", "lost", "garble", "drip"]
-"""`lost` and `garble` are accepted, but the caller hears nothing of it, or nothing that can be read. `timeout` and
-`drip` are not accepted: the caller hears nothing, or an answer that comes in drops and never ends."""
+Outcome = Literal["accept", "refuse", "error", "timeout", "lost", "garble", "flood", "drip"]
+"""`lost` and `garble` are accepted, but the caller hears nothing of it, or nothing that can be read. `flood` is
+accepted and answered without end, as fast as the caller reads. `timeout` and `drip` are not accepted: the caller hears
+nothing, or an answer that comes in drops and never ends."""
 Rate = Annotated[float, Field(ge=0, le=1)]
 FormField = Literal[
     "reference", "recipient_name", "recipient_document", "recipient_phone", "recipient_email", "address", "city"

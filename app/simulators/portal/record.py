@@ -57,6 +57,8 @@ class Summary(BaseModel):
     timeouts: int
     lost: int
     """Accepted, but the caller was not told."""
+    flooded: int
+    """Bytes of endless answers that were sent."""
     busy: int
     """Turned away with 429."""
     most_at_once: int
@@ -75,6 +77,7 @@ class Record:
     errors: int = 0
     timeouts: int = 0
     lost: int = 0
+    flooded: int = 0
     busy: int = 0
     most_at_once: int = 0
     _by_reference: defaultdict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
@@ -123,6 +126,7 @@ class Record:
             errors=self.errors,
             timeouts=self.timeouts,
             lost=self.lost,
+            flooded=self.flooded,
             busy=self.busy,
             most_at_once=self.most_at_once,
         )

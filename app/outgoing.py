@@ -1,0 +1,201 @@
+"""Outgoing HTTP for gateways: one shared client, bounded in time and in what it reads.
+
+    OutgoingError            carries `maybe_sent`: whether the other side may have received the request
+    ├── BadAddress           the address is no http or https address; not sent
+    ├── NotConnected         refused, unknown host, TLS or proxy handshake failed, no connection in time; not sent
+    ├── NoAnswer             no complete answer within the limit; maybe sent
+    ├── ConnectionLost       the connection broke, or the other side did not speak HTTP; maybe sent
+    └── UnreadableAnswer     the body cannot be decoded; maybe sent
+        └── AnswerTooLarge   the body is larger than the client's limit; maybe sent
+
+No message holds a header, a body, or the path and query of an address.
+
+Redirects are not followed: request headers (a session, an API key) and the body of a 307 would reach another origin.
+No cookies are kept. A proxy from the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) is used, but
+never for this machine's own addresses; `.netrc` is not read. A POST is sent once, never repeated on a new connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
+from yarl import URL
+
+from app.errors import TallymanError
+
+LARGEST_ANSWER = 1024 * 1024
+"""Bytes of an answer's body, after decompression, that are read at most."""
+_CHUNK = 64 * 1024
+_KEEPALIVE_S = 2.0  # below the 5 s after which common servers close: a request must not meet a closing connection
+_HEADERS = {"User-Agent": "tallyman", "Accept-Encoding": "gzip, deflate"}
+
+
+class OutgoingError(TallymanError):
+    """A request failed. `maybe_sent`: the other side may have received it."""
+
+    maybe_sent = True
+
+
+class BadAddress(OutgoingError):
+    """The address is no http or https address."""
+
+    maybe_sent = False
+
+
+class NotConnected(OutgoingError):
+    """No connection was made, so nothing was sent."""
+
+    maybe_sent = False
+
+
+class NoAnswer(OutgoingError):
+    """No complete answer within the limit."""
+
+
+class ConnectionLost(OutgoingError):
+    """The connection broke before the answer was complete, or what came is not HTTP."""
+
+
+class UnreadableAnswer(OutgoingError):
+    """The body cannot be decompressed as its headers say."""
+
+
+class AnswerTooLarge(UnreadableAnswer):
+    """The body of the answer is larger than the client's limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer: its status, its headers (names in any case), its body as bytes, decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_server_error(self) -> bool:
+        """Whether the status is 500 to 599."""
+        return self.status // 100 == 5  # noqa: PLR2004 - the class of the status
+
+
+class HttpClient:
+    """One gateway's connections, for one event loop; `aclose()` it. Any number of requests run at once."""
+
+    def __init__(self, *, largest_answer: int = LARGEST_ANSWER) -> None:
+        self._largest = largest_answer
+        self._session: aiohttp.ClientSession | None = None
+
+    async def request(
+        self,
+        method: str,
+        address: str,
+        *,
+        timeout: float,  # noqa: ASYNC109 - the limits of connecting and of the whole differ
+        headers: Mapping[str, str] | None = None,
+        params: Sequence[tuple[str, str]] = (),
+        json: Any = None,
+    ) -> Answer:
+        """Send a request and read the whole answer, whatever its status, within `timeout` seconds.
+
+        Connecting gets half of the time, so that a connection that was never made is reported as `NotConnected` and
+        not as `NoAnswer`. Raises an `OutgoingError`.
+        """
+        limits = aiohttp.ClientTimeout(total=timeout, connect=timeout / 2, sock_connect=timeout / 2)
+        url = _url(address)
+        with _our_errors():
+            request = self._open().request(
+                method,
+                url,
+                headers=headers,
+                params=params or None,
+                json=json,
+                timeout=limits,
+                allow_redirects=False,
+                proxy=_proxy(url),
+            )
+            async with request as response:
+                return Answer(response.status, response.headers, await self._body(response))
+
+    async def aclose(self) -> None:
+        """Close every connection. The next request would open new ones."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            # How many calls run at once is bounded elsewhere, by account and over all workers.
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
+            self._session = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=_HEADERS, read_bufsize=_CHUNK
+            )
+        return self._session
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        # Counted after decompression: a few KiB of gzip can hold gigabytes.
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            body += chunk
+            if len(body) > self._largest:
+                response.close()  # the rest is not read, so the connection cannot be used again
+                raise AnswerTooLarge(f"the answer is larger than {self._largest} bytes")
+        return bytes(body)
+
+
+@contextmanager
+def _our_errors() -> Iterator[None]:
+    # `from None` where aiohttp's own text or repr quotes the address, the request's headers or the answer.
+    try:
+        yield
+    except aiohttp.ClientHttpProxyError as error:
+        raise NotConnected(f"no connection: the proxy answered {error.status}") from None
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        raise NotConnected("no connection") from error
+    except TimeoutError as error:
+        raise NoAnswer("no answer in time") from error
+    except aiohttp.ClientPayloadError as error:
+        raise _broken_body(error) from None
+    except aiohttp.ClientResponseError:
+        raise ConnectionLost("the line broke: the answer is not HTTP") from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise ConnectionLost(f"the line broke: {type(error).__name__}") from error
+
+
+def _broken_body(error: aiohttp.ClientPayloadError) -> OutgoingError:
+    if isinstance(error.__cause__, ContentEncodingError):
+        return UnreadableAnswer("cannot read the answer: it is not compressed as it says")
+    return ConnectionLost("the line broke: the answer is incomplete")
+
+
+def _url(address: str) -> URL:
+    try:
+        url = URL(address)
+    except ValueError:  # a port that is no number, half an IPv6 address
+        raise BadAddress("the address is no http or https address") from None
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise BadAddress("the address is no http or https address")
+    return url
+
+
+def _proxy(url: URL) -> URL | None:
+    """The proxy that the environment names for an address, if any; none for this machine's own."""
+    host = url.host or ""
+    if _is_loopback(host) or proxy_bypass(host):
+        return None
+    proxies = getproxies()
+    named = proxies.get(url.scheme) or proxies.get("all")
+    return URL(named if "://" in named else f"http://{named}") if named else None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
