@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     longest_run: float = Field(default=1800.0, gt=0)
     """A delivery that has been running for longer is rescued, whatever its worker's heartbeat says."""
     most_rescues: int = Field(default=3, ge=1)
-    """A delivery that was rescued more often is buried: its events kill their workers."""
+    """An event that was rescued more often is buried: it kills its workers. Counted by event, over all its rows."""
     polling_interval: float = Field(default=1.0, gt=0, le=5)
     graceful_timeout: float = Field(default=12.0, gt=0)
     """How long a stopping worker waits for its deliveries. It has no heartbeat then: with the last one's age it must

@@ -38,6 +38,9 @@ DO UPDATE SET error_message = excluded.error_message, error_stack = excluded.err
 """
 # An event that was applied by another delivery meanwhile is not dead, whatever this delivery met.
 
+_FORGET_RESCUES = "DELETE FROM engine.event_rescues WHERE event_id = ANY(%s::uuid[])"
+# A replay is a person's decision: the count of rescues starts again.
+
 _STACK_LIMIT = 20_000
 _MESSAGE_LIMIT = 4_000
 _PARTICULARS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|'[^']*'|\"[^\"]*\"|\d+", re.IGNORECASE)
@@ -52,6 +55,7 @@ def bury(connection: Connection, dead: Iterable[tuple[Letter, BaseException]]) -
     rows = list({letter.event_id or id(letter): _row(letter, error) for letter, error in dead}.values())
     if rows:
         connection.execute(_BURY, [to_json(rows).decode()])
+        connection.execute(_FORGET_RESCUES, [[row["event_id"] for row in rows]])
     return len(rows)
 
 

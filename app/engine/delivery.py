@@ -125,11 +125,16 @@ def hold(connection: Connection, delivery: Delivery) -> None:
 
 def release(connection: Connection, delivery: Delivery, remaining: Sequence[Letter]) -> None:
     """Acknowledge all of the held row but `remaining`: it goes, or shrinks to the letters that are still to be done."""
+    shrink(connection, delivery.row_id, remaining)
+
+
+def shrink(connection: Connection, row_id: int, remaining: Sequence[Letter]) -> None:
+    """Leave no more than `remaining` in a locked row; without any it is removed."""
     if remaining:
         parcel = {"attempt": remaining[0].attempt, "events": [letter.raw for letter in remaining]}
-        connection.execute(_SHRINK, [to_json(parcel).decode(), delivery.row_id])
+        connection.execute(_SHRINK, [to_json(parcel).decode(), row_id])
     else:
-        connection.execute(_REMOVE, [delivery.row_id])
+        connection.execute(_REMOVE, [row_id])
 
 
 def take_siblings(connection: Connection, letters: Sequence[Letter]) -> list[Letter]:

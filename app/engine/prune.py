@@ -70,6 +70,13 @@ _RULES = (
         "old.resolved_at < now() - %(days)s * interval '1 day'",
         lambda given: given.resolved_days,
     ),
+    Rule(
+        "engine",
+        "event_rescues",
+        """(old.last_at < now() - %(days)s * interval '1 day'
+            OR EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = old.event_id))""",
+        lambda given: given.resolved_days,
+    ),
     Rule("engine", "rescues", "old.at < now() - %(days)s * interval '1 day'", lambda given: given.resolved_days),
     Rule(
         "public",

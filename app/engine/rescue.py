@@ -1,20 +1,23 @@
 """Rescue: deliveries of workers that died, or hung, or could not say how it ended.
 
 One compare-and-set statement finds and frees them, run by every worker under an advisory lock that one of them gets.
-A delivery that was rescued too often is buried with all that it holds: its events kill their workers.
+Rescues are counted by event, because a rescued event can move to another row. An event that was rescued too often is
+buried: it kills its workers. The other events of its row are delivered again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 import structlog
 from psycopg.rows import class_row
 
 from app.context import Connection
 from app.engine import dead_letters
-from app.engine.delivery import Row, open_rows
+from app.engine.delivery import Letter, Row, open_rows, shrink
 from app.errors import Permanent
 from app.settings import Settings
 
@@ -51,6 +54,19 @@ UPDATE public.procrastinate_jobs j
 RETURNING j.id AS row_id, j.task_name, j.args::text AS args, 1 +
           (SELECT count(*) FROM engine.rescues r WHERE r.row_id = j.id) AS rescues
 """
+# `of_row` counts for rows that were rescued before rescues were counted by event.
+_COUNT = """
+INSERT INTO engine.event_rescues AS c (event_id, rescues)
+SELECT event_id, max(of_row) FROM unnest(%s::uuid[], %s::integer[]) AS rescued (event_id, of_row)
+ GROUP BY event_id ORDER BY event_id
+ON CONFLICT (event_id) DO UPDATE SET rescues = greatest(c.rescues + 1, excluded.rescues), last_at = clock_timestamp()
+RETURNING event_id, rescues
+"""
+_APART = """
+UPDATE public.procrastinate_jobs j SET scheduled_at = now() + waits.n * interval '1 second'
+  FROM unnest(%s::bigint[]) WITH ORDINALITY AS waits (row_id, n)
+ WHERE j.id = waits.row_id
+"""
 _RESOLVE = """
 UPDATE engine.failed_jobs f SET resolved_at = now()
  WHERE f.resolved_at IS NULL AND f.failed_at > now() - interval '1 hour'
@@ -76,7 +92,7 @@ class KilledItsWorkers(Permanent):
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """A delivery that was freed; `rescues` counts this time too."""
+    """A delivery that was freed; `rescues` counts this time too, for the event of it that was rescued most often."""
 
     row_id: int
     task_name: str
@@ -94,14 +110,49 @@ def rescue(connection: Connection, settings: Settings) -> list[Rescued]:
         connection.execute(_BY_INDEX)
         connection.execute(_RESOLVE)
         freed = connection.cursor(row_factory=class_row(Rescued)).execute(_FREE, limits).fetchall()
-        hopeless = [row for row in freed if row.rescues > settings.most_rescues]
-        for row in hopeless:
-            error = KilledItsWorkers(f"{row.rescues} workers died or hung with this delivery")
-            dead_letters.bury(connection, [(letter, error) for letter in open_rows([Row(row.row_id, row.args)])])
-        connection.execute(_BURY, [[row.row_id for row in hopeless]])
+        freed = _count(connection, freed, settings.most_rescues)
     for row in freed:
-        log.warning("rescued", row=row.row_id, task=row.task_name, rescues=row.rescues, buried=row in hopeless)
+        log.warning("rescued", row=row.row_id, task=row.task_name, rescues=row.rescues)
     return freed
+
+
+def _count(connection: Connection, freed: Sequence[Rescued], most: int) -> list[Rescued]:
+    """Count a rescue for each event of the freed rows and bury events over the limit; the rows with their counts.
+
+    Rows that were freed together may have died together, all but one of them without a fault of their own. From the
+    second time on they are delivered a second apart, so that the one that kills workers is counted alone.
+    """
+    opened = [(row, open_rows([Row(row.row_id, row.args)])) for row in freed]
+    counts = _counts(connection, opened)
+    counted, apart = [], []
+    for row, letters in opened:
+        rescues = {id(letter): counts.get(letter.event_id, row.rescues) for letter in letters}
+        rest = [letter for letter in letters if rescues[id(letter)] <= most]
+        if len(rest) < len(letters):
+            _bury(connection, row, [(letter, rescues[id(letter)]) for letter in letters if letter not in rest], rest)
+        elif max(rescues.values(), default=0) > 1:
+            apart.append(row.row_id)
+        counted.append(replace(row, rescues=max(rescues.values(), default=row.rescues)))
+    connection.execute(_APART, [apart[1:]])
+    return counted
+
+
+def _counts(connection: Connection, opened: Sequence[tuple[Rescued, Sequence[Letter]]]) -> dict[UUID | None, int]:
+    counted = [(letter.event_id, row.rescues) for row, letters in opened for letter in letters if letter.event_id]
+    ids, of_rows = [event_id for event_id, _ in counted], [rescues for _, rescues in counted]
+    return dict(connection.execute(_COUNT, [ids, of_rows]).fetchall())
+
+
+def _bury(connection: Connection, row: Rescued, killers: Sequence[tuple[Letter, int]], rest: Sequence[Letter]) -> None:
+    """Bury events that kill their workers; the row keeps the `rest`, or goes."""
+    errors = [
+        (letter, KilledItsWorkers(f"{rescues} workers died or hung while they had this event"))
+        for letter, rescues in killers
+    ]
+    dead_letters.bury(connection, errors)
+    shrink(connection, row.row_id, rest)
+    for letter, rescues in killers:
+        log.warning("buried", event_id=str(letter.event_id), row=row.row_id, rescues=rescues)
 
 
 def sweep(connection: Connection) -> int:

@@ -26,6 +26,8 @@ from tests.faults.world import Killed
 ROUNDS = 60
 """After so many the last thing must have been done."""
 
+_COUNTED = "SELECT event_id FROM engine.event_rescues"
+"""Burying an event begins its count anew."""
 _UNDER_WAY = "SELECT event_id FROM engine.calls WHERE engine.is_live(row_id, attempts, worker_id)"
 _ROWS = "SELECT id, args FROM public.procrastinate_jobs"
 
@@ -49,7 +51,7 @@ class Companions(RuleBasedStateMachine):
         self.keys: dict[str, tuple[UUID, frozenset[UUID]]] = {}
         self.raws: dict[UUID, Any] = {}
         self.hands: list[Hand] = []
-        self.rescues: Counter[int] = Counter()
+        self.rescues: Counter[UUID] = Counter()
         self.paused: set[str] = set()
         self.is_sound = True
 
@@ -116,17 +118,20 @@ class Companions(RuleBasedStateMachine):
     def rescue(self) -> None:
         """Deliveries of the dead wait again; those that have killed too often are buried."""
         waiting = self.rows()
+        known = {event for (event,) in self.stage.connection.execute(_COUNTED)}
+        self.rescues = Counter({event: n for event, n in self.rescues.items() if event in known})
+        freed = self.stage.rescue()
+        self.rescues.update({event for row in freed for event in waiting[row.row_id]})
         doomed: set[UUID] = set()
-        for freed in self.stage.rescue():
-            self.rescues[freed.row_id] += 1
-            assert freed.rescues == self.rescues[freed.row_id]
-            if freed.rescues > MOST_RESCUES:
-                doomed |= waiting[freed.row_id]
-                assert freed.row_id not in self.rows()
-                self.happened["killed too often"] += 1
+        for row in freed:
+            counts = {event: self.rescues[event] for event in waiting[row.row_id]}
+            assert row.rescues >= max(counts.values(), default=0)
+            doomed |= (killers := {event for event, count in counts.items() if count > MOST_RESCUES})
+            assert not killers & self.rows().get(row.row_id, frozenset())
+            self.happened["killed too often"] += bool(killers)
             self.happened["rescued"] += 1
             for hand in self.hands:
-                hand.is_rescued |= hand.delivery.row_id == freed.row_id
+                hand.is_rescued |= hand.delivery.row_id == row.row_id
         self.check(doomed=doomed)
 
     def replay_letters(self, letters: Sequence[UUID]) -> None:

@@ -70,8 +70,9 @@ SELECT count(*) FROM public.procrastinate_jobs
 _EMPTY = """
 DELETE FROM logistics.orders; DELETE FROM logistics.robot_jobs; DELETE FROM toy.heard; DELETE FROM engine.event_log;
 DELETE FROM engine.failed_jobs; DELETE FROM engine.calls; DELETE FROM engine.slots; DELETE FROM engine.parked;
-DELETE FROM engine.rescues; DELETE FROM engine.replay_plans; DELETE FROM engine.paused_queues;
-DELETE FROM engine.workers; DELETE FROM public.procrastinate_jobs; DELETE FROM public.procrastinate_workers;
+DELETE FROM engine.rescues; DELETE FROM engine.event_rescues; DELETE FROM engine.replay_plans;
+DELETE FROM engine.paused_queues; DELETE FROM engine.workers;
+DELETE FROM public.procrastinate_jobs; DELETE FROM public.procrastinate_workers;
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -14,12 +15,13 @@ from app.engine.delivery import Delivery, Letter, Row, open_rows
 from app.engine.letters import Filters
 from app.engine.publish import publish
 from app.engine.redelivery import redeliver
-from app.engine.registry import Lane
+from app.engine.registry import Lane, Wiring, use
 from app.engine.rescue import rescue
 from tests.engine import toy
 from tests.faults.look import broken, look
 from tests.faults.race import Race, deliver, submitted, taken
-from tests.faults.stage import Hand, Stage
+from tests.faults.stage import MOST_RESCUES, Hand, Stage
+from tests.faults.world import Killed
 from tests.support import scalar
 
 # Slots -------------------------------------------------------------------------------------------
@@ -182,3 +184,41 @@ def test_two_rescuers_free_a_delivery_once(race: Race) -> None:
     assert ([row.row_id for row in first], second) == ([hand.delivery.row_id], [])
     assert scalar(race.stage.connection, "SELECT attempts FROM public.procrastinate_jobs") == 1
     assert scalar(race.stage.connection, "SELECT count(*) FROM engine.rescues") == 1
+
+
+def test_a_robot_whose_call_kills_its_workers_is_buried(race: Race) -> None:
+    """Its rescues add up, though each time its request waits in a new row until the portal may be asked."""
+    stage = race.stage
+    submitted(stage, 1)
+    deaths = 0
+    with use(_patient(stage)):
+        while stage.due("robots"):
+            assert deaths <= MOST_RESCUES
+            _die_in_the_call(stage)
+            stage.rescue()
+            stage.pass_time()
+            deaths += 1
+    assert (deaths, scalar(stage.connection, "SELECT error_class FROM engine.failed_jobs")) == (
+        MOST_RESCUES + 1,
+        "KilledItsWorkers",
+    )
+
+
+def _patient(stage: Stage) -> Wiring:
+    """The stage's wiring, with a grace period of a minute."""
+    wiring = stage.wiring()
+    return replace(wiring, effects={kind: replace(one, settle=lambda: 60.0) for kind, one in wiring.effects.items()})
+
+
+def _die_in_the_call(stage: Stage) -> None:
+    """Deliver the request until it is called; what it was put back for has passed."""
+    stage.world.moods.append("die before")
+    while True:
+        stage.connection.execute("UPDATE engine.calls SET ask_after = now() WHERE ask_after > now()")
+        hand = taken(stage, "robots")
+        try:
+            stage.deliver(hand)
+        except Killed:
+            stage.die(hand)
+            return
+        stage.pass_time()

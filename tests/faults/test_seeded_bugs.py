@@ -76,6 +76,9 @@ BUGS = {
     "rescue selects then updates": Seeded(
         wrong.rescue_selects_then_updates, workers.test_two_rescuers_free_a_delivery_once
     ),
+    "rescues are counted by row": Seeded(
+        wrong.rescues_are_counted_by_row, workers.test_a_robot_whose_call_kills_its_workers_is_buried
+    ),
     "replay without a lock": Seeded(
         wrong.replays_without_a_lock, workers.test_two_plans_for_one_dead_request_revive_it_once
     ),

@@ -208,6 +208,7 @@ def rescue_selects_then_updates(database: Database) -> Iterator[None]:
         yield
 
 
+rescues_are_counted_by_row = _edited(rescue, "_COUNT", "greatest(c.rescues + 1, excluded.rescues)", "excluded.rescues")
 replays_without_a_lock = _edited(redelivery, "_LOCK", " FOR UPDATE", "")
 the_ledger_takes_everything = _edited(
     consume, "_LEDGER", "ON CONFLICT DO NOTHING", "ON CONFLICT (event_id) DO UPDATE SET event_id = excluded.event_id"

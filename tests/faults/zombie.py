@@ -31,6 +31,7 @@ _TABLES = [
     "engine.slots",
     "engine.parked",
     "engine.rescues",
+    "engine.event_rescues",
     "logistics.robot_jobs",
     "logistics.robot_job_items",
     "logistics.orders",
