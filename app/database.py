@@ -8,8 +8,10 @@ transaction, whatever happens inside and whichever pool the connection goes back
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -57,7 +59,7 @@ def owner_url() -> str:
     return embedded.ensure_running().owner_url
 
 
-def conninfo(address: str | None = None, **session: str) -> str:
+def conninfo(address: str | None = None, *, application_name: str = "tallyman", **session: str) -> str:
     """A connection string with time limits, and with `SESSION` and `session` as the connection's own settings.
 
     They travel in the start-up packet, so `RESET ALL` returns to them and not to the login's defaults.
@@ -67,7 +69,7 @@ def conninfo(address: str | None = None, **session: str) -> str:
     switches = [str(given["options"])] if given.get("options") else []
     switches += [f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in {**SESSION, **session}.items()]
     limits = {name: value for name, value in _LIMITS.items() if name not in given}
-    return make_conninfo(address, options=" ".join(switches), application_name="tallyman", **limits)
+    return make_conninfo(address, options=" ".join(switches), application_name=application_name, **limits)
 
 
 def connect(address: str | None = None, *, autocommit: bool = False) -> Connection:
@@ -87,6 +89,15 @@ def pool(*, min_size: int = 1, max_size: int = 4, address: str | None = None) ->
         name="tallyman",
     )
     return made
+
+
+def hang_up(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    """Shut a connection's socket down, from any thread: whatever waits for the server on it fails at once.
+
+    The server ends the session when it next reads from it. The connection still has to be closed.
+    """
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as wire:
+        wire.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

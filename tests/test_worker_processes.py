@@ -238,6 +238,18 @@ def test_a_killed_workers_orders_are_entered_by_another_once(job: Job, workers: 
     assert scalar(job.shop.connection, "SELECT count(*) FROM engine.rescues") > 0
 
 
+def test_a_killed_workers_orders_wait_for_no_heartbeat(
+    job: Job, workers: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of its session shows at once that it is gone: another goes on, though a heartbeat may be hours old."""
+    monkeypatch.setenv("TALLYMAN_STALLED_AFTER", "7200")
+    worker = workers.work()
+    job.get_going()
+    worker.kill()
+    workers.work()
+    job.finish()
+
+
 def test_a_queue_that_nothing_is_put_into_is_refused(workers: Crew, job: Job) -> None:
     """A misspelt queue is no worker that waits for ever: exit code 2, with those there are."""
     worker = workers.work("-q", "robot")

@@ -63,13 +63,17 @@ class FencedManager(manager.JobManager):
 
     is_stopping = False
     """Set when the worker has been told to stop: it then waits for nobody, others will rescue what it cannot say."""
+    session_key: int | None = None
+    """The advisory lock that this process holds while it lives (`liveness`)."""
     _paused: frozenset[str] = frozenset()
     _looked_at: float = -math.inf
 
     async def register_worker(self) -> int:
         """Register a worker under the name and with the queues that it was introduced with; returns its id."""
         self._looked_at = -math.inf
-        row = await self.connector.execute_query_one_async(query=workers.REGISTER, **workers.introduced())
+        row = await self.connector.execute_query_one_async(
+            query=workers.REGISTER, **workers.introduced(self.session_key)
+        )
         return int(row["worker_id"])
 
     async def unregister_worker(self, worker_id: int) -> None:

@@ -10,8 +10,9 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Unpack
+from weakref import WeakSet
 
 import procrastinate
 import structlog
@@ -20,17 +21,17 @@ from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
 from app import database, logs, sealing
-from app.engine import slots
 from app.engine.bell import Bell
 from app.engine.consume import Engine, consume
 from app.engine.delivery import Delivery
 from app.engine.fence import FencedManager
+from app.engine.liveness import Session, SessionLost
 from app.engine.perform import perform
 from app.engine.prune import prune
 from app.engine.registry import wiring
-from app.engine.rescue import rescue, sweep
 from app.engine.retry import Policy
 from app.engine.safety import check, check_schema
+from app.engine.upkeep import upkeep
 from app.engine.workers import introduce
 from app.settings import settings
 
@@ -105,21 +106,46 @@ class Application(procrastinate.App):
     """Procrastinate's app with a fenced manager and, around each worker, what our two tasks need."""
 
     engine: Engine
+    session: Session
 
     def __init__(self) -> None:
         super().__init__(connector=fresh_connector())
+        self._workers: WeakSet[Worker] = WeakSet()
         self.job_manager: FencedManager = FencedManager(self.connector)
 
     async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
         """Run a worker until it is told to stop. Raises `SetupError` on a server that it must not trust."""
         full: WorkerOptions = {**_defaults(), **options}
-        async with self.at_work(full["concurrency"]):
-            await self.serve(**full)
+        while True:
+            try:
+                async with self.at_work(full["concurrency"]):
+                    return await self.serve(**full)
+            except SessionLost as error:
+                log.warning("starting over", why=str(error))
 
     async def serve(self, **options: Unpack[WorkerOptions]) -> None:
-        """Run a worker among what `at_work()` has set up, until it is told to stop."""
+        """Run a worker among what `at_work()` has set up, until it is told to stop.
+
+        Raises `SessionLost` when the process's session has ended: its deliveries are others' by now.
+        """
         full: WorkerOptions = {**_defaults(), **options}
-        await super().run_worker_async(**full)
+        lost = self.session.lost
+        working = asyncio.create_task(super().run_worker_async(**full), name="worker")
+        try:
+            await asyncio.wait({working, lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not working.done():
+                if lost.done():
+                    self._stop_at_once()
+                working.cancel()
+            await _to_the_end({working})
+        if working.cancelled():
+            raise SessionLost("the session of this worker has ended: it stops its deliveries and starts over")
+        working.result()
+
+    def _stop_at_once(self) -> None:
+        for worker in self._workers:
+            worker.shutdown_graceful_timeout = 0
 
     async def run_workers(self, workers: Sequence[WorkerOptions]) -> None:
         """Run several workers side by side in this process, until they are cancelled or one of them ends."""
@@ -142,6 +168,7 @@ class Application(procrastinate.App):
         introduce(options.get("name"), options.get("queues"))
         worker = super()._worker(**options)
         worker._new_job_event = Bell()  # noqa: SLF001 - there is no other way to it
+        self._workers.add(worker)
         return worker
 
     @asynccontextmanager
@@ -155,18 +182,23 @@ class Application(procrastinate.App):
         self.engine = Engine(pool, Policy(given.most_attempts, given.retry_base, given.retry_cap))
         try:
             await asyncio.to_thread(self._check)
-            stop = asyncio.Event()
-            rescuer = asyncio.create_task(self._keep_rescuing(stop), name="rescuer")
-            try:
-                yield
-            finally:
-                # A turn that is under way has a connection of the pool that is about to close: it may end.
-                stop.set()
-                await asyncio.wait({rescuer}, timeout=2 * database.POOL_TIMEOUT_S)
-                rescuer.cancel()
-                await self._hang_up()
+            async with self._alive(), upkeep(pool):
+                try:
+                    yield
+                finally:
+                    await self._hang_up()
         finally:
             await asyncio.to_thread(pool.close)
+
+    @asynccontextmanager
+    async def _alive(self) -> AsyncIterator[None]:
+        self.session = await Session.open()
+        self.job_manager.session_key = self.session.key
+        try:
+            yield
+        finally:
+            self.job_manager.session_key = None
+            await self.session.close()
 
     async def _hang_up(self) -> None:
         for effect in wiring().effects.values():
@@ -179,21 +211,6 @@ class Application(procrastinate.App):
         with self.engine.pool.connection() as connection:
             check_schema(connection)
             check(connection)
-
-    async def _keep_rescuing(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            try:
-                await asyncio.to_thread(self._rescue)
-            except Exception as error:  # noqa: BLE001 - whatever it was, the next turn must come
-                log.error("cannot rescue now", error=type(error).__name__, why=str(error))  # noqa: TRY400 - in one line
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), settings().rescue_interval)
-
-    def _rescue(self) -> None:
-        with self.engine.pool.connection() as connection:
-            rescue(connection, settings())
-            sweep(connection)
-            slots.wake_all(connection)
 
 
 logs.configure()

@@ -1,5 +1,7 @@
 """Rescue: deliveries of workers that died, or hung, or could not say how it ended.
 
+A worker is gone when its session ended (`liveness`), or when its heartbeat is too old.
+
 One compare-and-set statement finds and frees them, run by every worker under an advisory lock that one of them gets.
 Rescues are counted by event, because a rescued event can move to another row. An event that was rescued too often is
 buried: it kills its workers. The other events of its row are delivered again.
@@ -26,12 +28,17 @@ log = structlog.get_logger(__name__)
 _TURN = "SELECT pg_try_advisory_xact_lock(hashtextextended('engine.rescue', 0))"
 # Rescue and sweep look for the few rows that somebody has in hand, or that failed, among any number that wait, every
 # few seconds. Under row-level security the planner takes them for many, and would read the queue, not their index.
-_BY_INDEX = "SET LOCAL enable_seqscan = off"
+# A process that freezes in its turn keeps all others from theirs: not for longer than ten seconds.
+_BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL idle_in_transaction_session_timeout = '10s'"
 _FREE = """
-WITH stuck AS (
-    SELECT j.id, j.queue_name, j.worker_id, j.attempts, gone.is_gone
+WITH ended AS MATERIALIZED (SELECT worker_id, by_restart FROM engine.gone_workers()
+), stuck AS (
+    SELECT j.id, j.queue_name, j.worker_id, j.attempts,
+           CASE WHEN gone.is_gone THEN 'worker_gone' ELSE 'too_long' END AS reason,
+           EXISTS (SELECT FROM ended e WHERE e.worker_id = j.worker_id AND e.by_restart) AS by_restart
       FROM public.procrastinate_jobs j,
-           LATERAL (SELECT NOT EXISTS (SELECT FROM public.procrastinate_workers w WHERE w.id = j.worker_id
+           LATERAL (SELECT EXISTS (SELECT FROM ended e WHERE e.worker_id = j.worker_id)
+                        OR NOT EXISTS (SELECT FROM public.procrastinate_workers w WHERE w.id = j.worker_id
                        AND w.last_heartbeat > now() - %(stalled_after)s * interval '1 second') AS is_gone) gone
      WHERE j.id = ANY (ARRAY(SELECT d.id FROM public.procrastinate_jobs d WHERE d.status = 'doing'))
        AND j.status = 'doing'
@@ -42,8 +49,8 @@ WITH stuck AS (
                < now() - %(longest_run)s * interval '1 second')
        FOR UPDATE OF j SKIP LOCKED
 ), noted AS (
-    INSERT INTO engine.rescues (row_id, queue_name, worker_id, attempts, reason)
-    SELECT id, queue_name, worker_id, attempts, CASE WHEN is_gone THEN 'worker_gone' ELSE 'too_long' END FROM stuck
+    INSERT INTO engine.rescues (row_id, queue_name, worker_id, attempts, reason, by_restart)
+    SELECT id, queue_name, worker_id, attempts, reason, by_restart FROM stuck
     RETURNING row_id
 )
 UPDATE public.procrastinate_jobs j
@@ -51,8 +58,16 @@ UPDATE public.procrastinate_jobs j
        queueing_lock = NULL -- another row with this lock may be waiting already
   FROM stuck
  WHERE j.id = stuck.id
-RETURNING j.id AS row_id, j.task_name, j.args::text AS args, 1 +
-          (SELECT count(*) FROM engine.rescues r WHERE r.row_id = j.id) AS rescues
+RETURNING j.id AS row_id, j.task_name, j.args::text AS args, (NOT stuck.by_restart)::integer +
+          (SELECT count(*) FROM engine.rescues r WHERE r.row_id = j.id AND NOT r.by_restart) AS rescues,
+          stuck.by_restart
+"""
+# Workers listen for inserted rows; freed ones are as good as inserted.
+_WAKE = """
+SELECT pg_notify(channel, json_build_object('type', 'job_inserted', 'job_id', freed.id)::text)
+  FROM (SELECT queue_name, min(id) AS id FROM public.procrastinate_jobs
+         WHERE id = ANY(%s) AND status = 'todo' AND scheduled_at IS NULL GROUP BY queue_name) freed,
+       unnest(ARRAY['procrastinate_any_queue_v1', 'procrastinate_queue_v1#' || freed.queue_name]) AS channel
 """
 # `of_row` counts for rows that were rescued before rescues were counted by event.
 _COUNT = """
@@ -92,12 +107,16 @@ class KilledItsWorkers(Permanent):
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """A delivery that was freed; `rescues` counts this time too, for the event of it that was rescued most often."""
+    """A delivery that was freed; `rescues` counts this time too, for the event of it that was rescued most often.
+
+    `by_restart`: a restart or failover of the server ended its worker's session. That counts for no event.
+    """
 
     row_id: int
     task_name: str
     args: str
     rescues: int
+    by_restart: bool = False
 
 
 def rescue(connection: Connection, settings: Settings) -> list[Rescued]:
@@ -108,9 +127,11 @@ def rescue(connection: Connection, settings: Settings) -> list[Rescued]:
         if turn is None or not turn[0]:
             return []
         connection.execute(_BY_INDEX)
-        connection.execute(_RESOLVE)
         freed = connection.cursor(row_factory=class_row(Rescued)).execute(_FREE, limits).fetchall()
-        freed = _count(connection, freed, settings.most_rescues)
+        counted = _count(connection, [row for row in freed if not row.by_restart], settings.most_rescues)
+        freed = [row for row in freed if row.by_restart] + counted
+        if freed:
+            connection.execute(_WAKE, [[row.row_id for row in freed]])
     for row in freed:
         log.warning("rescued", row=row.row_id, task=row.task_name, rescues=row.rescues)
     return freed
@@ -156,9 +177,13 @@ def _bury(connection: Connection, row: Rescued, killers: Sequence[tuple[Letter, 
 
 
 def sweep(connection: Connection) -> int:
-    """Bury what rows hold that Procrastinate failed without our code; returns how many rows went, at most 500."""
+    """Bury what rows hold that Procrastinate failed without our code; returns how many rows went, at most 500.
+
+    Resolve the dead letters of events that another delivery has applied.
+    """
     with connection.transaction():
         connection.execute(_BY_INDEX)
+        connection.execute(_RESOLVE)
         failed = connection.cursor(row_factory=class_row(Rescued)).execute(_FAILED).fetchall()
         for row in failed:
             error = FailedInTheQueue(f"the queue failed a row of task {row.task_name!r}, which this program cannot run")

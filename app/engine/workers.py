@@ -29,8 +29,10 @@ WITH registered AS (
     DELETE FROM engine.workers w
      WHERE NOT EXISTS (SELECT FROM public.procrastinate_workers p WHERE p.id = w.worker_id)
 )
-INSERT INTO engine.workers (worker_id, name, host, pid, queues, version)
-SELECT worker_id, %(name)s, %(host)s, %(pid)s, %(queues)s::text[], %(version)s FROM registered
+INSERT INTO engine.workers (worker_id, name, host, pid, queues, version, session_key, server_started_at)
+SELECT worker_id, %(name)s, %(host)s, %(pid)s, %(queues)s::text[], %(version)s, %(session_key)s::integer,
+       pg_postmaster_start_time()
+  FROM registered
 RETURNING worker_id
 """
 """Both tables in one commit, so that no worker is ever known by half."""
@@ -39,7 +41,8 @@ FORGET = "DELETE FROM engine.workers WHERE worker_id = %(worker_id)s"
 _WORKERS = """
 SELECT p.id AS worker_id, w.name, w.host, w.pid, w.queues, w.version, w.started_at, p.last_heartbeat,
        now() - p.last_heartbeat AS heartbeat_age,
-       p.last_heartbeat < now() - %(stalled_after)s * interval '1 second' AS is_stale,
+       p.last_heartbeat < now() - %(stalled_after)s * interval '1 second'
+       OR p.id IN (SELECT worker_id FROM engine.gone_workers()) AS is_stale,
        w.worker_id IS NOT NULL AS is_known
   FROM public.procrastinate_workers p LEFT JOIN engine.workers w ON w.worker_id = p.id
  ORDER BY p.id
@@ -69,8 +72,8 @@ class InHand:
 class Worker:
     """A worker that is registered.
 
-    `is_stale`: no heartbeat for so long that it is taken for dead. `is_known`: it said who it is; a worker of an older
-    program did not. `queues` None: it serves all of them.
+    `is_stale`: taken for dead, its session ended or its heartbeat is too old.
+    `is_known`: it said who it is; a worker of an older program did not. `queues` None: it serves all of them.
     """
 
     worker_id: int
@@ -137,8 +140,8 @@ def introduce(name: str | None, queues: Iterable[str] | None) -> None:
     _introduction.set(Introduction(name, None if queues is None else list(queues)))
 
 
-def introduced() -> dict[str, Any]:
-    """The parameters of `REGISTER` for whoever was introduced in this task."""
+def introduced(session_key: int | None) -> dict[str, Any]:
+    """The parameters of `REGISTER` for whoever was introduced in this task; the lock of its process, if it has one."""
     who = _introduction.get(Introduction())
     return {
         "name": who.name,
@@ -146,6 +149,7 @@ def introduced() -> dict[str, Any]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "version": version(),
+        "session_key": session_key,
     }
 
 

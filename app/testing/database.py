@@ -40,6 +40,7 @@ class Database:
             "TALLYMAN_HEARTBEAT_INTERVAL": "0.5",
             "TALLYMAN_STALLED_AFTER": "2",
             "TALLYMAN_RESCUE_INTERVAL": "0.5",
+            "TALLYMAN_SWEEP_INTERVAL": "0.5",
             "TALLYMAN_POLLING_INTERVAL": "0.1",
             "TALLYMAN_GRACEFUL_TIMEOUT": "1.2",
         }

@@ -248,7 +248,7 @@ def test_rows_that_the_queue_failed_by_itself_become_dead_letters(connection: Co
         " VALUES ('events', 'of_another_program', '{\"some\": \"thing\"}')"
     )
     drain_all(connection)
-    assert sweep(connection) == 1
+    sweep(connection)  # the worker's own sweep may have been first
     assert waiting(connection) == scalar(connection, "SELECT count(*) FROM public.procrastinate_jobs") == 0
     row = connection.execute("SELECT event_data, error_class, error_message FROM engine.failed_jobs").fetchone()
     assert row is not None

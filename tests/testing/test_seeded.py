@@ -119,7 +119,7 @@ def never_in_doubt(patch: pytest.MonkeyPatch) -> None:
 
 def doubt_forgotten_by_a_rescue(patch: pytest.MonkeyPatch) -> None:
     """Whoever rescues a delivery forgets its calls."""
-    patch.setattr(rescue, "_RESOLVE", "DELETE FROM engine.calls")
+    patch.setattr(rescue, "_BY_INDEX", "DELETE FROM engine.calls")
 
 
 def outcome_said_apart(patch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,70 @@
+"""Upkeep: what every worker does for all of them, beside its deliveries.
+
+Each turn rescues the deliveries of workers that are gone; now and then, and after a rescue, a turn also buries what
+failed in the queue itself and wakes parked rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+from psycopg import errors
+from psycopg_pool import ConnectionPool
+
+from app import database
+from app.context import Connection
+from app.engine import slots
+from app.engine.liveness import forget_gone
+from app.engine.rescue import rescue, sweep
+from app.settings import settings
+
+log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def upkeep(pool: ConnectionPool[Connection]) -> AsyncIterator[None]:
+    """Take turns while the block runs. A turn that is under way at its end may end too, within a limit."""
+    stop = asyncio.Event()
+    turns = asyncio.create_task(_take_turns(pool, stop), name="upkeep")
+    try:
+        yield
+    finally:
+        # It has a connection of the pool, which is about to be closed.
+        stop.set()
+        await asyncio.wait({turns}, timeout=2 * database.POOL_TIMEOUT_S)
+        turns.cancel()
+
+
+async def _take_turns(pool: ConnectionPool[Connection], stop: asyncio.Event) -> None:
+    swept = -math.inf
+    while not stop.is_set():
+        try:
+            is_due = time.monotonic() - swept >= settings().sweep_interval
+            if await asyncio.to_thread(_rescue, pool) or is_due:
+                await asyncio.to_thread(_sweep, pool)
+                swept = time.monotonic()
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next turn must come
+            log.error("cannot rescue now", error=type(error).__name__, why=str(error))  # noqa: TRY400 - in one line
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), settings().rescue_interval)
+
+
+def _rescue(pool: ConnectionPool[Connection]) -> bool:
+    """Rescue, and unregister workers that are gone; whether any delivery was freed."""
+    with pool.connection() as connection:
+        freed = rescue(connection, settings())
+        with suppress(errors.LockNotAvailable):
+            for worker_id in forget_gone(connection):
+                log.warning("worker gone", worker_id=worker_id)
+    return bool(freed)
+
+
+def _sweep(pool: ConnectionPool[Connection]) -> None:
+    with pool.connection() as connection:
+        sweep(connection)
+        slots.wake_all(connection)
