@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
@@ -24,12 +24,17 @@ from app.context import Connection
 from app.settings import settings
 
 _LIMITS = {
-    "connect_timeout": "10",
+    "connect_timeout": "5",
     "keepalives_idle": "30",
     "keepalives_interval": "10",
     "keepalives_count": "3",
     "tcp_user_timeout": "60000",
 }
+
+_SEVERAL_HOSTS = {"connect_timeout": "3", "target_session_attrs": "read-write"}
+"""Where several hosts are given, instead: each has this long, and a standby is passed over."""
+_SHORTEST_CONNECT_S = 2.0
+"""libpq's own lower bound of `connect_timeout`."""
 
 SESSION = {
     "role": "service_role",
@@ -38,12 +43,11 @@ SESSION = {
     "statement_timeout": "120s",
     "lock_timeout": "30s",
     "idle_in_transaction_session_timeout": "60s",
+    "client_connection_check_interval": "1s",
 }
-"""What every connection of a worker or a producer starts with: never a superuser, never without limits."""
+"""What every connection of a worker or a producer starts with: never a superuser, never without limits.
 
-
-POOL_TIMEOUT_S = 3.0
-"""How long anybody waits for a connection: a worker that is told to stop while the server is away must not hang."""
+Where the client is gone, the server ends a statement within a second, and with it the locks that it holds."""
 
 
 def url() -> str:
@@ -68,8 +72,29 @@ def conninfo(address: str | None = None, *, application_name: str = "tallyman", 
     given = conninfo_to_dict(address)
     switches = [str(given["options"])] if given.get("options") else []
     switches += [f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in {**SESSION, **session}.items()]
-    limits = {name: value for name, value in _LIMITS.items() if name not in given}
-    return make_conninfo(address, options=" ".join(switches), application_name=application_name, **limits)
+    return make_conninfo(bounded(address), options=" ".join(switches), application_name=application_name)
+
+
+def bounded(address: str) -> str:
+    """A connection string with limits of the time that connecting and a dead network may take; its own ones stay.
+
+    Of several hosts, each is tried within `connect_timeout`, and one that takes writes is chosen.
+    """
+    given = conninfo_to_dict(address)
+    wanted = {**_LIMITS, **_SEVERAL_HOSTS} if _hosts(given) > 1 else _LIMITS
+    return make_conninfo(address, **{name: value for name, value in wanted.items() if name not in given})
+
+
+def pool_timeout(address: str | None = None) -> float:
+    """Seconds for which to wait for a connection of a pool: until every host has been tried, and one more."""
+    given = conninfo_to_dict(bounded(address or url()))
+    # 0 or less is none for libpq, and what psycopg then waits is longer than anybody should.
+    asked = float(given["connect_timeout"] or 0) or float(_LIMITS["connect_timeout"])
+    return _hosts(given) * max(asked, _SHORTEST_CONNECT_S) + 1
+
+
+def _hosts(given: Mapping[str, Any]) -> int:
+    return len(str(given.get("hostaddr") or given.get("host") or "").split(","))
 
 
 def connect(address: str | None = None, *, autocommit: bool = False) -> Connection:
@@ -84,7 +109,7 @@ def pool(*, min_size: int = 1, max_size: int = 4, address: str | None = None) ->
         min_size=min_size,
         max_size=max_size,
         open=True,
-        timeout=POOL_TIMEOUT_S,
+        timeout=pool_timeout(address),
         check=ConnectionPool.check_connection,
         name="tallyman",
     )

@@ -215,8 +215,8 @@ def _wait_for_lock(connection: Connection) -> None:
 @contextmanager
 def _connected(address: str | None) -> Iterator[Connection]:
     """A connection without open transaction, on which unqualified names (Procrastinate's) mean `public`."""
-    address = address or database.owner_url()
-    with psycopg.connect(address, autocommit=True, connect_timeout=10, application_name="migrate") as connection:
+    address = database.bounded(address or database.owner_url())
+    with psycopg.connect(address, autocommit=True, application_name="migrate") as connection:
         if connection.info.server_version < _OLDEST_SERVER:
             message = f"PostgreSQL 15 or newer is needed, not {connection.info.parameter_status('server_version')}"
             raise SetupError(message)

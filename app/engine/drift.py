@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from app import database
 from app.context import Connection
 from app.scripts import Sources
 
@@ -45,7 +46,7 @@ def drifts(owner_address: str) -> list[Drift]:
 
     Raises `psycopg.errors.InsufficientPrivilege` for a login that may not make a schema.
     """
-    with psycopg.connect(owner_address, connect_timeout=10, application_name="tallyman doctor") as connection:
+    with psycopg.connect(database.bounded(owner_address), application_name="tallyman doctor") as connection:
         connection.execute("SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '20s'")
         used = _objects(connection, _IN_USE)
         packaged = _laid_out(connection)

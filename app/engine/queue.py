@@ -66,15 +66,19 @@ def load_arguments(text: str | bytes) -> Any:
         return {"sealed": Sealed(len(raw))}
 
 
+class _Pool(AsyncConnectionPool[Any]):
+    async def open(self, wait: bool = False, timeout: float = 30.0) -> None:  # noqa: ASYNC109, FBT001, FBT002 - psycopg's interface
+        """Open, and wait for as long as it can take to try every host."""
+        await super().open(wait, max(timeout, self.timeout))
+
+
 def _pool(**options: Any) -> AsyncConnectionPool[Any]:
-    return AsyncConnectionPool(database.conninfo(**_PLANNER), **options)
+    return _Pool(database.conninfo(**_PLANNER), timeout=database.pool_timeout(), **options)
 
 
 def fresh_connector() -> procrastinate.PsycopgConnector:
     """The connector of a worker, with a pool of its own: the app's cannot be opened again in another event loop."""
-    return procrastinate.PsycopgConnector(
-        json_loads=load_arguments, pool_factory=_pool, min_size=2, max_size=8, timeout=database.POOL_TIMEOUT_S
-    )
+    return procrastinate.PsycopgConnector(json_loads=load_arguments, pool_factory=_pool, min_size=2, max_size=8)
 
 
 async def _to_the_end(running: set[asyncio.Task[None]]) -> None:

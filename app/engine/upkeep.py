@@ -16,7 +16,6 @@ import structlog
 from psycopg import errors
 from psycopg_pool import ConnectionPool
 
-from app import database
 from app.context import Connection
 from app.engine import slots
 from app.engine.liveness import forget_gone
@@ -36,7 +35,7 @@ async def upkeep(pool: ConnectionPool[Connection]) -> AsyncIterator[None]:
     finally:
         # It has a connection of the pool, which is about to be closed.
         stop.set()
-        await asyncio.wait({turns}, timeout=2 * database.POOL_TIMEOUT_S)
+        await asyncio.wait({turns}, timeout=2 * pool.timeout)
         turns.cancel()
 
 

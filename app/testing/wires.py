@@ -120,7 +120,7 @@ def pool(watch: Watch, address: str, attend: str) -> Iterator[ConnectionPool[Any
         max_size=4,
         num_workers=1,
         open=True,
-        timeout=doors.POOL_TIMEOUT_S,
+        timeout=doors.pool_timeout(address),
         configure=join,
         check=ConnectionPool.check_connection,
         name="watched",
