@@ -25,6 +25,7 @@ WIRING = Wiring(
             lanes=robots.lanes,
             prepare=robots.prepare,
             call=robots.enter_order,
+            call_key=robots.call_key,
             give_up=robots.give_up,
             close=robots.close,
             ask=revival.ask,

@@ -32,7 +32,7 @@ LONG_ENOUGH = timedelta(seconds=STALLED_AFTER_S - HEARTBEAT_S + PORTAL_SETTLE_S)
 _RIGHT_AFTER = timedelta(seconds=PORTAL_TIMEOUT_S + SLOW_MS / 1000)
 
 _ITEMS = """
-SELECT i.id, i.status, i.tracking_number, i.error_type, i.retry_count, j.workspace_id
+SELECT i.id, i.order_id, i.status, i.tracking_number, i.error_type, i.retry_count, j.workspace_id
   FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
 """
 
@@ -129,9 +129,12 @@ def _strangers(
 def _numbers(
     model: Model, items: Mapping[UUID, Mapping[str, Any]], books: Mapping[UUID, Sequence[Entry]]
 ) -> Iterator[Violation]:
-    """An item's number is the portal's, or one that somebody else said; one that never went out is not entered."""
+    """An item's number is the portal's for its order, or one that somebody else said."""
+    of_orders: dict[UUID, set[str]] = {}
     for item_id, item in items.items():
-        numbers = {entry.tracking_number for entry in books.get(item_id, ())}
+        of_orders.setdefault(item["order_id"], set()).update(one.tracking_number for one in books.get(item_id, ()))
+    for item in items.values():
+        numbers = of_orders[item["order_id"]]
         number = item["tracking_number"]
         if item["status"] == "success" and number not in numbers and number not in model.tracking_numbers:
             yield Violation(

@@ -17,7 +17,7 @@ from app.engine import dead_letters, slots
 from app.engine.consume import Engine, end, patiently, unreadable
 from app.engine.consume import record as enter_ledger
 from app.engine.delivery import Delivery, LeaseLost, Letter, Row, hold, open_rows, release
-from app.engine.parcel import Lease, Parcel, Task, again, end_calls, event_of
+from app.engine.parcel import Lease, Parcel, Task, adopt_marks, again, end_calls, event_of, let_settle, unsettled
 from app.engine.registry import PARCEL, Call, Effect, Lane, wiring
 from app.engine.retry import is_disconnect
 from events import Event, InvalidEvent
@@ -27,24 +27,16 @@ _BUSY_DELAY = 1.0
 
 _READ = "SELECT args::text FROM public.procrastinate_jobs WHERE id = %s"
 _APPLIED = "SELECT event_id FROM engine.event_log WHERE event_id = ANY(%s)"
-_SETTLE = """
-UPDATE engine.calls c SET ask_after = clock_timestamp() + %(settle)s * interval '1 second'
- WHERE c.event_id = ANY(%(events)s) AND c.ask_after IS NULL AND NOT engine.is_live(c.row_id, c.attempts, c.worker_id)
-"""
-# A call that somebody left behind without a word may just have been made: from now on it has its time to settle.
 _BEGIN = """
-INSERT INTO engine.calls AS c (event_id, row_id, attempts, worker_id)
-SELECT event_id, %(row_id)s, %(attempts)s, %(worker_id)s FROM unnest(%(events)s::uuid[]) AS wanted (event_id)
- ORDER BY event_id
-ON CONFLICT (event_id) DO UPDATE
-   SET row_id = excluded.row_id, attempts = excluded.attempts, worker_id = excluded.worker_id,
-       tries = c.tries + 1, begun_at = clock_timestamp(), ask_after = NULL
+INSERT INTO engine.calls AS c (call_key, event_id, row_id, attempts, worker_id)
+SELECT call_key, event_id, %(row_id)s, %(attempts)s, %(worker_id)s
+  FROM unnest(%(keys)s::uuid[], %(events)s::uuid[]) AS wanted (call_key, event_id)
+ ORDER BY call_key
+ON CONFLICT (call_key) DO UPDATE
+   SET event_id = excluded.event_id, row_id = excluded.row_id, attempts = excluded.attempts,
+       worker_id = excluded.worker_id, tries = c.tries + 1, begun_at = clock_timestamp(), ask_after = NULL
  WHERE NOT engine.is_live(c.row_id, c.attempts, c.worker_id) AND c.ask_after <= clock_timestamp()
-RETURNING event_id, tries > 1
-"""
-_UNSETTLED = """
-SELECT greatest(0, coalesce(extract(epoch FROM max(ask_after) - clock_timestamp()), 0))::double precision
-  FROM engine.calls WHERE event_id = ANY(%s)
+RETURNING call_key, tries > 1
 """
 
 
@@ -140,18 +132,23 @@ def _begin(
 
     What another live delivery has in hand, or has yet to settle, is put back for as long.
     """
-    ids = [letter.event_id for letter in letters]
-    connection.execute(_SETTLE, {"events": ids, "settle": effect.settle()})
-    doubts: dict[UUID | None, bool] = dict(connection.execute(_BEGIN, {**asdict(delivery), "events": ids}).fetchall())
+    keys = {event_of(letter).id: effect.key(event_of(letter)) for letter in letters}
+    adopt_marks(connection, keys)
+    # Two events of one parcel may ask for one call: the first one makes it, the other then finds what came of it.
+    first = {key: event_id for event_id, key in reversed(keys.items())}
+    let_settle(connection, list(first), effect.settle())
+    wanted = {"keys": list(first), "events": list(first.values())}
+    begun: dict[UUID, bool] = dict(connection.execute(_BEGIN, {**asdict(delivery), **wanted}).fetchall())
+    doubts = {first[key]: in_doubt for key, in_doubt in begun.items()}
     others = [letter for letter in letters if letter.event_id not in doubts]
     if others:
-        row = connection.execute(_UNSETTLED, [[letter.event_id for letter in others]]).fetchone()
-        again(connection, others, delay=max(_BUSY_DELAY, row[0] if row else 0.0))
+        wait = unsettled(connection, [keys[event_of(letter).id] for letter in others])
+        again(connection, others, delay=max(_BUSY_DELAY, wait))
     mine = [letter for letter in letters if letter.event_id in doubts]
     # Beginning may have waited for a delivery that recorded the event meanwhile.
     open_ = _not_applied(connection, mine)
-    end_calls(connection, [event_of(letter).id for letter in mine if letter not in open_])
-    return [(letter, doubts[letter.event_id]) for letter in open_]
+    end_calls(connection, [keys[event_of(letter).id] for letter in mine if letter not in open_])
+    return [(letter, doubts[event_of(letter).id]) for letter in open_]
 
 
 def _prepare(
@@ -169,9 +166,9 @@ def _prepare(
         letter, in_doubt = letters.pop(wanted.event.id)
         is_last = lease.engine.policy.is_last(letter.attempt)
         call = Call(in_doubt, letter.attempt, is_last, lease.still_mine)
-        tasks.append(Task(letter, wanted.event, wanted, call, bound.get(wanted.event.id)))
+        tasks.append(Task(letter, wanted.event, effect.key(wanted.event), wanted, call, bound.get(wanted.event.id)))
     enter_ledger(connection, [letter for letter, _ in letters.values()])
-    end_calls(connection, list(letters))
+    end_calls(connection, [effect.key(event_of(letter)) for letter, _ in letters.values()])
     return tasks
 
 

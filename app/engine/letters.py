@@ -15,7 +15,7 @@ from psycopg.rows import class_row, dict_row
 
 import events
 from app.context import Connection, Moment
-from app.engine import actions, sequence
+from app.engine import actions, handover, sequence
 from app.engine.publish import publish
 from app.errors import Conflict, NotFound
 from events import Event, Unreadable
@@ -211,6 +211,7 @@ def edit(
         if letter.event_id is not None:
             sequence.take_over(connection, letter.event_id, event.id)
         letter = _open(connection, [letter.id])[0]
+        handover.hand_over(connection, letter.event_data, event)
         publish(connection, event)
         note = f"edited by {actor}: event {event.id} takes its place"
         connection.execute(_CLOSE, {"ids": [letter.id], "note": note, "replaced_by": event.id})

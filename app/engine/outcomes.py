@@ -20,10 +20,10 @@ from events import Payload
 
 _LET_SETTLE = """
 UPDATE engine.calls SET ask_after = clock_timestamp() + %(settle)s * interval '1 second'
- WHERE event_id = ANY(%(events)s)
+ WHERE call_key = ANY(%(keys)s)
 """
 _GOES_ON = "UPDATE engine.calls SET begun_at = clock_timestamp() WHERE row_id = %s"
-_NEVER_BEGUN = "DELETE FROM engine.calls WHERE event_id = ANY(%s) AND tries = 1"
+_NEVER_BEGUN = "DELETE FROM engine.calls WHERE call_key = ANY(%s) AND tries = 1"
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +88,7 @@ def hand_back(parcel: Parcel) -> None:
         slots.lock(connection, parcel.lanes)
         hold(connection, parcel.delivery)
         begun = [task for task in parcel.tasks if task.begun]
-        connection.execute(_NEVER_BEGUN, [[task.event.id for task in parcel.tasks if not task.begun]])
+        connection.execute(_NEVER_BEGUN, [[task.key for task in parcel.tasks if not task.begun]])
         again(connection, [task.letter for task in parcel.tasks if not task.begun], parcel=PARCEL)
         _let_settle(connection, parcel, begun)
         again(connection, [task.letter for task in begun], delay=parcel.effect.settle(), parcel=PARCEL)
@@ -99,7 +99,7 @@ def hand_back(parcel: Parcel) -> None:
 
 def _let_settle(connection: Connection, parcel: Parcel, begun: list[Task]) -> None:
     if begun:
-        wanted = {"events": [task.event.id for task in begun], "settle": parcel.effect.settle()}
+        wanted = {"keys": [task.key for task in begun], "settle": parcel.effect.settle()}
         connection.execute(_LET_SETTLE, wanted)
 
 
@@ -117,13 +117,13 @@ def _record(connection: Connection, parcel: Parcel, settled: list[Task]) -> None
     applied = {event.id for event in enter_ledger(connection, [task.letter for task, _ in said])}
     now = Moment.begin(connection).now
     publish(connection, *(task.event.follow(payload, now) for task, payload in said if task.event.id in applied))
-    end_calls(connection, [task.event.id for task, _ in said])
+    end_calls(connection, [task.key for task, _ in said])
     ended = {task.event.id for task, _ in said}
     _end_unsaid(connection, parcel, [task for task in settled if task.event.id not in ended])
 
 
 def _end_unsaid(connection: Connection, parcel: Parcel, tasks: list[Task]) -> None:
-    never = [task.event.id for task in tasks if not task.begun or isinstance(task.outcome, NotCalled)]
+    never = [task.key for task in tasks if not task.begun or isinstance(task.outcome, NotCalled)]
     if never:
         connection.execute(_NEVER_BEGUN, [never])
     _let_settle(connection, parcel, [task for task in tasks if task.begun])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -19,24 +19,47 @@ from events import Event, Payload
 _LEASE_IS_FRESH = 1.0
 """Seconds for which a lease that was just looked at needs no second look before a call."""
 
-_OVER = "DELETE FROM engine.calls WHERE event_id = ANY(%s)"
+_OVER = "DELETE FROM engine.calls WHERE call_key = ANY(%s)"
 _IS_LIVE = "SELECT engine.is_live(%s, %s, %s)"
-_LIVE = "SELECT event_id FROM engine.calls c WHERE event_id = ANY(%s) AND engine.is_live(row_id, attempts, worker_id)"
+_LIVE = "SELECT call_key FROM engine.calls c WHERE call_key = ANY(%s) AND engine.is_live(row_id, attempts, worker_id)"
 _IN_HAND = """
 SELECT EXISTS (
     SELECT FROM engine.calls c
-     WHERE c.event_id = ANY(%(events)s)
+     WHERE c.call_key = ANY(%(keys)s)
        AND (engine.is_live(c.row_id, c.attempts, c.worker_id) OR c.ask_after > clock_timestamp()
             OR c.ask_after IS NULL AND EXISTS (
                SELECT FROM engine.rescues r
                 WHERE r.row_id = c.row_id AND r.at > clock_timestamp() - %(settle)s * interval '1 second')))
 """
-# Row 0 is no delivery's. Where a call was begun before, its row is locked and stays as it is.
+# Row 0 is no delivery's. Where a call was begun before, its row is locked and stays as it is; xmax tells which.
 _SEIZE = """
-INSERT INTO engine.calls AS c (event_id, row_id, attempts)
-SELECT event_id, 0, 0 FROM unnest(%s::uuid[]) AS wanted (event_id) ORDER BY event_id
-ON CONFLICT (event_id) DO UPDATE SET row_id = c.row_id
-RETURNING event_id, engine.is_live(row_id, attempts, worker_id)
+INSERT INTO engine.calls AS c (call_key, event_id, row_id, attempts)
+SELECT call_key, event_id, 0, 0 FROM unnest(%s::uuid[], %s::uuid[]) AS wanted (call_key, event_id) ORDER BY call_key
+ON CONFLICT (call_key) DO UPDATE SET row_id = c.row_id
+RETURNING call_key, xmax <> 0 AND engine.is_live(row_id, attempts, worker_id), xmax <> 0
+"""
+# Marks that were made under the event's id, by an older version or before an edit, and none under the key.
+_ADOPT = """
+UPDATE engine.calls c SET call_key = wanted.call_key
+  FROM unnest(%s::uuid[], %s::uuid[]) AS wanted (call_key, event_id)
+ WHERE c.event_id = wanted.event_id AND c.call_key <> wanted.call_key
+   AND NOT EXISTS (SELECT FROM engine.calls there WHERE there.call_key = wanted.call_key)
+"""
+_REPLACED = """
+DELETE FROM engine.calls c USING unnest(%s::uuid[], %s::uuid[]) AS wanted (call_key, event_id)
+ WHERE c.event_id = wanted.event_id AND c.call_key <> wanted.call_key
+   AND NOT engine.is_live(c.row_id, c.attempts, c.worker_id)
+"""
+
+
+# A call that a delivery left behind without an outcome may just have been made: its grace period begins now.
+_SETTLE = """
+UPDATE engine.calls c SET ask_after = clock_timestamp() + %(settle)s * interval '1 second'
+ WHERE c.call_key = ANY(%(keys)s) AND c.ask_after IS NULL AND NOT engine.is_live(c.row_id, c.attempts, c.worker_id)
+"""
+_UNSETTLED = """
+SELECT greatest(0, coalesce(extract(epoch FROM max(ask_after) - clock_timestamp()), 0))::double precision
+  FROM engine.calls WHERE call_key = ANY(%s)
 """
 
 
@@ -77,6 +100,7 @@ class Task:
 
     letter: Letter
     event: Event[Any]
+    key: UUID
     prepared: Prepared
     call: Call
     lane: Lane | None
@@ -108,29 +132,53 @@ def again(connection: Connection, letters: Sequence[Letter], delay: float = 0.0,
     return rows
 
 
-def end_calls(connection: Connection, event_ids: Sequence[UUID]) -> None:
-    """The calls of these events are over: whoever finds one begun from now on begins it himself."""
-    if event_ids:
-        connection.execute(_OVER, [list(event_ids)])
+def end_calls(connection: Connection, keys: Sequence[UUID]) -> None:
+    """End the calls of these keys: a delivery that asks for one from now on begins it anew, not in doubt."""
+    if keys:
+        connection.execute(_OVER, [list(keys)])
 
 
-def in_hand(connection: Connection, event_ids: Sequence[UUID], settle: float) -> bool:
-    """Whether the call of one of these events is under way, or ended without a word less than `settle` seconds ago."""
-    row = connection.execute(_IN_HAND, {"events": list(event_ids), "settle": settle}).fetchone()
+def in_hand(connection: Connection, keys: Sequence[UUID], settle: float) -> bool:
+    """Whether a call of one of these keys is under way, or ended without an outcome less than `settle` seconds ago."""
+    row = connection.execute(_IN_HAND, {"keys": list(keys), "settle": settle}).fetchone()
     return row is not None and bool(row[0])
 
 
-def live(connection: Connection, event_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of these events whose call a live delivery has in hand."""
-    return {event_id for (event_id,) in connection.execute(_LIVE, [list(event_ids)])}
+def live(connection: Connection, keys: Sequence[UUID]) -> set[UUID]:
+    """Those of these keys whose call a live delivery makes."""
+    return {key for (key,) in connection.execute(_LIVE, [list(keys)])}
 
 
-def seize_calls(connection: Connection, event_ids: Sequence[UUID]) -> set[UUID]:
-    """See to it that no call of these events is begun until the transaction ends; those that are not `live()`.
+def seize_calls(connection: Connection, keys: Mapping[UUID, UUID]) -> dict[UUID, bool]:
+    """Let no call of these keys be begun until the transaction ends; those that are not `live()`.
 
-    Whoever is about to begin one waits, and then looks into the ledger. `end_calls()` those that are returned.
+    `keys` are the calls' keys by the id of the event that asks. Returns whether the call of a key was begun before
+    and has no outcome. A delivery that is about to begin one waits, and then looks into the ledger. `end_calls()` those
+    that are returned.
     """
-    return {event_id for event_id, is_live in connection.execute(_SEIZE, [list(event_ids)]) if not is_live}
+    adopt_marks(connection, keys)
+    wanted = {key: event_id for event_id, key in keys.items()}
+    rows = connection.execute(_SEIZE, [list(wanted), list(wanted.values())])
+    return {key: in_doubt for key, is_live, in_doubt in rows if not is_live}
+
+
+def let_settle(connection: Connection, keys: Sequence[UUID], settle: float) -> None:
+    """Begin the grace period, of `settle` seconds, of calls that a delivery left without an outcome."""
+    connection.execute(_SETTLE, {"keys": list(keys), "settle": settle})
+
+
+def unsettled(connection: Connection, keys: Sequence[UUID]) -> float:
+    """Seconds until the other side may be asked about all calls of these keys."""
+    row = connection.execute(_UNSETTLED, [list(keys)]).fetchone()
+    return float(row[0]) if row else 0.0
+
+
+def adopt_marks(connection: Connection, keys: Mapping[UUID, UUID]) -> None:
+    """Find marks of calls under their keys that were made under an event's id; `keys` by the event's id."""
+    others = {event_id: key for event_id, key in keys.items() if key != event_id}
+    if others:
+        for statement in (_ADOPT, _REPLACED):
+            connection.execute(statement, [list(others.values()), list(others)])
 
 
 def event_of(letter: Letter) -> Event[Any]:

@@ -77,7 +77,7 @@ class _Judged:
 
 
 _APPLIED = "SELECT event_id FROM engine.event_log WHERE event_id = ANY(%s)"
-_BEGUN = "SELECT event_id FROM engine.calls WHERE event_id = ANY(%s)"
+_BEGUN = "SELECT call_key, event_id FROM engine.calls WHERE call_key = ANY(%(keys)s) OR event_id = ANY(%(events)s)"
 _INSERT_PLAN = """
 INSERT INTO engine.replay_plans (id, created_by, filters, items_to_change, counters_to_change)
 VALUES (%s, %s, %s, %s, %s)
@@ -130,11 +130,14 @@ def letters(connection: Connection, plan_id: UUID) -> list[PlanLetter]:
 
 def _answers(connection: Connection, found: Sequence[DeadLetter]) -> dict[UUID, str]:
     """What other sides say of the events whose calls were begun and never recorded."""
-    begun = {event_id for (event_id,) in connection.execute(_BEGUN, [[letter.event_id for letter in found]])}
+    read = [event for event in events.parse_all([letter.event_data for letter in found]) if isinstance(event, Event)]
+    keys = wiring().call_keys(read)
+    begun = connection.execute(_BEGUN, {"keys": list(keys.values()), "events": list(keys)}).fetchall()
+    marked = {one for mark in begun for one in mark}
     connection.commit()
     by_effect: dict[type[Any], list[Event[Any]]] = {}
-    for event in events.parse_all([letter.event_data for letter in found if letter.event_id in begun]):
-        if isinstance(event, Event) and type(event.data) in wiring().effects:
+    for event in read:
+        if not marked.isdisjoint({event.id, keys.get(event.id, event.id)}):
             by_effect.setdefault(type(event.data), []).append(event)
     return asyncio.run(_ask([(wiring().effects[kind], some) for kind, some in by_effect.items()]))
 
@@ -154,7 +157,9 @@ def _judge(connection: Connection, found: Sequence[DeadLetter], answers: Mapping
     applied = {event_id for (event_id,) in connection.execute(_APPLIED, [[letter.event_id for letter in found]])}
     events_ = [event for event in read if isinstance(event, Event)]
     forecasts = _forecasts(connection, events_)
-    for event_id in live(connection, [event.id for event in events_]):
+    keys = wiring().call_keys(events_)
+    under_way = live(connection, list(keys.values()))
+    for event_id in [event_id for event_id, key in keys.items() if key in under_way]:
         forecasts[event_id] = Forecast(blocked="another copy of it is being called at this moment: plan again later")
     for event_id, dead in sequence.obstacles(connection, [event.id for event in events_]).items():
         forecasts[event_id] = Forecast(blocked=f"it would wait behind the dead event {dead}, which is not in the plan")

@@ -17,7 +17,7 @@ from app.context import Connection, Moment
 from app.engine.consume import record
 from app.engine.delivery import Letter
 from app.engine.letters import DeadLetter
-from app.engine.parcel import end_calls, seize_calls
+from app.engine.parcel import end_calls, let_settle, seize_calls, unsettled
 from app.engine.plans import PlanLetter
 from app.engine.publish import publish, put_back
 from app.engine.registry import Effect, wiring
@@ -92,14 +92,18 @@ def _revive(
 ) -> list[End]:
     if effect.revive is None:
         raise TypeError(effect)
-    seized = seize_calls(connection, [event.id for _, event in dead])
+    keys = {event.id: effect.key(event) for _, event in dead}
+    seized = seize_calls(connection, keys)
     # Another copy of such an event is being called: what comes of that decides.
-    busy = [End(letter.id, outcome="skipped") for letter, event in dead if event.id not in seized]
-    dead = [(letter, event) for letter, event in dead if event.id in seized]
+    busy = [End(letter.id, outcome="skipped") for letter, event in dead if keys[event.id] not in seized]
+    dead = [(letter, event) for letter, event in dead if keys[event.id] in seized]
+    in_doubt = [key for key, is_doubtful in seized.items() if is_doubtful]
+    let_settle(connection, in_doubt, effect.settle())
     revived = effect.revive(Moment.begin(connection), [event for _, event in dead])
-    publish(connection, *revived.values())
+    # The other side may still be at work on the call that is in doubt: the next attempt asks it about that one.
+    publish(connection, *revived.values(), delay=unsettled(connection, in_doubt))
     record(connection, [Letter(0, 0, letter.event_data, event) for letter, event in dead])
-    end_calls(connection, [event.id for _, event in dead])
+    end_calls(connection, list(seized))
     notes = [
         f"revived as event {revived[event.id].id}" if event.id in revived else "nothing to revive: it was overtaken"
         for _, event in dead

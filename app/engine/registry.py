@@ -87,8 +87,12 @@ class Effect:
     dead letter. `parcel` bounds how much one delivery takes on, `at_once` how many of its calls run side by side.
     `ask` tells what the other side knows of events whose calls are in doubt. `revive` brings dead requests back to
     life, each as the event of its next attempt, by the dead one's id; an event that it leaves out was overtaken.
-    `close` hangs up when a worker stops. `settle` seconds pass before the other side is asked about a call that failed
-    half way: for so long it may still be making up its mind, and would not know of what it is about to accept.
+    `call_key` tells what an event's call is about, the same for every event that may ask for it, an item and its
+    attempt say: calls of one key are never made side by side, and whichever event asks again is told that the call may
+    have been made. `prepare` leaves out an event whose key another event has done. Without `call_key` each event is a
+    call of its own, and an edited copy takes its event's place. `close` hangs up when a worker stops. `settle` seconds
+    pass before the other side is asked about a call that failed half way: for so long it may still be making up its
+    mind, and would not know of what it is about to accept.
     """
 
     queue: str
@@ -99,10 +103,15 @@ class Effect:
     close: Callable[[], Awaitable[None]] | None = None
     ask: Callable[[Sequence[Event[Any]]], Awaitable[Mapping[UUID, str]]] | None = None
     revive: Callable[[Moment, Sequence[Event[Any]]], Mapping[UUID, Event[Any]]] | None = None
+    call_key: Callable[[Event[Any]], UUID] | None = None
     can_be_asked: bool = True
     settle: Callable[[], float] = field(default=lambda: 0.0)
     parcel: int = 25
     at_once: int = 8
+
+    def key(self, event: Event[Any]) -> UUID:
+        """The key of an event's call."""
+        return self.call_key(event) if self.call_key else event.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +148,11 @@ class Wiring:
         """Where the events of each type go, and who takes them there."""
         handled = {payload.type: Served(EVENTS_QUEUE, "handler") for payload in self.handlers}
         return handled | {payload.type: Served(effect.queue, "effect") for payload, effect in self.effects.items()}
+
+    def call_keys(self, events: Sequence[Event[Any]]) -> dict[UUID, UUID]:
+        """The keys of the calls that these events ask for, by the event's id; events with a handler ask for none."""
+        effects = {event.id: self.effects.get(type(event.data)) for event in events}
+        return {event.id: effect.key(event) for event in events if (effect := effects[event.id])}
 
     def queues(self) -> list[str]:
         """Every queue that a worker can serve."""

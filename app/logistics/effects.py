@@ -1,8 +1,8 @@
 """The robot: enters orders into the carrier's portal, each at most once however often it is asked to.
 
-Every entry carries a reference, the item and its attempt. Where an earlier call may have happened (the delivery is in
-doubt, or this is not the item's first attempt) the portal is asked for every reference that the item ever had before
-anything is entered; an order that is found there is the result.
+Every entry carries a reference, the item and its attempt. Where an earlier call may have happened (the call is in
+doubt, or the item was begun before, or another item of the order was) the portal is asked for every reference that the
+order ever had before anything is entered; an order that is found there is the result.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from app.context import Connection, Moment
-from app.engine.parcel import in_hand
 from app.engine.registry import Call, Lane, Prepared
-from app.errors import Busy, GuiltyEvents, NotCalled, Permanent, SetupError
-from app.logistics import carriers, coverage, orders, rules, store
+from app.errors import GuiltyEvents, NotCalled, Permanent, SetupError
+from app.logistics import carriers, coverage, orders, rules, store, traces
 from app.logistics.carriers import PortalConfig
 from app.logistics.coverage import Ambiguous, Covered, NotCovered
 from app.logistics.gateway import (
@@ -34,6 +33,7 @@ from app.logistics.gateway import (
 )
 from app.logistics.orders import Order
 from app.logistics.store import ItemState
+from app.logistics.traces import Traces
 from app.settings import settings
 from events import Event
 from events.robot import ErrorType, ItemCompleted, ItemRequested
@@ -48,10 +48,11 @@ UPDATE logistics.robot_job_items SET status = 'processing', started_at = coalesc
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One order on its way into a portal: the order, the workspace's account, and whether the carrier goes there."""
+    """One order on its way into a portal: where it may already be, the workspace's account, and the carrier's city."""
 
     requested: ItemRequested
     order: Order
+    traces: Traces
     config: PortalConfig | None
     city: Covered | Ambiguous | NotCovered
 
@@ -70,9 +71,10 @@ def prepare(moment: Moment, requested: Sequence[Event[ItemRequested]]) -> Iterat
     items = store.lock_items(connection, [event.data.item_id for event in requested])
     _refuse_strangers(requested, items)
     wanted = [event for event in requested if _is_waiting(items[event.data.item_id], event.data)]
-    _refuse_while_in_hand(connection, wanted)
+    found = traces.find(connection, [items[event.data.item_id] for event in wanted])
+    traces.refuse_unsettled(connection, found.values())
     connection.execute(_BEGIN, [moment.now, [event.data.item_id for event in wanted]])
-    for event, entry in zip(wanted, _entries(connection, wanted, items), strict=True):
+    for event, entry in zip(wanted, _entries(connection, wanted, items, found), strict=True):
         yield Prepared(event, entry)
 
 
@@ -105,6 +107,11 @@ def give_up(prepared: Prepared, error: Exception) -> ItemCompleted:
     return _failed(prepared.work, kind, f"{error}; a retry asks the portal before it enters anything")
 
 
+def call_key(event: Event[ItemRequested]) -> UUID:
+    """What a request asks for is an attempt at an item, whatever the request's id."""
+    return rules.request_id(event.data.item_id, event.data.attempt)
+
+
 def settle() -> float:
     """Seconds that a portal may still take over an order after we hung up."""
     return settings().portal_settle
@@ -128,9 +135,8 @@ async def close() -> None:
 
 
 async def _enter_once(gateway: Portal, account: Account, entry: Entry, form: OrderForm, call: Call) -> Accepted:
-    asked = entry.requested
-    if call.in_doubt or call.attempt or asked.attempt:
-        found = await gateway.find(account, rules.references(asked.item_id, asked.attempt))
+    if call.in_doubt or call.attempt or entry.traces.may_be_there:
+        found = await gateway.find(account, entry.traces.references)
         if found:
             return next(iter(found.values()))
     return await gateway.enter(account, form, call.still_mine)
@@ -147,20 +153,16 @@ def _refuse_strangers(requested: Sequence[Event[ItemRequested]], items: dict[UUI
         raise GuiltyEvents(strangers)
 
 
-def _refuse_while_in_hand(connection: Connection, wanted: Sequence[Event[ItemRequested]]) -> None:
-    # An item that got its result from elsewhere and was asked for again may still wait in an earlier attempt's parcel.
-    earlier = [rules.request_id(event.data.item_id, n) for event in wanted for n in range(event.data.attempt)]
-    if earlier and in_hand(connection, earlier, settings().portal_settle):
-        raise Busy("an earlier attempt at the item is in hand, or has yet to settle")
-
-
 def _is_waiting(item: ItemState, asked: ItemRequested) -> bool:
     # `processing` too: an earlier delivery of this very event began it. Two deliveries of one event never run at once.
     return item.status in {"pending", "processing"} and item.retry_count == asked.attempt
 
 
 def _entries(
-    connection: Connection, wanted: Sequence[Event[ItemRequested]], items: dict[UUID, ItemState]
+    connection: Connection,
+    wanted: Sequence[Event[ItemRequested]],
+    items: dict[UUID, ItemState],
+    earlier: dict[UUID, Traces],
 ) -> Iterator[Entry]:
     found = orders.orders_by_id(connection, [event.data.order_id for event in wanted])
     accounts = carriers.portal_configs(
@@ -173,9 +175,8 @@ def _entries(
     cities = {carrier: iter(coverage.find_cities(connection, carrier, some)) for carrier, some in places.items()}
     for event in wanted:
         asked, workspace_id = event.data, items[event.data.item_id].workspace_id
-        yield Entry(
-            asked, found[asked.order_id], accounts.get((workspace_id, asked.carrier)), next(cities[asked.carrier])
-        )
+        config, city = accounts.get((workspace_id, asked.carrier)), next(cities[asked.carrier])
+        yield Entry(asked, found[asked.order_id], earlier[asked.item_id], config, city)
 
 
 def _refusal(entry: Entry) -> str | None:

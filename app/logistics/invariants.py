@@ -61,6 +61,29 @@ LOGISTICS = (
         """,
     ),
     Invariant(
+        "robot jobs: one successful call an item",
+        """
+        SELECT (l.data->>'item_id')::uuid AS item_id, array_agg(DISTINCT l.data->>'tracking_number') AS tracking_numbers
+          FROM engine.event_log l JOIN engine.event_log asked ON asked.event_id = l.causation_id
+         WHERE l.type = 'robot/item.completed' AND l.data->>'status' = 'success' AND asked.type = 'robot/item.requested'
+         GROUP BY 1 HAVING count(DISTINCT l.data->>'tracking_number') > 1
+        """,
+    ),
+    Invariant(
+        "robot jobs: no item succeeded past a call in doubt",
+        """
+        SELECT (l.data->>'item_id')::uuid AS item_id, c.event_id AS in_doubt, l.causation_id AS succeeded
+          FROM engine.calls c
+          JOIN engine.failed_jobs f ON f.event_id = c.event_id AND f.job_type = 'robot/item.requested'
+          JOIN engine.event_log l ON l.type = 'robot/item.completed' AND l.data->>'status' = 'success'
+               AND l.subject_id::text = f.event_data->'data'->>'job_id'
+               AND l.data->>'item_id' = f.event_data->'data'->>'item_id'
+               AND l.data->'attempt' = f.event_data->'data'->'attempt'
+          JOIN engine.event_log asked ON asked.event_id = l.causation_id AND asked.type = 'robot/item.requested'
+         WHERE asked.event_id <> c.event_id
+        """,
+    ),
+    Invariant(
         "robot jobs: one job a workspace and idempotency key",
         """
         SELECT workspace_id, idempotency_key, count(*) AS jobs FROM logistics.robot_jobs

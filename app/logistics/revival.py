@@ -15,7 +15,7 @@ from app.context import Connection, Moment
 from app.engine import tally
 from app.engine.registry import Forecast
 from app.errors import NotCalled
-from app.logistics import carriers, rules, store
+from app.logistics import carriers, rules, store, traces
 from app.logistics.effects import account, portal
 from app.logistics.gateway import PortalError
 from app.logistics.store import ROBOT_JOBS, ItemState
@@ -91,6 +91,8 @@ def revive(moment: Moment, requested: Sequence[Event[ItemRequested]]) -> dict[UU
         for event in requested
         if event.data.item_id in items and _can_be_revived(items[event.data.item_id], event)
     ]
+    # Two dead requests may be about one item: it is asked for again once.
+    dead = list({event.data.item_id: event for event in reversed(dead)}.values())[::-1]
     store.reset_items(connection, [event.data.item_id for event in dead], moment.now)
     failed: dict[UUID, tuple[int, int]] = {}
     for event in dead:
@@ -108,14 +110,19 @@ async def ask(requested: Sequence[Event[ItemRequested]]) -> dict[UUID, str]:
     keys = sorted({(event.tenantid, event.data.carrier) for event in requested if event.tenantid})
     with database.connect() as connection:
         configs = carriers.portal_configs(connection, keys)
+        items = _states(connection, [event.data.item_id for event in requested])
+        references = {item_id: one.references for item_id, one in traces.find(connection, items.values()).items()}
     said: dict[UUID, str] = {}
     for event in requested:
         config = configs.get((event.tenantid, event.data.carrier)) if event.tenantid else None
         if config is None or not config.is_ready:
             said[event.id] = "the portal was not asked: the carrier is disabled or has no credentials"
             continue
+        if event.data.item_id not in references:
+            said[event.id] = "the portal was not asked: the item is gone"
+            continue
         try:
-            found = await portal().find(account(config), rules.references(event.data.item_id, event.data.attempt))
+            found = await portal().find(account(config), references[event.data.item_id])
         except (PortalError, NotCalled) as error:
             said[event.id] = f"the portal could not be asked: {error}"
         else:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 
+import events
 from app.context import Connection
 from app.engine import plans, slots
 from app.engine.consume import apply, consume
@@ -17,11 +19,12 @@ from app.engine.publish import publish
 from app.engine.redelivery import redeliver
 from app.engine.registry import Lane, Wiring, use
 from app.engine.rescue import rescue
+from events.robot import ItemRequested
 from tests.engine import toy
 from tests.faults.look import broken, look
 from tests.faults.race import Race, deliver, submitted, taken
 from tests.faults.stage import MOST_RESCUES, Hand, Stage
-from tests.faults.world import Killed
+from tests.faults.world import Killed, Mood
 from tests.support import scalar
 
 # Slots -------------------------------------------------------------------------------------------
@@ -204,15 +207,33 @@ def test_a_robot_whose_call_kills_its_workers_is_buried(race: Race) -> None:
     )
 
 
+def test_a_producers_own_request_finds_the_call_in_doubt(race: Race) -> None:
+    """The worker died of the call that entered the order; a request with another id asks before it enters anything."""
+    stage = race.stage
+    job_id, (item,) = submitted(stage, 1)
+    _die_in_the_call(stage, "die after")
+    rescue(stage.connection, stage.settings.model_copy(update={"most_rescues": 0}))
+    asked = ItemRequested(job_id=job_id, item_id=item.id, order_id=item.order_id, carrier="coordinadora", attempt=0)
+    publish(
+        stage.connection,
+        events.new(asked, now=datetime.now(UTC), subject=job_id, tenant=stage.shop.workspace_id),
+    )
+    deliver(stage, "robots")
+    deliver(stage, "events")
+    assert dict(stage.world.entered) == {item.id: 1}
+    assert scalar(stage.connection, "SELECT status FROM logistics.robot_job_items") == "success"
+    assert broken(stage.connection) == []
+
+
 def _patient(stage: Stage) -> Wiring:
     """The stage's wiring, with a grace period of a minute."""
     wiring = stage.wiring()
     return replace(wiring, effects={kind: replace(one, settle=lambda: 60.0) for kind, one in wiring.effects.items()})
 
 
-def _die_in_the_call(stage: Stage) -> None:
+def _die_in_the_call(stage: Stage, mood: Mood = "die before") -> None:
     """Deliver the request until it is called; what it was put back for has passed."""
-    stage.world.moods.append("die before")
+    stage.world.moods.append(mood)
     while True:
         stage.connection.execute("UPDATE engine.calls SET ask_after = now() WHERE ask_after > now()")
         hand = taken(stage, "robots")

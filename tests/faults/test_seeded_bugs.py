@@ -76,6 +76,9 @@ BUGS = {
     "rescue selects then updates": Seeded(
         wrong.rescue_selects_then_updates, workers.test_two_rescuers_free_a_delivery_once
     ),
+    "the mark of a call belongs to its event": Seeded(
+        wrong.the_mark_of_a_call_belongs_to_its_event, workers.test_a_producers_own_request_finds_the_call_in_doubt
+    ),
     "rescues are counted by row": Seeded(
         wrong.rescues_are_counted_by_row, workers.test_a_robot_whose_call_kills_its_workers_is_buried
     ),

@@ -18,6 +18,7 @@ from app.context import Connection, Context
 from app.engine import consume, delivery, fence, redelivery, rescue, tally
 from app.engine.fence import FencedManager
 from app.engine.parcel import Lease
+from app.engine.registry import Effect
 from app.engine.tally import Batch, Tallied
 from app.logistics import availability, results, store
 from app.logistics.store import RobotJob
@@ -208,6 +209,7 @@ def rescue_selects_then_updates(database: Database) -> Iterator[None]:
         yield
 
 
+the_mark_of_a_call_belongs_to_its_event = _patched(Effect, key=lambda _effect, event: event.id)
 rescues_are_counted_by_row = _edited(rescue, "_COUNT", "greatest(c.rescues + 1, excluded.rescues)", "excluded.rescues")
 replays_without_a_lock = _edited(redelivery, "_LOCK", " FOR UPDATE", "")
 the_ledger_takes_everything = _edited(

@@ -30,6 +30,16 @@ BREAKS: dict[str, str] = {
         INSERT INTO engine.event_log (event_id, type, version, subject_id, data, occurred_at)
         SELECT gen_random_uuid(), type, version, subject_id, data, occurred_at FROM engine.event_log
          WHERE type = 'robot/job.completed'""",
+    "robot jobs: one successful call an item": """
+        INSERT INTO engine.event_log (event_id, type, version, subject_id, causation_id, data, occurred_at)
+        SELECT gen_random_uuid(), type, version, subject_id, causation_id, data || '{"tracking_number": "other"}', now()
+          FROM engine.event_log WHERE type = 'robot/item.completed' LIMIT 1""",
+    "robot jobs: no item succeeded past a call in doubt": """
+        WITH dead AS (
+            INSERT INTO engine.failed_jobs (job_type, event_data, error_message, retry_count, event_id, resolved_at)
+            SELECT type, jsonb_build_object('data', data), 'x', 1, gen_random_uuid(), now() FROM engine.event_log
+             WHERE type = 'robot/item.requested' LIMIT 1 RETURNING event_id)
+        INSERT INTO engine.calls (event_id, row_id, attempts) SELECT event_id, 1, 0 FROM dead""",
     "robot jobs: what has ended has said so": """
         WITH gone AS (DELETE FROM engine.event_log WHERE type = 'robot/job.completed')
         UPDATE logistics.robot_jobs SET completed_at = now() - interval '1 hour'""",

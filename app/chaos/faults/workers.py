@@ -15,7 +15,7 @@ from app.chaos.recovery import in_hand
 from app.chaos.scene import BUSY, REGISTERED, Done, Freeze, Scene
 
 _CALLS = """
-SELECT c.event_id FROM engine.calls c JOIN engine.workers w ON w.worker_id = c.worker_id WHERE w.pid = %s
+SELECT c.call_key FROM engine.calls c JOIN engine.workers w ON w.worker_id = c.worker_id WHERE w.pid = %s
 """
 _FREEZE_S = (2.5, 6.0)
 """From a little longer than it takes to be taken for dead, to long enough for others to have done its work."""

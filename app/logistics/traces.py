@@ -1,0 +1,95 @@
+"""Traces: under which references an order may already be in a carrier's portal.
+
+Decided from the items, whatever event asks: an edited copy of a request, a producer's own, a retry, or the request of
+another job that has the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from app.context import Connection
+from app.engine.parcel import in_hand
+from app.errors import Busy
+from app.logistics import rules
+from app.logistics.store import ItemState
+from app.settings import settings
+
+# Other items of the same order and carrier of which a call may have been made and that did not succeed. What was
+# refused by `validation` at its first attempt was never called.
+_OTHERS = """
+SELECT own.id AS item_id, other.id AS other_id, other.retry_count AS attempt,
+       CASE WHEN other.status = 'processing' THEN 0 ELSE least(%(settle)s, greatest(0, %(settle)s - extract(
+            epoch FROM clock_timestamp() - greatest(other.completed_at, other.last_retry_at)))) END::double precision
+       AS unsettled
+  FROM logistics.robot_job_items own
+  JOIN logistics.robot_jobs job ON job.id = own.job_id
+  JOIN logistics.robot_job_items other ON other.order_id = own.order_id AND other.id <> own.id
+  JOIN logistics.robot_jobs other_job ON other_job.id = other.job_id AND other_job.carrier = job.carrier
+ WHERE own.id = ANY(%(items)s) AND other.status <> 'success'
+   AND (other.status = 'processing' OR other.retry_count > 0
+        OR other.status = 'error' AND other.error_type <> 'validation')
+ ORDER BY own.id, other.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Another item of the same order; `unsettled` seconds must pass before the portal is asked about it."""
+
+    item_id: UUID
+    other_id: UUID
+    attempt: int
+    unsettled: float
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """References to ask a portal for, the item's own first. `may_be_there`: a call may have been made under one.
+
+    `keys` are those of the calls that may still be under way, beside the item's present attempt; `unsettled` seconds
+    must pass before the portal is asked.
+    """
+
+    references: list[str]
+    may_be_there: bool
+    keys: list[UUID]
+    unsettled: float
+
+
+def find(connection: Connection, items: Iterable[ItemState]) -> dict[UUID, Traces]:
+    """The traces of items as they were before the caller began them, by the item's id."""
+    by_id = {item.id: item for item in items}
+    wanted = {"items": list(by_id), "settle": settings().portal_settle}
+    others: dict[UUID, list[Other]] = {}
+    for other in connection.cursor(row_factory=class_row(Other)).execute(_OTHERS, wanted):
+        others.setdefault(other.item_id, []).append(other)
+    return {item.id: _traces(item, others.get(item.id, [])) for item in by_id.values()}
+
+
+def refuse_unsettled(connection: Connection, found: Iterable[Traces]) -> None:
+    """Raise `Busy` while another call for one of the orders is under way, or until the portal may be asked about it.
+
+    Such calls are those of an item's earlier attempts, which somebody else ended and asked for again, and those of
+    other items of its order.
+    """
+    all_ = list(found)
+    keys = [key for traces in all_ for key in traces.keys]
+    if keys and in_hand(connection, keys, settings().portal_settle):
+        raise Busy("another attempt at the order is under way, or the portal may not be asked about it yet")
+    if wait := max((traces.unsettled for traces in all_), default=0.0):
+        raise Busy("another attempt at the order failed a moment ago: the portal may not be asked yet", delay=wait)
+
+
+def _traces(item: ItemState, others: Sequence[Other]) -> Traces:
+    references = rules.references(item.id, item.retry_count)
+    keys = [rules.request_id(item.id, n) for n in range(item.retry_count)]
+    for other in others:
+        references += rules.references(other.other_id, other.attempt)
+        keys += [rules.request_id(other.other_id, n) for n in range(other.attempt + 1)]
+    may_be_there = bool(others) or item.status == "processing" or item.retry_count > 0
+    return Traces(references, may_be_there, keys, max((other.unsettled for other in others), default=0.0))
