@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
 
 import events
@@ -30,8 +29,7 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.fixture
 def outside(database: Database) -> Iterator[toy.Outside]:
     """The toy's wiring in force."""
-    with psycopg.connect(database.owner_url, autocommit=True) as connection:
-        connection.execute(toy.TABLES)
+    toy.install(database)
     outside = toy.Outside()
     with registry.use(outside.wiring()):
         yield outside

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 
 from app.context import Connection
@@ -19,8 +18,7 @@ from tests.engine.lines import Ground
 @pytest.fixture
 def outside(database: Database) -> Iterator[toy.Outside]:
     """The toy's outside world, with the toy's wiring in force."""
-    with psycopg.connect(database.owner_url, autocommit=True) as connection:
-        connection.execute(toy.TABLES)
+    toy.install(database)
     outside = toy.Outside()
     with registry.use(outside.wiring()):
         yield outside

@@ -15,10 +15,11 @@ import events
 from app.context import Connection, Moment
 from app.engine.registry import Call, Effect, Lane, Prepared, Wiring
 from app.errors import GuiltyEvents, Permanent, Transient
+from app.testing.database import Database
 from events import Event, Payload
 from events.base import event_type
 
-TABLES = """
+_TABLES = """
 CREATE SCHEMA IF NOT EXISTS toy;
 CREATE TABLE IF NOT EXISTS toy.heard (id bigserial PRIMARY KEY, event_id uuid, word text);
 ALTER TABLE toy.heard ENABLE ROW LEVEL SECURITY;
@@ -29,6 +30,12 @@ GRANT USAGE ON SCHEMA toy TO service_role;
 GRANT ALL ON toy.heard, toy.heard_id_seq TO service_role;
 """
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def install(database: Database) -> None:
+    """Make the toy's schema and table, always as the owner of the other tables: whoever makes them first owns them."""
+    with psycopg.connect(database.owner_url, autocommit=True) as connection:
+        connection.execute(_TABLES)
 
 
 @event_type("toy/word.said")
