@@ -1,6 +1,8 @@
 # Everything is run from the checkout. Each target sets up what it needs: Python >= 3.11 and make are enough.
 PYTHON ?= python3
 ARGS ?=
+# Processes that run tests, each with a server of its own. They wait more than they work: more than there are cores.
+JOBS ?= 3
 
 INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -21,8 +23,8 @@ demo: .venv/runtime.stamp ## Run a few hundred orders through a simulated portal
 chaos: .venv/runtime.stamp ## Kill workers and restart the server for some minutes, then compare (ARGS="--minutes 5 --seed 7")
 	.venv/bin/python cli.py chaos $(ARGS)
 
-test: .venv/development.stamp ## Run the tests (ARGS="-k publish" for some of them)
-	.venv/bin/python -m pytest $(ARGS)
+test: .venv/development.stamp ## Run the tests (ARGS="-k publish" for some of them, JOBS=0 in one process)
+	.venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 check: .venv/development.stamp ## Check style, types, import contracts, dependencies and migrations
 	.venv/bin/ruff check

@@ -21,6 +21,7 @@ from app.settings import settings
 
 TENANT, ROW = uuid4(), uuid4()
 SECRET = SecretStr("pa55 wörd")
+ZEROS = "A" * 43 + "="
 
 
 def key(name: str) -> str:
@@ -90,9 +91,7 @@ def test_keys_are_changed_by_putting_a_new_one_in_front() -> None:
         ring(new).unseal(sealed, TENANT, "dhl", ROW)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "k1", "k1:AAAA", ":" + "A" * 43 + "=", key("k 1"), key("a") + ",", "k1:" + "!" * 44]
-)
+@pytest.mark.parametrize("text", ["", "k1", "k1:AAAA", f":{ZEROS}", f"k 1:{ZEROS}", f"a:{ZEROS},", "k1:" + "!" * 44])
 def test_what_is_no_key_is_refused_without_being_shown(text: str) -> None:
     """A wrong key is named by its position, and the error says how to make a right one."""
     with pytest.raises(SetupError, match=r"key \d is not id:base64-of-32-bytes; make a key with: python -c") as caught:

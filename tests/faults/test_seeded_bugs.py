@@ -28,7 +28,7 @@ SEARCH = settings(WAYS, max_examples=200, phases=[Phase.generate], database=None
 
 def machine(race: Race) -> None:
     """The state machine, walking at random until it stumbles."""
-    walk(race.database, SEARCH)
+    walk(race.database, ways=SEARCH)
 
 
 def machine_by_hand(race: Race) -> None:
