@@ -9,10 +9,11 @@ from typing import Any
 
 from app import database as doors
 from app.context import Connection
+from app.testing.deliver import deliver
 from app.testing.drain import drain, drain_all, waiting
 from tests.waits import LIMIT_S
 
-__all__ = ["drain", "drain_all", "scalar", "waiting", "working"]
+__all__ = ["deliver", "drain", "drain_all", "scalar", "waiting", "working"]
 
 
 def scalar(connection: Connection, statement: str, *parameters: object) -> Any:

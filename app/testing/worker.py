@@ -116,6 +116,16 @@ class Clerk:
         self._runner = asyncio.Runner()
         self._runner.run(self._connector.open_async())
 
+    def fetch(self, queues: Collection[str] | None) -> int | None:
+        """Take the next row that is due, as the program's workers do, for a new worker; its id."""
+
+        async def fetch() -> jobs.Job | None:
+            worker_id = await self._manager.register_worker()
+            return await self._manager.fetch_job(queues, worker_id)
+
+        job = self._runner.run(fetch())
+        return None if job is None else job.id
+
     def end(self, fetched: Fetched, *, succeeded: bool) -> None:
         """Finish a delivery, or have it delivered again."""
         job = jobs.Job(

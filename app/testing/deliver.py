@@ -1,0 +1,39 @@
+"""Deliver by hand: what is due, one row after the other, and nothing else happens."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from psycopg.rows import class_row
+
+from app import database
+from app.context import Connection
+from app.engine import registry
+from app.engine.retry import Policy
+from app.settings import settings
+from app.testing.worker import Clerk, Fetched, Process
+
+_ROW = """
+SELECT id AS row_id, attempts, worker_id, queue_name, task_name, args::text AS args
+  FROM public.procrastinate_jobs WHERE id = %s
+"""
+
+
+def deliver(connection: Connection, *, queues: list[str] | None = None, most: int = 500) -> int:
+    """Deliver rows of `queues` (None: any) until none is due, each by a worker of its own; how many deliveries it took.
+
+    No rescuer runs, so nothing is woken or freed but by deliveries themselves, and what waits for its time is not
+    made due: a forgotten wake and a lost delay show, which `drain` and `drain_all` hide. Pauses are respected.
+    `connection` is in autocommit mode. Raises `AssertionError` if rows are still due after `most` deliveries.
+    """
+    given = settings()
+    policy = Policy(given.most_attempts, given.retry_base, given.retry_cap)
+    with closing(Clerk()) as clerk, database.pool(max_size=8) as pool, closing(Process(pool, policy)) as process:
+        for count in range(most + 1):
+            row_id = clerk.fetch(queues)
+            if row_id is None:
+                return count
+            fetched = connection.cursor(row_factory=class_row(Fetched)).execute(_ROW, [row_id]).fetchone()
+            assert fetched is not None  # noqa: S101 - a row that is in hand stays
+            clerk.end(fetched, succeeded=process.deliver(fetched, registry.wiring()))
+    raise AssertionError(f"rows are still due after {most} deliveries")
