@@ -135,6 +135,6 @@ def _one(kind: Kind, value: Any, raw: Any) -> Event[Any] | Unreadable:
 def explain(error: ValidationError) -> str:
     """A validation error in one line: each field with what is wrong, none of the values."""
     return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'event'}: {problem['msg']}"
+        f"{'.'.join(str(part) for part in problem['loc']) or 'event'}: {problem['msg'].removeprefix('Value error, ')}"
         for problem in error.errors(include_url=False, include_input=False, include_context=False)
     )

@@ -13,8 +13,10 @@ from datetime import datetime
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 from uuid import UUID, uuid5
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 from uuid6 import uuid7
+
+from events.attributes import ExtensionName, ExtensionValue, JsonContentType
 
 SIZE_LIMIT = 256 * 1024
 """Bytes of JSON that one event may take."""
@@ -45,14 +47,17 @@ class Event(BaseModel, Generic[P_co]):
 
     `id` is a UUIDv7 for a new fact and a UUIDv5 of its cause for a derived one; `subject` is the job or order that
     the event is about; `causationid` the event it followed from and `correlationid` the first of the chain.
+    Extension attributes of a producer's own are in `model_extra`; an event that follows does not take them over.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[ExtensionName, ExtensionValue] = Field(init=False)
 
     specversion: Literal["1.0"] = "1.0"
     id: UUID
     source: str
     type: str
+    datacontenttype: JsonContentType | None = None
     dataschema: str
     subject: UUID | None = None
     time: AwareDatetime

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from events.attributes import EXTENSION, PROPERTY_NAMES
 from events.base import KINDS, InvalidEvent, Kind
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -148,6 +149,7 @@ def _schemas(name: str, kind: Kind, root: str) -> Json:
     event = kind.event.model_json_schema(ref_template=f"{root}{key}_{{model}}")
     parts = {f"{key}_{model}": part for model, part in event.pop("$defs", {}).items()}
     event["title"], event["description"] = f"{name}/{version}", _description(kind)
+    event["propertyNames"], event["additionalProperties"] = PROPERTY_NAMES, EXTENSION
     event["properties"]["type"] = {"const": name}
     event["properties"]["dataschema"] = {"const": f"{name}/{version}"}
     # The program lets it be left out; CloudEvents does not.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
+import events
 from app.context import Connection
 from app.engine.delivery import Row, open_rows, remembered
-from app.engine.publish import put_back
+from app.engine.publish import publish, put_back
 from app.errors import Transient
 from tests.engine.toy import Outside, say, want
-from tests.support import scalar
+from tests.support import drain, drain_all, scalar
 
 
 def test_an_error_is_remembered_as_far_as_it_can_be_stored() -> None:
@@ -35,3 +38,16 @@ def test_an_event_without_attempts_goes_back_as_it_came(connection: Connection, 
     raw = event.model_dump(mode="json", exclude_none=True)
     put_back(connection, [(event, raw)], delay=1, attempt=0, error="DeadlockDetected: ")
     assert scalar(connection, "SELECT args FROM public.procrastinate_jobs") == raw
+
+
+def test_attributes_of_a_producer_stay_with_the_event(connection: Connection, outside: Outside) -> None:
+    """Content type and extensions are in the row of a put-back event and in its dead letter."""
+    own = {"datacontenttype": "application/json", "partitionkey": "p-1", "sampled": False}
+    event = events.parse({**say("lost", "later").model_dump(mode="json", exclude_none=True), **own})
+    publish(connection, event)
+    drain()
+    args = scalar(connection, "SELECT args->'events'->0 FROM public.procrastinate_jobs")
+    assert args == json.loads(event.json_bytes())
+    drain_all(connection)
+    dead = scalar(connection, "SELECT event_data FROM engine.failed_jobs")
+    assert {name: dead[name] for name in own} == own

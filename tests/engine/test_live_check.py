@@ -107,7 +107,7 @@ def test_held_events_wait_too(database: Database, connection: Connection, ground
     ground.broken = {0}
     publish(connection, step(path, 0), step(path, 1))
     deliver_all(worker, connection)
-    connection.execute("UPDATE engine.sequence SET held = held || '{\"surprise\": 1}' WHERE held IS NOT NULL")
+    connection.execute("UPDATE engine.sequence SET held = held || '{\"Surprise\": 1}' WHERE held IS NOT NULL")
     report = look(database)
     assert report.looked_at == {"waiting": 0, "held": 1, "dead": 1}
     assert [one.where for finding in report.findings for one in finding.first] == ["held"]

@@ -62,7 +62,17 @@ def test_every_older_version_has_an_upcaster() -> None:
         ({"id": "17"}, "id"),
         ({"time": "2026-01-01T00:00:00"}, "time"),
         ({"specversion": "0.3"}, "specversion"),
-        ({"surprise": 1}, "surprise"),
+        ({"Surprise": 1}, "Surprise"),
+        ({"surprise_me": 1}, "surprise_me"),
+        ({"a" * 21: 1}, "a" * 21),
+        ({"surprise": {"deep": 1}}, "surprise"),
+        ({"surprise": [1]}, "surprise"),
+        ({"surprise": 1.5}, "surprise"),
+        ({"surprise": 2**31}, "surprise"),
+        ({"surprise": "two\nlines"}, "surprise"),
+        ({"data_base64": "e30="}, "data_base64"),
+        ({"datacontenttype": "text/xml"}, "datacontenttype"),
+        ({"datacontenttype": 3}, "datacontenttype"),
         (
             {"data": {"job_id": "00000000-0000-0000-0000-000000000001", "carrier": "x", "item_count": -1}},
             "data.item_count",
@@ -96,7 +106,7 @@ def test_an_event_has_a_size_limit() -> None:
 
 def test_one_bad_event_in_a_list_does_not_spoil_the_others() -> None:
     """Lists are read whole, and what is no event stands beside the others in its place."""
-    read = events.parse_all([submitted(), {"type": "nonsense"}, submitted(extra=1), submitted()])
+    read = events.parse_all([submitted(), {"type": "nonsense"}, submitted(Extra=1), submitted()])
     assert [type(one) is Unreadable for one in read] == [False, True, True, False]
 
 
@@ -155,3 +165,27 @@ def test_a_type_has_one_payload() -> None:
     """Two classes for one type would make reading a matter of luck."""
     with pytest.raises(TypeError, match="two payloads"):
         event_type("robot/job.submitted")(robot.JobSubmitted)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=utf-8"])
+def test_the_content_type_of_json_is_accepted(kind: str) -> None:
+    """CloudEvents' `datacontenttype` may say what the data is anyway; it is kept as it was."""
+    event = events.parse(submitted(datacontenttype=kind))
+    assert json.loads(event.json_bytes())["datacontenttype"] == kind
+
+
+def test_extension_attributes_are_kept() -> None:
+    """Strings, integers and booleans under names of lower-case letters and digits; null is the same as absent."""
+    extensions = {"partitionkey": "p-1", "sequence": 7, "sampled": False, "x" * 20: "long"}
+    event = events.parse(submitted(**extensions, nothing=None))
+    written = json.loads(event.json_bytes())
+    assert {name: written[name] for name in extensions} == extensions
+    assert "nothing" not in written
+    assert json.loads(events.parse(written).json_bytes()) == written
+
+
+def test_a_consequence_has_no_extensions_of_its_cause() -> None:
+    """They are about one event; what follows is another fact."""
+    first = events.parse(submitted(partitionkey="p-1"))
+    item = robot.ItemRequested(job_id=uuid4(), item_id=uuid4(), order_id=uuid4(), carrier="c", attempt=0)
+    assert first.follow(item, NOW).model_extra == {}
