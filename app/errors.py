@@ -5,6 +5,7 @@ TallymanError
 │   └── Busy               somebody else holds what is needed: not even an attempt is spent
 ├── Permanent              trying again cannot help
 │   ├── NotCalled          an effect failed before anything went out
+│   ├── ReusedId           two different events have one id
 │   ├── GuiltyEvents       a handler names the events of its list that cannot be applied
 │   └── InDoubt            an outside call may have happened, and the other side cannot be asked
 ├── InvalidInput           what somebody asked for is wrong: exit code 2, HTTP 4xx
@@ -54,6 +55,10 @@ class GuiltyEvents(Permanent):
     def __init__(self, reasons: Mapping[UUID, str]) -> None:
         super().__init__("; ".join(f"{event_id}: {why}" for event_id, why in reasons.items()))
         self.reasons = reasons
+
+
+class ReusedId(Permanent):
+    """Two different events have one id; the message names the type and says what gives each its own."""
 
 
 class NotCalled(Permanent):

@@ -15,8 +15,9 @@ from uuid import UUID
 from app.context import Connection, Moment
 from app.engine import dead_letters, slots
 from app.engine.consume import Engine, end, patiently, unreadable
-from app.engine.consume import record as enter_ledger
 from app.engine.delivery import Delivery, LeaseLost, Letter, Row, hold, open_rows, release
+from app.engine.ledger import first_of_each, refusal, reused
+from app.engine.ledger import record as enter_ledger
 from app.engine.parcel import Lease, Parcel, Task, adopt_marks, again, end_calls, event_of, let_settle, unsettled
 from app.engine.registry import PARCEL, Call, Effect, Lane, wiring
 from app.engine.retry import is_disconnect
@@ -68,6 +69,9 @@ def claim(engine: Engine, delivery: Delivery) -> Parcel | None:
 def _claim(connection: Connection, engine: Engine, delivery: Delivery, letters: Sequence[Letter]) -> Parcel | None:
     dead_letters.bury(connection, unreadable(letters))
     wanted = _not_applied(connection, letters)
+    if len(wanted) < len(letters):
+        known = reused(connection, letters, [event_of(letter) for letter in wanted])
+        dead_letters.bury_apart(connection, [(letter, refusal(letter)) for letter in known])
     if delivery.attempts and len(wanted) > 1:
         # A parcel whose worker died may hold a call that kills workers: from now on each event travels alone.
         again(connection, wanted)
@@ -105,7 +109,7 @@ def _admit(
 
 
 def _not_applied(connection: Connection, letters: Sequence[Letter]) -> list[Letter]:
-    by_id = {letter.event.id: letter for letter in letters if isinstance(letter.event, Event)}
+    by_id = first_of_each(letters)
     applied = {event_id for (event_id,) in connection.execute(_APPLIED, [list(by_id)])}
     return [letter for event_id, letter in by_id.items() if event_id not in applied]
 

@@ -12,17 +12,18 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import assert_never
 from uuid import UUID
 
 import structlog
 from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
-from pydantic_core import to_json
 
 from app.context import Connection, Moment
 from app.engine import dead_letters, sequence
 from app.engine.delivery import Delivery, LeaseLost, Letter, Row, hold, open_rows, release, remembered, take_siblings
+from app.engine.distinct import Ids
+from app.engine.ledger import record, refusal, reused
 from app.engine.publish import publish_all, put_back
 from app.engine.registry import PARCEL, wiring
 from app.engine.retry import Bury, Policy, PutBack, decide, is_conflict, is_disconnect, spends_nothing
@@ -32,23 +33,6 @@ from events import Event, InvalidEvent, Unreadable
 log = structlog.get_logger(__name__)
 
 _CLAIM = "SELECT row_id, args FROM engine.claim(%s, %s, %s, %s)"
-_LEDGER = """
-WITH written AS (
-    INSERT INTO engine.event_log (event_id, type, version, tenant_id, subject_id, causation_id, data, occurred_at)
-    SELECT e.id, e.type, substring(e.dataschema FROM '\\d+$')::integer, e.tenantid, e.subject, e.causationid, e.data,
-           e.time
-      FROM jsonb_to_recordset(%s::jsonb)
-           AS e (id uuid, type text, dataschema text, tenantid uuid, subject uuid, causationid uuid, data jsonb,
-                 time timestamptz)
-     ORDER BY e.id -- the same everywhere: two deliveries of the same events wait for each other, not in a circle
-    ON CONFLICT DO NOTHING
-    RETURNING event_id),
-resolved AS (
-    UPDATE engine.failed_jobs dead SET resolved_at = now()
-      FROM written WHERE dead.event_id = written.event_id AND dead.resolved_at IS NULL)
-SELECT count(*), CASE WHEN count(*) < %s THEN array_agg(event_id) END FROM written
-"""
-# Nearly always all of them are new. Then their ids, which everybody has, need not be sent back.
 _FREE_RETRIES = 5
 
 
@@ -104,11 +88,14 @@ def _unpack(connection: Connection, letters: Sequence[Letter]) -> int:
 def apply(connection: Connection, letters: Sequence[Letter]) -> int:
     """Apply every letter that the ledger does not know, in the caller's transaction; returns how many those were.
 
-    In the same transaction, what cannot be read is buried, and what is sequenced and not next in its line is held.
+    In the same transaction, what cannot be read is buried, and so is an event with an id that stands for another one;
+    what is sequenced and not next in its line is held. Raises `ReusedId` if handlers publish two events with one id.
     """
     letters = sequence.take_turns(connection, letters)
     dead_letters.bury(connection, unreadable(letters))
     fresh = record(connection, letters)
+    if len(fresh) < len(letters):
+        dead_letters.bury_apart(connection, [(one, refusal(one)) for one in reused(connection, letters, fresh)])
     moment = Moment.begin(connection)
     handlers = wiring().handlers
     if strangers := [event for event in fresh if type(event.data) not in handlers]:
@@ -117,26 +104,13 @@ def apply(connection: Connection, letters: Sequence[Letter]) -> int:
     if len(kinds) > 1:
         # Each handler locks what it needs, in order; one after the other they would not be in one.
         wiring().lock(connection, fresh)
+    published = Ids()
     for kind in kinds:
-        publish_all(connection, handlers[kind](moment, [event for event in fresh if type(event.data) is kind]))
+        some = [event for event in fresh if type(event.data) is kind]
+        publish_all(connection, handlers[kind](moment, some), ids=published)
+    published.check()
     sequence.leave(connection, letters)
     return len(fresh)
-
-
-def record(connection: Connection, letters: Sequence[Letter]) -> list[Event[Any]]:
-    """Enter events into the ledger; returns those that were not there, which are this transaction's to apply.
-
-    A dead letter of an event that is entered is resolved.
-    """
-    readable = {letter.event.id: letter for letter in letters if isinstance(letter.event, Event)}
-    if not readable:
-        return []
-    text = to_json([letter.raw for letter in readable.values()]).decode()
-    count, fresh = connection.execute(_LEDGER, [text, len(readable)]).fetchone() or (0, None)
-    if count == len(readable):
-        return [letter.event for letter in readable.values()]  # type: ignore[misc]
-    new = set(fresh or ())
-    return [letter.event for event_id, letter in readable.items() if event_id in new]  # type: ignore[misc]
 
 
 def unreadable(letters: Sequence[Letter]) -> list[tuple[Letter, BaseException]]:

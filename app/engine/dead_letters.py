@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+from uuid import UUID, uuid5
 
 from pydantic_core import to_json
 
@@ -52,11 +54,28 @@ def bury(connection: Connection, dead: Iterable[tuple[Letter, BaseException]]) -
     An event that already is a dead letter keeps its one row, with the newest error; the death before becomes history.
     So does the death of the event whose place it took.
     """
-    rows = list({letter.event_id or id(letter): _row(letter, error) for letter, error in dead}.values())
+    return _write(connection, [_row(letter, error) for letter, error in dead])
+
+
+def bury_apart(connection: Connection, dead: Iterable[tuple[Letter, BaseException]]) -> int:
+    """`bury()` events whose ids belong to other events: each gets an id that its own content makes.
+
+    So neither is taken for the other, and a second death of the same content is one letter.
+    """
+    return _write(connection, [{**_row(letter, error), "event_id": _own_id(letter)} for letter, error in dead])
+
+
+def _write(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
+    rows = list({row["event_id"] or id(row): row for row in rows}.values())
     if rows:
         connection.execute(_BURY, [to_json(rows).decode()])
         connection.execute(_FORGET_RESCUES, [[row["event_id"] for row in rows]])
     return len(rows)
+
+
+def _own_id(letter: Letter) -> UUID:
+    content = {name: letter.raw.get(name) for name in ("type", "tenantid", "data")}
+    return uuid5(letter.event_id or UUID(int=0), json.dumps(content, sort_keys=True))
 
 
 def fingerprint(job_type: str, error_class: str, message: str) -> str:

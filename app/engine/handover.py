@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from app.context import Connection
-from app.engine.consume import record
 from app.engine.delivery import Letter
+from app.engine.ledger import record
 from app.engine.parcel import end_calls, seize_calls
 from app.engine.registry import wiring
 from app.errors import Conflict

@@ -9,8 +9,8 @@ import structlog
 from app.context import Connection, Moment
 from app.engine import slots
 from app.engine.consume import end, patiently
-from app.engine.consume import record as enter_ledger
 from app.engine.delivery import LeaseLost, hold, release
+from app.engine.ledger import record as enter_ledger
 from app.engine.parcel import Parcel, Task, again, end_calls
 from app.engine.publish import publish
 from app.engine.registry import PARCEL, Lane

@@ -192,6 +192,8 @@ def _class(
         return _Judged(letter, "already_applied", "the ledger has it")
     if isinstance(event, Unreadable):
         return _Judged(letter, "invalid", event.reason)
+    if letter.event_id != event.id:
+        return _Judged(letter, "invalid", f"its id {event.id} belongs to another event; `dead edit` gives it a new one")
     forecast = forecasts.get(event.id, Forecast())
     if forecast.blocked:
         return _Judged(letter, "blocked", forecast.blocked)

@@ -16,6 +16,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from app.context import Connection
 from app.engine import sequence
+from app.engine.distinct import Ids
 from app.engine.registry import Route, wiring
 from events import SIZE_LIMIT, Event, InvalidEvent
 
@@ -35,24 +36,38 @@ def publish(
 
     `delay` seconds pass before they are delivered. `parcel` bounds the events a row (as the wiring says, at most 500,
     when not given). The connection must act as `service_role`. Raises `InvalidEvent`, before anything is published,
-    for an event that is too large or holds what PostgreSQL's JSON cannot (a NUL character, half a surrogate pair).
+    for an event that is too large or holds what PostgreSQL's JSON cannot (a NUL character, half a surrogate pair), and
+    `ReusedId` for two different events with one id.
     """
+    Ids().add(events)
     for statement, parameters in _statements(events, delay, parcel):
         connection.execute(statement, parameters)
 
 
-def publish_all(connection: Connection, events: Iterable[Event[Any]], *, parcel: int | None = None) -> int:
-    """Publish a stream of events, as `publish()` does, without ever holding all of it; returns how many there were."""
+def publish_all(
+    connection: Connection, events: Iterable[Event[Any]], *, parcel: int | None = None, ids: Ids | None = None
+) -> int:
+    """Publish a stream of events, as `publish()` does, without ever holding all of it; returns how many there were.
+
+    Raises `ReusedId` for an id that comes twice in the stream, once it has been published; of a stream of more than
+    5,000 events, for an exact repeat too. `ids`, if given, are shared with other streams, and checked by the caller.
+    """
     count = 0
     stream = iter(events)
+    seen = ids or Ids()
     while chunk := list(islice(stream, _EVENTS_A_ROUND_TRIP)):
-        publish(connection, *chunk, parcel=parcel)
+        seen.add(chunk)
+        for statement, parameters in _statements(chunk, 0, parcel):
+            connection.execute(statement, parameters)
         count += len(chunk)
+    if ids is None:
+        seen.check()
     return count
 
 
 async def publish_async(connection: psycopg.AsyncConnection[Any], *events: Event[Any], delay: float = 0) -> None:
     """`publish()` for a producer that lives in an event loop."""
+    Ids().add(events)
     for statement, parameters in _statements(events, delay, None):
         await connection.execute(statement, parameters)
 

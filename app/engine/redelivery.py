@@ -14,8 +14,8 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from app.context import Connection, Moment
-from app.engine.consume import record
 from app.engine.delivery import Letter
+from app.engine.ledger import record
 from app.engine.letters import DeadLetter
 from app.engine.parcel import end_calls, let_settle, seize_calls, unsettled
 from app.engine.plans import PlanLetter

@@ -6,7 +6,7 @@ fields before and after. What changes nothing says nothing.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -216,6 +216,7 @@ def _decide(
     moment: Moment, changes: Iterable[OrderChange], orders: Mapping[UUID, Order], written: dict[UUID, dict[str, Any]]
 ) -> Iterator[Event[OrderUpdated]]:
     """What the changes come to, one after the other; `written` takes it in."""
+    changed: Counter[UUID] = Counter()
     for change in changes:
         order, done = orders[change.order_id], written[change.order_id]
         before = {name: done[name] if name in done else getattr(order, name) for name in change.fields}
@@ -223,13 +224,16 @@ def _decide(
         if after:
             done.update(after)
             values = {"before": as_json({name: before[name] for name in after}), "after": as_json(after)}
-            yield _event(moment, change, OrderUpdated(order_id=change.order_id, **values))
+            # One cause may change an order more than once: every change is an event of its own.
+            key = f"{change.order_id}/{changed[change.order_id]}/{after!r}"
+            changed[change.order_id] += 1
+            yield _event(moment, change, OrderUpdated(order_id=change.order_id, **values), key)
 
 
-def _event(moment: Moment, change: OrderChange, said: OrderUpdated) -> Event[OrderUpdated]:
+def _event(moment: Moment, change: OrderChange, said: OrderUpdated, key: str) -> Event[OrderUpdated]:
     if change.cause is None:
         return events.new(said, now=moment.now, subject=change.order_id, tenant=change.workspace_id)
-    return change.cause.follow(said, moment.now, key=str(change.order_id), subject=change.order_id)
+    return change.cause.follow(said, moment.now, key=key, subject=change.order_id)
 
 
 def _refuse_strangers(orders: Mapping[UUID, Order], wanted: Iterable[tuple[UUID, UUID]]) -> None:

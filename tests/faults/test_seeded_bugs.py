@@ -15,6 +15,7 @@ from hypothesis import Phase, settings
 
 from tests.faults import test_races as races
 from tests.faults import test_races_of_workers as workers
+from tests.faults import test_same_ids as ids
 from tests.faults import test_zombies as zombies
 from tests.faults import wrong
 from tests.faults.race import Race
@@ -115,6 +116,15 @@ BUGS = {
     "the ledger takes everything": Seeded(wrong.the_ledger_takes_everything, machine_by_hand),
     "claims without a lease": Seeded(wrong.claims_without_a_lease, machine_by_hand),
     "a retry is no new attempt": Seeded(wrong.a_retry_is_no_new_attempt, machine_by_hand),
+    "ids collide silently": Seeded(wrong.ids_collide_silently, ids.test_consequences_without_a_key_are_refused),
+    "the ledger compares no data": Seeded(
+        wrong.the_ledger_compares_no_data,
+        lambda race: ids.test_two_facts_with_one_id_are_one_applied_and_one_dead(race, together=False),
+    ),
+    "one of an id in a batch is dropped": Seeded(
+        wrong.one_of_an_id_in_a_batch_is_dropped,
+        lambda race: ids.test_two_facts_with_one_id_are_one_applied_and_one_dead(race, together=True),
+    ),
     "pauses are not looked up": Seeded(wrong.pauses_are_not_looked_up, machine_by_hand),
 }
 

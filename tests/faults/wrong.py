@@ -15,7 +15,8 @@ import pytest
 from psycopg import sql
 
 from app.context import Connection, Context
-from app.engine import consume, delivery, fence, redelivery, rescue, tally
+from app.engine import delivery, fence, ledger, redelivery, rescue, tally
+from app.engine.distinct import Ids
 from app.engine.fence import FencedManager
 from app.engine.parcel import Lease
 from app.engine.registry import Effect
@@ -213,5 +214,14 @@ the_mark_of_a_call_belongs_to_its_event = _patched(Effect, key=lambda _effect, e
 rescues_are_counted_by_row = _edited(rescue, "_COUNT", "greatest(c.rescues + 1, excluded.rescues)", "excluded.rescues")
 replays_without_a_lock = _edited(redelivery, "_LOCK", " FOR UPDATE", "")
 the_ledger_takes_everything = _edited(
-    consume, "_LEDGER", "ON CONFLICT DO NOTHING", "ON CONFLICT (event_id) DO UPDATE SET event_id = excluded.event_id"
+    ledger, "_LEDGER", "ON CONFLICT DO NOTHING", "ON CONFLICT (event_id) DO UPDATE SET event_id = excluded.event_id"
 )
+
+
+# Ids ---------------------------------------------------------------------------------------------
+
+ids_collide_silently = _patched(Ids, add=lambda _ids, _events: None)
+the_ledger_compares_no_data = _edited(
+    ledger, "_OTHER_FACTS", "(l.type, l.tenant_id, l.data) IS DISTINCT FROM (e.type, e.tenantid, e.data)", "false"
+)
+one_of_an_id_in_a_batch_is_dropped = _patched(ledger, _differ=lambda _one, _other: False)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 import events
 from app.context import Connection, Context
+from app.engine.publish import publish
 from app.errors import InvalidInput, NotFound
 from app.logistics.orders import (
     OrderChange,
@@ -23,6 +24,7 @@ from app.logistics.orders import (
 from events.order import OrderUpdated
 from tests import factories
 from tests.logistics.order_rows import make, said
+from tests.support import drain, scalar
 
 
 @pytest.fixture
@@ -123,22 +125,41 @@ def test_two_changes_of_one_order_are_made_in_their_order(context: Context) -> N
     assert get_orders(context, [order_id])[0].city == "Cali"
 
 
+def because(context: Context, order_id: UUID) -> events.Event[OrderUpdated]:
+    """An event that changes follow from."""
+    said = OrderUpdated(order_id=order_id, before={}, after={})
+    return events.new(said, now=context.now, subject=uuid4(), tenant=context.tenant_id)
+
+
 def test_a_change_follows_from_its_cause(context: Context) -> None:
-    """Its id is derived from the cause's, so the same cause cannot say it twice otherwise."""
+    """Its id is derived from the cause and the change: the same change again has the same id."""
     (order_id,) = make(context, 1)
-    cause = events.new(
-        OrderUpdated(order_id=order_id, before={}, after={}),
-        now=context.now,
-        subject=uuid4(),
-        tenant=context.tenant_id,
-    )
-
-    def follow(city: str) -> events.Event[OrderUpdated]:
-        with context.connection.transaction():
-            (event,) = update_orders(context, [OrderChange(context.tenant_id, order_id, {"city": city}, cause)])
-        return event
-
-    first = follow("Tunja")
+    cause = because(context, order_id)
+    found = []
+    for _ in range(2):
+        with context.connection.transaction(force_rollback=True):
+            found += update_orders(context, [OrderChange(context.tenant_id, order_id, {"city": "Tunja"}, cause)])
+    first, second = found
     assert (first.causationid, first.subject, first.tenantid) == (cause.id, order_id, context.tenant_id)
-    assert follow("Pasto").id == first.id
+    assert second.id == first.id
     assert json.loads(first.json_bytes())["data"]["after"] == {"city": "Tunja"}
+
+
+def test_every_change_because_of_one_event_is_an_event(context: Context) -> None:
+    """Changes of one order and of two, made together or one after the other, there and back: none is lost."""
+    one, two = make(context, 2)
+    cause = because(context, one)
+
+    def change(*wanted: tuple[UUID, str]) -> None:
+        changes = [OrderChange(context.tenant_id, order_id, {"city": city}, cause) for order_id, city in wanted]
+        with context.connection.transaction():
+            publish(context.connection, *update_orders(context, changes))
+
+    change((one, "Tunja"), (two, "Tunja"), (one, "Pasto"), (one, "Tunja"), (one, "Cali"))
+    change((one, "Pasto"))
+    drain(queues=["events"])
+    ledger = "SELECT data->>'order_id', data->'after'->>'city' FROM engine.event_log WHERE causation_id = %s"
+    assert sorted(context.connection.execute(ledger, [cause.id]).fetchall()) == sorted(
+        [(str(one), city) for city in ("Tunja", "Pasto", "Tunja", "Cali", "Pasto")] + [(str(two), "Tunja")]
+    )
+    assert scalar(context.connection, "SELECT count(*) FROM engine.failed_jobs") == 0

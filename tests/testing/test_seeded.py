@@ -13,7 +13,7 @@ import pytest
 
 from app import database as doors
 from app.context import Connection
-from app.engine import admission, consume, outcomes, rescue
+from app.engine import admission, consume, ledger, outcomes, rescue
 from app.engine.consume import Engine
 from app.engine.delivery import Delivery, LeaseLost, Letter, Row, open_rows
 from app.engine.parcel import Parcel, Task
@@ -34,7 +34,7 @@ _REMOVE = "DELETE FROM public.procrastinate_jobs WHERE id = %s"
 
 def no_ledger(patch: pytest.MonkeyPatch) -> None:
     """Every event counts as new."""
-    right = consume.record
+    right = ledger.record
 
     def record(connection: Connection, letters: Sequence[Letter]) -> list[Event[Any]]:
         right(connection, letters)
@@ -45,7 +45,7 @@ def no_ledger(patch: pytest.MonkeyPatch) -> None:
 
 def ledger_of_its_own(patch: pytest.MonkeyPatch) -> None:
     """The ledger is written in a transaction of its own, before the handler's."""
-    right = consume.record
+    right = ledger.record
 
     def record(_connection: Connection, letters: Sequence[Letter]) -> list[Event[Any]]:
         with doors.connect() as connection:
@@ -57,7 +57,7 @@ def ledger_of_its_own(patch: pytest.MonkeyPatch) -> None:
 def published_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     """What follows is published on another connection, whether or not the transaction commits."""
 
-    def publish_all(_connection: Connection, events: Iterable[Event[Any]]) -> int:
+    def publish_all(_connection: Connection, events: Iterable[Event[Any]], **_ids: Any) -> int:
         said = list(events)
         with doors.connect() as connection:
             publish(connection, *said)
@@ -71,7 +71,7 @@ def published_after_the_commit(patch: pytest.MonkeyPatch) -> None:
     right = consume._deliver  # noqa: SLF001 - the wrong version is the right one and something after it
     said: list[Event[Any]] = []
 
-    def collect(_connection: Connection, events: Iterable[Event[Any]]) -> int:
+    def collect(_connection: Connection, events: Iterable[Event[Any]], **_ids: Any) -> int:
         said[:] = list(events)
         return len(said)
 

@@ -1,0 +1,44 @@
+"""Ids: two different events with one id are told apart wherever they meet. Each law finds a seeded bug."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.engine.publish import publish
+from app.errors import ReusedId
+from tests.engine import toy
+from tests.engine.toy import Said, say
+from tests.faults.look import look
+from tests.faults.race import Race
+from tests.support import scalar
+
+_DEAD = "SELECT array_agg(event_data->'data'->>'word' ORDER BY id) FROM engine.failed_jobs WHERE resolved_at IS NULL"
+
+
+def test_consequences_without_a_key_are_refused(race: Race) -> None:
+    """Publishing raises: the queue would keep one of them."""
+    cause = say("cause")
+    consequences = [cause.follow(Said(word=str(n)), toy.NOW) for n in range(4)]
+    try:
+        publish(race.stage.connection, *consequences)
+    except ReusedId:
+        return
+    raise AssertionError("four events were published under one id")
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_two_facts_with_one_id_are_one_applied_and_one_dead(race: Race, *, together: bool) -> None:
+    """In one delivery and in two: neither is taken for the other."""
+    first = say("first")
+    publish(race.stage.connection, first)
+    if not together:
+        _deliver(race)
+    publish(race.stage.connection, first.model_copy(update={"data": Said(word="second")}))
+    _deliver(race)
+    assert look(race.stage.connection)[0].heard == {"first": 1}
+    assert scalar(race.stage.connection, _DEAD) == ["second"]
+
+
+def _deliver(race: Race) -> None:
+    while (hand := race.stage.take("events")) is not None:
+        race.stage.deliver(hand)
