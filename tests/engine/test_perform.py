@@ -22,7 +22,7 @@ from events import Payload
 from tests.conftest import Database
 from tests.engine import toy
 from tests.engine.toy import Outside, want
-from tests.support import drain, drain_all, scalar, waiting
+from tests.support import deliver, drain, drain_all, scalar, waiting
 from tests.waits import SOMEBODY_WAITS
 
 
@@ -171,6 +171,7 @@ def fetch(connection: Connection) -> Delivery:
         "SELECT id, attempts, worker_id FROM procrastinate_fetch_job_v2(ARRAY['toys']::varchar[], %s)", [worker_id]
     ).fetchone()
     assert row is not None
+    assert row[0] is not None, "no row is due"
     return Delivery(*row)
 
 
@@ -391,5 +392,5 @@ def test_a_lane_whose_waker_ended_early_wakes_the_next(connection: Connection, o
         " WHERE id = (SELECT max(id) FROM public.procrastinate_jobs) RETURNING id)"
         " INSERT INTO engine.parked (row_id, key, most) SELECT id, 'account', 2 FROM late"
     )
-    drain()
+    deliver(connection)
     assert heard(connection) == ["patient: made"]

@@ -29,9 +29,9 @@ def fetch(connection: Connection, *, heartbeat: str = "0 s") -> dict[str, Any]:
         "UPDATE public.procrastinate_workers SET last_heartbeat = now() - %s::interval WHERE id = %s",
         [heartbeat, worker_id],
     )
-    row = connection.execute("SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", [worker_id]).fetchone()
-    assert row is not None
-    return {"id": row[0], "worker_id": worker_id}
+    row_id = scalar(connection, "SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", worker_id)
+    assert row_id is not None, "no row is due"
+    return {"id": row_id, "worker_id": worker_id}
 
 
 def held(row: dict[str, Any]) -> jobs.Job:

@@ -83,6 +83,7 @@ def test_the_bad_morning(
     assert (plan["plan"]["items_to_change"], plan["plan"]["counters_to_change"]) == (80, 2)
     doubts = [one["detail"] for one in plan["letters"] if one["class_"] == "in_doubt"]
     # The plan itself asks with the lost key, and says so.
+    assert len(doubts) == 30
     assert all("the portal could not be asked" in detail for detail in doubts)
 
     with working(database.url):
@@ -96,6 +97,7 @@ def test_the_bad_morning(
         (second,) = run("dead", "plan", "--actor", "ana")
         assert second["classes"] == {"valid": 50, "in_doubt": 30}
         asked = [one["detail"] for one in second["letters"] if one["class_"] == "in_doubt"]
+        assert len(asked) == 30
         assert all("the portal has it as" in detail for detail in asked)
         done = run(
             "dead",
