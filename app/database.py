@@ -12,8 +12,10 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from threading import Lock
 from typing import Any
 from uuid import UUID
+from weakref import WeakSet
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -102,10 +104,32 @@ def connect(address: str | None = None, *, autocommit: bool = False) -> Connecti
     return psycopg.connect(conninfo(address), autocommit=autocommit)
 
 
+class _Pooled(psycopg.Connection[Any]):
+    """A connection of a pool, which `hang_up_pools()` finds whoever uses it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        with _ALL_POOLED:
+            _pooled.add(self)
+
+
+_pooled: WeakSet[_Pooled] = WeakSet()
+_ALL_POOLED = Lock()
+
+
+def hang_up_pools() -> None:
+    """Shut down every connection of this process's pools: whatever a thread waits for on one fails at once."""
+    with _ALL_POOLED:
+        found = list(_pooled)
+    for connection in found:
+        hang_up(connection)
+
+
 def pool(*, min_size: int = 1, max_size: int = 4, address: str | None = None) -> ConnectionPool[Connection]:
     """A pool of connections as `service_role`; open, and to be closed by whoever made it."""
     made: ConnectionPool[Connection] = ConnectionPool(
         conninfo(address),
+        connection_class=_Pooled,
         min_size=min_size,
         max_size=max_size,
         open=True,

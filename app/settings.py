@@ -54,9 +54,9 @@ class Settings(BaseSettings):
     most_rescues: int = Field(default=3, ge=1)
     """An event that was rescued more often is buried: it kills its workers. Counted by event, over all its rows."""
     polling_interval: float = Field(default=1.0, gt=0, le=5)
-    graceful_timeout: float = Field(default=12.0, gt=0)
-    """How long a stopping worker waits for its deliveries. It has no heartbeat then: with the last one's age it must
-    stay below `stalled_after`."""
+    graceful_timeout: float = Field(default=8.0, gt=0)
+    """A worker that is told to stop has ended after so long, in order or at its limit. The default fits into the ten
+    seconds of `docker stop`. It has no heartbeat then: with the last one's age it must stay below `stalled_after`."""
     most_attempts: int = Field(default=6, ge=1)
     """Deliveries of one event before its transient error counts as final."""
     retry_base: float = Field(default=2.0, gt=0)

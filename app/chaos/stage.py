@@ -36,7 +36,7 @@ PORTAL_TIMEOUT_S = 1.0
 PORTAL_SETTLE_S = 1.5
 SLOW_MS = 1200.0
 """A slow portal answers after its callers have hung up, and enters the order all the same: within `PORTAL_SETTLE_S`."""
-STALLED_AFTER_S = 2.0
+STALLED_AFTER_S = 3.0
 HEARTBEAT_S = 0.5
 
 WORKER = {
@@ -45,7 +45,7 @@ WORKER = {
     "TALLYMAN_RESCUE_INTERVAL": "0.5",
     "TALLYMAN_SWEEP_INTERVAL": "0.5",
     "TALLYMAN_POLLING_INTERVAL": "0.2",
-    "TALLYMAN_GRACEFUL_TIMEOUT": "1.2",
+    "TALLYMAN_GRACEFUL_TIMEOUT": "2.4",
     "TALLYMAN_RETRY_BASE": "0.1",
     "TALLYMAN_RETRY_CAP": "1",
     "TALLYMAN_MOST_ATTEMPTS": "3",

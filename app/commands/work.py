@@ -21,7 +21,8 @@ def work(
 ) -> None:
     """Work: deliver events and carry out effects until SIGTERM or Ctrl-C.
 
-    Reconnects and starts over when the database goes away; exit code 1 when it gives up.
+    Reconnects and starts over when the database goes away. Exit codes: 0 stopped in order, 1 gave up,
+    70 cannot record how a delivery ended, 75 stopped at the limit of TALLYMAN_GRACEFUL_TIMEOUT.
     """
     import asyncio
 

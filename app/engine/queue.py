@@ -21,6 +21,7 @@ from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
 from app import database, logs, sealing
+from app.engine import stopping
 from app.engine.bell import Bell
 from app.engine.consume import Engine, consume
 from app.engine.delivery import Delivery
@@ -31,6 +32,7 @@ from app.engine.prune import prune
 from app.engine.registry import wiring
 from app.engine.retry import Policy
 from app.engine.safety import check, check_schema
+from app.engine.stopping import to_the_end
 from app.engine.upkeep import upkeep
 from app.engine.workers import introduce
 from app.settings import settings
@@ -81,26 +83,13 @@ def fresh_connector() -> procrastinate.PsycopgConnector:
     return procrastinate.PsycopgConnector(json_loads=load_arguments, pool_factory=_pool, min_size=2, max_size=8)
 
 
-async def _to_the_end(running: set[asyncio.Task[None]]) -> None:
-    """Wait until all have ended, however often the waiting is cancelled; the cancellation is raised then."""
-    cancelled = None
-    while pending := {task for task in running if not task.done()}:
-        try:
-            await asyncio.wait(pending)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    await asyncio.gather(*running, return_exceptions=True)
-    if cancelled is not None:
-        raise cancelled
-
-
 def _defaults() -> WorkerOptions:
     given = settings()
     return {
         "concurrency": 4,
         "delete_jobs": "successful",
         "fetch_job_polling_interval": given.polling_interval,
-        "shutdown_graceful_timeout": given.graceful_timeout,
+        "shutdown_graceful_timeout": stopping.patience(),
         "update_heartbeat_interval": given.heartbeat_interval,
         "stalled_worker_timeout": given.stalled_after,
     }
@@ -120,19 +109,31 @@ class Application(procrastinate.App):
     async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
         """Run a worker until it is told to stop. Raises `SetupError` on a server that it must not trust."""
         full: WorkerOptions = {**_defaults(), **options}
+        self.job_manager.is_stopping = False
+        if full.get("install_signal_handlers", True):
+            with stopping.listening(self.told_to_stop) as stop:
+                await stop.run(self._keep_serving(full))
+        else:
+            await self._keep_serving(full)
+
+    async def _keep_serving(self, options: WorkerOptions) -> None:
         while True:
             try:
-                async with self.at_work(full["concurrency"]):
-                    return await self.serve(**full)
+                async with self.at_work(options["concurrency"]):
+                    return await self.serve(**options)
             except SessionLost as error:
                 log.warning("starting over", why=str(error))
+
+    def told_to_stop(self) -> None:
+        """From now on a delivery's end is said once: what cannot be said is rescued by others."""
+        self.job_manager.is_stopping = True
 
     async def serve(self, **options: Unpack[WorkerOptions]) -> None:
         """Run a worker among what `at_work()` has set up, until it is told to stop.
 
         Raises `SessionLost` when the process's session has ended: its deliveries are others' by now.
         """
-        full: WorkerOptions = {**_defaults(), **options}
+        full: WorkerOptions = {**_defaults(), **options, "install_signal_handlers": False}
         lost = self.session.lost
         working = asyncio.create_task(super().run_worker_async(**full), name="worker")
         try:
@@ -142,7 +143,7 @@ class Application(procrastinate.App):
                 if lost.done():
                     self._stop_at_once()
                 working.cancel()
-            await _to_the_end({working})
+            await to_the_end({working})
         if working.cancelled():
             raise SessionLost("the session of this worker has ended: it stops its deliveries and starts over")
         working.result()
@@ -150,6 +151,7 @@ class Application(procrastinate.App):
     def _stop_at_once(self) -> None:
         for worker in self._workers:
             worker.shutdown_graceful_timeout = 0
+        database.hang_up_pools()
 
     async def run_workers(self, workers: Sequence[WorkerOptions]) -> None:
         """Run several workers side by side in this process, until they are cancelled or one of them ends."""
@@ -166,7 +168,7 @@ class Application(procrastinate.App):
                 self.job_manager.is_stopping = True
                 for worker in running:
                     worker.cancel()
-                await _to_the_end(running)
+                await to_the_end(running)
 
     def _worker(self, **options: Unpack[WorkerOptions]) -> Worker:
         introduce(options.get("name"), options.get("queues"))
@@ -210,6 +212,7 @@ class Application(procrastinate.App):
                 await effect.close()
 
     def _check(self) -> None:
+        wiring()  # imported now: it takes a second, which a first delivery or a stop should not wait for
         if settings().keys is not None:
             sealing.keyring()  # keys that cannot be read would turn every effect into a dead letter
         with self.engine.pool.connection() as connection:

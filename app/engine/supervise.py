@@ -7,7 +7,6 @@ without having been told to is started over, after a pause that grows while it k
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from procrastinate.app import WorkerOptions
 from app import database
 from app.engine.queue import Application
 from app.engine.registry import EVENTS_QUEUE, wiring
+from app.engine.stopping import Stop, listening
 from app.errors import InvalidInput, SetupError
 
 log = structlog.get_logger(__name__)
@@ -49,17 +49,19 @@ def plan(queues: Sequence[str] | None, concurrency: int | None) -> list[WorkerOp
 async def supervise(app: Application, workers: Sequence[WorkerOptions]) -> int:
     """Run workers until SIGTERM or SIGINT; the exit code: 0 when told to stop, 1 after giving up.
 
+    A stop that does not come to its end within the limit ends the process with `stopping.CUT_SHORT`.
     Raises `SetupError` at once when the server must not be worked on.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    with listening(app.told_to_stop) as stop:
+        return await _keep_running(app, workers, stop)
+
+
+async def _keep_running(app: Application, workers: Sequence[WorkerOptions], stop: Stop) -> int:
     failures = 0
-    while not stop.is_set():
+    while not stop.is_told():
         began = time.monotonic()
         await _run(app, workers, stop)
-        if stop.is_set():
+        if stop.is_told():
             break
         failures = 1 if time.monotonic() - began > _HEALTHY_AFTER_S else failures + 1
         if failures > _MOST_FAILURES:
@@ -68,23 +70,14 @@ async def supervise(app: Application, workers: Sequence[WorkerOptions]) -> int:
         pause = min(_LONGEST_PAUSE_S, 0.5 * 2.0**failures)
         log.warning("starting over", failures=failures, pause=pause)
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), pause)
+            await asyncio.wait_for(stop.event.wait(), pause)
     return 0
 
 
-async def _run(app: Application, workers: Sequence[WorkerOptions], stop: asyncio.Event) -> None:
-    """Run workers once, until they end by themselves or `stop` is set and they have."""
-    running = asyncio.create_task(_session(app, workers))
-    told = asyncio.create_task(stop.wait())
-    await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)
-    told.cancel()
-    if not running.done():
-        running.cancel()
+async def _run(app: Application, workers: Sequence[WorkerOptions], stop: Stop) -> None:
+    """Run workers once, until they end by themselves or are told to stop and have ended."""
     try:
-        await running
-    except asyncio.CancelledError:
-        if not stop.is_set():
-            raise
+        await stop.run(_session(app, workers))
     except SetupError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever ended them, the workers come back

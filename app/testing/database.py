@@ -38,11 +38,11 @@ class Database:
             "TALLYMAN_KEYS": "test:" + base64.b64encode(bytes(range(32))).decode(),
             "TALLYMAN_RETRY_BASE": "0.05",
             "TALLYMAN_HEARTBEAT_INTERVAL": "0.5",
-            "TALLYMAN_STALLED_AFTER": "2",
+            "TALLYMAN_STALLED_AFTER": "3",
             "TALLYMAN_RESCUE_INTERVAL": "0.5",
             "TALLYMAN_SWEEP_INTERVAL": "0.5",
             "TALLYMAN_POLLING_INTERVAL": "0.1",
-            "TALLYMAN_GRACEFUL_TIMEOUT": "1.2",
+            "TALLYMAN_GRACEFUL_TIMEOUT": "2.4",
         }
 
     def empty(self) -> None:
