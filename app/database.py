@@ -18,6 +18,7 @@ from uuid import UUID
 from weakref import WeakSet
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool
 
@@ -72,8 +73,9 @@ def conninfo(address: str | None = None, *, application_name: str = "tallyman", 
     """
     address = address or url()
     given = conninfo_to_dict(address)
+    wanted = {**SESSION, "role": settings().service_role, **session}
     switches = [str(given["options"])] if given.get("options") else []
-    switches += [f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in {**SESSION, **session}.items()]
+    switches += [f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in wanted.items()]
     return make_conninfo(bounded(address), options=" ".join(switches), application_name=application_name)
 
 
@@ -151,9 +153,9 @@ def hang_up(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) 
 
 @contextmanager
 def as_service(connection: Connection) -> Iterator[Connection]:
-    """One transaction as `service_role`."""
+    """One transaction as the role of workers and producers, `service_role` unless the settings say otherwise."""
     with connection.transaction():
-        connection.execute("SET LOCAL ROLE service_role")
+        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(settings().service_role)))
         yield connection
 
 

@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = "auto"
     """`auto`: for people on a terminal, one JSON object a line otherwise."""
 
+    service_role: str = Field(default="service_role", min_length=1)
+    """The role that workers and producers act as. Where `service_role` bypasses row-level security (Supabase):
+    `tallyman_worker`, its member, which `db migrate` makes there."""
     unsafe: bool = False
     """Start even on a server whose settings can lose a commit or void the isolation of tenants."""
     heartbeat_interval: float = Field(default=10.0, gt=0)

@@ -19,7 +19,12 @@ SELECT name, to_regclass(name) IS NOT NULL
                     'engine.paused_queues', 'engine.sequence']) AS name
 UNION ALL SELECT 'engine.enqueue', to_regproc('engine.enqueue') IS NOT NULL
 """
-_ROLE = "SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user"
+_ROLE = "SELECT rolname, rolsuper, rolbypassrls, session_user FROM pg_roles WHERE rolname = current_user"
+_WORKER_ROLE = "tallyman_worker"
+_HAS_WORKER_ROLE = """
+SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s AND pg_has_role(session_user, oid, 'MEMBER')
+                AND pg_has_role(oid, 'service_role', 'USAGE'))
+"""
 _OPEN_TABLES = """
 SELECT n.nspname || '.' || c.relname
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -48,12 +53,23 @@ def check(connection: Connection) -> None:
     raise SetupError("; ".join(found) + "; mend it, or set TALLYMAN_UNSAFE=1 to work all the same")
 
 
+def _remedy(connection: Connection, role: str, login: str) -> str:
+    if role != "service_role":
+        return "connect as a member of service_role"
+    if (has := connection.execute(_HAS_WORKER_ROLE, [_WORKER_ROLE]).fetchone()) and has[0]:
+        return f"set TALLYMAN_SERVICE_ROLE={_WORKER_ROLE}, its member, which has its grants and no bypass"
+    return (
+        f"have a superuser, or an admin of service_role, run CREATE ROLE {_WORKER_ROLE}; GRANT service_role TO"
+        f" {_WORKER_ROLE}; GRANT {_WORKER_ROLE} TO {login}; then set TALLYMAN_SERVICE_ROLE={_WORKER_ROLE}"
+    )
+
+
 def problems(connection: Connection) -> list[str]:
     """What is wrong with the server that `connection` goes to, a sentence each."""
     found = [f"{name} is off: a crash of the server loses commits" for (name,) in connection.execute(_LOSSY)]
-    for role, is_super, bypasses in connection.execute(_ROLE):
+    for role, is_super, bypasses, login in connection.execute(_ROLE):
         if is_super or bypasses:
-            found.append(f"role {role} is not subject to row-level security: connect as a member of service_role")
+            found.append(f"role {role} is not subject to row-level security: {_remedy(connection, role, login)}")
     found += [
         f"{table} has no forced row-level security: run `db migrate`" for (table,) in connection.execute(_OPEN_TABLES)
     ]
