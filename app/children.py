@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).parent.parent
-"""The checkout: the working directory of every child."""
+"""The checkout: the working directory of a child unless it is given another."""
 
 STOP_LIMIT_S = 15.0
 """Seconds from SIGTERM to SIGKILL."""
@@ -35,17 +35,18 @@ def start(
     command: Sequence[str],
     *,
     environment: Mapping[str, str] | None = None,
+    directory: Path = ROOT,
     stdin: int | IO[Any] = subprocess.DEVNULL,
     stdout: int | IO[Any] | None = None,
     stderr: int | IO[Any] | None = None,
 ) -> subprocess.Popen[str]:
-    """Start a command in the checkout, in a session of its own; its pipes carry text.
+    """Start a command in `directory`, in a session of its own; its pipes carry text.
 
     Ctrl-C and the end of a terminal do not reach it: the caller stops it. `environment`: this process's if None.
     """
     return subprocess.Popen(
         [*_reset(), *command],
-        cwd=ROOT,
+        cwd=directory,
         env=environment,
         stdin=stdin,
         stdout=stdout,

@@ -1,0 +1,137 @@
+"""Run mutants: `python -m tests.mutants list`, `python -m tests.mutants run [--only TEXT] [--jobs 2]`.
+
+Each mutant is one small wrong change. It is made in a copy of the checkout, where the tests that it names are run:
+a failing test catches it. The tests themselves are run first without any change, because a test that fails anyway
+catches everything.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import copytree, ignore_patterns
+from typing import Annotated, Any
+
+import typer
+
+from tests.children import child
+from tests.mutants.catalogue import MUTANTS
+from tests.mutants.mutant import ROOT, Mutant
+
+LIMIT_S = 400.0
+"""A mutant that waits for ever is caught too."""
+LEAST_CAUGHT = 0.95
+_NOT_COPIED = ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis")
+_PASSED, _FAILED = 0, 1
+
+program = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of a mutant: `caught`, `survived`, or `broken` where the tests could not be run with it."""
+
+    mutant: Mutant
+    number: int
+    outcome: str
+    seconds: float
+    by: str
+
+    def __str__(self) -> str:
+        """One line for people."""
+        told = (
+            f"{self.outcome:8} {self.number:3} {self.mutant.file}: {self.mutant.why} ({self.seconds:.0f} s) {self.by}"
+        )
+        return told.rstrip()
+
+
+@contextmanager
+def checkout() -> Iterator[Path]:
+    """A copy of the checkout, gone when the block ends."""
+    with tempfile.TemporaryDirectory(prefix="m-") as place:
+        copy = Path(place) / "c"
+        copytree(ROOT, copy, ignore=_NOT_COPIED)
+        yield copy
+
+
+def run_tests(copy: Path, tests: str) -> tuple[int, str]:
+    """Run tests in a copy until one fails: pytest's exit code, and the first test that failed or the last words."""
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", f"--basetemp={copy.parent / 't'}"]
+    # PYTHONPATH comes before the checkout that the virtual environment names. The limit is the runner's.
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with child(*command, *tests.split(), environment=environment, directory=copy, **pipes) as process:
+        try:
+            out, _ = process.communicate(timeout=LIMIT_S)
+        except subprocess.TimeoutExpired:
+            return _FAILED, "timed out"
+    failed = [line for line in out.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return process.returncode, (failed or out.splitlines()[-1:] or [""])[0]
+
+
+def judge(number: int, mutant: Mutant) -> Verdict:
+    """Apply a mutant to a copy, run its tests there, and say what came of it."""
+    began = time.monotonic()
+    with checkout() as copy:
+        try:
+            mutant.apply(copy)
+        except LookupError as error:
+            return Verdict(mutant, number, "broken", 0.0, str(error))
+        code, by = run_tests(copy, mutant.tests)
+    outcome = {_PASSED: "survived", _FAILED: "caught"}.get(code, "broken")
+    return Verdict(mutant, number, outcome, time.monotonic() - began, "" if code == _PASSED else by)
+
+
+def chosen(only: list[str]) -> dict[int, Mutant]:
+    """The mutants whose number, file or reason contains one of the texts; all without any."""
+    return {
+        number: mutant
+        for number, mutant in enumerate(MUTANTS, start=1)
+        if not only or any(text == str(number) or text in f"{mutant.file} {mutant.why}" for text in only)
+    }
+
+
+Only = Annotated[list[str] | None, typer.Option(help="A number, or a part of a file's name or of the reason.")]
+
+
+@program.command("list")
+def show(only: Only = None) -> None:
+    """Print the mutants."""
+    for number, mutant in chosen(only or []).items():
+        typer.echo(f"{number:3} {mutant.file}: {mutant.why}{' (survives)' if mutant.survives else ''}")
+
+
+@program.command()
+def run(only: Only = None, jobs: int = 2, *, trust: bool = False) -> None:
+    """Run mutants; exit code 1 if fewer than 95 % are caught. `--trust` skips the run without a change."""
+    mutants = chosen(only or [])
+    if not trust:
+        with checkout() as copy:
+            code, words = run_tests(
+                copy, " ".join(sorted({part for m in mutants.values() for part in m.tests.split()}))
+            )
+        if code != _PASSED:
+            raise SystemExit(f"the tests fail without any change: {words}")
+    verdicts = []
+    with ThreadPoolExecutor(jobs) as threads:
+        for verdict in threads.map(lambda one: judge(*one), mutants.items()):
+            typer.echo(verdict)
+            verdicts.append(verdict)
+    counted = Counter(verdict.outcome for verdict in verdicts)
+    typer.echo(
+        f"{counted['caught']} of {len(verdicts)} caught, {counted['survived']} survived, {counted['broken']} broken"
+    )
+    raise typer.Exit(counted["caught"] < LEAST_CAUGHT * len(verdicts))
+
+
+if __name__ == "__main__":
+    program()

@@ -1,0 +1,7 @@
+"""All mutants, in the order of their numbers."""
+
+from __future__ import annotations
+
+from tests.mutants import decisions, imports, logistics, queue, schema
+
+MUTANTS = (*decisions.MUTANTS, *queue.MUTANTS, *imports.MUTANTS, *logistics.MUTANTS, *schema.MUTANTS)
