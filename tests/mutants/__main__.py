@@ -8,6 +8,7 @@ catches everything.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,8 @@ from tests.mutants.mutant import ROOT, Mutant
 
 LIMIT_S = 400.0
 """A mutant that waits for ever is caught too."""
+_LIMIT_OF_ALL_S = 3600.0
+_STOP_LIMIT_S = 90.0
 LEAST_CAUGHT = 0.95
 _NOT_COPIED = ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis")
 _PASSED, _FAILED = 0, 1
@@ -55,15 +58,15 @@ class Verdict:
 
 
 @contextmanager
-def checkout() -> Iterator[Path]:
-    """A copy of the checkout, gone when the block ends."""
+def copied(checkout: Path) -> Iterator[Path]:
+    """A copy of a checkout, gone when the block ends."""
     with tempfile.TemporaryDirectory(prefix="m-") as place:
         copy = Path(place) / "c"
-        copytree(ROOT, copy, ignore=_NOT_COPIED)
+        copytree(checkout, copy, ignore=_NOT_COPIED)
         yield copy
 
 
-def run_tests(copy: Path, tests: str) -> tuple[int, str]:
+def run_tests(copy: Path, tests: str, limit: float = LIMIT_S) -> tuple[int, str]:
     """Run tests in a copy until one fails: pytest's exit code, and the first test that failed or the last words."""
     command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", f"--basetemp={copy.parent / 't'}"]
     # PYTHONPATH comes before the checkout that the virtual environment names. The limit is the runner's.
@@ -71,17 +74,20 @@ def run_tests(copy: Path, tests: str) -> tuple[int, str]:
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with child(*command, *tests.split(), environment=environment, directory=copy, **pipes) as process:
         try:
-            out, _ = process.communicate(timeout=LIMIT_S)
+            out, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
+            # As Ctrl-C: pytest stops its server.
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=_STOP_LIMIT_S)
             return _FAILED, "timed out"
     failed = [line for line in out.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return process.returncode, (failed or out.splitlines()[-1:] or [""])[0]
 
 
-def judge(number: int, mutant: Mutant) -> Verdict:
+def judge(checkout: Path, number: int, mutant: Mutant) -> Verdict:
     """Apply a mutant to a copy, run its tests there, and say what came of it."""
     began = time.monotonic()
-    with checkout() as copy:
+    with copied(checkout) as copy:
         try:
             mutant.apply(copy)
         except LookupError as error:
@@ -114,23 +120,26 @@ def show(only: Only = None) -> None:
 def run(only: Only = None, jobs: int = 2, *, trust: bool = False) -> None:
     """Run mutants; exit code 1 if fewer than 95 % are caught. `--trust` skips the run without a change."""
     mutants = chosen(only or [])
+    # What is edited meanwhile is not tested: all copies are made of the first.
+    with copied(ROOT) as checkout:
+        verdicts = list(_judged(checkout, mutants, jobs, trust=trust))
+    counted = Counter(verdict.outcome for verdict in verdicts)
+    caught, survived, broken = (counted[outcome] for outcome in ("caught", "survived", "broken"))
+    typer.echo(f"{caught} of {len(verdicts)} caught, {survived} survived, {broken} broken")
+    raise typer.Exit(caught < LEAST_CAUGHT * len(verdicts))
+
+
+def _judged(checkout: Path, mutants: dict[int, Mutant], jobs: int, *, trust: bool) -> Iterator[Verdict]:
     if not trust:
-        with checkout() as copy:
-            code, words = run_tests(
-                copy, " ".join(sorted({part for m in mutants.values() for part in m.tests.split()}))
-            )
+        tests = sorted({part for mutant in mutants.values() for part in mutant.tests.split()})
+        with copied(checkout) as copy:
+            code, words = run_tests(copy, " ".join(tests), limit=_LIMIT_OF_ALL_S)
         if code != _PASSED:
             raise SystemExit(f"the tests fail without any change: {words}")
-    verdicts = []
     with ThreadPoolExecutor(jobs) as threads:
-        for verdict in threads.map(lambda one: judge(*one), mutants.items()):
+        for verdict in threads.map(lambda one: judge(checkout, *one), mutants.items()):
             typer.echo(verdict)
-            verdicts.append(verdict)
-    counted = Counter(verdict.outcome for verdict in verdicts)
-    typer.echo(
-        f"{counted['caught']} of {len(verdicts)} caught, {counted['survived']} survived, {counted['broken']} broken"
-    )
-    raise typer.Exit(counted["caught"] < LEAST_CAUGHT * len(verdicts))
+            yield verdict
 
 
 if __name__ == "__main__":

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from tests.mutants import decisions, imports, logistics, queue, schema
+from tests.mutants import decisions, delivery, effects, imports, logistics, queue, schema
 
-MUTANTS = (*decisions.MUTANTS, *queue.MUTANTS, *imports.MUTANTS, *logistics.MUTANTS, *schema.MUTANTS)
+MUTANTS = (
+    *decisions.MUTANTS,
+    *queue.MUTANTS,
+    *imports.MUTANTS,
+    *logistics.MUTANTS,
+    *schema.MUTANTS,
+    *delivery.MUTANTS,
+    *effects.MUTANTS,
+)

@@ -1,0 +1,181 @@
+"""Mutants of deliveries: the ledger, the bisect, leases, rescues and dead letters."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_CONSUME, _TEST_CONSUME = "app/engine/consume.py", "tests/engine/test_consume.py"
+_LEDGER, _TEST_LEDGER = "app/engine/ledger.py", "tests/engine/test_ledger.py tests/engine/test_consume.py"
+_DELIVERY = "app/engine/delivery.py"
+_DEAD, _TEST_DEAD = "app/engine/dead_letters.py", "tests/engine/test_consume.py tests/engine/test_replay.py"
+_RESCUE, _TEST_RESCUE = "app/engine/rescue.py", "tests/engine/test_rescue.py tests/engine/test_rescue_counts.py"
+_FENCE = "app/engine/fence.py"
+
+MUTANTS = (
+    Mutant(
+        _CONSUME,
+        "limit = PARCEL - 1 if siblings and delivery.attempts == 0 else 0",
+        "limit = 0",
+        _TEST_CONSUME,
+        "single events that wait together are applied together",
+    ),
+    Mutant(
+        _CONSUME,
+        "if delivery.attempts and len(letters) > 1:",
+        "if False:",
+        "tests/engine/test_rescue.py tests/engine/test_rescue_counts.py tests/testing/test_engine.py",
+        "what was together when its worker died is delivered one by one",
+    ),
+    Mutant(
+        _CONSUME,
+        "kinds = sorted({type(event.data) for event in fresh}, key=lambda payload: payload.type)",
+        "kinds = list({type(event.data): None for event in fresh})",
+        "tests/engine/test_consume.py tests/testing/test_engine.py tests/logistics/test_delivered_results.py",
+        "types are handled in one order everywhere",
+        survives="the order matters for locks alone, and the lock() of the wiring takes them before the first handler",
+    ),
+    Mutant(
+        _CONSUME,
+        "delay = max(delay, at_least)",
+        "pass",
+        "tests/engine/test_perform.py tests/engine/test_call_keys.py tests/logistics/test_one_entry.py",
+        "a call in doubt is not asked about before the other side has settled",
+    ),
+    Mutant(
+        _CONSUME,
+        "sequence.keep_places(connection, letters)\n    for letter in letters:",
+        "for letter in letters:",
+        "tests/engine/test_sequence.py tests/engine/test_sequence_places.py",
+        "an event that was put into the queue by other hands keeps its place when it is put back",
+    ),
+    Mutant(
+        _LEDGER,
+        "ON CONFLICT DO NOTHING\n    RETURNING event_id),",
+        "ON CONFLICT (event_id) DO UPDATE SET applied_at = now()\n    RETURNING event_id),",
+        _TEST_LEDGER,
+        "an event that is delivered twice takes effect once",
+    ),
+    Mutant(
+        _LEDGER,
+        "UPDATE engine.failed_jobs dead SET resolved_at = now()",
+        "UPDATE engine.failed_jobs dead SET resolved_at = NULL",
+        _TEST_LEDGER,
+        "no event is applied and dead",
+    ),
+    Mutant(
+        _LEDGER,
+        "return one.type == other.type and one.tenantid == other.tenantid and bool(one.data == other.data)",
+        "return one.type == other.type and bool(one.data == other.data)",
+        _TEST_LEDGER + " tests/engine/test_distinct.py",
+        "the same data for another tenant is another fact",
+    ),
+    Mutant(
+        _DELIVERY,
+        " WHERE id = %(row_id)s AND status = 'doing' AND attempts = %(attempts)s\n",
+        " WHERE id = %(row_id)s AND status = 'doing'\n",
+        "tests/faults/test_zombies.py tests/engine/test_rescue.py tests/engine/test_delivery.py"
+        " tests/engine/test_perform.py",
+        "a delivery that was rescued and taken again is not the old one's",
+        survives="a rescue changes the worker too: attempts alone tell two deliveries of one worker apart, which no"
+        " test lets happen",
+    ),
+    Mutant(
+        _DELIVERY,
+        "WHERE id = ANY(%s) AND status = 'todo' AND attempts = 0 FOR UPDATE SKIP LOCKED) free",
+        "WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED) free",
+        "tests/engine/test_consume.py tests/engine/test_delivery.py tests/faults",
+        "a sibling that another worker has taken meanwhile is left to it",
+    ),
+    Mutant(
+        _DELIVERY,
+        "if len(row.args) <= SIZE_LIMIT or len(to_json(raw)) <= SIZE_LIMIT:",
+        "if len(row.args) <= SIZE_LIMIT:",
+        _TEST_CONSUME,
+        "an event within the limit is never too large, whoever stands beside it",
+    ),
+    Mutant(
+        _DELIVERY,
+        "Kept as it is, as text.\n        return [(0, row.args)]",
+        "Kept as it is, as text.\n        raise",
+        _TEST_CONSUME,
+        "what Python cannot read becomes a dead letter",
+    ),
+    Mutant(
+        _DEAD,
+        " WHERE NOT EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = r.event_id)\n",
+        "",
+        "tests/engine/test_consume.py tests/engine/test_replay.py tests/engine/test_rescue.py"
+        " tests/faults/test_races.py tests/faults/test_races_of_workers.py",
+        "an event that another delivery has applied is not buried",
+    ),
+    Mutant(
+        _DEAD,
+        "retry_count = excluded.retry_count, failed_at = now(),",
+        "retry_count = excluded.retry_count,",
+        _TEST_DEAD,
+        "a letter that died again makes the plans of its first death stale",
+    ),
+    Mutant(
+        _DEAD,
+        "_PARTICULARS.sub('*', message)",
+        "message",
+        "tests/engine/test_replay.py tests/commands/test_dead.py tests/logistics/test_bad_morning.py",
+        "the same failure of two events is one group",
+    ),
+    Mutant(
+        _DEAD,
+        '"retry_count": letter.attempt + 1,',
+        '"retry_count": letter.attempt,',
+        _TEST_DEAD,
+        "a dead letter counts its deliveries",
+    ),
+    Mutant(
+        _DEAD,
+        'return "".join(traceback.format_exception(error))',
+        'return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())',
+        "tests/engine/test_consume.py tests/engine/test_replay.py tests/commands/test_dead.py",
+        "no local variable is stored",
+    ),
+    Mutant(
+        _RESCUE,
+        "rest = [letter for letter in letters if rescues[id(letter)] <= most]",
+        "rest = [letter for letter in letters if rescues[id(letter)] < most]",
+        _TEST_RESCUE,
+        "an event that was rescued exactly as often as allowed still waits",
+    ),
+    Mutant(
+        _RESCUE,
+        "ON CONFLICT (event_id) DO UPDATE SET rescues = greatest(c.rescues + 1, excluded.rescues),",
+        "ON CONFLICT (event_id) DO UPDATE SET rescues = excluded.rescues,",
+        _TEST_RESCUE,
+        "rescues are counted by event, over rows",
+    ),
+    Mutant(
+        _RESCUE,
+        "       queueing_lock = NULL -- another row with this lock may be waiting already\n",
+        "       queueing_lock = j.queueing_lock\n",
+        _TEST_RESCUE,
+        "a rescue gives up the queueing lock, which another row may hold",
+    ),
+    Mutant(
+        _RESCUE,
+        "AND status = 'failed' AND task_name <> 'prune'",
+        "AND status = 'failed'",
+        _TEST_RESCUE + " tests/engine/test_queue.py tests/engine/test_prune.py",
+        "a failed prune is no dead letter",
+    ),
+    Mutant(
+        _FENCE,
+        "UPDATE public.procrastinate_jobs\n   SET status = 'todo', attempts = attempts + 1, scheduled_at = %(at)s,",
+        "UPDATE public.procrastinate_jobs\n   SET status = 'todo', scheduled_at = %(at)s,",
+        "tests/engine/test_rescue.py tests/engine/test_queue.py tests/faults/test_zombies.py",
+        "each delivery of a row is another one",
+    ),
+    Mutant(
+        _FENCE,
+        "_PAUSES_ARE_FRESH = 0.5",
+        "_PAUSES_ARE_FRESH = 1e9",
+        "tests/engine/test_pauses.py",
+        "a worker obeys a pause within a second",
+    ),
+)

@@ -1,0 +1,150 @@
+"""Mutants of effects and of their replay: calls, slots, outcomes, plans, the portal's gateway."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_ADMISSION, _OUTCOMES = "app/engine/admission.py", "app/engine/outcomes.py"
+_PARCEL, _PERFORM = "app/engine/parcel.py", "app/engine/perform.py"
+_TEST_PERFORM = "tests/engine/test_perform.py"
+_REPLAY, _TEST_REPLAY = "app/engine/replay.py", "tests/engine/test_replay.py"
+_REDELIVERY = "app/engine/redelivery.py"
+_GATEWAY, _TEST_GATEWAY = "app/logistics/gateway.py", "tests/logistics/test_gateway.py"
+_OUTGOING, _TEST_OUTGOING = "app/outgoing.py", "tests/test_outgoing.py"
+
+MUTANTS = (
+    Mutant(
+        _ADMISSION,
+        "    for lane in sorted(lanes):\n        slots.wake_parked(connection, lane)\n    return None",
+        "    return None",
+        "tests/engine/test_waking.py",
+        "a woken row that is not wanted any more wakes the next",
+    ),
+    Mutant(
+        _OUTCOMES,
+        "        slots.wake_parked(connection, lane)\n    return granted",
+        "        pass\n    return granted",
+        "tests/engine/test_waking.py",
+        "a recorded outcome wakes the row that has been parked for longest",
+    ),
+    Mutant(
+        _OUTCOMES,
+        "        release(connection, parcel.delivery, [])\n        _resize(connection, parcel, [])",
+        "        release(connection, parcel.delivery, [])",
+        "tests/engine/test_waking.py",
+        "a delivery that must stop wakes the row that has been parked for longest",
+    ),
+    Mutant(
+        _OUTCOMES,
+        "if final and isinstance(outcome, Transient) and parcel.effect.give_up:",
+        "if isinstance(outcome, Transient) and parcel.effect.give_up:",
+        _TEST_PERFORM,
+        "an effect gives up only after its last attempt",
+    ),
+    Mutant(
+        _PERFORM,
+        "if task.call.in_doubt and not parcel.effect.can_be_asked:",
+        "if False:",
+        _TEST_PERFORM,
+        "where the other side cannot be asked, a call in doubt is not made again",
+    ),
+    Mutant(
+        _PERFORM,
+        "        await parcel.lease.still_mine()\n",
+        "",
+        "tests/faults/test_zombies.py tests/faults/test_races_of_workers.py",
+        "a worker that lost its delivery makes no call",
+    ),
+    Mutant(
+        _PARCEL,
+        "if _clock() - self.looked_at > _LEASE_IS_FRESH:",
+        "if False:",
+        "tests/faults/test_zombies.py tests/faults/test_races_of_workers.py",
+        "a worker that was stopped and goes on looks whether its delivery is still its own",
+    ),
+    Mutant(
+        _PARCEL,
+        "RETURNING call_key, xmax <> 0 AND engine.is_live(row_id, attempts, worker_id), xmax <> 0",
+        "RETURNING call_key, false, xmax <> 0",
+        "tests/logistics/test_live_copies.py tests/engine/test_call_keys.py tests/engine/test_replay.py"
+        " tests/faults/test_races_of_workers.py tests/logistics/test_one_entry.py",
+        "a call that another delivery is making is not seized",
+    ),
+    Mutant(
+        _REPLAY,
+        "AND (f.resolved_at IS NOT NULL OR f.failed_at <> p.failed_at)",
+        "AND f.resolved_at IS NOT NULL",
+        _TEST_REPLAY,
+        "a plan is stale when one of its letters died again",
+    ),
+    Mutant(
+        _REPLAY,
+        'if seen.outcomes["dead"]:',
+        'if seen.outcomes["dead"] == seen.replayed:',
+        _TEST_REPLAY,
+        "one failure among the first stops a replay",
+    ),
+    Mutant(
+        _REPLAY,
+        'if progress.outcomes["dead"] * 100 > pace.stop_at * known:',
+        'if progress.outcomes["dead"] > pace.stop_at * known:',
+        _TEST_REPLAY,
+        "the limit of failures is a percentage",
+    ),
+    Mutant(
+        _REDELIVERY,
+        "letter.resolved_at is not None or letter.failed_at != one.failed_at:",
+        "letter.resolved_at is not None:",
+        _TEST_REPLAY,
+        "a letter that died again since its plan is skipped",
+    ),
+    Mutant(
+        _REDELIVERY,
+        "SET replay_count = replay_count + 1, replayed_at = clock_timestamp()",
+        "SET replayed_at = clock_timestamp()",
+        _TEST_REPLAY + " tests/commands/test_dead.py",
+        "a letter counts its replays",
+    ),
+    Mutant(
+        _GATEWAY,
+        "if accepted.reference != form.reference:",
+        "if False:",
+        _TEST_GATEWAY,
+        "an answer for another order is no success",
+    ),
+    Mutant(
+        _GATEWAY,
+        "found.setdefault(accepted.reference, accepted)",
+        "found[accepted.reference] = accepted",
+        _TEST_GATEWAY,
+        "of several orders of one reference the oldest counts",
+    ),
+    Mutant(
+        _GATEWAY,
+        "        for start in range(0, len(references), _REFERENCES_A_CALL):",
+        "        for start in range(0, min(1, len(references)), _REFERENCES_A_CALL):",
+        _TEST_GATEWAY,
+        "any number of references can be looked up",
+    ),
+    Mutant(
+        _GATEWAY,
+        "key = (account.key, account.base_url, account.credentials)\n        door",
+        "key = (account.key, account.base_url)\n        door",
+        _TEST_GATEWAY,
+        "changed credentials are tried at once",
+    ),
+    Mutant(
+        _OUTGOING,
+        "if len(body) > self._largest:",
+        "if False:",
+        _TEST_OUTGOING,
+        "what is read of an answer is bounded",
+    ),
+    Mutant(
+        _OUTGOING,
+        "allow_redirects=False,",
+        "allow_redirects=True,",
+        _TEST_OUTGOING,
+        "a redirect carries no session elsewhere",
+    ),
+)
