@@ -1,6 +1,7 @@
 """The embedded PostgreSQL server: what runs when no DATABASE_URL is set.
 
-It belongs to nobody: it is started by whoever needs it first, outlives that process, and is stopped by `stop()` alone.
+It is started by the first process that needs it, in a session of its own; it outlives that process and is stopped by
+`stop()`. A server that something else told to stop (systemd sends SIGTERM to a whole unit) is ended and started anew.
 
     <home>/postgres.lock              held while the server is made, started, stopped or deleted
     <home>/postgres.new.*/            an unfinished `initdb`
@@ -102,9 +103,13 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How the server is; `size_bytes` is what its data directory takes, 0 when there is none."""
+    """How the server is; `size_bytes` is what its data directory takes, 0 when there is none.
+
+    `state`: `starting`, `ready`, `stopping`; None when it does not run.
+    """
 
     running: bool
+    state: str | None
     pid: int | None
     version: str | None
     socket_directory: Path | None
@@ -147,6 +152,7 @@ def status(home: Path | None = None) -> Status:
     found = postmaster.running(data)
     return Status(
         running=found is not None,
+        state=(found.state or "starting") if found else None,
         pid=found.pid if found else None,
         version=postmaster.version(data),
         socket_directory=found.socket_directory if found else None,

@@ -28,6 +28,8 @@ _PORT = 5432
 _PRIVATE = 0o700
 _START_LIMIT = 120.0
 """Seconds until the server accepts connections: after a crash it first replays up to `max_wal_size` of log."""
+_START_TRIES = 3
+"""How often a start begins anew because somebody told the server to stop meanwhile."""
 _STOP_LIMIT = 30.0
 """Seconds for one way of stopping (fast, immediate, kill) before the next is tried."""
 _SOCKET_PATH_LIMIT = 103
@@ -36,12 +38,25 @@ _SOCKET_PATH_LIMIT = 103
 
 @dataclass(frozen=True, slots=True)
 class Postmaster:
-    """A server process, as its `postmaster.pid` describes it; `is_ready` once it accepts connections."""
+    """A server process, as its `postmaster.pid` describes it.
+
+    `state`: `starting`, `ready` (accepts connections), `stopping` or empty (just begun).
+    """
 
     pid: int
     port: int
     socket_directory: Path
-    is_ready: bool
+    state: str
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it accepts connections."""
+        return self.state == "ready"
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop; with a plain SIGTERM it then waits for its clients, for ever if they stay."""
+        return self.state == "stopping"
 
 
 def running(data: Path) -> Postmaster | None:
@@ -57,7 +72,7 @@ def running(data: Path) -> Postmaster | None:
         return None
     # The file grows while the server starts: socket in line 5, state in line 8.
     lines += [""] * (8 - len(lines))
-    return Postmaster(pid, int(lines[3] or _PORT), Path(lines[4]), is_ready=lines[7].strip() == "ready")
+    return Postmaster(pid, int(lines[3] or _PORT), Path(lines[4]), lines[7].strip())
 
 
 def initialise(data: Path, configuration: Mapping[str, str]) -> None:
@@ -98,8 +113,23 @@ def version(data: Path) -> str | None:
 def start(data: Path) -> Postmaster:
     """Start the server of a data directory and wait until it accepts connections; at once when it already does.
 
+    A server that was told to stop is ended (fast: its clients are disconnected) and started anew.
     Raises SetupError with the server's last words when it does not come up.
     """
+    for _ in range(_START_TRIES):
+        if (found := running(data)) and found.is_stopping:
+            stop(data)
+        _launch(data)
+        _wait(lambda: _is_ready_or_stopping(data), _START_LIMIT)
+        if postmaster := _ready(data):
+            return postmaster
+        if not _is_ready_or_stopping(data):
+            break
+    message = f"the embedded server is not ready after {_START_LIMIT:.0f} s; see the files in {data / 'log'}"
+    raise SetupError(message)
+
+
+def _launch(data: Path) -> None:
     if running(data) is None:
         if data.stat().st_uid not in binaries.owners():
             raise _belongs_to_another(data)
@@ -110,12 +140,11 @@ def start(data: Path) -> Postmaster:
         place = ["-D", str(data), "-l", str(data / "startup.log")]
         patience = ["-w", "-t", f"{_START_LIMIT:.0f}"]
         binaries.run("pg_ctl", "start", *place, *patience, "-o", options, limit=2 * _START_LIMIT, data=data)
-    _wait(lambda: _ready(data) is not None, _START_LIMIT)
-    postmaster = _ready(data)
-    if postmaster is None:
-        message = f"the embedded server is not ready after {_START_LIMIT:.0f} s; see the files in {data / 'log'}"
-        raise SetupError(message)
-    return postmaster
+
+
+def _is_ready_or_stopping(data: Path) -> bool:
+    found = running(data)
+    return found is not None and (found.is_ready or found.is_stopping)
 
 
 def stop(data: Path) -> bool:

@@ -8,7 +8,7 @@ import site
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -16,7 +16,7 @@ import pytest
 
 from app import children, embedded
 from app.errors import SetupError
-from tests.children import finished
+from tests.children import finished, read_line
 from tests.waits import LIMIT_S
 
 ROOT = Path(__file__).parent.parent
@@ -150,6 +150,61 @@ def test_it_survives_a_kill(home: Path) -> None:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
     _kill_server(home)
     assert _one(embedded.ensure_running(home).owner_url, "SELECT n FROM kept") == 1
+
+
+def _wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < end, f"not within {LIMIT_S:.0f} s"
+
+
+def _told_to_stop(home: Path) -> int:
+    """Send SIGTERM, as systemd does to every process of a unit; the server's pid, once it says that it is stopping."""
+    pid = embedded.status(home).pid
+    assert pid
+    os.kill(pid, signal.SIGTERM)
+    _wait_for(lambda: embedded.status(home).state == "stopping")
+    return pid
+
+
+def test_a_server_that_is_stopping_is_ended_and_started_anew(home: Path) -> None:
+    """It would wait for its clients for ever and let nobody in; whoever needs it has it again, and nothing is lost."""
+    server = embedded.ensure_running(home)
+    with psycopg.connect(server.owner_url, autocommit=True) as client:
+        client.execute("CREATE TABLE kept AS SELECT 1 AS n")
+        pid = _told_to_stop(home)
+        assert client.execute("SELECT 1").fetchone() == (1,)
+        assert _one(embedded.ensure_running(home).owner_url, "SELECT n FROM kept") == 1
+        assert embedded.status(home).state == "ready"
+        assert embedded.status(home).pid != pid
+        with pytest.raises(psycopg.OperationalError):
+            client.execute("SELECT 1")
+
+
+def test_a_server_that_is_stopping_can_be_stopped(home: Path) -> None:
+    """Its clients are disconnected."""
+    server = embedded.ensure_running(home)
+    with psycopg.connect(server.owner_url, autocommit=True):
+        _told_to_stop(home)
+        assert embedded.stop(home)
+        assert (embedded.status(home).running, embedded.status(home).state) == (False, None)
+
+
+def test_signals_to_the_starters_group_do_not_reach_the_server(home: Path) -> None:
+    """It has a session and a process group of its own."""
+    script = f"{STARTER}sys.stdout.flush()\nsys.stdin.read()"
+    command = [sys.executable, "-c", script, str(home)]
+    starter = children.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        read_line(starter.stdout)
+        server = embedded.status(home).pid
+        assert server
+        assert (os.getsid(server), os.getpgid(server)) != (os.getsid(starter.pid), os.getpgid(starter.pid))
+        os.killpg(starter.pid, signal.SIGTERM)
+        starter.wait(LIMIT_S)
+        assert (embedded.status(home).pid, embedded.status(home).state) == (server, "ready")
+    finally:
+        starter.communicate()
 
 
 def test_a_pid_that_somebody_else_has_now_is_no_server(home: Path) -> None:
