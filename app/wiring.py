@@ -31,6 +31,7 @@ WIRING = Wiring(
             ask=revival.ask,
             revive=revival.revive,
             settle=robots.settle,
+            account=robots.account_name,
         ),
     },
     locks=(logistics.lock_jobs,),

@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import asyncio
 
+from app.engine.turns import Turns
+
 
 class Bell(asyncio.Event):
     """An event that outlives one `clear()`: what rang during a fetch is heard after it.
 
-    A ring that was answered already costs at most one fetch more.
+    A ring that was answered already costs at most one fetch more. A worker whose deliveries are all taken does not
+    fetch: its `turns` are told too, so that one makes room.
     """
 
-    _is_new = False
+    def __init__(self, turns: Turns | None = None) -> None:
+        super().__init__()
+        self._turns = turns
+        self._is_new = False
 
     def set(self) -> None:
         """Ring."""
         self._is_new = True
         super().set()
+        if self._turns is not None:
+            self._turns.rang.set()
 
     def clear(self) -> None:
         """Silence what rang before the last time."""

@@ -1,7 +1,8 @@
 """A delivery and the letters in it: what a queue row holds, once it is opened.
 
 A row carries one event (task `consume`), or a parcel: `{"attempt": n, "events": [...]}` (tasks `consume_parcel` and
-`perform`), with the `"error"` that brought it back if one did. `open_rows` never fails: what is no event becomes a
+`perform`), with the `"error"` that brought it back if one did and, of effects, the `"share"` of the deliveries that it
+belongs to. `open_rows` never fails: what is no event becomes a
 letter that says so, and is buried by whoever reads it.
 """
 
@@ -15,6 +16,7 @@ from uuid import UUID
 from pydantic_core import from_json, to_json
 
 from app.context import Connection
+from app.engine.registry import wiring
 from events import SIZE_LIMIT, Event, Unreadable, parse_all
 
 
@@ -131,7 +133,10 @@ def release(connection: Connection, delivery: Delivery, remaining: Sequence[Lett
 def shrink(connection: Connection, row_id: int, remaining: Sequence[Letter]) -> None:
     """Leave no more than `remaining` in a locked row; without any it is removed."""
     if remaining:
-        parcel = {"attempt": remaining[0].attempt, "events": [letter.raw for letter in remaining]}
+        first = remaining[0]
+        share = wiring().share(first.event) if isinstance(first.event, Event) else None
+        whose = {"share": share} if share else {}
+        parcel = {"attempt": first.attempt, **whose, "events": [letter.raw for letter in remaining]}
         connection.execute(_SHRINK, [to_json(parcel).decode(), row_id])
     else:
         connection.execute(_REMOVE, [row_id])

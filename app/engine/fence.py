@@ -5,7 +5,7 @@ finish, or put back, the delivery of whoever has the row now. Here finish and re
 worker too; no matching row is no error. Consumers delete their own row in the transaction that applies its events, so
 for them a finish usually finds nothing and writes nothing.
 
-Here is also where a worker takes nothing from a paused queue, and says who it is.
+Here is also where a worker takes nothing from a paused queue, says who it is, and shares its deliveries out.
 """
 
 from __future__ import annotations
@@ -14,24 +14,22 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import LiteralString
 
 import structlog
+from procrastinate import connector as connectors
 from procrastinate import exceptions, jobs, manager
 
-from app.engine import pauses, workers
+from app.engine import fetch, pauses, workers
+from app.engine.fetch import OWN_TASKS
 from app.engine.registry import wiring
+from app.engine.turns import Turn, Turns
 
 log = structlog.get_logger(__name__)
 
-# Of our own tasks a row's arguments stay in the database: they are read where the row is claimed, and may be long.
-_FETCH = """
-SELECT id, status, task_name, priority, lock, queueing_lock, scheduled_at, queue_name, attempts, worker_id,
-       CASE WHEN task_name = ANY(%(own)s) THEN '{}' ELSE args END AS args
-  FROM public.procrastinate_fetch_job_v2(%(queues)s::varchar[], %(worker_id)s)
-"""
 _DELETE = """
 DELETE FROM public.procrastinate_jobs
  WHERE id = %(id)s AND status = 'doing' AND attempts = %(attempts)s AND worker_id IS NOT DISTINCT FROM %(worker_id)s
@@ -50,12 +48,13 @@ UPDATE public.procrastinate_jobs
 RETURNING id
 """
 
-OWN_TASKS = frozenset({"consume", "consume_parcel", "perform"})
 CANNOT_RECORD = 70
 """Exit status of a worker that cannot say how a delivery ended: better dead, and rescued, than deaf."""
 _TRIES = 5
 _PAUSES_ARE_FRESH = 0.5
 """Seconds for which the paused queues need not be looked up again."""
+_LOOK_AT_LEAST, _LOOK_AT_MOST = 1.0, 0.1
+"""Seconds between two looks for what waits while all deliveries are taken: at most, and when rows come, at least."""
 
 
 class FencedManager(manager.JobManager):
@@ -68,16 +67,25 @@ class FencedManager(manager.JobManager):
     _paused: frozenset[str] = frozenset()
     _looked_at: float = -math.inf
 
+    def __init__(self, connector: connectors.BaseConnector) -> None:
+        super().__init__(connector)
+        self.turns: dict[int, Turns] = {}
+        """The deliveries of each worker of this process, by its id."""
+
     async def register_worker(self) -> int:
         """Register a worker under the name and with the queues that it was introduced with; returns its id."""
         self._looked_at = -math.inf
         row = await self.connector.execute_query_one_async(
             query=workers.REGISTER, **workers.introduced(self.session_key)
         )
-        return int(row["worker_id"])
+        worker_id = int(row["worker_id"])
+        if (turns := workers.turns_of_introduced()) is not None:
+            self.turns[worker_id] = turns
+        return worker_id
 
     async def unregister_worker(self, worker_id: int) -> None:
         """Forget a worker that has stopped."""
+        self.turns.pop(worker_id, None)
         await super().unregister_worker(worker_id)
         await self.connector.execute_query_async(query=workers.FORGET, worker_id=worker_id)
 
@@ -95,10 +103,26 @@ class FencedManager(manager.JobManager):
         return job
 
     async def _fetch(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
-        wanted = {"queues": queues, "worker_id": worker_id, "own": list(OWN_TASKS)}
-        row = await self.connector.execute_query_one_async(query=_FETCH, **wanted)
-        # There always is a row: one of nulls when nothing is due.
-        return None if row["id"] is None else jobs.Job.from_row(row)
+        wanted = None if queues is None else list(queues)
+        return await fetch.fetch(self.connector, wanted, worker_id, self.turns.get(worker_id))
+
+    def turn(self, worker_id: int | None, row_id: int) -> Turn | None:
+        """The turn of a row of effects that a worker of this process has in hand."""
+        turns = self.turns.get(worker_id or 0)
+        return turns.of(row_id) if turns else None
+
+    async def watch(self, turns: Turns, queues: Sequence[str] | None) -> None:
+        """Let deliveries make room for what waits, for as long as a worker works."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(turns.rang.wait(), _LOOK_AT_LEAST)
+            turns.rang.clear()
+            if turns.is_full:
+                try:
+                    await fetch.make_room(self.connector, queues, turns)
+                except exceptions.ConnectorException as error:
+                    log.warning("cannot see who waits", why=" ".join(str(error.__cause__ or error).split()))
+            await asyncio.sleep(_LOOK_AT_MOST)
 
     async def _paused_queues(self) -> frozenset[str]:
         now = time.monotonic()
@@ -109,6 +133,7 @@ class FencedManager(manager.JobManager):
 
     async def finish_job(self, job: jobs.Job, status: jobs.Status, delete_job: bool) -> None:  # noqa: ARG002, FBT001 - Procrastinate's interface
         """Succeeded rows go, failed ones stay for the sweep, and those of a worker that had to stop wait again."""
+        self._ended(job)
         match status:
             case jobs.Status.SUCCEEDED if job.task_name in OWN_TASKS:
                 # They take their own row out of the queue with what it holds. One that is left was not done.
@@ -130,7 +155,12 @@ class FencedManager(manager.JobManager):
         lock: str | None = None,  # noqa: ARG002 - Procrastinate's interface
     ) -> None:
         """Wait again, from `retry_at` on."""
+        self._ended(job)
         await self._say(_AGAIN, job, at=retry_at)
+
+    def _ended(self, job: jobs.Job) -> None:
+        if (turns := self.turns.get(job.worker_id or 0)) is not None and job.id is not None:
+            turns.end(job.id)
 
     async def _say(self, statement: LiteralString, job: jobs.Job, at: datetime | None = None) -> bool:
         """Run a statement about a delivery; whether the delivery was still its own."""

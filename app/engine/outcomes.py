@@ -104,7 +104,7 @@ def _let_settle(connection: Connection, parcel: Parcel, begun: list[Task]) -> No
 
 
 def _resize(connection: Connection, parcel: Parcel, rest: list[Task]) -> dict[Lane, int]:
-    open_ = Counter(task.lane for task in rest)
+    open_ = Counter(task.lane for task in rest if task.begun or not parcel.makes_room)
     wanted = {lane: min(open_[lane], parcel.effect.at_once) for lane in parcel.lanes}
     granted = slots.take(connection, parcel.delivery, wanted)
     for lane in sorted(granted):

@@ -14,6 +14,7 @@ from app.engine.consume import Engine
 from app.engine.delivery import Delivery, LeaseLost, Letter
 from app.engine.publish import put_back
 from app.engine.registry import Call, Effect, Lane, Prepared
+from app.engine.turns import Turn
 from events import Event, Payload
 
 _LEASE_IS_FRESH = 1.0
@@ -112,7 +113,8 @@ class Task:
 class Parcel:
     """A delivery of effects under way.
 
-    `tasks` are those without a recorded outcome; `lanes` tells how many of them may be called at once.
+    `tasks` are those without a recorded outcome; `lanes` tells how many of them may be called at once; `turn` is its
+    place among the deliveries of its worker.
     """
 
     engine: Engine
@@ -121,6 +123,12 @@ class Parcel:
     tasks: list[Task]
     lanes: dict[Lane, int]
     lease: Lease
+    turn: Turn | None = None
+
+    @property
+    def makes_room(self) -> bool:
+        """Whether others wait for this delivery's place: it begins no further call."""
+        return self.turn is not None and self.turn.is_over
 
 
 def again(connection: Connection, letters: Sequence[Letter], delay: float = 0.0, parcel: int = 1) -> list[int]:

@@ -22,21 +22,25 @@ from app.engine.consume import Engine
 from app.engine.delivery import Delivery, LeaseLost
 from app.engine.parcel import Parcel, Task
 from app.engine.registry import Lane
+from app.engine.turns import Turn
 from app.errors import InDoubt
 from events import Payload
 
 log = structlog.get_logger(__name__)
 
 
-async def perform(engine: Engine, delivery: Delivery) -> int:
+async def perform(engine: Engine, delivery: Delivery, turn: Turn | None = None) -> int:
     """Deliver a parcel of effects; returns how many events came to an end in it.
 
-    Returns quietly when the row is no longer this delivery's. Cancelled, it hands back what is not recorded and
-    raises `CancelledError`.
+    Once its `turn` is over it begins no further call, and hands back what it has not begun. Returns quietly when the
+    row is no longer this delivery's. Cancelled, it hands back what is not recorded and raises `CancelledError`.
     """
     try:
         parcel = await _claim(engine, delivery)
-        return await _run(parcel) if parcel else 0
+        if parcel is None:
+            return 0
+        parcel.turn = turn
+        return await _run(parcel)
     except LeaseLost:
         log.info("lease lost", row=delivery.row_id)
         return 0
@@ -57,7 +61,7 @@ async def _claim(engine: Engine, delivery: Delivery) -> Parcel | None:
 async def _run(parcel: Parcel) -> int:
     gates = _Gates(parcel)
     calls = {asyncio.create_task(_carry(parcel, task, gates)) for task in parcel.tasks}
-    ended = len(calls)
+    count = len(calls)
     try:
         while calls:
             done, calls = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
@@ -65,6 +69,10 @@ async def _run(parcel: Parcel) -> int:
                 call.result()  # LeaseLost surfaces here; an effect's own errors are outcomes
             await _whole(asyncio.to_thread(outcomes.record, parcel))
             gates.widen(parcel)
+        left = len(parcel.tasks)
+        if left:
+            await _whole(asyncio.to_thread(outcomes.hand_back, parcel))
+            log.info("made room for others", row=parcel.delivery.row_id, events=left)
     except asyncio.CancelledError:
         # The worker stops and will wait no longer: what is in the air stays in doubt, the rest simply waits again.
         await _stop(calls)
@@ -73,7 +81,7 @@ async def _run(parcel: Parcel) -> int:
     except BaseException:
         await _stop(calls)
         raise
-    return ended
+    return count - left
 
 
 class _Gates:
@@ -101,6 +109,8 @@ async def _carry(parcel: Parcel, task: Task, gates: _Gates) -> None:
         task.outcome = InDoubt("the call was begun before and may have happened; the other side cannot be asked")
         return
     async with gates.of(task.lane), gates.width:
+        if parcel.makes_room:
+            return
         await parcel.lease.still_mine()
         task.begun = True
         try:

@@ -129,7 +129,8 @@ def _row(route: Route, texts: list[str], delay: float, attempt: int, error: str 
     else:
         task = "perform" if route.effect_of else "consume_parcel"
         why = f'"error":{to_json(error).decode()},' if error else ""
-        args = f'{{"attempt":{attempt},{why}"events":[{",".join(texts)}]}}'
+        whose = f'"share":{to_json(route.share).decode()},' if route.share else ""
+        args = f'{{"attempt":{attempt},{whose}{why}"events":[{",".join(texts)}]}}'
     return f'{{"queue":"{route.queue}","task":"{task}","priority":{route.priority},"delay":{delay:.3f},"args":{args}}}'
 
 

@@ -29,12 +29,13 @@ from app.engine.fence import FencedManager
 from app.engine.liveness import Session, SessionLost
 from app.engine.perform import perform
 from app.engine.prune import prune
-from app.engine.registry import wiring
+from app.engine.registry import EVENTS_PRIORITY, wiring
 from app.engine.retry import Policy
 from app.engine.safety import check, check_schema
 from app.engine.stopping import to_the_end
+from app.engine.turns import Turns
 from app.engine.upkeep import upkeep
-from app.engine.workers import introduce
+from app.engine.workers import introduce, turns_of_introduced
 from app.settings import settings
 
 log = structlog.get_logger(__name__)
@@ -134,11 +135,15 @@ class Application(procrastinate.App):
         Raises `SessionLost` when the process's session has ended: its deliveries are others' by now.
         """
         full: WorkerOptions = {**_defaults(), **options, "install_signal_handlers": False}
+        turns, queues = Turns(full["concurrency"]), full.get("queues")
+        introduce(full.get("name"), queues, turns)
+        watch = asyncio.create_task(self.job_manager.watch(turns, None if queues is None else list(queues)))
         lost = self.session.lost
         working = asyncio.create_task(super().run_worker_async(**full), name="worker")
         try:
             await asyncio.wait({working, lost}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            watch.cancel()
             if not working.done():
                 if lost.done():
                     self._stop_at_once()
@@ -171,9 +176,8 @@ class Application(procrastinate.App):
                 await to_the_end(running)
 
     def _worker(self, **options: Unpack[WorkerOptions]) -> Worker:
-        introduce(options.get("name"), options.get("queues"))
         worker = super()._worker(**options)
-        worker._new_job_event = Bell()  # noqa: SLF001 - there is no other way to it
+        worker._new_job_event = Bell(turns_of_introduced())  # noqa: SLF001 - there is no other way to it
         self._workers.add(worker)
         return worker
 
@@ -247,7 +251,7 @@ def consume_parcel(context: procrastinate.JobContext, /, **_arguments: Any) -> N
 
 
 @app.periodic(cron="*/15 * * * *")
-@app.task(name="prune", queue="events", queueing_lock="prune", pass_context=True)
+@app.task(name="prune", queue="events", queueing_lock="prune", priority=EVENTS_PRIORITY, pass_context=True)
 def prune_now(_context: procrastinate.JobContext, timestamp: int) -> None:  # noqa: ARG001 - Procrastinate's signature of a periodic task
     """Every quarter of an hour, once over all workers: drop what is past its time."""
     with app.engine.pool.connection() as connection:
@@ -257,4 +261,5 @@ def prune_now(_context: procrastinate.JobContext, timestamp: int) -> None:  # no
 @app.task(name="perform", queue="effects", retry=_RETRY, pass_context=True)
 async def perform_parcel(context: procrastinate.JobContext, /, **_arguments: Any) -> None:
     """Carry a parcel of effects to the outside world."""
-    await perform(app.engine, _delivery(context))
+    delivery = _delivery(context)
+    await perform(app.engine, delivery, app.job_manager.turn(delivery.worker_id, delivery.row_id))

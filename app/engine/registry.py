@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from app.context import Connection, Moment
+from app.engine import shares
 from events import Event, Payload
 from events.contracts import Served
 
@@ -93,6 +94,8 @@ class Effect:
     call of its own, and an edited copy takes its event's place. `close` hangs up when a worker stops. `settle` seconds
     pass before the other side is asked about a call that failed half way: for so long it may still be making up its
     mind, and would not know of what it is about to accept.
+    `account` names the account of its tenant that an event uses: tenants get equal shares of a worker's deliveries
+    (or as their weights say), and within a tenant its accounts do. Without it a tenant is one account.
     """
 
     queue: str
@@ -106,6 +109,7 @@ class Effect:
     call_key: Callable[[Event[Any]], UUID] | None = None
     can_be_asked: bool = True
     settle: Callable[[], float] = field(default=lambda: 0.0)
+    account: Callable[[Event[Any]], str] | None = None
     parcel: int = 25
     at_once: int = 8
 
@@ -138,11 +142,16 @@ class Wiring:
         """Where an event goes. Raises `LookupError` for a type that nobody serves."""
         effect = self.effects.get(type(event.data))
         if effect is not None:
-            return Route(effect.queue, EFFECTS_PRIORITY, effect.parcel, effect_of=event.type)
+            share = shares.name(event.tenantid, effect.account(event) if effect.account else None)
+            return Route(effect.queue, EFFECTS_PRIORITY, effect.parcel, effect_of=event.type, share=share)
         if type(event.data) in self.handlers:
             return Route(EVENTS_QUEUE, EVENTS_PRIORITY, PARCEL)
         message = f"nobody serves {event.type}: name its handler or effect in app/wiring.py"
         raise LookupError(message)
+
+    def share(self, event: Event[Any]) -> str | None:
+        """Whose share of the deliveries an event of an effect takes; None: it is no effect's."""
+        return self.route(event).share if type(event.data) in self.effects else None
 
     def served(self) -> dict[str, Served]:
         """Where the events of each type go, and who takes them there."""
@@ -156,7 +165,11 @@ class Wiring:
 
     def queues(self) -> list[str]:
         """Every queue that a worker can serve."""
-        return sorted({EVENTS_QUEUE, *(effect.queue for effect in self.effects.values())})
+        return sorted({EVENTS_QUEUE, *self.effect_queues()})
+
+    def effect_queues(self) -> list[str]:
+        """Every queue that effects wait in."""
+        return sorted({effect.queue for effect in self.effects.values()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +177,14 @@ class Route:
     """A queue, the priority in it, and how many events a row of it holds.
 
     Effects of different types (`effect_of`) never share a row: each type is prepared and called by its own effect.
+    Nor do effects of different tenants or accounts (`share`): a row is delivered at the expense of one.
     """
 
     queue: str
     priority: int
     parcel: int
     effect_of: str | None = None
+    share: str | None = None
 
 
 _chosen: list[Wiring] = []

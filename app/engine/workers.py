@@ -20,6 +20,7 @@ from typing import Any
 from psycopg.rows import class_row
 
 from app.context import Connection
+from app.engine.turns import Turns
 from app.settings import settings
 
 REGISTER = """
@@ -130,14 +131,23 @@ class Introduction:
 
     name: str | None = None
     queues: Sequence[str] | None = None
+    turns: Turns | None = None
 
 
 _introduction: ContextVar[Introduction] = ContextVar("introduction")
 
 
-def introduce(name: str | None, queues: Iterable[str] | None) -> None:
-    """Say who is about to register in this task; Procrastinate's manager is not told when it registers a worker."""
-    _introduction.set(Introduction(name, None if queues is None else list(queues)))
+def introduce(name: str | None, queues: Iterable[str] | None, turns: Turns | None = None) -> None:
+    """Say who is about to register in this task; Procrastinate's manager is not told when it registers a worker.
+
+    `turns` are the deliveries that it will have.
+    """
+    _introduction.set(Introduction(name, None if queues is None else list(queues), turns))
+
+
+def turns_of_introduced() -> Turns | None:
+    """The deliveries of whoever was introduced in this task."""
+    return _introduction.get(Introduction()).turns
 
 
 def introduced(session_key: int | None) -> dict[str, Any]:

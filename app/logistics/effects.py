@@ -101,6 +101,11 @@ async def enter_order(prepared: Prepared, call: Call) -> ItemCompleted:
     return _succeeded(entry, accepted, form)
 
 
+def account_name(event: Event[ItemRequested]) -> str:
+    """The account that an order goes through: a workspace has one a carrier."""
+    return event.data.carrier
+
+
 def give_up(prepared: Prepared, error: Exception) -> ItemCompleted:
     """What is said of an order when the last attempt at the portal failed too."""
     kind: ErrorType = "timeout" if isinstance(error, PortalTimeout) else "portal"

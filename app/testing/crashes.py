@@ -51,6 +51,7 @@ def crash_everywhere(  # noqa: PLR0913 - each names a part of the experiment, an
     dead: int = 0,
     policy: Policy | None = None,
     invariants: Iterable[Invariant] = INVARIANTS,
+    makes_room: bool = False,
 ) -> Report:
     """Deliver `events` undisturbed, then with every fault at every statement; it must all come to the same.
 
@@ -66,6 +67,8 @@ def crash_everywhere(  # noqa: PLR0913 - each names a part of the experiment, an
     not two of these, nothing has followed from one that was not applied, and in the end the `invariants` hold. And
     delivered twice, the events come to the same as once.
 
+    `makes_room`: each delivery of effects is asked to end early, for others that wait, as its first call begins.
+
     Raises `AssertionError` that names the fault, the statement and the difference, and `TypeError` for events of more
     than one type that a single handler or effect is to serve. Not to be called in an event loop.
     """
@@ -80,6 +83,7 @@ def crash_everywhere(  # noqa: PLR0913 - each names a part of the experiment, an
             frozenset(ignore),
             parcel,
             tuple(invariants),
+            makes_room,
         )
         return _everywhere(room, scene, dead)
 

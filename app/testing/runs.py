@@ -54,6 +54,7 @@ class Scene:
     ignore: frozenset[str]
     parcel: int | None
     invariants: Sequence[Invariant]
+    makes_room: bool = False
 
     @property
     def event_ids(self) -> set[UUID]:
@@ -149,7 +150,7 @@ class Laboratory:
         ):
             for fetched in self._rows(worker_id):
                 if fetched.holds(scene.event_ids):
-                    self._deliver(fetched, mortal, watched)
+                    self._deliver(fetched, mortal, watched, makes_room=scene.makes_room)
                 else:
                     self._deliver(fetched, self.healthy, scene.wiring)
                 if watch.struck is not None:
@@ -164,8 +165,8 @@ class Laboratory:
         for fetched in self._rows(worker.register(self.connection)):
             self._deliver(fetched, self.healthy, scene.wiring)
 
-    def _deliver(self, fetched: Fetched, process: Process, wiring: Wiring) -> None:
-        succeeded = process.deliver(fetched, wiring)
+    def _deliver(self, fetched: Fetched, process: Process, wiring: Wiring, *, makes_room: bool = False) -> None:
+        succeeded = process.deliver(fetched, wiring, makes_room=makes_room)
         self.clerk.end(fetched, succeeded=succeeded)
 
     def _rows(self, worker_id: int) -> Iterator[Fetched]:

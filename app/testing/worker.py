@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -21,11 +21,13 @@ from app.engine.delivery import Delivery, Row, open_rows
 from app.engine.fence import FencedManager
 from app.engine.perform import perform
 from app.engine.queue import fresh_connector
-from app.engine.registry import Effect, Wiring
+from app.engine.registry import Call, Effect, Prepared, Wiring
 from app.engine.rescue import rescue
 from app.engine.retry import Policy
+from app.engine.turns import Share, Turn
 from app.settings import settings
 from app.testing.faults import Died
+from events import Payload
 
 _REGISTER = "SELECT worker_id FROM public.procrastinate_register_worker_v1()"
 _FETCH = """
@@ -77,14 +79,19 @@ class Process:
         self._runner = asyncio.Runner()
         self._called: Wiring | None = None
 
-    def deliver(self, fetched: Fetched, wiring: Wiring) -> bool:
-        """Deliver a row; whether that was possible. A `faults.Died` passes through."""
+    def deliver(self, fetched: Fetched, wiring: Wiring, *, makes_room: bool = False) -> bool:
+        """Deliver a row; whether that was possible. A `faults.Died` passes through.
+
+        `makes_room`: a delivery of effects is asked to end early when its first call begins.
+        """
         delivery = Delivery(fetched.row_id, fetched.attempts, fetched.worker_id)
         # Whatever a delivery raises, a worker answers it with a retry.
         with registry.use(wiring), suppress(Exception):
             if fetched.task_name == "perform":
                 self._called = wiring
-                self._runner.run(self._perform(delivery))
+                turn = Turn(Share(fetched.queue_name, "-"), began=0.0)
+                with registry.use(_asking(wiring, turn) if makes_room else wiring):
+                    self._runner.run(self._perform(delivery, turn))
             else:
                 consume(self.engine, delivery, siblings=fetched.task_name == "consume")
             return True
@@ -96,15 +103,28 @@ class Process:
             self._runner.run(self._hang_up(self._called.effects.values()))
         self._runner.close()
 
-    async def _perform(self, delivery: Delivery) -> None:
+    async def _perform(self, delivery: Delivery, turn: Turn) -> None:
         asyncio.get_running_loop().set_exception_handler(_pass_over_the_dead)
-        await perform(self.engine, delivery)
+        await perform(self.engine, delivery, turn)
 
     @staticmethod
     async def _hang_up(effects: Iterable[Effect]) -> None:
         for effect in effects:
             if effect.close is not None:
                 await effect.close()
+
+
+def _asking(wiring: Wiring, turn: Turn) -> Wiring:
+    """A wiring whose calls ask their own delivery to make room as they begin."""
+
+    def asks(effect: Effect) -> Effect:
+        async def call(prepared: Prepared, call: Call) -> Payload:
+            turn.asked_at = 0.0
+            return await effect.call(prepared, call)
+
+        return replace(effect, call=call)
+
+    return replace(wiring, effects={payload: asks(effect) for payload, effect in wiring.effects.items()})
 
 
 class Clerk:

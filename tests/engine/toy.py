@@ -161,6 +161,6 @@ def say(word: str, mood: str = "fine", echoes: int = 0) -> Event[Said]:
     return events.new(Said(word=word, mood=mood, echoes=echoes), now=NOW, subject=None, tenant=None)
 
 
-def want(word: str, mood: str = "fine", lane: str | None = None) -> Event[Wanted]:
+def want(word: str, mood: str = "fine", lane: str | None = None, tenant: UUID | None = None) -> Event[Wanted]:
     """A call as an event."""
-    return events.new(Wanted(word=word, mood=mood, lane=lane), now=NOW, subject=None, tenant=None)
+    return events.new(Wanted(word=word, mood=mood, lane=lane), now=NOW, subject=None, tenant=tenant)

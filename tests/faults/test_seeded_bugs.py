@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import Phase, settings
 
+from app.engine import registry
+from tests.engine import test_fairness as fairness
+from tests.engine import toy
 from tests.faults import test_races as races
 from tests.faults import test_races_of_workers as workers
 from tests.faults import test_same_ids as ids
@@ -45,6 +48,13 @@ def zombie(name: str, meanwhile: Callable[[Zombie], None]) -> Callable[[Race], N
             zombies.test_a_zombie_changes_nothing(race, name, meanwhile, patch)
 
     return notices
+
+
+def flood(race: Race) -> None:
+    """A tenant that comes behind another's flood."""
+    outside = toy.Outside()
+    with registry.use(outside.wiring()):
+        fairness.come_behind_a_flood(race.stage.connection, outside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,7 @@ BUGS = {
     "calls without a lease": Seeded(
         wrong.calls_without_a_lease, zombie("robots: between claim and call", finished_by_another)
     ),
+    "effects are taken first come, first served": Seeded(wrong.effects_are_taken_first_come_first_served, flood),
     "late results count": Seeded(wrong.late_results_count, machine_by_hand),
     "late results count: found at random": Seeded(wrong.late_results_count, machine),
     "the ledger takes everything": Seeded(wrong.the_ledger_takes_everything, machine_by_hand),

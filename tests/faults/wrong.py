@@ -15,12 +15,13 @@ import pytest
 from psycopg import sql
 
 from app.context import Connection, Context
-from app.engine import delivery, fence, ledger, redelivery, rescue, tally
+from app.engine import delivery, fence, fetch, ledger, redelivery, rescue, tally
 from app.engine.distinct import Ids
 from app.engine.fence import FencedManager
 from app.engine.parcel import Lease
 from app.engine.registry import Effect
 from app.engine.tally import Batch, Tallied
+from app.engine.turns import Share
 from app.logistics import availability, results, store
 from app.logistics.store import RobotJob
 from tests.conftest import Database
@@ -195,6 +196,16 @@ async def _none_is_paused(_manager: FencedManager) -> frozenset[str]:
 
 
 pauses_are_not_looked_up = _patched(FencedManager, _paused_queues=_none_is_paused)
+
+
+# Fairness ----------------------------------------------------------------------------------------
+
+
+async def _none_waits(*_: object) -> list[Share]:
+    return []
+
+
+effects_are_taken_first_come_first_served = _patched(fetch, find_waiting=_none_waits)
 
 
 # Rescue, replay, ledger --------------------------------------------------------------------------

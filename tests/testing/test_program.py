@@ -103,6 +103,7 @@ CASES = (
     Case("a late result", ItemCompleted, a_late_result),
     Case("orders", ItemRequested, orders_to_enter),
     Case("orders, one at a time", ItemRequested, one_at_a_time),
+    Case("orders whose delivery makes room", ItemRequested, orders_to_enter, options={"makes_room": True}),
     Case(
         "job completed",
         JobCompleted,

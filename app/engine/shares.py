@@ -1,0 +1,88 @@
+"""Shares: whose effects a worker delivers next, and whose delivery makes room for others. Pure rules.
+
+Tenants compete for the deliveries of a worker, and within a tenant its accounts do; both by the same rules. A share is
+a part of the deliveries in proportion to a weight. Fractions of a delivery are shared in time: of those that have
+less than their share, the one that was served least comes next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_ROUNDING = 1e-9
+NOBODY = "-"
+"""The tenant of events that name none."""
+_LONGEST_ACCOUNT = 100
+"""Characters of an account's name that tell it apart; what is longer shares with others that begin alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """A tenant or an account that has deliveries in hand, or waits for one, or both.
+
+    `served` is how many seconds of delivery it has had, divided by its weight.
+    """
+
+    key: str
+    weight: float
+    in_hand: int
+    waits: bool
+    served: float
+
+
+def name(tenant: object, account: str | None = None) -> str:
+    """The name of a share as a queue row carries it: `tenant/account`, or the tenant alone."""
+    whose = NOBODY if tenant is None else str(tenant)
+    return f"{whose}/{account[:_LONGEST_ACCOUNT]}" if account else whose
+
+
+def tenant_of(share: str) -> str:
+    """The tenant of a share."""
+    return share.partition("/")[0]
+
+
+def share_of(claimant: Claimant, claimants: Sequence[Claimant], capacity: int) -> float:
+    """The part of `capacity` deliveries that is a claimant's while all of `claimants` have something to do."""
+    return capacity * claimant.weight / sum(one.weight for one in claimants)
+
+
+def next_one(claimants: Sequence[Claimant], capacity: int) -> Claimant | None:
+    """Who gets the delivery that is free; None when nobody waits. The first of equals.
+
+    Nobody who already has its share, rounded up, comes before one that has not.
+    """
+
+    def rank(one: Claimant) -> tuple[bool, float]:
+        return one.in_hand >= _rounded_up(share_of(one, claimants, capacity)), one.served
+
+    return min((one for one in claimants if one.waits), key=rank, default=None)
+
+
+def who_yields(claimants: Sequence[Claimant], capacity: int) -> Claimant | None:
+    """Who gives up a delivery when all are taken; None when nobody has to.
+
+    Somebody has to if one that waits has less than its share, rounded down but at least one delivery. Then it is
+    whoever holds most beyond its own share; where nobody does, there are more claimants than deliveries, and whoever
+    was served most makes room for one that was served less.
+    """
+    shares = {one.key: share_of(one, claimants, capacity) for one in claimants}
+    short = [one for one in claimants if one.waits and one.in_hand < max(1, math.floor(shares[one.key] + _ROUNDING))]
+    first = min(short, key=lambda one: one.served, default=None)
+    if first is None:
+        return None
+    over = [one for one in claimants if is_over(one, claimants, capacity)]
+    if over:
+        return max(over, key=lambda one: (one.in_hand - shares[one.key], one.served))
+    holders = [one for one in claimants if one.in_hand and one.served > first.served]
+    return max(holders, key=lambda one: one.served, default=None)
+
+
+def is_over(claimant: Claimant, claimants: Sequence[Claimant], capacity: int) -> bool:
+    """Whether a claimant holds more than its share, rounded up."""
+    return claimant.in_hand > _rounded_up(share_of(claimant, claimants, capacity))
+
+
+def _rounded_up(share: float) -> int:
+    return max(1, math.ceil(share - _ROUNDING))
