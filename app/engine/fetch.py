@@ -18,7 +18,7 @@ from app.engine.turns import Share, Turns
 
 OWN_TASKS = frozenset({"consume", "consume_parcel", "perform"})
 
-_TENANTS = 32
+_TENANTS = 16
 """Tenants that are looked at in one fetch; the next one looks at those after them."""
 _ACCOUNTS = 8
 """Accounts of each that are looked at."""
@@ -45,6 +45,21 @@ SELECT EXISTS (SELECT FROM public.procrastinate_jobs j
 _WAITING = """
 SELECT queue_name, share, weight FROM engine.waiting_shares(%(queues)s, %(after)s, %(tenants)s, %(accounts)s, %(last)s)
 """
+# Where a single share waits nothing has to be decided: its row is taken in the same round trip.
+_WAITING_OR_TAKEN = """
+WITH waiting AS MATERIALIZED (
+    SELECT queue_name, share, weight
+      FROM engine.waiting_shares(%(queues)s, %(after)s, %(tenants)s, %(accounts)s, %(last)s)
+), taken AS MATERIALIZED (
+    SELECT CASE WHEN (SELECT count(*) FROM waiting) = 1
+                THEN engine.fetch_share((SELECT w.queue_name::varchar FROM waiting w), (SELECT w.share FROM waiting w),
+                                        %(worker_id)s) END AS job
+)
+SELECT w.queue_name AS share_queue, w.share, w.weight, (t.job).id, (t.job).status, (t.job).task_name, (t.job).priority,
+       (t.job).lock, (t.job).queueing_lock, (t.job).scheduled_at, (t.job).queue_name, (t.job).attempts,
+       (t.job).worker_id, '{}'::jsonb AS args
+  FROM waiting w CROSS JOIN taken t
+"""
 
 
 async def fetch(
@@ -55,17 +70,28 @@ async def fetch(
         return await _oldest(connector, queues, worker_id, turns)
     if _serves_others(queues) and await comes_first(connector, queues):
         return await _oldest(connector, queues, worker_id, turns)
-    waiting = await find_waiting(connector, effects, turns)
+    job = await _in_turns(connector, effects, worker_id, turns)
+    return job or await _oldest(connector, queues, worker_id, turns)
+
+
+async def _in_turns(
+    connector: connectors.BaseConnector, queues: Sequence[str], worker_id: int, turns: Turns
+) -> jobs.Job | None:
+    wanted = {**_where(queues, turns), "worker_id": worker_id}
+    found = await connector.execute_query_all_async(query=_WAITING_OR_TAKEN, **wanted)
+    waiting = [Share(row["share_queue"], row["share"], row["weight"]) for row in found]
+    if found and found[0]["id"] is not None:
+        return _begun(found[0], turns, waiting[0])
     for _ in range(_TRIES):
         share = turns.pick(waiting)
         if share is None:
             break
-        wanted = {"queue": share.queue_name, "share": share.share, "worker_id": worker_id}
-        row = await connector.execute_query_one_async(query=_OF_A_SHARE, **wanted)
+        chosen = {"queue": share.queue_name, "share": share.share, "worker_id": worker_id}
+        row = await connector.execute_query_one_async(query=_OF_A_SHARE, **chosen)
         if row["id"] is not None:
             return _begun(row, turns, share)
         waiting.remove(share)
-    return await _oldest(connector, queues, worker_id, turns)
+    return None
 
 
 async def make_room(connector: connectors.BaseConnector, queues: Sequence[str] | None, turns: Turns) -> bool:
@@ -79,15 +105,19 @@ async def make_room(connector: connectors.BaseConnector, queues: Sequence[str] |
 
 async def find_waiting(connector: connectors.BaseConnector, queues: Sequence[str], turns: Turns) -> list[Share]:
     """The shares of which rows of these queues are due, from the one after that which was served last."""
-    rows = await connector.execute_query_all_async(
-        query=_WAITING,
-        queues=list(queues),
-        after=turns.last_tenant,
-        tenants=_TENANTS,
-        accounts=_ACCOUNTS,
-        last=list(turns.last_shares.values()),
-    )
+    rows = await connector.execute_query_all_async(query=_WAITING, **_where(queues, turns))
     return [Share(row["queue_name"], row["share"], row["weight"]) for row in rows]
+
+
+def _where(queues: Sequence[str], turns: Turns) -> dict[str, Any]:
+    last = list(turns.last_shares.values())
+    return {
+        "queues": list(queues),
+        "after": turns.last_tenant,
+        "tenants": _TENANTS,
+        "accounts": _ACCOUNTS,
+        "last": last,
+    }
 
 
 async def comes_first(connector: connectors.BaseConnector, queues: Sequence[str] | None) -> bool:

@@ -21,7 +21,6 @@ from app.engine.fence import FencedManager
 from app.engine.parcel import Lease
 from app.engine.registry import Effect
 from app.engine.tally import Batch, Tallied
-from app.engine.turns import Share
 from app.logistics import availability, results, store
 from app.logistics.store import RobotJob
 from tests.conftest import Database
@@ -201,11 +200,11 @@ pauses_are_not_looked_up = _patched(FencedManager, _paused_queues=_none_is_pause
 # Fairness ----------------------------------------------------------------------------------------
 
 
-async def _none_waits(*_: object) -> list[Share]:
-    return []
+async def _none_waits(*_: object) -> None:
+    return None
 
 
-effects_are_taken_first_come_first_served = _patched(fetch, find_waiting=_none_waits)
+effects_are_taken_first_come_first_served = _patched(fetch, _in_turns=_none_waits)
 
 
 # Rescue, replay, ledger --------------------------------------------------------------------------
