@@ -115,6 +115,14 @@ def held(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None
     _measure(held.run, as_json=as_json, rounds=rounds, scale=scale)
 
 
+@app.command("fairness")
+def fairness(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None:
+    """Carry a small tenant's effects beside a flood of another's, and a lone tenant's as fast as ever."""
+    from app.bench import fairness
+
+    _measure(fairness.run, as_json=as_json, rounds=rounds, scale=scale)
+
+
 @app.command("plot")
 def plot(
     *,

@@ -64,6 +64,8 @@ class FencedManager(manager.JobManager):
     """Set when the worker has been told to stop: it then waits for nobody, others will rescue what it cannot say."""
     session_key: int | None = None
     """The advisory lock that this process holds while it lives (`liveness`)."""
+    in_turns = True
+    """Whether effects are taken from tenants in turns. Only the benchmark that measures the difference says no."""
     _paused: frozenset[str] = frozenset()
     _looked_at: float = -math.inf
 
@@ -104,7 +106,9 @@ class FencedManager(manager.JobManager):
 
     async def _fetch(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
         wanted = None if queues is None else list(queues)
-        return await fetch.fetch(self.connector, wanted, worker_id, self.turns.get(worker_id))
+        return await fetch.fetch(
+            self.connector, wanted, worker_id, self.turns.get(worker_id) if self.in_turns else None
+        )
 
     def turn(self, worker_id: int | None, row_id: int) -> Turn | None:
         """The turn of a row of effects that a worker of this process has in hand."""
