@@ -71,6 +71,45 @@ def resume(
         note(f"{queue} was not paused")
 
 
+@app.command()
+def shares(
+    queue: Annotated[str | None, typer.Argument(metavar="[QUEUE]", help="Only of this queue.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show how the deliveries of effects are shared out among tenants and their accounts.
+
+    due: rows that could be taken now. in_hand: rows that are being delivered. part: the tenant's part of the
+    deliveries, by its weight, while all of them have something waiting.
+    """
+    from app.engine.weights import standings
+
+    with as_service() as connection:
+        found = standings(connection, queue)
+    emit(found, as_json=as_json)
+
+
+@app.command()
+def weight(
+    tenant: Annotated[str, typer.Argument(metavar="WORKSPACE", help="The workspace's name or id.")],
+    number: Annotated[float, typer.Argument(metavar="WEIGHT", help="More than 0, at most 1000; 1 is usual.")],
+    *,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")],
+    actor: Actor,
+    as_json: Json = False,
+) -> None:
+    """Give a workspace another part of the deliveries of effects while others wait: 2 is twice the usual.
+
+    Workers obey at their next fetch.
+    """
+    from app.engine.weights import set_weight
+    from app.tenancy.store import find_workspace
+
+    with as_service() as connection:
+        made = set_weight(connection, find_workspace(connection, tenant).id, number, actor=actor, reason=reason)
+    emit(made, as_json=as_json, human=f"{tenant} has the weight {made.weight:g}")
+
+
 def _line(one: Backlog) -> dict[str, Any]:
     return {
         "queue": one.queue_name,

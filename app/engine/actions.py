@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from app.context import Connection
+from app.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,14 @@ def record(
     """Write down what `actor` does, in the caller's transaction: it happened if and only if that commits."""
     about = None if subject is None else str(subject)
     connection.execute(_RECORD, [actor, action, about, reason, Jsonb(dict(details or {}))])
+
+
+def text(name: str, value: str) -> str:
+    """A word for the record on one line. Raises `InvalidInput` that names the field if it holds nothing to read."""
+    value = " ".join(value.split())
+    if not value or not value.isprintable():
+        raise InvalidInput(f"{name}: must not be empty or hold control characters")
+    return value
 
 
 def history(connection: Connection, subject: object = None, limit: int = 100) -> list[Action]:

@@ -32,6 +32,7 @@ from app.engine.reasons import (
     QueuePaused,
     Reason,
     Waiting,
+    WaitingTurn,
 )
 from app.engine.workers import Worker, list_workers, serving
 from app.errors import NotFound
@@ -45,6 +46,29 @@ SELECT count(*) FROM public.procrastinate_jobs j, public.procrastinate_jobs own
  WHERE own.id = %s AND j.status = 'todo' AND j.queue_name = own.queue_name
    AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
    AND (j.priority > own.priority OR (j.priority = own.priority AND j.id < own.id))
+"""
+# Of the tenants that wait, a thousand are counted: past that the share is as good as nothing.
+_TURN = """
+WITH own AS MATERIALIZED (
+    SELECT j.id, j.queue_name, j.priority, engine.share(j.args) AS share FROM public.procrastinate_jobs j
+     WHERE j.id = %(row)s AND j.task_name = 'perform'
+), tenants AS (
+    SELECT split_part(w.share, '/', 1) AS tenant
+      FROM own, LATERAL engine.waiting_shares(ARRAY[own.queue_name::text], '', 1000, 1) w
+     UNION
+    SELECT split_part(engine.share(j.args), '/', 1) FROM own JOIN public.procrastinate_jobs j USING (queue_name)
+     WHERE j.status = 'doing' AND j.task_name = 'perform'
+     UNION
+    SELECT split_part(own.share, '/', 1) FROM own
+)
+SELECT (SELECT count(*) FROM public.procrastinate_jobs j
+         WHERE j.status = 'todo' AND j.task_name = 'perform' AND j.queue_name = own.queue_name
+           AND engine.share(j.args) COLLATE "C" = own.share AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
+           AND (j.priority > own.priority OR (j.priority = own.priority AND j.id < own.id))) AS ahead,
+       engine.tenant_weight(split_part(own.share, '/', 1)) AS weight,
+       (SELECT sum(engine.tenant_weight(t.tenant)) FROM tenants t) AS total,
+       (SELECT count(*) FROM tenants) AS tenants
+  FROM own
 """
 _HELD_SLOTS = """
 SELECT count(*) FROM engine.slots s WHERE s.key = %s AND engine.is_live(s.row_id, s.attempts, s.worker_id)
@@ -139,6 +163,8 @@ def _reason(connection: Connection, group: _Group, workers: Sequence[Worker]) ->
             return Parked(events, queue, row_id, key, _count(connection, _HELD_SLOTS, key), since)
         case _Group(state="put_back", until=datetime() as until, last_until=datetime() as last):
             return PutBack(events, queue, row_id, until, last, group.attempt, group.error)
+        case _ if (turn := connection.execute(_TURN, {"row": row_id}).fetchone()) is not None:
+            return WaitingTurn(events, queue, row_id, *turn)
         case _:
             return Waiting(events, queue, row_id, _count(connection, _AHEAD, row_id))
 

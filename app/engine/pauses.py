@@ -64,7 +64,7 @@ def pause(connection: Connection, queue: str, *, actor: str, reason: str) -> Pau
     for an empty actor or reason.
     """
     _check_queue(queue, wiring().queues())
-    actor, reason = _text("actor", actor), _text("reason", reason)
+    actor, reason = actions.text("actor", actor), actions.text("reason", reason)
     with connection.transaction():
         cursor = connection.cursor(row_factory=class_row(Pause))
         made = cursor.execute(_PAUSE, [queue, actor, reason]).fetchone()
@@ -80,7 +80,7 @@ def resume(connection: Connection, queue: str, *, actor: str, reason: str | None
 
     Raises `InvalidInput` for a queue that is neither known nor paused, and for an empty actor.
     """
-    actor = _text("actor", actor)
+    actor = actions.text("actor", actor)
     with connection.transaction():
         _check_queue(queue, [*wiring().queues(), *pauses(connection)])
         ended = connection.cursor(row_factory=class_row(Pause)).execute(_RESUME, [queue]).fetchone()
@@ -94,10 +94,3 @@ def resume(connection: Connection, queue: str, *, actor: str, reason: str | None
 def _check_queue(queue: str, known: list[str]) -> None:
     if queue not in known:
         raise InvalidInput(f"queue: there is no {queue!r}; there are {', '.join(sorted(set(known)))}")
-
-
-def _text(name: str, value: str) -> str:
-    value = " ".join(value.split())
-    if not value or not value.isprintable():
-        raise InvalidInput(f"{name}: must not be empty or hold control characters")
-    return value

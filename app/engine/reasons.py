@@ -42,6 +42,37 @@ class Waiting(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingTurn(Reason):
+    """Effects that are due; `ahead` rows of the same account are taken before its first one.
+
+    The tenant has `weight` of the `total` weight of the `tenants` that have effects due or in hand in the queue, itself
+    included: so large is its part of each worker's deliveries.
+    """
+
+    kind: ClassVar[str] = "waiting"
+    events: int
+    queue: str
+    row_id: int
+    ahead: int
+    weight: float
+    total: float
+    tenants: int
+
+    @property
+    def sentence(self) -> str:
+        """What it waits behind, and what its tenant's part is."""
+        rows = "1 row" if self.ahead == 1 else f"{self.ahead} rows"
+        where = f"behind {rows} of its own" if self.ahead else "at the front of its own rows"
+        part = "all deliveries"
+        if self.tenants > 1:
+            part = (
+                f"{self.weight / self.total:.0%} of the deliveries (weight {self.weight:g} of {self.total:g},"
+                f" {self.tenants} tenants)"
+            )
+        return f"{_count(self.events)} waiting in queue {self.queue} {where} (row {self.row_id}); its share is {part}"
+
+
+@dataclass(frozen=True, slots=True)
 class PutBack(Reason):
     """Scheduled for `until` (the last of several: `last_until`), because of `error` if one brought it back."""
 

@@ -174,3 +174,40 @@ def test_the_doctors_exit_code_says_whether_somebody_is_needed(run: Run, connect
     _, subject, _, remedy = line.split("\t")
     assert (subject, remedy) == ("queues", "`work --queue events`")
     assert run("doctor", "--json").code == 1
+
+
+# weights ------------------------------------------------------------------------------------------
+
+
+def test_a_weight_is_set_and_recorded_and_shown(run: Run, connection: Connection) -> None:
+    """Who set it, why, and what it was before; where a tenant stands shows it."""
+    workspace = make_workspace(connection)
+    made = run("queues", "weight", workspace.name, "3", "--reason", "pays more", "--actor", "ana", "--json")
+    assert (made.code, made.rows[0]["weight"], made.rows[0]["tenant_id"]) == (0, 3.0, str(workspace.id))
+    run("queues", "weight", str(workspace.id), "2", "--reason", "less", "--actor", "ben")
+    (second, first) = history(connection, workspace.id)
+    assert (first.actor, first.action, first.reason, first.details) == (
+        "ana",
+        "weight",
+        "pays more",
+        {"before": 1.0, "after": 3.0},
+    )
+    assert second.details == {"before": 3.0, "after": 2.0}
+    for tenant in (workspace.id, uuid4()):
+        connection.execute(
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, args) VALUES ('robots', 'perform', %s::jsonb)",
+            [json.dumps({"attempt": 0, "share": f"{tenant}/carrier", "events": []})],
+        )
+    standing = {row["tenant"]: row for row in run("queues", "shares", "--json").rows}[str(workspace.id)]
+    assert (standing["account"], standing["due"], standing["in_hand"]) == ("carrier", 1, 0)
+    assert (standing["weight"], standing["part"]) == (2.0, pytest.approx(2 / 3))
+    assert run("queues", "shares", "events", "--json").rows == []
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "nan", "1001"])
+def test_a_weight_that_cannot_be_is_refused(run: Run, connection: Connection, weight: str) -> None:
+    """Nothing, less, no number, or more than the limit: exit code 2 and what is wrong."""
+    workspace = make_workspace(connection)
+    refused = run("queues", "weight", "--reason", "why not", "--", str(workspace.id), weight)
+    assert (refused.code, "weight" in refused.err) == (2, True)
+    assert history(connection, workspace.id) == []

@@ -26,7 +26,9 @@ from app.engine.reasons import (
     QueuePaused,
     Reason,
     Waiting,
+    WaitingTurn,
 )
+from app.engine.weights import set_weight
 from app.errors import NotFound
 from app.settings import settings
 from events import Event, Payload
@@ -70,7 +72,26 @@ def fetch(connection: Connection, worker: int, queue: str) -> int:
 
 def test_what_is_due_waits_behind_those_before_it(connection: Connection, outside: Outside, worker: int) -> None:
     """Rows of its own queue with a higher priority or a lower id that are due; no others."""
-    publish(connection, say("another queue"))
+    publish(connection, want("another queue"))
+    publish(connection, say("first"))
+    publish(connection, say("second"))
+    publish(connection, say("not due"), delay=60)
+    event = say("third")
+    publish(connection, event)
+    publish(connection, say("after it"))
+    (found,) = explain_event(connection, event.id)
+    row = scalar(
+        connection, "SELECT id FROM public.procrastinate_jobs WHERE args @> %s::jsonb", f'{{"id": "{event.id}"}}'
+    )
+    assert found == Waiting(1, "events", row, ahead=2)
+    assert found.sentence == f"1 event is waiting in queue events behind 2 others (row {row})"
+
+
+def test_effects_that_are_due_wait_behind_their_own(connection: Connection, outside: Outside, worker: int) -> None:
+    """Rows of the same tenant that are due, and no others; and how large a part of the deliveries the tenant has."""
+    other = UUID(int=7)
+    for _ in range(3):
+        publish(connection, want("another tenant", tenant=other))
     publish(connection, want("first"))
     publish(connection, want("second"))
     publish(connection, want("not due"), delay=60)
@@ -79,8 +100,14 @@ def test_what_is_due_waits_behind_those_before_it(connection: Connection, outsid
     publish(connection, want("after it"))
     (found,) = explain_event(connection, event.id)
     row = scalar(connection, "SELECT id FROM public.procrastinate_jobs WHERE args @> %s::jsonb", pattern(event))
-    assert found == Waiting(1, "toys", row, ahead=2)
-    assert found.sentence == f"1 event is waiting in queue toys behind 2 others (row {row})"
+    assert found == WaitingTurn(1, "toys", row, ahead=2, weight=1, total=2, tenants=2)
+    assert found.sentence == (
+        f"1 event is waiting in queue toys behind 2 rows of its own (row {row});"
+        " its share is 50% of the deliveries (weight 1 of 2, 2 tenants)"
+    )
+    set_weight(connection, other, 3, actor="ana", reason="pays more")
+    found = only(explain_event(connection, event.id), WaitingTurn)
+    assert found == WaitingTurn(1, "toys", row, ahead=2, weight=1, total=4, tenants=2)
 
 
 def pattern(event: Event[Payload]) -> str:
