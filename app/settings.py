@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     retry_base: float = Field(default=2.0, gt=0)
     retry_cap: float = Field(default=300.0, gt=0)
     """The n-th retry waits between half and all of `min(retry_cap, retry_base * 2**(n-1))`."""
+    unknown_patience: float = Field(default=600.0, ge=0)
+    """Seconds for which an event of a type or version that no worker has known yet waits before it is buried."""
     ledger_days: float = Field(default=30.0, gt=0)
     """Days for which applied events stay in the ledger: a delivery that comes later than that would count again."""
     resolved_days: float = Field(default=90.0, gt=0)

@@ -36,10 +36,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What stood where an event was expected, and why it is none."""
+    """What stood where an event was expected, and why it is none.
+
+    `is_unknown`: its type or version is unknown here, and another version of the program may know it.
+    """
 
     raw: Any
     reason: str
+    is_unknown: bool = False
 
 
 def parse(raw: str | bytes | Mapping[str, Any]) -> Event[Any]:
@@ -78,6 +82,8 @@ def parse_all(values: Sequence[Any]) -> list[Event[Any] | Unreadable]:
             if version != kind.payload.version:
                 current[position] = {**value, "data": kind.upcast(version, value.get("data") or {})}
             groups[value["type"]].append(position)
+        except _Unknown as error:
+            results[position] = Unreadable(value, str(error), is_unknown=True)
         except InvalidEvent as error:
             results[position] = Unreadable(value, str(error))
         except Exception as error:  # noqa: BLE001 - an upcaster met data that its version never allowed
@@ -87,6 +93,10 @@ def parse_all(values: Sequence[Any]) -> list[Event[Any] | Unreadable]:
     return results  # type: ignore[return-value]
 
 
+class _Unknown(InvalidEvent):
+    """A type or a version that this program does not know."""
+
+
 def _kind(value: Any) -> tuple[Kind, int]:
     if not isinstance(value, Mapping):
         message = f"an event is a JSON object, this is {type(value).__name__}"
@@ -94,17 +104,20 @@ def _kind(value: Any) -> tuple[Kind, int]:
     name, schema = value.get("type"), value.get("dataschema")
     if not isinstance(name, str) or (kind := KINDS.get(name)) is None:
         message = f"type: unknown event type {name!r}; known are {', '.join(sorted(KINDS))}"
-        raise InvalidEvent(message)
+        raise (_Unknown if isinstance(name, str) else InvalidEvent)(message)
     prefix, _, version = str(schema).rpartition("/")
     if prefix != name or not version.isascii() or not version.isdigit():
         message = f"dataschema: must be {name}/<version>, not {schema!r}"
         raise InvalidEvent(message)
-    if not 1 <= int(version) <= kind.payload.version:
+    if not int(version):
+        message = f"dataschema: versions of {name} begin with 1"
+        raise InvalidEvent(message)
+    if int(version) > kind.payload.version:
         message = (
             f"dataschema: version {version} of {name} is unknown to this program, which knows 1 to"
             f" {kind.payload.version}; deploy the version of the program that published it"
         )
-        raise InvalidEvent(message)
+        raise _Unknown(message)
     return kind, int(version)
 
 

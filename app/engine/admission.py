@@ -10,23 +10,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 from uuid import UUID
 
 from app.context import Connection, Moment
-from app.engine import dead_letters, slots
-from app.engine.consume import Engine, end, patiently, unreadable
+from app.engine import dead_letters, slots, unknown
+from app.engine.consume import Engine, end, patiently
 from app.engine.delivery import Delivery, LeaseLost, Letter, Row, hold, open_rows, release
 from app.engine.ledger import first_of_each, refusal, reused
 from app.engine.ledger import record as enter_ledger
 from app.engine.parcel import Lease, Parcel, Task, adopt_marks, again, end_calls, event_of, let_settle, unsettled
-from app.engine.registry import PARCEL, Call, Effect, Lane, wiring
+from app.engine.registry import EVENTS_QUEUE, PARCEL, Call, Effect, Lane, Route, wiring
 from app.engine.retry import is_disconnect
-from events import Event, InvalidEvent
+from events import Event
 
 _BUSY_DELAY = 1.0
 """Seconds until an event whose call another live delivery has in hand is looked at again."""
 
 _READ = "SELECT args::text FROM public.procrastinate_jobs WHERE id = %s"
+_WHERE = "SELECT queue_name, priority FROM public.procrastinate_jobs WHERE id = %s"
 _APPLIED = "SELECT event_id FROM engine.event_log WHERE event_id = ANY(%s)"
 _BEGIN = """
 INSERT INTO engine.calls AS c (call_key, event_id, row_id, attempts, worker_id)
@@ -67,11 +69,11 @@ def claim(engine: Engine, delivery: Delivery) -> Parcel | None:
 
 
 def _claim(connection: Connection, engine: Engine, delivery: Delivery, letters: Sequence[Letter]) -> Parcel | None:
-    dead_letters.bury(connection, unreadable(letters))
-    wanted = _not_applied(connection, letters)
-    if len(wanted) < len(letters):
-        known = reused(connection, letters, [event_of(letter) for letter in wanted])
-        dead_letters.bury_apart(connection, [(letter, refusal(letter)) for letter in known])
+    known = unknown.take_out(connection, letters, _refusal, lambda: _route(connection, delivery))
+    wanted = _not_applied(connection, known)
+    if len(wanted) < len(known):
+        others = reused(connection, known, [event_of(letter) for letter in wanted])
+        dead_letters.bury_apart(connection, [(letter, refusal(letter)) for letter in others])
     if delivery.attempts and len(wanted) > 1:
         # A parcel whose worker died may hold a call that kills workers: from now on each event travels alone.
         again(connection, wanted)
@@ -121,12 +123,7 @@ def _of_one_effect(connection: Connection, letters: list[Letter]) -> tuple[Effec
     kind = type(event_of(letters[0]).data)
     mine = [letter for letter in letters if type(event_of(letter).data) is kind]
     again(connection, [letter for letter in letters if letter not in mine])
-    effect = wiring().effects.get(kind)
-    if effect is None:
-        error = InvalidEvent(f"{kind.type} has a handler, it is no effect")
-        dead_letters.bury(connection, [(letter, error) for letter in mine])
-        return None, []
-    return effect, mine
+    return wiring().effects[kind], mine
 
 
 def _begin(
@@ -176,6 +173,19 @@ def _prepare(
     return tasks
 
 
+def _refusal(event: Event[Any]) -> str | None:
+    if type(event.data) in wiring().effects:
+        return None
+    what = "has a handler" if type(event.data) in wiring().handlers else "is served by nobody"
+    return f"type: {event.type} {what}, it is no effect"
+
+
+def _route(connection: Connection, delivery: Delivery) -> Route:
+    """Where the delivery's row waits: a type that is unknown here has no route of its own."""
+    queue, priority = connection.execute(_WHERE, [delivery.row_id]).fetchone() or (EVENTS_QUEUE, 0)
+    return Route(queue, priority, PARCEL, effect_of="unknown")
+
+
 def _give_back(engine: Engine, delivery: Delivery, letters: list[Letter], error: Exception) -> None:
     """The claim failed: alone, an event is ended by the error; of several each goes alone, to see whose it is."""
     with engine.pool.connection() as connection, connection.transaction():
@@ -183,6 +193,5 @@ def _give_back(engine: Engine, delivery: Delivery, letters: list[Letter], error:
         if len(letters) == 1:
             end(connection, engine.policy, letters, error)
         else:
-            dead_letters.bury(connection, unreadable(letters))
-            again(connection, [letter for letter in letters if isinstance(letter.event, Event)])
+            again(connection, unknown.take_out(connection, letters, _refusal, lambda: _route(connection, delivery)))
         release(connection, delivery, [])

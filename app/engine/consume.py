@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Any, assert_never
 from uuid import UUID
 
 import structlog
@@ -20,15 +20,15 @@ from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
 
 from app.context import Connection, Moment
-from app.engine import dead_letters, sequence
+from app.engine import dead_letters, sequence, unknown
 from app.engine.delivery import Delivery, LeaseLost, Letter, Row, hold, open_rows, release, remembered, take_siblings
 from app.engine.distinct import Ids
 from app.engine.ledger import record, refusal, reused
 from app.engine.publish import publish_all, put_back
-from app.engine.registry import PARCEL, wiring
+from app.engine.registry import EVENTS_PRIORITY, EVENTS_QUEUE, PARCEL, Route, wiring
 from app.engine.retry import Bury, Policy, PutBack, decide, is_conflict, is_disconnect, spends_nothing
 from app.errors import GuiltyEvents
-from events import Event, InvalidEvent, Unreadable
+from events import Event
 
 log = structlog.get_logger(__name__)
 
@@ -79,27 +79,25 @@ def _deliver(engine: Engine, delivery: Delivery, limit: int, letters: list[Lette
 
 def _unpack(connection: Connection, letters: Sequence[Letter]) -> int:
     # A parcel whose worker died may hold an event that kills workers: from now on each travels alone.
+    letters = unknown.take_out(connection, letters, _refusal, _route)
     whole = [(letter.event, letter.raw) for letter in letters if isinstance(letter.event, Event)]
-    put_back(connection, whole, delay=0, attempt=letters[0].attempt)
-    dead_letters.bury(connection, unreadable(letters))
+    put_back(connection, whole, delay=0, attempt=letters[0].attempt if letters else 0)
     return 0
 
 
 def apply(connection: Connection, letters: Sequence[Letter]) -> int:
     """Apply every letter that the ledger does not know, in the caller's transaction; returns how many those were.
 
-    In the same transaction, what cannot be read is buried, and so is an event with an id that stands for another one;
-    what is sequenced and not next in its line is held. Raises `ReusedId` if handlers publish two events with one id.
+    In the same transaction, events that cannot be read are buried, or wait for a worker that knows them; an event with
+    the id of another one is buried; one that is sequenced and not next in its line is held. Raises `ReusedId` if
+    handlers publish two events with one id.
     """
-    letters = sequence.take_turns(connection, letters)
-    dead_letters.bury(connection, unreadable(letters))
+    letters = sequence.take_turns(connection, unknown.take_out(connection, letters, _refusal, _route))
     fresh = record(connection, letters)
     if len(fresh) < len(letters):
         dead_letters.bury_apart(connection, [(one, refusal(one)) for one in reused(connection, letters, fresh)])
     moment = Moment.begin(connection)
     handlers = wiring().handlers
-    if strangers := [event for event in fresh if type(event.data) not in handlers]:
-        raise GuiltyEvents({event.id: f"{event.type} is an effect, it has no handler" for event in strangers})
     kinds = sorted({type(event.data) for event in fresh}, key=lambda payload: payload.type)
     if len(kinds) > 1:
         # Each handler locks what it needs, in order; one after the other they would not be in one.
@@ -113,9 +111,15 @@ def apply(connection: Connection, letters: Sequence[Letter]) -> int:
     return len(fresh)
 
 
-def unreadable(letters: Sequence[Letter]) -> list[tuple[Letter, BaseException]]:
-    """The letters that hold no event, each with what is wrong with it."""
-    return [(letter, InvalidEvent(letter.event.reason)) for letter in letters if isinstance(letter.event, Unreadable)]
+def _refusal(event: Event[Any]) -> str | None:
+    if type(event.data) in wiring().handlers:
+        return None
+    what = "is an effect" if type(event.data) in wiring().effects else "is served by nobody"
+    return f"type: {event.type} {what}, it has no handler in this program"
+
+
+def _route() -> Route:
+    return Route(EVENTS_QUEUE, EVENTS_PRIORITY, PARCEL)
 
 
 def _settle(engine: Engine, delivery: Delivery, letters: list[Letter], error: Exception) -> int:

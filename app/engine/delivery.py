@@ -1,15 +1,16 @@
 """A delivery and the letters in it: what a queue row holds, once it is opened.
 
 A row carries one event (task `consume`), or a parcel: `{"attempt": n, "events": [...]}` (tasks `consume_parcel` and
-`perform`), with the `"error"` that brought it back if one did and, of effects, the `"share"` of the deliveries that it
-belongs to. `open_rows` never fails: what is no event becomes a
-letter that says so, and is buried by whoever reads it.
+`perform`), with the `"error"` that brought it back if one did, `"since"` when it waits for that to pass and, of
+effects, the `"share"` of the deliveries that it belongs to. `open_rows` never fails: what is no event becomes a letter
+that says so, and is buried by whoever reads it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -41,6 +42,14 @@ class Row:
     args: str
 
 
+@dataclass(frozen=True, slots=True)
+class Since:
+    """When an event was first set aside for an error of this class, by the database's clock, and the newest error."""
+
+    error: str
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Letter:
     """One event of a row, or what stood in its place. `raw` is the JSON that was published, decoded."""
@@ -49,6 +58,7 @@ class Letter:
     attempt: int
     raw: Any
     event: Event[Any] | Unreadable
+    since: Since | None = None
 
     @property
     def event_id(self) -> UUID | None:
@@ -73,26 +83,35 @@ def remembered(error: BaseException) -> str:
 
 def open_rows(rows: Iterable[Row]) -> list[Letter]:
     """Every letter of some rows, in their order. Raises nothing: what cannot be opened is a letter that says so."""
-    addressed = [(row, attempt, raw) for row in rows for attempt, raw in _open(row)]
-    read = parse_all([raw for _, _, raw in addressed])
+    addressed = [(row, *one) for row in rows for one in _open(row)]
+    read = parse_all([raw for _, _, _, raw in addressed])
     return [
-        Letter(row.row_id, attempt, raw, _within_limit(row, raw, event))
-        for (row, attempt, raw), event in zip(addressed, read, strict=True)
+        Letter(row.row_id, attempt, raw, _within_limit(row, raw, event), since)
+        for (row, attempt, since, raw), event in zip(addressed, read, strict=True)
     ]
 
 
-def _open(row: Row) -> list[tuple[int, Any]]:
+def _open(row: Row) -> list[tuple[int, Since | None, Any]]:
     try:
         value = from_json(row.args)
     except ValueError:
         # PostgreSQL holds it for JSON and Python cannot, a number of thousands of digits say. Kept as it is, as text.
-        return [(0, row.args)]
+        return [(0, None, row.args)]
     if not isinstance(value, dict) or "events" not in value:
-        return [(0, value)]
+        return [(0, None, value)]
     attempt, events = value.get("attempt", 0), value["events"]
     if not isinstance(events, list) or not isinstance(attempt, int):
-        return [(0, value)]
-    return [(attempt, raw) for raw in events]
+        return [(0, None, value)]
+    since = _since(value) if "since" in value else None
+    return [(attempt, since, raw) for raw in events]
+
+
+def _since(value: dict[str, Any]) -> Since | None:
+    try:
+        at = datetime.fromisoformat(value["since"])
+    except (TypeError, ValueError):
+        return None
+    return None if at.tzinfo is None else Since(str(value.get("error")), at)
 
 
 def _within_limit(row: Row, raw: Any, event: Event[Any] | Unreadable) -> Event[Any] | Unreadable:

@@ -31,9 +31,11 @@ from app.engine.reasons import (
     PutBack,
     QueuePaused,
     Reason,
+    UnknownHere,
     Waiting,
     WaitingTurn,
 )
+from app.engine.unknown import is_unknown
 from app.engine.workers import Worker, list_workers, serving
 from app.errors import NotFound
 from app.settings import settings
@@ -161,6 +163,8 @@ def _reason(connection: Connection, group: _Group, workers: Sequence[Worker]) ->
             return Failed(events, queue, row_id)
         case _Group(state="parked", key=str(key), parked_at=datetime() as since):
             return Parked(events, queue, row_id, key, _count(connection, _HELD_SLOTS, key), since)
+        case _Group(state="put_back", until=datetime() as until, error=str(error)) if is_unknown(error):
+            return UnknownHere(events, queue, row_id, until, error.partition(": ")[2])
         case _Group(state="put_back", until=datetime() as until, last_until=datetime() as last):
             return PutBack(events, queue, row_id, until, last, group.attempt, group.error)
         case _ if (turn := connection.execute(_TURN, {"row": row_id}).fetchone()) is not None:

@@ -18,6 +18,7 @@ from app.context import Connection
 from app.engine.dead_letters import fingerprint
 from app.engine.delivery import Letter, Row, open_rows
 from app.engine.registry import wiring
+from app.settings import settings
 from events import Event, Unreadable
 
 Where = Literal["waiting", "held", "dead"]
@@ -131,11 +132,12 @@ def _finding(found: dict[str, Finding], letter: Letter, why: str) -> Finding:
 
 
 def _trouble(event: Event[Any] | Unreadable) -> str | None:
-    """Why a delivery of it would end as a dead letter at once; None when it would be tried."""
+    """Why this code cannot deliver it; None when it would be tried. What is merely unknown waits before it is dead."""
+    waits = f"; it waits for a worker that knows it, {settings().unknown_patience:g} s"
     if isinstance(event, Unreadable):
-        return event.reason
+        return event.reason + waits if event.is_unknown else event.reason
     try:
         wiring().route(event)
     except LookupError as error:
-        return str(error)
+        return str(error) + waits
     return None

@@ -16,6 +16,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from app.context import Connection
 from app.engine import sequence
+from app.engine.delivery import Since
 from app.engine.distinct import Ids
 from app.engine.registry import Route, wiring
 from events import SIZE_LIMIT, Event, InvalidEvent
@@ -96,6 +97,22 @@ def put_back(
     return row_ids
 
 
+def put_aside(
+    connection: Connection, route: Route, raws: Sequence[Any], since: Since, *, delay: float, attempt: int
+) -> None:
+    """Put events back that did not fail, as decoded JSON, under a `route`; they may be ones that cannot be read here.
+
+    Their rows remember since when they wait, and for what error.
+    """
+    texts = [to_json(raw).decode() for raw in raws]
+    rows = (
+        _row(route, texts[start : start + route.parcel], delay, attempt, since.error, since)
+        for start in range(0, len(texts), route.parcel)
+    )
+    for statement, parameters in _batches(rows):
+        connection.execute(statement, parameters)
+
+
 def _statements(
     events: Sequence[Event[Any]], delay: float, parcel: int | None
 ) -> Iterator[tuple[LiteralString, list[str]]]:
@@ -123,12 +140,15 @@ def _rows(
             yield _row(route, together[start : start + size], delay, attempt, error)
 
 
-def _row(route: Route, texts: list[str], delay: float, attempt: int, error: str | None) -> str:
-    if len(texts) == 1 and not attempt and not route.effect_of:
+def _row(
+    route: Route, texts: list[str], delay: float, attempt: int, error: str | None, since: Since | None = None
+) -> str:
+    if len(texts) == 1 and not attempt and not route.effect_of and not since:
         task, args = "consume", texts[0]
     else:
         task = "perform" if route.effect_of else "consume_parcel"
         why = f'"error":{to_json(error).decode()},' if error else ""
+        why += f'"since":"{since.at.isoformat()}",' if since else ""
         whose = f'"share":{to_json(route.share).decode()},' if route.share else ""
         args = f'{{"attempt":{attempt},{whose}{why}"events":[{",".join(texts)}]}}'
     return f'{{"queue":"{route.queue}","task":"{task}","priority":{route.priority},"delay":{delay:.3f},"args":{args}}}'

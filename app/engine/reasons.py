@@ -97,6 +97,27 @@ class PutBack(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownHere(Reason):
+    """Of a type or version that the worker which had it did not know; the next look is at `until`."""
+
+    kind: ClassVar[str] = "unknown_here"
+    events: int
+    queue: str
+    row_id: int
+    until: datetime
+    error: str
+
+    @property
+    def sentence(self) -> str:
+        """What it waits for."""
+        return (
+            f"{_count(self.events)} waiting for a worker that knows the type and version: {self.error}"
+            f" (queue {self.queue}, row {self.row_id}, next delivery at {_when(self.until)}; dead letters after"
+            " TALLYMAN_UNKNOWN_PATIENCE; `workers list` shows which versions run)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Parked(Reason):
     """Every slot of the lane `key` was taken when it was delivered; `held` are taken now."""
 
