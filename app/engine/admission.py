@@ -28,7 +28,7 @@ _BUSY_DELAY = 1.0
 """Seconds until an event whose call another live delivery has in hand is looked at again."""
 
 _READ = "SELECT args::text FROM public.procrastinate_jobs WHERE id = %s"
-_WHERE = "SELECT queue_name, priority FROM public.procrastinate_jobs WHERE id = %s"
+_WHERE = "SELECT queue_name, priority, args ->> 'share' FROM public.procrastinate_jobs WHERE id = %s"
 _APPLIED = "SELECT event_id FROM engine.event_log WHERE event_id = ANY(%s)"
 _BEGIN = """
 INSERT INTO engine.calls AS c (call_key, event_id, row_id, attempts, worker_id)
@@ -182,8 +182,8 @@ def _refusal(event: Event[Any]) -> str | None:
 
 def _route(connection: Connection, delivery: Delivery) -> Route:
     """Where the delivery's row waits: a type that is unknown here has no route of its own."""
-    queue, priority = connection.execute(_WHERE, [delivery.row_id]).fetchone() or (EVENTS_QUEUE, 0)
-    return Route(queue, priority, PARCEL, effect_of="unknown")
+    queue, priority, share = connection.execute(_WHERE, [delivery.row_id]).fetchone() or (EVENTS_QUEUE, 0, None)
+    return Route(queue, priority, PARCEL, effect_of="unknown", share=share)
 
 
 def _give_back(engine: Engine, delivery: Delivery, letters: list[Letter], error: Exception) -> None:

@@ -57,6 +57,23 @@ def _workers(patient: Patient) -> Iterator[Finding]:
         if not worker.is_known:
             what = f"worker {worker.worker_id} is of an older program: it obeys no pause"
             yield Finding("warning", "workers", what, "restart it with this program")
+    yield from _programs([worker for worker in found if worker.is_known and not worker.is_stale])
+
+
+def _programs(alive: Sequence[Worker]) -> Iterator[Finding]:
+    """Workers of different programs, as during a rolling deployment."""
+    programs: dict[tuple[str | None, str | None], list[str]] = {}
+    for worker in alive:
+        programs.setdefault((worker.version, worker.knows), []).append(worker.label)
+    if len(programs) > 1:
+        told = "; ".join(
+            f"version {version} (events {knows or '?'}): {', '.join(labels[:_NAMED])}"
+            + (f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else "")
+            for (version, knows), labels in programs.items()
+        )
+        what = f"workers of {len(programs)} programs are running: {told}"
+        remedy = "finish the deployment: events that one of them does not know wait meanwhile, for a limited time"
+        yield Finding("warning", "workers", what, remedy)
 
 
 def _queues(patient: Patient) -> Iterator[Finding]:

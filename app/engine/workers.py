@@ -6,6 +6,7 @@ statement that registers it; the row goes when the worker does, or when the next
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import tomllib
@@ -20,6 +21,7 @@ from typing import Any
 from psycopg.rows import class_row
 
 from app.context import Connection
+from app.engine.registry import wiring
 from app.engine.turns import Turns
 from app.settings import settings
 
@@ -30,8 +32,8 @@ WITH registered AS (
     DELETE FROM engine.workers w
      WHERE NOT EXISTS (SELECT FROM public.procrastinate_workers p WHERE p.id = w.worker_id)
 )
-INSERT INTO engine.workers (worker_id, name, host, pid, queues, version, session_key, server_started_at)
-SELECT worker_id, %(name)s, %(host)s, %(pid)s, %(queues)s::text[], %(version)s, %(session_key)s::integer,
+INSERT INTO engine.workers (worker_id, name, host, pid, queues, version, knows, session_key, server_started_at)
+SELECT worker_id, %(name)s, %(host)s, %(pid)s, %(queues)s::text[], %(version)s, %(knows)s, %(session_key)s::integer,
        pg_postmaster_start_time()
   FROM registered
 RETURNING worker_id
@@ -40,7 +42,7 @@ RETURNING worker_id
 FORGET = "DELETE FROM engine.workers WHERE worker_id = %(worker_id)s"
 
 _WORKERS = """
-SELECT p.id AS worker_id, w.name, w.host, w.pid, w.queues, w.version, w.started_at, p.last_heartbeat,
+SELECT p.id AS worker_id, w.name, w.host, w.pid, w.queues, w.version, w.knows, w.started_at, p.last_heartbeat,
        now() - p.last_heartbeat AS heartbeat_age,
        p.last_heartbeat < now() - %(stalled_after)s * interval '1 second'
        OR p.id IN (SELECT worker_id FROM engine.gone_workers()) AS is_stale,
@@ -88,6 +90,7 @@ class Worker:
     heartbeat_age: timedelta
     is_stale: bool
     is_known: bool
+    knows: str | None = None
     in_hand: list[InHand] = field(default_factory=list)
 
     def serves(self, queue: str) -> bool:
@@ -159,8 +162,16 @@ def introduced(session_key: int | None) -> dict[str, Any]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "version": version(),
+        "knows": knows(),
         "session_key": session_key,
     }
+
+
+def knows() -> str:
+    """A digest of the types and versions of events that this program serves: the same for the same contract."""
+    table = wiring()
+    served = sorted(f"{one.type}/{one.version}" for one in {*table.handlers, *table.effects})
+    return hashlib.sha256(" ".join(served).encode()).hexdigest()[:12]
 
 
 @cache

@@ -36,6 +36,21 @@ def test_workers_that_are_dead_old_or_missing_are_told(connection: Connection, o
     assert (dead[0], "has not been heard of for 3600 s and counts as dead" in dead[1]) == ("warning", True)
 
 
+def test_workers_of_different_programs_are_told(connection: Connection, outside: Outside) -> None:
+    """Of another version, or of the same one with other events: as long as both run."""
+    one, two = enlist(connection), enlist(connection)
+    assert of("workers") == [("ok", "workers are alive")]
+    change = "UPDATE engine.workers SET version = %s, knows = %s WHERE worker_id = %s"
+    for version, knows in (("0.0.1", None), ("1", "abc")):
+        connection.execute(change, [version, knows, two])
+        ((level, what),) = of("workers")
+        assert (level, "workers of 2 programs are running" in what) == ("warning", True)
+        assert all(f"{worker} (" in what for worker in (one, two))
+    long_ago = "UPDATE public.procrastinate_workers SET last_heartbeat = now() - interval '1 h' WHERE id = %s"
+    connection.execute(long_ago, [two])
+    assert "programs" not in str(of("workers"))
+
+
 def test_a_queue_that_does_not_keep_up_is_told(connection: Connection, outside: Outside, worker: int) -> None:
     """Its oldest row waits for longer than five minutes."""
     publish(connection, say("old"))
