@@ -113,7 +113,8 @@ Only = Annotated[list[str] | None, typer.Option(help="A number, or a part of a f
 def show(only: Only = None) -> None:
     """Print the mutants."""
     for number, mutant in chosen(only or []).items():
-        typer.echo(f"{number:3} {mutant.file}: {mutant.why}{' (survives)' if mutant.survives else ''}")
+        survives = f" (survives: {mutant.survives})" if mutant.survives else ""
+        typer.echo(f"{number:3} {mutant.file}: {mutant.why}{survives}")
 
 
 @program.command()
