@@ -14,16 +14,16 @@ _LOOK_ANYWAY_S = 0.1
 
 SOMEBODY_WAITS = """
 SELECT 1 FROM pg_locks JOIN pg_stat_activity USING (pid)
- WHERE NOT granted AND datname = current_database() AND usename IS NOT NULL LIMIT 1
+ WHERE NOT granted AND datname = current_database() AND usename IS NOT NULL
 """
-"""A row if a client of this database waits for a lock. Autovacuum, which has no name, does not count."""
+"""A row for each client of this database that waits for a lock. Autovacuum, which has no name, does not count."""
 
 
-def until_somebody_waits(connection: Connection) -> None:
-    """Until a statement of this database waits for a lock."""
+def until_somebody_waits(connection: Connection, least: int = 1) -> None:
+    """Until so many statements of this database wait for a lock."""
     end = time.monotonic() + LIMIT_S
-    while not connection.execute(SOMEBODY_WAITS).fetchone():
-        assert time.monotonic() < end, "nobody waits for a lock"
+    while len(connection.execute(SOMEBODY_WAITS).fetchall()) < least:
+        assert time.monotonic() < end, f"not {least} wait for a lock"
 
 
 def until(ears: Connection, condition: Callable[[], object], *, limit: float = LIMIT_S) -> None:

@@ -33,6 +33,10 @@ _LETTER = """
 INSERT INTO engine.failed_jobs (job_type, event_data, error_message, retry_count, event_id, tenant_id, resolved_at)
 VALUES ('toy/word.said', '{}', 'no', 1, gen_random_uuid(), %s, now() - %s * interval '1 day') RETURNING event_id
 """
+_DIES_AGAIN = """
+INSERT INTO engine.failed_jobs (job_type, event_data, error_message, retry_count, event_id)
+VALUES ('toy/word.said', '{}', 'no', 1, %s)
+"""
 _ROW = "INSERT INTO public.procrastinate_jobs (queue_name, task_name) VALUES ('events', 'prune') RETURNING id"
 _CALL = "INSERT INTO engine.calls (event_id, row_id, attempts) VALUES (%s, 0, 0)"
 
@@ -85,10 +89,12 @@ def test_the_note_of_a_call_stays_as_long_as_a_replay_may_need_it(connection: Co
     dead, resolved, long_resolved = (scalar(connection, _LETTER, None, days) for days in (None, 1, 100))
     connection.execute(_LEDGER, [1, 1])
     applied = scalar(connection, "SELECT event_id FROM engine.event_log")
-    for event_id in (dead, resolved, long_resolved, applied):
+    dead_again = scalar(connection, _LETTER, None, 100)
+    connection.execute(_DIES_AGAIN, [dead_again])
+    for event_id in (dead, resolved, long_resolved, applied, dead_again):
         connection.execute(_CALL, [event_id])
     assert prune(connection)["calls"] == 2
-    assert {one for (one,) in connection.execute("SELECT event_id FROM engine.calls")} == {dead, resolved}
+    assert {one for (one,) in connection.execute("SELECT event_id FROM engine.calls")} == {dead, resolved, dead_again}
 
 
 def test_what_dead_deliveries_left_behind_goes(connection: Connection) -> None:

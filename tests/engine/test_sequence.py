@@ -81,6 +81,19 @@ def test_one_that_fails_among_many_holds_those_behind_it(
     assert taken(connection, some[1]) == list(range(1, 30, 3))
 
 
+def test_what_is_delivered_together_is_applied_in_order(connection: Connection, ground: Ground, worker: Engine) -> None:
+    """Whatever the order of their rows: an event that was put back has a younger row than those behind it."""
+    (path,) = paths(1)
+    publish(connection, step(path, 0), step(path, 1), step(path, 2), parcel=1)
+    connection.execute(
+        "UPDATE public.procrastinate_jobs j SET args = other.args FROM public.procrastinate_jobs other"
+        " WHERE j.id + other.id = (SELECT min(id) + max(id) FROM public.procrastinate_jobs)"
+    )
+    deliver_all(worker, connection)
+    assert taken(connection, path) == [0, 1, 2]
+    assert scalar(connection, "SELECT count(DISTINCT applied_at) FROM engine.event_log") == 1
+
+
 def test_hundreds_that_were_held_follow_in_order(connection: Connection, ground: Ground, worker: Engine) -> None:
     """They come out in parcels, each when the one before it is applied."""
     (path,) = paths(1)

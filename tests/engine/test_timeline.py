@@ -66,6 +66,15 @@ def test_consequences_stand_under_their_causes(connection: Connection, outside: 
     ]
 
 
+def test_a_cause_that_is_about_something_else_does_not_count(connection: Connection, outside: toy.Outside) -> None:
+    """It is named, and the event stands at the left all the same."""
+    job = uuid4()
+    cause = toy.say("elsewhere")
+    publish(connection, cause.follow(toy.Echo(word="here"), toy.NOW, subject=job))
+    (entry,) = timeline(connection, job)
+    assert (entry.caused_by, entry.depth) == (cause.id, 0)
+
+
 def test_what_is_no_event_has_its_place_too(connection: Connection, outside: toy.Outside) -> None:
     """Letters that nobody can read, and a circle of causes, do no harm."""
     job, one, two = uuid4(), uuid4(), uuid4()
