@@ -63,7 +63,7 @@ MUTANTS = (
         _RESULTS,
         "tally.lock(connection, ROBOT_JOBS, sorted({result.said.job_id for result in results}))",
         "pass",
-        _RESULT_TESTS + " tests/faults/test_races.py",
+        "tests/logistics/test_lock_order.py",
         "jobs are locked before their items, or two recorders deadlock",
     ),
     Mutant(
@@ -85,7 +85,7 @@ MUTANTS = (
         _TALLY,
         "WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
         "WHERE id = ANY(%s) ORDER BY id DESC FOR UPDATE",
-        "tests/logistics/test_delivered_results.py tests/faults/test_races.py",
+        "tests/logistics/test_lock_order.py",
         "jobs are locked in one order everywhere",
     ),
     Mutant(
