@@ -95,7 +95,7 @@ MUTANTS = (
     ),
     Mutant(
         _DELIVERY,
-        "Kept as it is, as text.\n        return [(0, row.args)]",
+        "Kept as it is, as text.\n        return [(0, None, row.args)]",
         "Kept as it is, as text.\n        raise",
         _TEST_CONSUME,
         "what Python cannot read becomes a dead letter",
