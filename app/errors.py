@@ -2,7 +2,8 @@
 
 TallymanError
 ├── Transient              try again later
-│   └── Busy               somebody else holds what is needed: not even an attempt is spent
+│   ├── Busy               somebody else holds what is needed: not even an attempt is spent
+│   └── BadAnswer          an effect's other side answered what cannot be read
 ├── Permanent              trying again cannot help
 │   ├── NotCalled          an effect failed before anything went out
 │   ├── ReusedId           two different events have one id
@@ -27,19 +28,50 @@ from uuid import UUID
 
 
 class TallymanError(Exception):
-    """The root of the tree."""
+    """The root of the tree.
+
+    `maybe_called`: whether the outside call that an effect was making may have been made. An error that says no is
+    no doubt: the call is made again by the retry policy, also where the other side cannot be asked.
+    """
+
+    maybe_called: bool = True
 
 
 class Transient(TallymanError):
-    """Trying again later can help."""
+    """Trying again later can help.
+
+    `retry_after`: the other side said when, in seconds from now. The event waits for as long, which spends no attempt,
+    and no other call under its concurrency limit is begun before.
+    """
+
+    retry_after: float | None = None
+
+    def __init__(
+        self, message: str = "", *, maybe_called: bool | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        if maybe_called is not None:
+            self.maybe_called = maybe_called
+        if retry_after is not None:
+            self.retry_after = retry_after
+            self.maybe_called = bool(maybe_called)
 
 
 class Busy(Transient):
-    """Somebody else holds what is needed; come back after `delay` seconds, no attempt is spent."""
+    """What is needed is taken; come back after `delay` seconds, no attempt is spent. Nothing was called.
 
-    def __init__(self, message: str, *, delay: float = 1.0) -> None:
-        super().__init__(message)
+    With `retry_after`, the other side of an effect said so.
+    """
+
+    maybe_called = False
+
+    def __init__(self, message: str, *, delay: float = 1.0, retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after=retry_after)
         self.delay = delay
+
+
+class BadAnswer(Transient):
+    """The other side of an effect answered something that cannot be read; the call may have been made."""
 
 
 class Permanent(TallymanError):
@@ -63,6 +95,8 @@ class ReusedId(Permanent):
 
 class NotCalled(Permanent):
     """An effect failed before anything went out: whoever tries again need not ask whether it happened."""
+
+    maybe_called = False
 
 
 class InDoubt(Permanent):

@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
@@ -33,6 +35,7 @@ from app.errors import TallymanError
 LARGEST_ANSWER = 1024 * 1024
 """Bytes of an answer's body, after decompression, that are read at most."""
 _CHUNK = 64 * 1024
+_MOST_DIGITS = 9  # of a Retry-After in seconds: 31 years
 _KEEPALIVE_S = 2.0  # below the 5 s after which common servers close: a request must not meet a closing connection
 _HEADERS = {"User-Agent": "tallyman", "Accept-Encoding": "gzip, deflate"}
 
@@ -83,6 +86,26 @@ class Answer:
     def is_server_error(self) -> bool:
         """Whether the status is 500 to 599."""
         return self.status // 100 == 5  # noqa: PLR2004 - the class of the status
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds after which the other side asks to come back (RFC 9110, Retry-After); None if it does not say.
+
+        A date counts from the answer's own Date, so that no clock of ours is compared with the other side's.
+        """
+        said = self.headers.get("Retry-After", "").strip()
+        if said.isascii() and said.isdigit():
+            return float(said[:_MOST_DIGITS])
+        until, sent = _date(said), _date(self.headers.get("Date", ""))
+        return max(0.0, (until - sent).total_seconds()) if until and sent else None
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)  # "-0000" says UTC, and nothing of a place
 
 
 class HttpClient:

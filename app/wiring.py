@@ -28,6 +28,7 @@ WIRING = Wiring(
             call_key=robots.call_key,
             give_up=robots.give_up,
             close=robots.close,
+            result=robot.ItemCompleted,
             ask=revival.ask,
             revive=revival.revive,
             settle=robots.settle,

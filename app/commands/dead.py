@@ -127,10 +127,34 @@ def edit(
 
 
 @app.command()
-def resolve(wanted: Letters, *, note: Note, actor: Actor, as_json: Json = False) -> None:
-    """Close letters by hand: what they were about was seen to in another way."""
+def resolve(
+    wanted: Letters,
+    *,
+    note: Note,
+    as_done: Annotated[
+        bool, typer.Option("--as-done", help="The call of the one letter was made: record its result.")
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="JSON|@FILE", help="With --as-done: the result, as JSON.")
+    ] = None,
+    actor: Actor,
+    as_json: Json = False,
+) -> None:
+    """Close letters by hand: what they were about was seen to in another way.
+
+    With --as-done the effect's result event is published, as if the call had come back with --data.
+    """
     from app.engine import letters
 
+    if as_done or data is not None:
+        from app.commands.editing import result_of
+        from app.engine import as_done as engine
+
+        result = result_of(wanted, data, as_done=as_done)
+        with as_service() as connection:
+            event = engine.resolve_as_done(connection, wanted[0], result, note=note, actor=actor)
+        emit([{"letter": wanted[0], "resolved": True, "event_id": event.id}], as_json=as_json)
+        return
     with as_service() as connection:
         closed = letters.resolve(connection, wanted, note=note, actor=actor)
     emit([{"letter": one.id, "resolved": True} for one in closed], as_json=as_json)

@@ -101,3 +101,17 @@ def replay_bar(*, as_json: bool) -> Iterator[Callable[[Progress], None]]:
             description=f"{seen.outcomes['applied']} applied, {seen.outcomes['dead']} died again",
         )
     note("")
+
+
+def result_of(wanted: Sequence[object], data: str | None, *, as_done: bool) -> dict[str, Any]:
+    """The result that `dead resolve --as-done --data` names, JSON or @file. Raises `InvalidInput`."""
+    if not as_done or data is None:
+        raise InvalidInput("data: --as-done and --data go together: the result of the call as JSON, or @ and a file")
+    if len(wanted) != 1:
+        raise InvalidInput("letter: --as-done records the result of one letter at a time")
+    if not data.startswith("@"):
+        return _decoded("data", data)
+    try:
+        return _decoded(data[1:], Path(data[1:]).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInput(f"data: cannot read {data[1:]}: {error.strerror}") from None

@@ -48,6 +48,9 @@ def replay(
     canary: Annotated[int | None, typer.Option("--canary", help="So many first; go on only if they applied.")] = None,
     stop_at: Annotated[float | None, typer.Option("--stop-at", help="Stop past this percentage of failures.")] = None,
     reason: Annotated[str | None, typer.Option("--reason", help="Why, for the record; needed for several.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Make calls again that may have been made and cannot be asked about.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
     yes: Yes = False,
     actor: Actor,
@@ -61,7 +64,7 @@ def replay(
     from app.engine import replay as engine
     from app.engine.plans import REPLAYED
 
-    pace = engine.Pace(rate, canary, stop_at)
+    pace = engine.Pace(rate, canary, stop_at, again)
     pace.check()
     with as_service() as connection:
         made = _plan_of(connection, wanted, actor)
@@ -74,6 +77,8 @@ def replay(
             if not open_:
                 note("there is nothing to replay")
             return
+        if again and not reason:
+            raise InvalidInput("reason: say with --reason why calls that may have been made are made again")
         if len(open_) > 1 and not reason:
             raise InvalidInput("reason: say why with --reason when more than one letter is replayed")
         confirm(f"Replay {len(open_)} dead letters?", yes=yes)
@@ -87,6 +92,8 @@ def replay(
         "stopped": done.stopped,
     }
     emit(summary, as_json=as_json)
+    if done.outcomes["skipped"]:
+        note(f"{done.outcomes['skipped']} letters were skipped: `dead plan` says why")
     if done.stopped or done.outcomes["dead"]:
         raise typer.Exit(1)
 

@@ -7,6 +7,7 @@ everybody after a crash knows that it is in doubt.
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,9 +15,9 @@ from typing import Any
 from uuid import UUID
 
 from app.context import Connection, Moment
-from app.engine import dead_letters, slots, unknown
+from app.engine import dead_letters, rests, slots, unknown
 from app.engine.consume import Engine, end, patiently
-from app.engine.delivery import Delivery, LeaseLost, Letter, Row, hold, open_rows, release
+from app.engine.delivery import Delivery, LeaseLost, Letter, Row, hold, open_rows, release, remembered
 from app.engine.ledger import first_of_each, refusal, reused
 from app.engine.ledger import record as enter_ledger
 from app.engine.parcel import Lease, Parcel, Task, adopt_marks, again, end_calls, event_of, let_settle, unsettled
@@ -84,9 +85,12 @@ def _claim(connection: Connection, engine: Engine, delivery: Delivery, letters: 
         release(connection, delivery, [])
         return None
     bound = effect.lanes(connection, [event_of(letter) for letter in mine]) if effect.lanes else {}
+    keys = {letter: rests.key_of(bound.get(event_of(letter).id), event_of(letter)) for letter in mine}
+    mine = _put_back_resting(connection, keys)
+    bound = {event_id: lane for event_id, lane in bound.items() if event_id in {one.event_id for one in mine}}
     lanes, admitted = _admit(connection, delivery, effect, mine, bound)
     begun = _begin(connection, delivery, effect, admitted)
-    lease = Lease(engine, delivery)
+    lease = Lease(engine, delivery, sorted(set(keys.values())))
     tasks = _prepare(connection, lease, effect, begun, bound)
     if len(tasks) < len(letters):
         release(connection, delivery, [task.letter for task in tasks])
@@ -95,6 +99,16 @@ def _claim(connection: Connection, engine: Engine, delivery: Delivery, letters: 
     for lane in sorted(lanes):
         slots.wake_parked(connection, lane)
     return None
+
+
+def _put_back_resting(connection: Connection, keys: Mapping[Letter, str]) -> list[Letter]:
+    """Put letters back whose key rests, until it does not; the others."""
+    resting = {rest.key: rest for rest in rests.find(connection, sorted(set(keys.values())))}
+    for key, rest in resting.items():
+        waiting = [letter for letter, own in keys.items() if own == key]
+        why = remembered(rests.busy(key, rest.seconds, rest.reason))
+        again(connection, waiting, delay=rest.seconds * random.uniform(1, 1.1), parcel=PARCEL, error=why)
+    return [letter for letter, key in keys.items() if key not in resting]
 
 
 def _admit(
@@ -165,7 +179,7 @@ def _prepare(
     tasks = []
     for wanted in prepared:
         letter, in_doubt = letters.pop(wanted.event.id)
-        is_last = lease.engine.policy.is_last(letter.attempt)
+        is_last = (effect.policy or lease.engine.policy).is_last(letter.attempt)
         call = Call(in_doubt, letter.attempt, is_last, lease.still_mine)
         tasks.append(Task(letter, wanted.event, effect.key(wanted.event), wanted, call, bound.get(wanted.event.id)))
     enter_ledger(connection, [letter for letter, _ in letters.values()])

@@ -17,7 +17,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from app.context import Connection
-from app.engine import sequence
+from app.engine import rests, sequence
 from app.engine.pauses import pauses
 from app.engine.reasons import (
     Dead,
@@ -31,6 +31,7 @@ from app.engine.reasons import (
     PutBack,
     QueuePaused,
     Reason,
+    Resting,
     UnknownHere,
     Waiting,
     WaitingTurn,
@@ -131,6 +132,7 @@ def explain(connection: Connection, pattern: Pattern) -> list[Reason]:
     return [
         *_blocked(connection, waiting, workers),
         *(_reason(connection, group, workers) for group in groups),
+        *_resting(connection, groups),
         *_doubts(groups),
         *_in_line(connection, pattern),
         *connection.cursor(row_factory=class_row(Dead)).execute(_DEAD, [Jsonb(pattern)]).fetchall(),
@@ -171,6 +173,12 @@ def _reason(connection: Connection, group: _Group, workers: Sequence[Worker]) ->
             return WaitingTurn(events, queue, row_id, *turn)
         case _:
             return Waiting(events, queue, row_id, _count(connection, _AHEAD, row_id))
+
+
+def _resting(connection: Connection, groups: Iterable[_Group]) -> Iterator[Reason]:
+    """Rests of what parked rows wait for. A row that was put back for a rest says so itself."""
+    for rest in rests.find(connection, sorted({group.key for group in groups if group.key})):
+        yield Resting(rest.key, rest.reason, rest.until)
 
 
 def _doubts(groups: Iterable[_Group]) -> Iterator[Reason]:

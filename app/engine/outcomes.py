@@ -7,15 +7,15 @@ from collections import Counter
 import structlog
 
 from app.context import Connection, Moment
-from app.engine import slots
+from app.engine import rests, slots
 from app.engine.consume import end, patiently
 from app.engine.delivery import LeaseLost, hold, release
 from app.engine.ledger import record as enter_ledger
 from app.engine.parcel import Parcel, Task, again, end_calls
 from app.engine.publish import publish
 from app.engine.registry import PARCEL, Lane
-from app.engine.retry import Bury, decide, spends_nothing
-from app.errors import NotCalled, Permanent, Transient
+from app.engine.retry import Bury, decide, is_final, maybe_called, rest, spends_nothing
+from app.errors import InDoubt, Permanent, Transient
 from events import Payload
 
 _LET_SETTLE = """
@@ -24,6 +24,10 @@ UPDATE engine.calls SET ask_after = clock_timestamp() + %(settle)s * interval '1
 """
 _GOES_ON = "UPDATE engine.calls SET begun_at = clock_timestamp() WHERE row_id = %s"
 _NEVER_BEGUN = "DELETE FROM engine.calls WHERE call_key = ANY(%s) AND tries = 1"
+# What an earlier try left in doubt stays so; that one has had its time to settle.
+_BEGUN_BEFORE = """
+UPDATE engine.calls SET tries = tries - 1, ask_after = clock_timestamp() WHERE call_key = ANY(%s) AND tries > 1
+"""
 
 log = structlog.get_logger(__name__)
 
@@ -88,13 +92,21 @@ def hand_back(parcel: Parcel) -> None:
         slots.lock(connection, parcel.lanes)
         hold(connection, parcel.delivery)
         begun = [task for task in parcel.tasks if task.begun]
-        connection.execute(_NEVER_BEGUN, [[task.key for task in parcel.tasks if not task.begun]])
+        _forget(connection, [task for task in parcel.tasks if not task.begun])
         again(connection, [task.letter for task in parcel.tasks if not task.begun], parcel=PARCEL)
         _let_settle(connection, parcel, begun)
         again(connection, [task.letter for task in begun], delay=parcel.effect.settle(), parcel=PARCEL)
         release(connection, parcel.delivery, [])
         _resize(connection, parcel, [])
     parcel.tasks = []
+
+
+def _forget(connection: Connection, tasks: list[Task]) -> None:
+    """Calls that were marked as begun and not made: another delivery need not ask about them."""
+    keys = [task.key for task in tasks]
+    if keys:
+        connection.execute(_NEVER_BEGUN, [keys])
+        connection.execute(_BEGUN_BEFORE, [keys])
 
 
 def _let_settle(connection: Connection, parcel: Parcel, begun: list[Task]) -> None:
@@ -123,14 +135,14 @@ def _record(connection: Connection, parcel: Parcel, settled: list[Task]) -> None
 
 
 def _end_unsaid(connection: Connection, parcel: Parcel, tasks: list[Task]) -> None:
-    never = [task.key for task in tasks if not task.begun or isinstance(task.outcome, NotCalled)]
-    if never:
-        connection.execute(_NEVER_BEGUN, [never])
-    _let_settle(connection, parcel, [task for task in tasks if task.begun])
+    doubtful = [task for task in tasks if _may_have_been_made(task)]
+    _forget(connection, [task for task in tasks if task not in doubtful])
+    _let_settle(connection, parcel, doubtful)
+    rests.begin(connection, _rests(parcel, tasks))
     for task in tasks:
         if isinstance(task.outcome, Exception):
-            settle = parcel.effect.settle() if task.begun else 0.0
-            end(connection, parcel.engine.policy, [task.letter], task.outcome, at_least=settle)
+            settle = parcel.effect.settle() if task in doubtful else 0.0
+            end(connection, parcel.policy, [task.letter], _verdict(parcel, task, task.outcome), at_least=settle)
 
 
 def _said(parcel: Parcel, task: Task) -> Payload | None:
@@ -138,7 +150,43 @@ def _said(parcel: Parcel, task: Task) -> Payload | None:
     outcome = task.outcome
     if not isinstance(outcome, Exception):
         return outcome
-    final = isinstance(decide(outcome, task.call.attempt, parcel.engine.policy, 0.0), Bury)
-    if final and isinstance(outcome, Transient) and parcel.effect.give_up:
+    final = isinstance(decide(outcome, task.call.attempt, parcel.policy, 0.0), Bury)
+    if final and isinstance(outcome, Transient) and parcel.effect.give_up and not _is_for_a_person(parcel, task):
         return parcel.effect.give_up(task.prepared, outcome)
     return None
+
+
+def _may_have_been_made(task: Task) -> bool:
+    return task.begun and isinstance(task.outcome, Exception) and maybe_called(task.outcome)
+
+
+def _is_for_a_person(parcel: Parcel, task: Task) -> bool:
+    """Whether nobody but a person can say if the call was made."""
+    error = task.outcome
+    return (
+        isinstance(error, Exception)
+        and not parcel.effect.can_be_asked
+        and _may_have_been_made(task)
+        and not is_final(error)
+    )
+
+
+def _verdict(parcel: Parcel, task: Task, error: Exception) -> Exception:
+    """The error that decides: in doubt at once, rather than after a delivery that could only find that out."""
+    if not _is_for_a_person(parcel, task):
+        return error
+    why = "the call may have been made, and the other side cannot be asked"
+    verdict = InDoubt(f"{type(error).__name__}: {error}; {why}")
+    verdict.__cause__ = error
+    return verdict
+
+
+def _rests(parcel: Parcel, tasks: list[Task]) -> dict[str, tuple[float, str]]:
+    """What the other side said of when to come back, by the key that rests: the longest time of each."""
+    said: dict[str, tuple[float, str]] = {}
+    for task in tasks:
+        seconds = rest(task.outcome) if task.begun and isinstance(task.outcome, Exception) else None
+        if seconds is not None:
+            key = parcel.rest_key(task)
+            said[key] = max(said.get(key, (0.0, "")), (seconds, str(task.outcome)))
+    return said

@@ -10,11 +10,14 @@ from typing import Any
 from uuid import UUID
 
 from app.context import Connection
+from app.engine import rests
 from app.engine.consume import Engine
 from app.engine.delivery import Delivery, LeaseLost, Letter
 from app.engine.publish import put_back
 from app.engine.registry import Call, Effect, Lane, Prepared
+from app.engine.retry import Policy
 from app.engine.turns import Turn
+from app.errors import Busy
 from events import Event, Payload
 
 _LEASE_IS_FRESH = 1.0
@@ -75,7 +78,11 @@ class Lease:
 
     engine: Engine
     delivery: Delivery
+    keys: Sequence[str] = ()
+    """What may have to rest meanwhile: the keys of `engine.rests` that this delivery's calls are under."""
     looked_at: float = field(default_factory=_clock)
+    rests: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Until when each key rests, by this process's clock, and why."""
 
     async def still_mine(self) -> None:
         """Raise `LeaseLost` if the row was given to another worker, who may be making the same calls.
@@ -90,9 +97,21 @@ class Lease:
         mine = self.delivery
         with self.engine.pool.connection() as connection:
             row = connection.execute(_IS_LIVE, [mine.row_id, mine.attempts, mine.worker_id]).fetchone()
+            resting = rests.find(connection, self.keys)
         if row is None or not row[0]:
             raise LeaseLost
+        for one in resting:
+            self.rests[one.key] = (looked_at + one.seconds, one.reason)
         self.looked_at = looked_at
+
+    def rest(self, key: str, seconds: float, error: Exception) -> None:
+        """Let no other call of this delivery under `key` begin for so many seconds."""
+        self.rests[key] = (_clock() + seconds, str(error))
+
+    def resting(self, key: str) -> Busy | None:
+        """Why no call under `key` may begin now; None if it may."""
+        until, reason = self.rests.get(key, (0.0, ""))
+        return rests.busy(key, left, reason) if (left := until - _clock()) > 0 else None
 
 
 @dataclass(slots=True, eq=False)
@@ -130,13 +149,27 @@ class Parcel:
         """Whether others wait for this delivery's place: it begins no further call."""
         return self.turn is not None and self.turn.is_over
 
+    @property
+    def policy(self) -> Policy:
+        """How its events are tried again."""
+        return self.effect.policy or self.engine.policy
 
-def again(connection: Connection, letters: Sequence[Letter], delay: float = 0.0, parcel: int = 1) -> list[int]:
-    """Put letters back with the attempts they had, alone or sharing a `parcel`; returns the ids of the new rows."""
+    def rest_key(self, task: Task) -> str:
+        """What rests when the other side of a task's call says to come back later."""
+        return rests.key_of(task.lane, task.event)
+
+
+def again(
+    connection: Connection, letters: Sequence[Letter], delay: float = 0.0, parcel: int = 1, error: str | None = None
+) -> list[int]:
+    """Put letters back with the attempts they had, alone or sharing a `parcel`; returns the ids of the new rows.
+
+    The rows remember the `error` that they wait for.
+    """
     rows: list[int] = []
     for attempt in sorted({letter.attempt for letter in letters}):
         same = [(event_of(letter), letter.raw) for letter in letters if letter.attempt == attempt]
-        rows += put_back(connection, same, delay=delay, attempt=attempt, parcel=parcel)
+        rows += put_back(connection, same, delay=delay, attempt=attempt, parcel=parcel, error=error)
     return rows
 
 

@@ -16,15 +16,20 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 import structlog
+from pydantic import ValidationError
 
 from app.engine import admission, outcomes
 from app.engine.consume import Engine
 from app.engine.delivery import Delivery, LeaseLost
 from app.engine.parcel import Parcel, Task
 from app.engine.registry import Lane
+from app.engine.retry import rest
 from app.engine.turns import Turn
-from app.errors import InDoubt
+from app.errors import BadAnswer, InDoubt
 from events import Payload
+
+_NAMED = 5
+"""Fields of an answer that an error names."""
 
 log = structlog.get_logger(__name__)
 
@@ -112,14 +117,29 @@ async def _carry(parcel: Parcel, task: Task, gates: _Gates) -> None:
         if parcel.makes_room:
             return
         await parcel.lease.still_mine()
+        if (pause := parcel.lease.resting(parcel.rest_key(task))) is not None:
+            task.outcome = pause
+            return
         task.begun = True
         try:
             outcome: object = await parcel.effect.call(task.prepared, task.call)
             task.outcome = outcome if isinstance(outcome, Payload) else _no_payload(outcome)
         except LeaseLost:
             raise
+        except ValidationError as error:
+            task.outcome = _bad_answer(error)
         except Exception as error:  # noqa: BLE001 - whatever an effect raises decides what becomes of its event
             task.outcome = error
+        if isinstance(task.outcome, Exception) and (seconds := rest(task.outcome)):
+            parcel.lease.rest(parcel.rest_key(task), seconds, task.outcome)
+
+
+def _bad_answer(error: ValidationError) -> BadAnswer:
+    # Without the input: it may hold what must not be stored.
+    wrong = "; ".join(
+        f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)[:_NAMED]
+    )
+    return BadAnswer(f"the other side's answer is no {error.title}: {wrong}")
 
 
 def _no_payload(outcome: object) -> Exception:

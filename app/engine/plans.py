@@ -34,6 +34,10 @@ from events import Event, Unreadable, new_id
 Class = Literal["already_applied", "valid", "valid_after_upcast", "invalid", "in_doubt", "blocked"]
 REPLAYED: tuple[Class, ...] = ("already_applied", "valid", "valid_after_upcast", "in_doubt")
 """The classes that a replay does something about; the others stay as they are."""
+_NOBODY_KNOWS = (
+    "the other side cannot be asked: a replay skips it; `dead replay --again` makes the call again,"
+    " `dead resolve --as-done` records its result"
+)
 LARGEST_PLAN = 100_000
 
 
@@ -146,7 +150,8 @@ async def _ask(doubts: Sequence[tuple[Effect, Sequence[Event[Any]]]]) -> dict[UU
     answers: dict[UUID, str] = {}
     for effect, some in doubts:
         said: Mapping[UUID, str] = await effect.ask(some) if effect.ask else {}
-        answers |= {event.id: said.get(event.id, "the other side cannot be asked") for event in some}
+        unknown = "the replay asks the other side" if effect.can_be_asked else _NOBODY_KNOWS
+        answers |= {event.id: said.get(event.id, unknown) for event in some}
         if effect.close:
             await effect.close()
     return answers

@@ -91,6 +91,7 @@ _RULES = (
         "parked",
         "NOT EXISTS (SELECT FROM public.procrastinate_jobs j WHERE j.id = old.row_id AND j.status = 'todo')",
     ),
+    Rule("engine", "rests", "old.until < now() - interval '1 day'"),
     Rule("engine", "slots", "NOT engine.is_live(old.row_id, old.attempts, old.worker_id)"),
 )
 

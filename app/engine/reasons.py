@@ -136,6 +136,21 @@ class Parked(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class Resting(Reason):
+    """The other side said to come back later: no call under `key` is begun before `until`."""
+
+    kind: ClassVar[str] = "resting"
+    key: str
+    why: str
+    until: datetime
+
+    @property
+    def sentence(self) -> str:
+        """Until when, and what the other side said."""
+        return f"no call of {self.key} is made until {_when(self.until)}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
 class InHand(Reason):
     """A worker is delivering it since `since`; `is_stale` when that worker has not been heard of for too long."""
 

@@ -49,8 +49,11 @@ class End:
     outcome: str | None = None
 
 
-def redeliver(connection: Connection, taken: Sequence[PlanLetter]) -> list[End]:
-    """Replay letters that were taken out of a plan; what became of each, or which event's end will tell."""
+def redeliver(connection: Connection, taken: Sequence[PlanLetter], *, again: bool = False) -> list[End]:
+    """Replay letters that were taken out of a plan; what became of each, or which event's end will tell.
+
+    A call in doubt whose other side cannot be asked is skipped, or with `again` made again.
+    """
     cursor = connection.cursor(row_factory=class_row(DeadLetter))
     found = {letter.id: letter for letter in cursor.execute(_LOCK, [[one.letter_id for one in taken]])}
     ends: list[End] = []
@@ -65,15 +68,17 @@ def redeliver(connection: Connection, taken: Sequence[PlanLetter]) -> list[End]:
         else:
             alive.append(letter)
     connection.execute(_COUNT_REPLAY, [[letter.id for letter in alive]])
-    return ends + _deliver(connection, alive)
+    return ends + _deliver(connection, alive, again=again)
 
 
-def _deliver(connection: Connection, found: Sequence[DeadLetter]) -> list[End]:
+def _deliver(connection: Connection, found: Sequence[DeadLetter], *, again: bool) -> list[End]:
     """Publish handlers' events as they are, and revive effects; what cannot be read any more is skipped."""
     ends: list[End] = []
     dead: dict[type[Any], list[tuple[DeadLetter, Event[Any]]]] = {}
-    for letter, event in zip(found, parse_all([letter.event_data for letter in found]), strict=True):
-        if isinstance(event, Unreadable):
+    read = parse_all([letter.event_data for letter in found])
+    closed = _not_to_be_called(connection, [event for event in read if isinstance(event, Event)], again=again)
+    for letter, event in zip(found, read, strict=True):
+        if isinstance(event, Unreadable) or event.id in closed:
             ends.append(End(letter.id, outcome="skipped"))
         elif (effect := wiring().effects.get(type(event.data))) is not None and effect.revive:
             dead.setdefault(type(event.data), []).append((letter, event))
@@ -83,6 +88,23 @@ def _deliver(connection: Connection, found: Sequence[DeadLetter]) -> list[End]:
     for kind, some in dead.items():
         ends += _revive(connection, wiring().effects[kind], some)
     return ends
+
+
+def _not_to_be_called(connection: Connection, dead: Sequence[Event[Any]], *, again: bool) -> set[UUID]:
+    """Events whose call may have been made and cannot be asked about, by their ids; with `again` none, but live ones.
+
+    With `again` such a call counts as not made.
+    """
+    unasked = [
+        event for event in dead if (effect := wiring().effects.get(type(event.data))) and not effect.can_be_asked
+    ]
+    if not unasked:
+        return set()
+    keys = wiring().call_keys(unasked)
+    seized = seize_calls(connection, keys)
+    settled = [key for key, in_doubt in seized.items() if again or not in_doubt]
+    end_calls(connection, settled)
+    return {event_id for event_id, key in keys.items() if key not in settled}
 
 
 def _revive(

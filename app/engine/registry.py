@@ -15,6 +15,7 @@ from uuid import UUID
 
 from app.context import Connection, Moment
 from app.engine import shares
+from app.engine.retry import Policy
 from events import Event, Payload
 from events.contracts import Served
 
@@ -91,9 +92,11 @@ class Effect:
     `call_key` tells what an event's call is about, the same for every event that may ask for it, an item and its
     attempt say: calls of one key are never made side by side, and whichever event asks again is told that the call may
     have been made. `prepare` leaves out an event whose key another event has done. Without `call_key` each event is a
-    call of its own, and an edited copy takes its event's place. `close` hangs up when a worker stops. `settle` seconds
-    pass before the other side is asked about a call that failed half way: for so long it may still be making up its
-    mind, and would not know of what it is about to accept.
+    call of its own, and an edited copy takes its event's place. `policy` is how often and after how long its events
+    are tried again, in place of the worker's. `result` is the payload that `call` returns: with it an admin can record
+    what came of a call in doubt. `close` hangs up when a worker stops. `settle` seconds pass before the other side is
+    asked about a call that failed half way: for so long it may still be making up its mind, and would not know of what
+    it is about to accept.
     `account` names the account of its tenant that an event uses: tenants get equal shares of a worker's deliveries
     (or as their weights say), and within a tenant its accounts do. Without it a tenant is one account.
     """
@@ -112,6 +115,8 @@ class Effect:
     account: Callable[[Event[Any]], str] | None = None
     parcel: int = 25
     at_once: int = 8
+    policy: Policy | None = None
+    result: type[Payload] | None = None
 
     def key(self, event: Event[Any]) -> UUID:
         """The key of an event's call."""

@@ -28,11 +28,15 @@ _ENOUGH_TO_JUDGE = 10
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How a plan is replayed: letters a second, how many first, and at which percentage of failures to stop."""
+    """How a plan is replayed: letters a second, how many first, and at which percentage of failures to stop.
+
+    `again`: calls in doubt whose other side cannot be asked are made again.
+    """
 
     rate: float | None = None
     canary: int | None = None
     stop_at: float | None = None
+    again: bool = False
 
     def check(self) -> None:
         """Raise `InvalidInput` for what is no pace."""
@@ -109,7 +113,13 @@ def check_fresh(connection: Connection, plan: Plan) -> None:
 
 
 def run(
-    connection: Connection, plan: Plan, pace: Pace, *, actor: str, reason: str | None, show: Callable[[Progress], None]
+    connection: Connection,
+    plan: Plan,
+    pace: Pace,
+    *,
+    actor: str,
+    reason: str | None,
+    show: Callable[[Progress], None],
 ) -> Progress:
     """Replay what is left of a plan, and wait for what comes of it.
 
@@ -117,17 +127,19 @@ def run(
     as it then is; called again, it goes on. Raises `Conflict` for a plan that is stale, `InvalidInput` for a pace.
     """
     pace.check()
+    if pace.again and not reason:
+        raise InvalidInput("reason: say with --reason why calls that may have been made are made again")
     check_fresh(connection, plan)
     with connection.transaction():
-        asked = {"rate": pace.rate, "canary": pace.canary, "stop_at": pace.stop_at}
+        asked = {"rate": pace.rate, "canary": pace.canary, "stop_at": pace.stop_at, "again": pace.again}
         actions.record(connection, actor, "replay", subject=plan.id, reason=reason, details=asked)
     progress = _look(connection, plan)
     if pace.canary is not None and not progress.replayed:
-        _canary(connection, plan, pace.canary, progress, show)
+        _canary(connection, plan, pace, progress, show)
     began, before = time.monotonic(), progress.replayed
     while progress.stopped is None and (room := _room(pace, began, before, progress)) is not None:
         # None taken although there is room: somebody else has the rest in hand right now, or waits for outcomes.
-        if not room or not _step(connection, plan, room):
+        if not room or not _step(connection, plan, room, again=pace.again):
             time.sleep(_LOOK_EVERY_S)
         progress = _look(connection, plan)
         show(progress)
@@ -136,10 +148,10 @@ def run(
 
 
 def _canary(
-    connection: Connection, plan: Plan, size: int, progress: Progress, show: Callable[[Progress], None]
+    connection: Connection, plan: Plan, pace: Pace, progress: Progress, show: Callable[[Progress], None]
 ) -> None:
     """Replay the first few and wait: go on only if every one of them applied."""
-    _step(connection, plan, size)
+    _step(connection, plan, pace.canary or 1, again=pace.again)
     seen = _wait(connection, plan, show)
     progress.replayed, progress.outcomes = seen.replayed, seen.outcomes
     if seen.outcomes["dead"]:
@@ -198,13 +210,13 @@ def _look(connection: Connection, plan: Plan) -> Progress:
     return Progress(total, replayed, Counter({name: count for name, count in counts.items() if count}))
 
 
-def _step(connection: Connection, plan: Plan, most: int) -> int:
+def _step(connection: Connection, plan: Plan, most: int, *, again: bool) -> int:
     """Replay up to so many letters in one transaction; returns how many were taken out of the plan."""
     with connection.transaction():
         cursor = connection.cursor(row_factory=class_row(PlanLetter))
         taken = cursor.execute(_TAKE, [plan.id, list(REPLAYED), most]).fetchall()
         if taken:
-            ends = redeliver(connection, taken)
+            ends = redeliver(connection, taken, again=again)
             connection.execute(
                 _REPLAYED, [[e.letter_id for e in ends], [e.awaited for e in ends], [e.outcome for e in ends], plan.id]
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -52,19 +53,42 @@ class Policy:
         return attempt + 1 >= self.most_attempts
 
 
+LONGEST_REST = 7 * 86_400.0
+"""Seconds that the other side can make an event wait at most."""
+
+
+def rest(error: BaseException) -> float | None:
+    """Seconds after which the other side said to come back, None if it said nothing of the kind."""
+    seconds = getattr(error, "retry_after", None)
+    return min(max(float(seconds), 0.0), LONGEST_REST) if isinstance(seconds, int | float) else None
+
+
+def maybe_called(error: BaseException) -> bool:
+    """Whether an effect's call that ended with `error` may have been made: unless it says that nothing was sent."""
+    said = getattr(error, "maybe_called", None)
+    return said is not False and not isinstance(error, ConnectionRefusedError | socket.gaierror)
+
+
 def decide(error: BaseException, attempt: int, policy: Policy, chance: float) -> Decision:
     """What becomes of an event whose delivery number `attempt` (from 0) ended with `error`."""
+    if (seconds := rest(error)) is not None:
+        return PutBack(seconds * (1 + chance / 10), attempt)
     match error:
         case Busy():
             return PutBack(error.delay * (0.5 + chance), attempt)
         case _ if spends_nothing(error):
             return PutBack(policy.base * (0.5 + chance), attempt)
-        case _ if isinstance(error, _FINAL):
+        case _ if is_final(error):
             return Bury()
         case _ if policy.is_last(attempt):
             return Bury()
         case _:
             return PutBack(policy.delay(attempt, chance), attempt + 1)
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether trying again cannot help, however often it was tried."""
+    return rest(error) is None and isinstance(error, _FINAL)
 
 
 def spends_nothing(error: BaseException) -> bool:

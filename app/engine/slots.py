@@ -22,7 +22,10 @@ _PARK = """
 INSERT INTO engine.parked (row_id, key, most) SELECT row_id, %s, %s FROM unnest(%s::bigint[]) AS waiting (row_id)
 """
 _LANES = "SELECT DISTINCT key, most FROM engine.parked ORDER BY key"
-_WAKE = "SELECT engine.wake_parked(%s, %s)"
+_WAKE = """
+SELECT engine.wake_parked(%(key)s, %(most)s)
+ WHERE NOT EXISTS (SELECT FROM engine.rests r WHERE r.key = %(key)s AND r.until > clock_timestamp())
+"""
 
 
 def take(connection: Connection, delivery: Delivery, wanted: Mapping[Lane, int]) -> dict[Lane, int]:
@@ -46,8 +49,8 @@ def park(connection: Connection, lane: Lane, row_ids: Sequence[int]) -> None:
 
 
 def wake_parked(connection: Connection, lane: Lane) -> None:
-    """Make the row that has been parked for longest due, if the lane has a free slot."""
-    connection.execute(_WAKE, [lane.key, lane.most])
+    """Make the row that has been parked for longest due, if the lane has a free slot and does not rest."""
+    connection.execute(_WAKE, {"key": lane.key, "most": lane.most})
 
 
 def wake_all(connection: Connection) -> None:

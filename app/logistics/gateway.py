@@ -37,9 +37,13 @@ _REFUSAL_LASTS_S = 60.0  # how long credentials that were refused are not tried 
 class PortalError(TallymanError):
     """A call to a portal failed; `maybe_entered` says whether this very call may have entered an order."""
 
-    def __init__(self, message: str, *, maybe_entered: bool) -> None:
+    retry_after: float | None = None
+    """Seconds after which the portal said to come back."""
+
+    def __init__(self, message: str, *, maybe_entered: bool, retry_after: float | None = None) -> None:
         super().__init__(message)
-        self.maybe_entered = maybe_entered
+        self.maybe_entered = self.maybe_called = maybe_entered
+        self.retry_after = retry_after
 
 
 class PortalTimeout(PortalError, Transient):
@@ -258,7 +262,11 @@ def _line_failure(error: OutgoingError, *, enters: bool) -> PortalError:
 
 def _failure(answer: Answer, *, enters: bool) -> PortalError:
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-        return PortalBusy("the account has too many sessions at once", maybe_entered=False)
+        message = "the account has too many sessions at once"
+        return PortalBusy(message, maybe_entered=False, retry_after=answer.retry_after)
+    if answer.status == HTTPStatus.SERVICE_UNAVAILABLE and (seconds := answer.retry_after) is not None:
+        message = f"the portal is out of order for {seconds:.0f} s"
+        return PortalUnavailable(message, maybe_entered=enters, retry_after=seconds)
     if answer.is_server_error:
         return PortalUnavailable(f"the portal answered {answer.status}", maybe_entered=enters)
     return PortalProtocolError(f"the portal answered {answer.status}, unexpectedly", maybe_entered=enters)

@@ -32,6 +32,7 @@ ROWS = {
     " VALUES (gen_random_uuid(), gen_random_uuid(), 1, now(), 'valid')",
     "engine.replay_plans": "(created_by) VALUES ('ana')",
     "engine.rescues": "(row_id, queue_name, attempts, reason) VALUES (1, 'x', 0, 'worker_gone')",
+    "engine.rests": "(key, until, reason) VALUES (gen_random_uuid(), now(), 'x')",
     "engine.schema_migrations": "(name, sha256) VALUES (gen_random_uuid(), 'x')",
     "engine.sequence": "(event_id, type, subject_id) VALUES (gen_random_uuid(), 'x', gen_random_uuid())",
     "engine.slots": "(key, n, row_id, attempts) VALUES (gen_random_uuid(), 1, 1, 0)",

@@ -80,7 +80,12 @@ TheDesk = Annotated[Desk, Depends(_desk)]
 
 async def _opening_hours(desk: TheDesk) -> None:
     if desk.behaviour.is_down:
-        raise HTTPException(503, "the portal is down for maintenance")
+        raise HTTPException(503, "the portal is down for maintenance", _retry_after(desk))
+
+
+def _retry_after(desk: Desk) -> dict[str, str] | None:
+    seconds = desk.behaviour.retry_after_s
+    return None if seconds is None else {"Retry-After": str(seconds)}
 
 
 async def _account(desk: TheDesk, authorization: Annotated[str, Header()] = "") -> str:
@@ -125,7 +130,7 @@ async def enter_order(form: OrderForm, account: Account, desk: TheDesk, request:
     with desk.record.in_progress(account) as at_once:
         if desk.behaviour.max_sessions is not None and at_once > desk.behaviour.max_sessions:
             desk.record.busy += 1
-            raise HTTPException(429, "too many sessions at once")
+            raise HTTPException(429, "too many sessions at once", _retry_after(desk))
         fate = desk.director.fate(desk.behaviour, form)
         await desk.work(fate.delay)
         return await _carry_out(fate, form, account, desk, request)

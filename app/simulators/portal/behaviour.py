@@ -93,6 +93,8 @@ class Behaviour(BaseModel):
     """After how many calls a session expires."""
     max_sessions: PositiveInt | None = None
     """How many order calls an account may have in progress; one above is answered 429."""
+    retry_after_s: NonNegativeInt | None = None
+    """The Retry-After of answers 429 and 503; `None`: they have none."""
     cities: tuple[str, ...] | None = None
     """The cities that the portal knows, exactly so spelled; `None`: every city."""
     rules: tuple[Rule, ...] = ()
