@@ -18,7 +18,11 @@ Connection = psycopg.Connection[Any]
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When and through which transaction something is done: what a handler gets, whose events have many tenants."""
+    """When and through which transaction something is done: what a handler gets, whose events have many tenants.
+
+    `now` is this host's clock, for the time that an event carries. Hosts' clocks differ: a time that is compared with
+    another one is written and compared by the database's clock.
+    """
 
     connection: Connection
     now: datetime

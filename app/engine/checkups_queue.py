@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from psycopg.rows import class_row
 
@@ -107,8 +107,7 @@ def _stuck(patient: Patient) -> Iterator[Finding]:
         remedy = f"live workers take them over within {settings().rescue_interval:.0f} s" if alive else "start a worker"
         yield Finding("warning" if alive else "problem", "deliveries", what, remedy)
     limit = timedelta(seconds=settings().longest_run)
-    now = datetime.now(UTC)
-    if long := [row for row in rows if row.since is not None and now - row.since > limit]:
+    if long := [row for row in rows if row.age is not None and row.age > limit]:
         what = f"{len(long)} in hand for longer than {limit.total_seconds():.0f} s: {_named(long)}"
         remedy = "live workers should have taken them over: see their logs, restart them"
         yield Finding("problem", "deliveries", what, remedy)

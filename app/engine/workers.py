@@ -51,9 +51,11 @@ SELECT p.id AS worker_id, w.name, w.host, w.pid, w.queues, w.version, w.knows, w
  ORDER BY p.id
 """
 _IN_HAND = """
-SELECT j.id AS row_id, j.worker_id, j.task_name, j.queue_name, j.attempts,
-       (SELECT max(e.at) FROM public.procrastinate_events e WHERE e.job_id = j.id AND e.type = 'started') AS since
-  FROM public.procrastinate_jobs j
+SELECT j.id AS row_id, j.worker_id, j.task_name, j.queue_name, j.attempts, started.at AS since,
+       clock_timestamp() - started.at AS age
+  FROM public.procrastinate_jobs j,
+       LATERAL (SELECT max(e.at) AS at FROM public.procrastinate_events e
+                 WHERE e.job_id = j.id AND e.type = 'started') started
  WHERE j.status = 'doing'
  ORDER BY j.id
 """
@@ -69,6 +71,7 @@ class InHand:
     queue_name: str
     attempts: int
     since: datetime | None
+    age: timedelta | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ from events.robot import ErrorType, ItemCompleted, ItemRequested
 ROBOTS_QUEUE = "robots"
 
 _BEGIN = """
-UPDATE logistics.robot_job_items SET status = 'processing', started_at = coalesce(started_at, %s)
+UPDATE logistics.robot_job_items SET status = 'processing', started_at = coalesce(started_at, statement_timestamp())
  WHERE id = ANY(%s) AND status = 'pending'
 """
 
@@ -73,7 +73,7 @@ def prepare(moment: Moment, requested: Sequence[Event[ItemRequested]]) -> Iterat
     wanted = [event for event in requested if _is_waiting(items[event.data.item_id], event.data)]
     found = traces.find(connection, [items[event.data.item_id] for event in wanted])
     traces.refuse_unsettled(connection, found.values())
-    connection.execute(_BEGIN, [moment.now, [event.data.item_id for event in wanted]])
+    connection.execute(_BEGIN, [[event.data.item_id for event in wanted]])
     for event, entry in zip(wanted, _entries(connection, wanted, items, found), strict=True):
         yield Prepared(event, entry)
 

@@ -72,4 +72,4 @@ def _statuses(connection: Connection, submitted: list[Event[JobSubmitted]]) -> d
 def _begin(moment: Moment, statuses: dict[UUID, str]) -> None:
     waiting = [job_id for job_id, status in statuses.items() if status == "pending"]
     if waiting:
-        store.set_status(moment.connection, waiting, "processing", moment.now)
+        store.set_status(moment.connection, waiting, "processing")

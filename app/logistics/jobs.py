@@ -91,7 +91,7 @@ def update_job_status(context: Context, job_id: UUID, status: JobStatus) -> Robo
         if job is None:
             raise _unknown(job_id)
         rules.check_transition(job.status, status)
-        store.set_status(context.connection, [job_id], status, context.now)
+        store.set_status(context.connection, [job_id], status)
     return get_robot_job(context, job_id)
 
 
@@ -119,9 +119,9 @@ def retry_failed_items(context: Context, job_id: UUID, item_ids: Sequence[UUID] 
             return Retried(job, 0)
         availability.lock_orders_of_items(context.connection, failed)
         delay = _unsettled(context, failed)
-        store.reset_items(context.connection, failed, context.now)
+        store.reset_items(context.connection, failed)
         tally.count(context.connection, ROBOT_JOBS, {job_id: (0, -len(failed))})
-        store.begin_generation(context.connection, [job_id], context.now)
+        store.begin_generation(context.connection, [job_id])
         parts = iter(failed)
         while part := tuple(islice(parts, rules.ITEMS_A_REQUEST)):
             asked = robot.JobSubmitted(job_id=job_id, carrier=job.carrier, item_count=len(part), attempt_items=part)
@@ -130,14 +130,14 @@ def retry_failed_items(context: Context, job_id: UUID, item_ids: Sequence[UUID] 
 
 
 _LAST_UNCLEAR = """
-SELECT extract(epoch FROM %(now)s - max(completed_at)) FROM logistics.robot_job_items
+SELECT extract(epoch FROM clock_timestamp() - max(completed_at)) FROM logistics.robot_job_items
  WHERE id = ANY(%(ids)s) AND error_type IN ('timeout', 'unknown', 'portal')
 """
 
 
 def _unsettled(context: Context, item_ids: Sequence[UUID]) -> float:
     """Seconds until the portal may be asked about items that failed a moment ago without a clear no."""
-    row = context.connection.execute(_LAST_UNCLEAR, {"ids": list(item_ids), "now": context.now}).fetchone()
+    row = context.connection.execute(_LAST_UNCLEAR, {"ids": list(item_ids)}).fetchone()
     since = row[0] if row and row[0] is not None else None
     return 0.0 if since is None else max(0.0, settings().portal_settle - float(since))
 

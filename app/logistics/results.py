@@ -77,15 +77,15 @@ applied AS (
     UPDATE logistics.robot_job_items AS item
        SET status = said.status, tracking_number = said.tracking_number, validated_city = said.validated_city,
            value_sent = said.value_sent, error_type = said.error_type, error_message = said.error_message,
-           completed_at = %(now)s, started_at = coalesce(item.started_at, %(now)s)
+           completed_at = statement_timestamp(), started_at = coalesce(item.started_at, statement_timestamp())
       FROM verdicts said
      WHERE item.id = said.item_id AND said.counts)
 SELECT n - 1, counts, CASE WHEN counts AND tracking_number IS NOT NULL THEN order_id END FROM verdicts ORDER BY n
 """
 _FINISHED = """
 UPDATE logistics.robot_jobs
-   SET status = CASE WHEN success_count > 0 THEN 'completed' ELSE 'failed' END, completed_at = %(now)s,
-       started_at = coalesce(started_at, %(now)s)
+   SET status = CASE WHEN success_count > 0 THEN 'completed' ELSE 'failed' END, completed_at = statement_timestamp(),
+       started_at = coalesce(started_at, statement_timestamp())
  WHERE id = ANY(%(ids)s)
 RETURNING id, workspace_id, success_count, error_count, generation
 """
@@ -116,7 +116,7 @@ def apply_results(moment: Moment, results: Sequence[Result]) -> Applied:
     connection = moment.connection
     text = _as_json(results)
     tally.lock(connection, ROBOT_JOBS, sorted({result.said.job_id for result in results}))
-    judged = connection.execute(_RECORD, {"results": text, "now": moment.now}).fetchall()
+    judged = connection.execute(_RECORD, {"results": text}).fetchall()
     _refuse_strangers(results, judged)
     shipping = {n: order_id for n, counts, order_id in judged if counts}
     counted = [results[n] for n in shipping]
@@ -170,11 +170,11 @@ def _count(moment: Moment, counted: Sequence[Result]) -> list[Event[JobCompleted
     if not done:
         return []
     last = {result.said.job_id: result.cause for result in counted}
-    return [_completed(moment, job, last[job["id"]]) for job in _finish(moment.connection, done, moment)]
+    return [_completed(moment, job, last[job["id"]]) for job in _finish(moment.connection, done)]
 
 
-def _finish(connection: Connection, job_ids: list[UUID], moment: Moment) -> list[dict[str, Any]]:
-    return connection.cursor(row_factory=dict_row).execute(_FINISHED, {"ids": job_ids, "now": moment.now}).fetchall()
+def _finish(connection: Connection, job_ids: list[UUID]) -> list[dict[str, Any]]:
+    return connection.cursor(row_factory=dict_row).execute(_FINISHED, {"ids": job_ids}).fetchall()
 
 
 def _completed(moment: Moment, job: dict[str, Any], cause: Event[Any] | None) -> Event[JobCompleted]:

@@ -93,13 +93,13 @@ def revive(moment: Moment, requested: Sequence[Event[ItemRequested]]) -> dict[UU
     ]
     # Two dead requests may be about one item: it is asked for again once.
     dead = list({event.data.item_id: event for event in reversed(dead)}.values())[::-1]
-    store.reset_items(connection, [event.data.item_id for event in dead], moment.now)
+    store.reset_items(connection, [event.data.item_id for event in dead])
     failed: dict[UUID, tuple[int, int]] = {}
     for event in dead:
         if items[event.data.item_id].status == "error":
             failed[event.data.job_id] = (0, failed.get(event.data.job_id, (0, 0))[1] - 1)
     tally.count(connection, ROBOT_JOBS, failed)
-    store.begin_generation(connection, list(failed), moment.now)
+    store.begin_generation(connection, list(failed))
     return {event.id: _next(moment, event) for event in dead}
 
 

@@ -120,19 +120,20 @@ SELECT id FROM logistics.robot_job_items WHERE job_id = %s AND status = 'error' 
 _SET_STATUS = """
 UPDATE logistics.robot_jobs
    SET status = %(status)s,
-       started_at = CASE WHEN %(status)s = 'pending' THEN started_at ELSE coalesce(started_at, %(now)s) END,
-       completed_at = CASE WHEN %(status)s IN ('completed', 'failed') THEN %(now)s::timestamptz END
+       started_at = CASE WHEN %(status)s = 'pending' THEN started_at
+                         ELSE coalesce(started_at, statement_timestamp()) END,
+       completed_at = CASE WHEN %(status)s IN ('completed', 'failed') THEN statement_timestamp() END
  WHERE id = ANY(%(ids)s)
 """
 _RESET_ITEMS = """
 UPDATE logistics.robot_job_items
-   SET status = 'pending', retry_count = retry_count + 1, last_retry_at = %(now)s, error_type = NULL,
+   SET status = 'pending', retry_count = retry_count + 1, last_retry_at = statement_timestamp(), error_type = NULL,
        error_message = NULL, started_at = NULL, completed_at = NULL
  WHERE id = ANY(%(ids)s)
 """
 _NEXT_GENERATION = """
 UPDATE logistics.robot_jobs
-   SET status = 'processing', started_at = coalesce(started_at, %(now)s), completed_at = NULL,
+   SET status = 'processing', started_at = coalesce(started_at, statement_timestamp()), completed_at = NULL,
        generation = generation + 1
  WHERE id = ANY(%(ids)s)
 """
@@ -204,19 +205,19 @@ def lock_failed_items(connection: Connection, job_id: UUID) -> list[UUID]:
     return [item_id for (item_id,) in connection.execute(_LOCK_FAILED, [job_id])]
 
 
-def set_status(connection: Connection, job_ids: Sequence[UUID], status: JobStatus, now: datetime) -> None:
+def set_status(connection: Connection, job_ids: Sequence[UUID], status: JobStatus) -> None:
     """Set the status of locked jobs, and the timestamps that go with it."""
-    connection.execute(_SET_STATUS, {"status": status, "now": now, "ids": list(job_ids)})
+    connection.execute(_SET_STATUS, {"status": status, "ids": list(job_ids)})
 
 
-def reset_items(connection: Connection, item_ids: Sequence[UUID], now: datetime) -> None:
+def reset_items(connection: Connection, item_ids: Sequence[UUID]) -> None:
     """Put locked items back to pending, for their next attempt."""
-    connection.execute(_RESET_ITEMS, {"ids": list(item_ids), "now": now})
+    connection.execute(_RESET_ITEMS, {"ids": list(item_ids)})
 
 
-def begin_generation(connection: Connection, job_ids: Sequence[UUID], now: datetime) -> None:
+def begin_generation(connection: Connection, job_ids: Sequence[UUID]) -> None:
     """Set locked jobs going again: each will complete once more."""
-    connection.execute(_NEXT_GENERATION, {"ids": list(job_ids), "now": now})
+    connection.execute(_NEXT_GENERATION, {"ids": list(job_ids)})
 
 
 def pending_items(

@@ -88,6 +88,22 @@ def test_the_others_of_its_batch_go_on(database: Database, connection: Connectio
     assert sorted(word for word, _ in outside.calls) == [event.data.word for event in others]
 
 
+def test_a_rescue_passes_another_row_with_the_same_queueing_lock(connection: Connection, outside: Outside) -> None:
+    """Another row took the lock meanwhile and waits: the freed row gives it up, and both are delivered."""
+    publish(connection, say("held"))
+    connection.execute("UPDATE public.procrastinate_jobs SET queueing_lock = 'one'")
+    worker.fetch(connection, worker.register(connection))
+    publish(connection, say("waiting"))
+    connection.execute("UPDATE public.procrastinate_jobs SET queueing_lock = 'one' WHERE status = 'todo'")
+    connection.execute("UPDATE public.procrastinate_workers SET last_heartbeat = '-infinity'")
+    (freed,) = rescued(connection)
+    locks = dict(connection.execute("SELECT id, queueing_lock FROM public.procrastinate_jobs").fetchall())
+    assert locks.pop(freed.row_id) is None
+    assert list(locks.values()) == ["one"]
+    drain_all(connection)
+    assert scalar(connection, "SELECT count(*) FROM toy.heard") == 2
+
+
 def test_those_who_died_together_a_second_time_are_delivered_apart(connection: Connection, outside: Outside) -> None:
     """One of the rows that a worker held may have killed it: next time the others are not in hand beside it."""
     for n in range(3):

@@ -102,6 +102,21 @@ def test_an_error_before_anything_was_sent_is_tried_again(connection: Connection
     assert deaths(connection) == []
 
 
+@pytest.mark.parametrize("may_be", [True, False])
+def test_only_a_call_that_may_have_been_made_has_a_grace_period(
+    connection: Connection, mail: Mail, *, may_be: bool
+) -> None:
+    """What failed while begun waits until the other side may be asked; what was not sent waits as the policy says."""
+    mail.errors = [Transient("broken", maybe_called=may_be)]
+    options: dict[str, Any] = {"can_be_asked": True, "settle": lambda: 600.0}
+    with registry.use(mail.wiring(policy=Policy(base=100.0), **options)):
+        publish(connection, want("letter"))
+        drain()
+    ((seconds, attempt),) = connection.execute(_WAITS).fetchall()
+    assert attempt == "1"
+    assert 595 < seconds <= 600 if may_be else 45 < seconds <= 100
+
+
 def test_not_called_can_be_replayed(connection: Connection, mail: Mail) -> None:
     """`NotCalled` is final, and a replay calls."""
     mail.errors = [NotCalled("no key")]

@@ -12,6 +12,7 @@ import pytest
 import events
 from app.logistics import carriers
 from app.logistics.jobs import create_robot_job
+from app.settings import settings
 from app.simulators.portal import Portal
 from app.testing.crashes import crash_everywhere
 from app.testing.drain import drain
@@ -38,6 +39,8 @@ class Case:
     name: str
     payload: type[Payload]
     make: Callable[[Shop], list[Event[Any]]]
+    grace: float = 0
+    """Seconds that the portal has before it is asked; they pass when nothing else is due."""
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -102,6 +105,7 @@ CASES = (
     Case("a strange result", ItemCompleted, a_strange_result, options={"dead": 1}),
     Case("a late result", ItemCompleted, a_late_result),
     Case("orders", ItemRequested, orders_to_enter),
+    Case("orders, with a grace period", ItemRequested, orders_to_enter, grace=60),
     Case("orders, one at a time", ItemRequested, one_at_a_time),
     Case("orders whose delivery makes room", ItemRequested, orders_to_enter, options={"makes_room": True}),
     Case(
@@ -120,8 +124,12 @@ def test_every_event_has_a_case(payload: type[Payload]) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_worker_may_die_anywhere(database: Database, shop: Shop, portal: Portal, case: Case) -> None:
+def test_a_worker_may_die_anywhere(
+    database: Database, shop: Shop, portal: Portal, monkeypatch: pytest.MonkeyPatch, case: Case
+) -> None:
     """Nothing is lost, nothing happens twice, and the portal has each order as often as it should."""
+    monkeypatch.setenv("TALLYMAN_PORTAL_SETTLE", str(case.grace))
+    settings.cache_clear()
     given = case.make(shop)
     served = WIRING.handlers.get(case.payload) or WIRING.effects[case.payload]
     report = crash_everywhere(

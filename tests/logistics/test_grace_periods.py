@@ -1,0 +1,97 @@
+"""Grace periods: how long the portal is not asked about a call, measured by the database's clock alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from app.context import Context
+from app.engine.publish import publish
+from app.logistics import rules
+from app.logistics.jobs import retry_failed_items
+from app.logistics.results import update_job_item_result
+from app.logistics.store import RobotJobItem
+from app.settings import settings
+from app.simulators.portal import Portal
+from events.robot import ErrorType
+from tests.logistics.answers import failure, items_of, said, submitted
+from tests.logistics.conftest import Shop
+from tests.support import drain, scalar
+
+_DELAY = """
+SELECT coalesce(max(extract(epoch FROM scheduled_at - now())), 0)::float FROM public.procrastinate_jobs
+ WHERE status = 'todo'
+"""
+SETTLE = 600
+
+
+@pytest.fixture(autouse=True)
+def _slow_portal(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYMAN_PORTAL_SETTLE", str(SETTLE))
+    settings.cache_clear()
+
+
+def failed(shop: Shop, kind: ErrorType, *, skew: timedelta = timedelta()) -> RobotJobItem:
+    """An item that failed this moment, recorded by a host whose clock is wrong by so much."""
+    _, (item,) = submitted(shop, 1)
+    shop.connection.execute("DELETE FROM public.procrastinate_jobs")
+    context = shop.context
+    wrong = Context(context.connection, context.now + skew, context.tenant_id)
+    update_job_item_result(wrong, failure(item, kind))
+    shop.connection.execute("DELETE FROM public.procrastinate_jobs")
+    return item
+
+
+@pytest.mark.parametrize(
+    ("kind", "waits"), [("portal", True), ("timeout", True), ("unknown", True), ("validation", False)]
+)
+def test_a_retry_waits_if_the_portal_may_still_be_at_it(shop: Shop, kind: ErrorType, *, waits: bool) -> None:
+    """After every error that leaves a doubt; after `validation` nothing was called."""
+    item = failed(shop, kind)
+    retry_failed_items(shop.context, item.job_id)
+    delay = scalar(shop.connection, _DELAY)
+    assert SETTLE - 30 < delay <= SETTLE if waits else delay == 0
+
+
+@pytest.mark.parametrize("recorder", [-3600, 0, 3600])
+@pytest.mark.parametrize("retrier", [-3600, 0, 3600])
+def test_wrong_clocks_change_nothing(shop: Shop, recorder: int, retrier: int) -> None:
+    """Neither of the host that recorded the failure nor of the one that asks again."""
+    item = failed(shop, "timeout", skew=timedelta(seconds=recorder))
+    context = shop.context
+    skewed = Context(context.connection, context.now + timedelta(seconds=retrier), context.tenant_id)
+    retry_failed_items(skewed, item.job_id)
+    assert SETTLE - 30 < scalar(shop.connection, _DELAY) <= SETTLE
+
+
+@pytest.mark.parametrize(("seconds", "waits"), [(SETTLE - 60, True), (SETTLE + 60, False)])
+def test_a_call_whose_worker_was_rescued_has_its_time_from_then_on(
+    shop: Shop, portal: Portal, seconds: int, *, waits: bool
+) -> None:
+    """The worker of an earlier attempt died without an outcome: the next attempt asks when that long ago is enough."""
+    item = failed(shop, "validation")
+    shop.connection.execute(
+        "INSERT INTO engine.calls (event_id, row_id, attempts) VALUES (%s, 1, 0)", [rules.request_id(item.id, 0)]
+    )
+    shop.connection.execute(
+        "INSERT INTO engine.rescues (row_id, queue_name, attempts, reason, at)"
+        " VALUES (1, 'robots', 0, 'worker_gone', now() - %s * interval '1 second')",
+        [seconds],
+    )
+    retry_failed_items(shop.context, item.job_id)
+    drain()
+    assert items_of(shop, item.job_id)[0].status == ("pending" if waits else "success")
+    assert portal.record.summary().accepted == (0 if waits else 1)
+
+
+def test_times_of_items_are_the_databases(shop: Shop) -> None:
+    """A result that a host with a wrong clock records is stamped when it was recorded."""
+    _, (item,) = submitted(shop, 1)
+    publish(shop.connection, said(shop, failure(item)))
+    drain(queues=["events"])
+    context = shop.context
+    late = Context(context.connection, context.now - timedelta(days=1), context.tenant_id)
+    retry_failed_items(late, item.job_id)
+    age = "SELECT extract(epoch FROM now() - last_retry_at)::float FROM logistics.robot_job_items"
+    assert abs(scalar(shop.connection, age)) < 60
