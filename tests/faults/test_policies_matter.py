@@ -36,6 +36,7 @@ ROWS = {
     "engine.schema_migrations": "(name, sha256) VALUES (gen_random_uuid(), 'x')",
     "engine.sequence": "(event_id, type, subject_id) VALUES (gen_random_uuid(), 'x', gen_random_uuid())",
     "engine.slots": "(key, n, row_id, attempts) VALUES (gen_random_uuid(), 1, 1, 0)",
+    "engine.tenant_weights": "(tenant_id, weight, set_by, reason) VALUES (gen_random_uuid(), 1, 'ana', 'x')",
     "engine.workers": "(worker_id, host, pid, version) VALUES (floor(random() * 1e9), 'x', 1, 'x')",
     "public.procrastinate_events": "(job_id, type) VALUES (1, 'started')",
     "public.procrastinate_jobs": "(queue_name, task_name) VALUES ('x', 'x')",
