@@ -88,16 +88,22 @@ def hand_back(parcel: Parcel) -> None:
     record(parcel)
     if not parcel.tasks:
         return
-    with parcel.engine.pool.connection() as connection, connection.transaction():
-        slots.lock(connection, parcel.lanes)
-        hold(connection, parcel.delivery)
-        begun = [task for task in parcel.tasks if task.begun]
-        _forget(connection, [task for task in parcel.tasks if not task.begun])
-        again(connection, [task.letter for task in parcel.tasks if not task.begun], parcel=PARCEL)
-        _let_settle(connection, parcel, begun)
-        again(connection, [task.letter for task in begun], delay=parcel.effect.settle(), parcel=PARCEL)
-        release(connection, parcel.delivery, [])
-        _resize(connection, parcel, [])
+    begun = [task for task in parcel.tasks if task.begun]
+    rest = [task for task in parcel.tasks if not task.begun]
+
+    def transaction() -> int:
+        with parcel.engine.pool.connection() as connection, connection.transaction():
+            slots.lock(connection, parcel.lanes)
+            hold(connection, parcel.delivery)
+            _forget(connection, rest)
+            again(connection, [task.letter for task in rest], parcel=PARCEL)
+            _let_settle(connection, parcel, begun)
+            again(connection, [task.letter for task in begun], delay=parcel.effect.settle(), parcel=PARCEL)
+            release(connection, parcel.delivery, [])
+            _resize(connection, parcel, [])
+        return len(rest)
+
+    patiently(transaction)
     parcel.tasks = []
 
 

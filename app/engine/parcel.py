@@ -143,11 +143,12 @@ class Parcel:
     lanes: dict[Lane, int]
     lease: Lease
     turn: Turn | None = None
+    has_begun: bool = False
 
     @property
     def makes_room(self) -> bool:
-        """Whether others wait for this delivery's place: it begins no further call."""
-        return self.turn is not None and self.turn.is_over
+        """Whether others wait for this delivery's place: it begins no further call. Every delivery begins one."""
+        return self.has_begun and self.turn is not None and self.turn.is_over
 
     @property
     def policy(self) -> Policy:

@@ -120,7 +120,7 @@ async def _carry(parcel: Parcel, task: Task, gates: _Gates) -> None:
         if (pause := parcel.lease.resting(parcel.rest_key(task))) is not None:
             task.outcome = pause
             return
-        task.begun = True
+        task.begun = parcel.has_begun = True
         try:
             outcome: object = await parcel.effect.call(task.prepared, task.call)
             task.outcome = outcome if isinstance(outcome, Payload) else _no_payload(outcome)

@@ -360,8 +360,14 @@ def test_a_tenant_that_is_alone_keeps_everything(connection: Connection, outside
 
 
 def test_what_was_handed_back_was_never_tried(connection: Connection, outside: Outside) -> None:
-    """Events whose calls were not begun wait with the attempts they had, and nothing says that a call was begun."""
-    publish(connection, *wants(A, 4))
+    """Events whose calls were not begun wait with the attempts they had, and marks of calls are what they were."""
+    given = wants(A, 4)
+    publish(connection, *given)
+    connection.execute(
+        "INSERT INTO engine.calls (call_key, event_id, row_id, attempts, ask_after)"
+        " VALUES (%(id)s, %(id)s, 0, 0, now())",
+        {"id": given[-1].id},
+    )
 
     async def scene(portals: Portals) -> None:
         await until(lambda: portals.under_way["A"] == 2)
@@ -375,12 +381,11 @@ def test_what_was_handed_back_was_never_tried(connection: Connection, outside: O
             [str(A)],
         ).fetchall()
         assert waiting == [("0", 2, str(A), 0)]
-        assert (
-            scalar(
-                connection, "SELECT count(*) FROM engine.calls WHERE NOT engine.is_live(row_id, attempts, worker_id)"
-            )
-            == 0
-        )
+        marks = connection.execute(
+            "SELECT event_id, tries, ask_after <= clock_timestamp() FROM engine.calls"
+            " WHERE NOT engine.is_live(row_id, attempts, worker_id)"
+        ).fetchall()
+        assert marks == [(given[-1].id, 1, True)], "what was in doubt before is as it was, and can be asked at once"
 
     with _impatient():
         play(outside, scene, concurrency=1)
