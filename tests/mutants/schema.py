@@ -94,7 +94,7 @@ MUTANTS = (
         "app/database.py",
         '"idle_in_transaction_session_timeout": "60s",',
         '"idle_in_transaction_session_timeout": "0",',
-        "tests/test_isolation.py tests/engine/test_queue.py tests/test_worker_processes.py",
+        "tests/test_limits.py",
         "a frozen worker's transaction is ended",
     ),
     Mutant(
