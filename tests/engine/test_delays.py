@@ -11,11 +11,13 @@ import pytest
 
 import events
 from app.context import Connection
+from app.engine import registry
 from app.engine.publish import publish
 from app.engine.timeline import timeline
 from app.settings import settings
 from app.testing.worker import let_time_pass
 from events import Event
+from tests.engine.test_perform import outside_that
 from tests.engine.toy import NOW, Outside, Said, Wanted
 from tests.support import deliver, scalar
 
@@ -88,3 +90,12 @@ def test_an_event_that_a_deadlock_put_back_has_no_delivery_behind_it(connection:
     deliveries, seconds = waits(connection, subject)
     assert deliveries == 0
     assert_about(seconds, BASE_S / 2, BASE_S * 1.5)
+
+
+def test_a_call_that_failed_waits_for_its_grace_period(connection: Connection, outside: Outside) -> None:
+    """Where the retry would come sooner, the other side may still be at work on the call."""
+    subject = uuid4()
+    publish(connection, events.new(Wanted(word="w", mood="never"), now=NOW, subject=subject, tenant=None))
+    with registry.use(outside_that(outside.call, outside, settle=500)):
+        assert deliver(connection) == 1
+    assert_about(waits(connection, subject)[1], 500, 500)

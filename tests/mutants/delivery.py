@@ -38,7 +38,7 @@ MUTANTS = (
         _CONSUME,
         "delay = max(delay, at_least)",
         "pass",
-        "tests/engine/test_perform.py tests/engine/test_call_keys.py tests/logistics/test_one_entry.py",
+        "tests/engine/test_delays.py",
         "a call in doubt is not asked about before the other side has settled",
     ),
     Mutant(
@@ -73,11 +73,8 @@ MUTANTS = (
         _DELIVERY,
         " WHERE id = %(row_id)s AND status = 'doing' AND attempts = %(attempts)s\n",
         " WHERE id = %(row_id)s AND status = 'doing'\n",
-        "tests/faults/test_zombies.py tests/engine/test_rescue.py tests/engine/test_delivery.py"
-        " tests/engine/test_perform.py",
+        "tests/engine/test_delivery.py",
         "a delivery that was rescued and taken again is not the old one's",
-        survives="a rescue changes the worker too: attempts alone tell two deliveries of one worker apart, which no"
-        " test lets happen",
     ),
     Mutant(
         _DELIVERY,
