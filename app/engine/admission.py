@@ -119,7 +119,7 @@ def _admit(
     granted = slots.take(connection, delivery, {lane: min(count, effect.at_once) for lane, count in wanted.items()})
     for lane in [lane for lane, count in granted.items() if not count]:
         waiting = [letter for letter in letters if bound.get(event_of(letter).id) == lane]
-        slots.park(connection, lane, again(connection, waiting, delay=slots.PARKED_S, parcel=PARCEL))
+        again(connection, waiting, delay=slots.PARKED_S, parcel=PARCEL, lane=lane)
         letters = [letter for letter in letters if letter not in waiting]
     return granted, letters
 

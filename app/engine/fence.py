@@ -14,7 +14,7 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import LiteralString
@@ -23,7 +23,7 @@ import structlog
 from procrastinate import connector as connectors
 from procrastinate import exceptions, jobs, manager
 
-from app.engine import fetch, pauses, workers
+from app.engine import delayed, fetch, pauses, workers
 from app.engine.fetch import OWN_TASKS
 from app.engine.registry import wiring
 from app.engine.turns import Turn, Turns
@@ -66,6 +66,8 @@ class FencedManager(manager.JobManager):
     """The advisory lock that this process holds while it lives (`liveness`)."""
     in_turns = True
     """Whether effects are taken from tenants in turns. Only the benchmark that measures the difference says no."""
+    on_delayed: Callable[[], None] = staticmethod(lambda: None)
+    """What to do when a row that is due soon has come to wait outside the queue."""
     _paused: frozenset[str] = frozenset()
     _looked_at: float = -math.inf
 
@@ -84,6 +86,19 @@ class FencedManager(manager.JobManager):
         if (turns := workers.turns_of_introduced()) is not None:
             self.turns[worker_id] = turns
         return worker_id
+
+    async def listen_for_jobs(
+        self, *, on_notification: manager.NotificationCallback, queues: Iterable[str] | None = None
+    ) -> None:
+        """Listen for new rows, and call `on_delayed` for those that wait outside the queue."""
+
+        async def hear(*, channel: str, notification: jobs.Notification) -> None:
+            if str(notification["type"]) == delayed.NOTIFICATION:
+                self.on_delayed()
+            else:
+                await on_notification(channel=channel, notification=notification)
+
+        await super().listen_for_jobs(on_notification=hear, queues=queues)
 
     async def unregister_worker(self, worker_id: int) -> None:
         """Forget a worker that has stopped."""

@@ -160,18 +160,21 @@ class Parcel:
         return rests.key_of(task.lane, task.event)
 
 
-def again(
-    connection: Connection, letters: Sequence[Letter], delay: float = 0.0, parcel: int = 1, error: str | None = None
-) -> list[int]:
-    """Put letters back with the attempts they had, alone or sharing a `parcel`; returns the ids of the new rows.
+def again(  # noqa: PLR0913 - each says another thing about the rows
+    connection: Connection,
+    letters: Sequence[Letter],
+    delay: float = 0.0,
+    parcel: int = 1,
+    lane: Lane | None = None,
+    error: str | None = None,
+) -> None:
+    """Put letters back with the attempts they had, alone or sharing a `parcel`; parked, if a full `lane` is named.
 
     The rows remember the `error` that they wait for.
     """
-    rows: list[int] = []
     for attempt in sorted({letter.attempt for letter in letters}):
         same = [(event_of(letter), letter.raw) for letter in letters if letter.attempt == attempt]
-        rows += put_back(connection, same, delay=delay, attempt=attempt, parcel=parcel, error=error)
-    return rows
+        put_back(connection, same, delay=delay, attempt=attempt, parcel=parcel, error=error, lane=lane)
 
 
 def end_calls(connection: Connection, keys: Sequence[UUID]) -> None:

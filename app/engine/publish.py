@@ -8,6 +8,7 @@ jsonb would be escaped element by element, which costs more than the database do
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, LiteralString
 
@@ -18,13 +19,15 @@ from app.context import Connection
 from app.engine import sequence
 from app.engine.delivery import Since
 from app.engine.distinct import Ids
-from app.engine.registry import Route, wiring
+from app.engine.registry import Lane, Route, wiring
 from events import SIZE_LIMIT, Event, InvalidEvent
 
 _ROWS_A_ROUND_TRIP = 1000
 _EVENTS_A_ROUND_TRIP = 5000
+_SHORTEST_DELAY_S = 0.001
 
 _ENQUEUE = "SELECT engine.enqueue(%s::jsonb)"
+"""What is not due it lets wait outside the queue, where no fetch has to read past it (`delayed`)."""
 
 
 def publish(
@@ -73,7 +76,7 @@ async def publish_async(connection: psycopg.AsyncConnection[Any], *events: Event
         await connection.execute(statement, parameters)
 
 
-def put_back(
+def put_back(  # noqa: PLR0913 - each says one thing about how they wait
     connection: Connection,
     events: Sequence[tuple[Event[Any], Any]],
     *,
@@ -81,20 +84,21 @@ def put_back(
     attempt: int,
     parcel: int = 1,
     error: str | None = None,
-) -> list[int]:
+    lane: Lane | None = None,
+) -> None:
     """Put events that were delivered into the queue again, each with the JSON that it was published as.
 
     A put-back event waits `delay` seconds, has `attempt` deliveries behind it, and travels alone unless `parcel` says
     how many may travel together. The row remembers the `error` that brought it back, for whoever asks why it waits;
-    but a lone event without attempts, which goes back as if it had never been tried. Returns the ids of the new rows.
+    but a lone event without attempts, which goes back as if it had never been tried. With a `lane` the rows are parked:
+    `slots.wake_parked` makes them due before their time. Raises `ValueError` for parked rows without a delay.
     """
+    if lane is not None and delay < _SHORTEST_DELAY_S:
+        raise ValueError(delay)
     table = wiring()
     texts = ((table.route(event), to_json(raw).decode()) for event, raw in events)
-    row_ids: list[int] = []
-    for statement, parameters in _batches(_rows(texts, delay, attempt, parcel, error)):
-        for (ids,) in connection.execute(statement, parameters):
-            row_ids += ids
-    return row_ids
+    for statement, parameters in _batches(texts, parcel, _Wait(delay, attempt, error, lane)):
+        connection.execute(statement, parameters)
 
 
 def put_aside(
@@ -104,12 +108,8 @@ def put_aside(
 
     Their rows remember since when they wait, and for what error.
     """
-    texts = [to_json(raw).decode() for raw in raws]
-    rows = (
-        _row(route, texts[start : start + route.parcel], delay, attempt, since.error, since)
-        for start in range(0, len(texts), route.parcel)
-    )
-    for statement, parameters in _batches(rows):
+    texts = ((route, to_json(raw).decode()) for raw in raws)
+    for statement, parameters in _batches(texts, None, _Wait(delay, attempt, since.error, since=since)):
         connection.execute(statement, parameters)
 
 
@@ -118,40 +118,60 @@ def _statements(
 ) -> Iterator[tuple[LiteralString, list[str]]]:
     table = wiring()
     joining = sequence.joining(events)
-    yield from _batches(_rows(((table.route(event), _wire(event)) for event in events), delay, 0, parcel))
+    yield from _batches(((table.route(event), _wire(event)) for event in events), parcel, _Wait(delay))
     # Last, so that no commit of a connection in autocommit mode leaves a place in line for an event that is nowhere.
     yield from joining
 
 
-def _batches(rows: Iterator[str]) -> Iterator[tuple[LiteralString, list[str]]]:
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """How rows wait: `delay` seconds, after `attempt` deliveries, because of an `error`, for a slot of a `lane`.
+
+    `since` is when they were first put aside without a failure.
+    """
+
+    delay: float
+    attempt: int = 0
+    error: str | None = None
+    lane: Lane | None = None
+    since: Since | None = None
+
+
+def _batches(
+    texts: Iterable[tuple[Route, str]], parcel: int | None, wait: _Wait
+) -> Iterator[tuple[LiteralString, list[str]]]:
+    rows = _rows(texts, parcel, wait)
     while batch := list(islice(rows, _ROWS_A_ROUND_TRIP)):
         yield _ENQUEUE, ["[" + ",".join(batch) + "]"]
 
 
-def _rows(
-    texts: Iterable[tuple[Route, str]], delay: float, attempt: int, parcel: int | None, error: str | None = None
-) -> Iterator[str]:
+def _rows(texts: Iterable[tuple[Route, str]], parcel: int | None, wait: _Wait) -> Iterator[str]:
     routed: dict[Route, list[str]] = {}
     for route, text in texts:
         routed.setdefault(route, []).append(text)
+    later = _later(wait)
     for route, together in routed.items():
         size = min(parcel or route.parcel, route.parcel)
         for start in range(0, len(together), size):
-            yield _row(route, together[start : start + size], delay, attempt, error)
+            yield _row(route, together[start : start + size], wait, later)
 
 
-def _row(
-    route: Route, texts: list[str], delay: float, attempt: int, error: str | None, since: Since | None = None
-) -> str:
-    if len(texts) == 1 and not attempt and not route.effect_of and not since:
+def _later(wait: _Wait) -> str:
+    """The fields of a row that is not due."""
+    parked = f',"key":{to_json(wait.lane.key).decode()},"most":{wait.lane.most}' if wait.lane else ""
+    return f',"delay":{wait.delay:.3f}{parked}' if wait.delay >= _SHORTEST_DELAY_S else ""
+
+
+def _row(route: Route, texts: list[str], wait: _Wait, later: str) -> str:
+    if len(texts) == 1 and not wait.attempt and not route.effect_of and not wait.since:
         task, args = "consume", texts[0]
     else:
         task = "perform" if route.effect_of else "consume_parcel"
-        why = f'"error":{to_json(error).decode()},' if error else ""
-        why += f'"since":"{since.at.isoformat()}",' if since else ""
+        why = f'"error":{to_json(wait.error).decode()},' if wait.error else ""
+        why += f'"since":"{wait.since.at.isoformat()}",' if wait.since else ""
         whose = f'"share":{to_json(route.share).decode()},' if route.share else ""
-        args = f'{{"attempt":{attempt},{whose}{why}"events":[{",".join(texts)}]}}'
-    return f'{{"queue":"{route.queue}","task":"{task}","priority":{route.priority},"delay":{delay:.3f},"args":{args}}}'
+        args = f'{{"attempt":{wait.attempt},{whose}{why}"events":[{",".join(texts)}]}}'
+    return f'{{"queue":"{route.queue}","task":"{task}","priority":{route.priority},"args":{args}{later}}}'
 
 
 def _wire(event: Event[Any]) -> str:

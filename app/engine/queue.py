@@ -24,6 +24,7 @@ from app import database, logs, sealing
 from app.engine import stopping
 from app.engine.bell import Bell
 from app.engine.consume import Engine, consume
+from app.engine.delayed import Promoter
 from app.engine.delivery import Delivery
 from app.engine.fence import FencedManager
 from app.engine.liveness import Session, SessionLost
@@ -192,7 +193,10 @@ class Application(procrastinate.App):
         self.engine = Engine(pool, Policy(given.most_attempts, given.retry_base, given.retry_cap))
         try:
             await asyncio.to_thread(self._check)
-            async with self._alive(), upkeep(pool):
+            async with self._alive(), upkeep(pool) as promoter:
+                # Once before the workers begin: one that does not wait finds what is due by now.
+                await promoter.turn()
+                self.job_manager.on_delayed = promoter.look
                 try:
                     yield
                 finally:

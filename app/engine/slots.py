@@ -1,13 +1,14 @@
 """Slots: how many things of one kind run at once over all workers.
 
 A slot belongs to a delivery and is free again the moment that delivery's queue row is finished, put back or rescued:
-a worker that dies holds nothing for longer than its deliveries. A row that finds every slot taken is parked; whoever
-gives a slot up wakes the one that has been parked for longest.
+a worker that dies holds nothing for longer than its deliveries. A row that finds every slot taken is parked: it waits
+outside the queue (`put_back` with a lane), and the delivery that frees a slot moves the one that has been parked for
+longest into the queue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from app.context import Connection
 from app.engine.delivery import Delivery
@@ -18,10 +19,17 @@ PARKED_S = 300.0
 
 _TAKE = "SELECT engine.take_slots(%s, %s, %s, %s, %s, %s)"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('engine.slots/' || %s, 0))"
-_PARK = """
-INSERT INTO engine.parked (row_id, key, most) SELECT row_id, %s, %s FROM unnest(%s::bigint[]) AS waiting (row_id)
+# The distinct keys of the index, one look-up each: a million rows may be parked for one of them. An older version
+# parked rows in a table of its own.
+_LANES = """
+WITH RECURSIVE first AS (
+    (SELECT key, most FROM engine.delayed WHERE key IS NOT NULL ORDER BY key, id LIMIT 1)
+    UNION ALL
+    SELECT next.key, next.most FROM first, LATERAL (
+           SELECT key, most FROM engine.delayed d WHERE d.key > first.key ORDER BY d.key, d.id LIMIT 1) next
+)
+SELECT key, max(most) FROM (TABLE first UNION ALL SELECT key, most FROM engine.parked) parked GROUP BY key ORDER BY key
 """
-_LANES = "SELECT DISTINCT key, most FROM engine.parked ORDER BY key"
 _WAKE = """
 SELECT engine.wake_parked(%(key)s, %(most)s)
  WHERE NOT EXISTS (SELECT FROM engine.rests r WHERE r.key = %(key)s AND r.until > clock_timestamp())
@@ -41,11 +49,6 @@ def lock(connection: Connection, lanes: Iterable[Lane]) -> None:
     """Be alone with some lanes until the transaction ends. Whoever takes slots takes them first, before its rows."""
     for lane in sorted(lanes):
         connection.execute(_LOCK, [lane.key])
-
-
-def park(connection: Connection, lane: Lane, row_ids: Sequence[int]) -> None:
-    """Note that queue rows wait for a slot of a lane that the same transaction has found full."""
-    connection.execute(_PARK, [lane.key, lane.most, list(row_ids)])
 
 
 def wake_parked(connection: Connection, lane: Lane) -> None:

@@ -1,7 +1,7 @@
 """Upkeep: what every worker does for all of them, beside its deliveries.
 
 Each turn rescues the deliveries of workers that are gone; now and then, and after a rescue, a turn also buries what
-failed in the queue itself and wakes parked rows.
+failed in the queue itself and wakes parked rows. Beside the turns a promoter moves what is due into the queue.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from psycopg_pool import ConnectionPool
 
 from app.context import Connection
 from app.engine import slots
+from app.engine.delayed import Promoter
 from app.engine.liveness import forget_gone
 from app.engine.rescue import rescue, sweep
 from app.settings import settings
@@ -26,17 +27,22 @@ log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def upkeep(pool: ConnectionPool[Connection]) -> AsyncIterator[None]:
-    """Take turns while the block runs. A turn that is under way at its end may end too, within a limit."""
-    stop = asyncio.Event()
-    turns = asyncio.create_task(_take_turns(pool, stop), name="upkeep")
+async def upkeep(pool: ConnectionPool[Connection]) -> AsyncIterator[Promoter]:
+    """Take turns, and promote, while the block runs. A turn that is under way at its end may end too, within a limit."""
+    stop, promoter = asyncio.Event(), Promoter(pool, settings().polling_interval)
+    running = {
+        asyncio.create_task(_take_turns(pool, stop), name="upkeep"),
+        asyncio.create_task(promoter.run(), name="promoter"),
+    }
     try:
-        yield
+        yield promoter
     finally:
-        # It has a connection of the pool, which is about to be closed.
+        # Each has a connection of the pool, which is about to be closed.
         stop.set()
-        await asyncio.wait({turns}, timeout=2 * pool.timeout)
-        turns.cancel()
+        promoter.stop()
+        await asyncio.wait(running, timeout=2 * pool.timeout)
+        for task in running:
+            task.cancel()
 
 
 async def _take_turns(pool: ConnectionPool[Connection], stop: asyncio.Event) -> None:

@@ -27,7 +27,8 @@ def test_a_row_remembers_its_error_and_its_events_are_the_same(connection: Conne
     """Quotes and all; whoever opens the row finds the event and its attempt, as without an error."""
     for event in (say("w"), want("c")):
         raw = event.model_dump(mode="json", exclude_none=True)
-        (row,) = put_back(connection, [(event, raw)], delay=0, attempt=2, error='Transient: "no" \\ answer')
+        put_back(connection, [(event, raw)], delay=0, attempt=2, error='Transient: "no" \\ answer')
+        row = scalar(connection, "SELECT max(id) FROM public.procrastinate_jobs")
         args = scalar(connection, "SELECT args FROM public.procrastinate_jobs WHERE id = %s", row)
         assert (args["error"], args["attempt"]) == ('Transient: "no" \\ answer', 2)
         text = scalar(connection, "SELECT args::text FROM public.procrastinate_jobs WHERE id = %s", row)
@@ -40,7 +41,7 @@ def test_an_event_without_attempts_goes_back_as_it_came(connection: Connection, 
     event = say("unlucky")
     raw = event.model_dump(mode="json", exclude_none=True)
     put_back(connection, [(event, raw)], delay=1, attempt=0, error="DeadlockDetected: ")
-    assert scalar(connection, "SELECT args FROM public.procrastinate_jobs") == raw
+    assert scalar(connection, "SELECT args FROM engine.delayed") == raw
 
 
 def test_attributes_of_a_producer_stay_with_the_event(connection: Connection, outside: Outside) -> None:
@@ -49,7 +50,7 @@ def test_attributes_of_a_producer_stay_with_the_event(connection: Connection, ou
     event = events.parse({**say("lost", "later").model_dump(mode="json", exclude_none=True), **own})
     publish(connection, event)
     drain()
-    args = scalar(connection, "SELECT args->'events'->0 FROM public.procrastinate_jobs")
+    args = scalar(connection, "SELECT args->'events'->0 FROM engine.delayed")
     assert args == json.loads(event.json_bytes())
     drain_all(connection)
     dead = scalar(connection, "SELECT event_data FROM engine.failed_jobs")

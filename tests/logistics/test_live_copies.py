@@ -20,6 +20,7 @@ from tests.logistics.test_bad_morning import lose_the_key
 from tests.support import drain, scalar
 
 _DEAD = "SELECT event_data::text FROM engine.failed_jobs WHERE resolved_at IS NULL"
+_NEWEST = "SELECT max(id) FROM public.procrastinate_jobs"
 _TAKE = "UPDATE public.procrastinate_jobs SET status = 'doing' WHERE id = %s"
 _CALL = "INSERT INTO engine.calls (event_id, row_id, attempts) VALUES (%s, %s, 0)"
 _OVER = "DELETE FROM public.procrastinate_jobs WHERE id = %s"
@@ -29,7 +30,8 @@ def call_a_copy(connection: Connection) -> tuple[UUID, int]:
     """A copy of the one dead letter, in the hand of a delivery that calls it: the event's id, and the queue row's."""
     letter = open_rows([Row(0, scalar(connection, _DEAD))])[0]
     assert isinstance(letter.event, Event)
-    (row_id,) = put_back(connection, [(letter.event, letter.raw)], delay=0, attempt=0)
+    put_back(connection, [(letter.event, letter.raw)], delay=0, attempt=0)
+    row_id = int(scalar(connection, _NEWEST))
     connection.execute(_TAKE, [row_id])
     connection.execute(_CALL, [letter.event.id, row_id])
     return letter.event.id, row_id
