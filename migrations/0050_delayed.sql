@@ -183,28 +183,38 @@ $$;
 COMMENT ON FUNCTION engine.set_aside(integer) IS
     'Moves rows that an older version scheduled in the queue itself to engine.delayed, up to p_most; how many.';
 
--- Where an event can wait ------------------------------------------------------------------------
--- A function and no view: a view would forbid Procrastinate's own migrations to change its tables. Its search
--- path is not pinned, so that the planner sees through it; every name is qualified.
+-- What is ours, and where an event can wait -------------------------------------------------------
+-- Other programs may use Procrastinate in the same database. The planner sees through both functions, so
+-- their search paths are not pinned, and every name is qualified. A function and no view: a view would
+-- forbid Procrastinate's own migrations to change its tables.
 
-CREATE OR REPLACE FUNCTION engine.waiting()
+CREATE OR REPLACE FUNCTION engine.is_ours(p_task text, p_queue text, p_queues text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT p_task IN ('consume', 'consume_parcel', 'perform') OR p_queue = ANY(p_queues)
+$$;
+COMMENT ON FUNCTION engine.is_ours(text, text, text[]) IS
+    'Whether a row of procrastinate_jobs is this program''s: of one of its tasks, or in one of its queues (p_queues).';
+
+CREATE OR REPLACE FUNCTION engine.waiting(p_queues text[] DEFAULT '{}')
 RETURNS TABLE (place text, row_id bigint, queue_name text, task_name text, priority integer, args jsonb, status text,
                attempts integer, worker_id bigint, due_at timestamptz, key text, parked_at timestamptz)
 LANGUAGE sql STABLE AS $$
     SELECT 'queue', j.id, j.queue_name::text, j.task_name::text, j.priority, j.args, j.status::text, j.attempts,
            j.worker_id, j.scheduled_at, p.key, p.parked_at
       FROM public.procrastinate_jobs j LEFT JOIN engine.parked p ON p.row_id = j.id
-     WHERE j.status IN ('todo', 'doing', 'failed') AND j.task_name IN ('consume', 'consume_parcel', 'perform')
+     WHERE j.status IN ('todo', 'doing', 'failed') AND engine.is_ours(j.task_name, j.queue_name, p_queues)
     UNION ALL
     SELECT 'delayed', d.id, d.queue_name, d.task_name, d.priority, d.args, 'todo', 0,
            NULL, d.due_at, d.key, CASE WHEN d.key IS NOT NULL THEN d.created_at END
       FROM engine.delayed d
 $$;
-COMMENT ON FUNCTION engine.waiting() IS
-    'Every row that holds events which are not applied: in the queue (todo, doing, failed) and delayed (todo). '
-    'row_id is unique within its place; due_at null: it is due; key: it is parked for that concurrency limit.';
+COMMENT ON FUNCTION engine.waiting(text[]) IS
+    'Every row of this program (see engine.is_ours) that is not at its end: in the queue (todo, doing, failed) and '
+    'delayed (todo). row_id is unique within its place; due_at null: it is due; key: it is parked for that limit.';
 
 REVOKE ALL ON FUNCTION engine.delay(jsonb), engine.enqueue(jsonb), engine.promote(integer), engine.wake_parked(text, integer),
-    engine.set_aside(integer), engine.waiting() FROM PUBLIC;
+    engine.set_aside(integer),
+    engine.is_ours(text, text, text[]), engine.waiting(text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION engine.delay(jsonb), engine.enqueue(jsonb), engine.promote(integer), engine.wake_parked(text, integer),
-    engine.set_aside(integer), engine.waiting() TO service_role;
+    engine.set_aside(integer),
+    engine.is_ours(text, text, text[]), engine.waiting(text[]) TO service_role;

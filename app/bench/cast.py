@@ -21,7 +21,7 @@ from events.robot import ItemCompleted
 
 _EMPTY = sql.SQL(
     "TRUNCATE logistics.robot_job_items, logistics.robot_jobs, logistics.orders, engine.event_log, engine.failed_jobs,"
-    " engine.calls, engine.slots, engine.parked, engine.rescues, engine.event_rescues, engine.rests,"
+    " engine.calls, engine.slots, engine.parked, engine.delayed, engine.rescues, engine.event_rescues, engine.rests,"
     " public.procrastinate_jobs RESTART IDENTITY CASCADE"
 )
 _AUTOVACUUM = sql.SQL("ALTER TABLE {} SET (autovacuum_enabled = {})")

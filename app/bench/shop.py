@@ -32,7 +32,7 @@ SESSIONS = 16
 
 _EMPTY = sql.SQL(
     "TRUNCATE logistics.robot_job_items, logistics.robot_jobs, logistics.orders, engine.event_log, engine.failed_jobs,"
-    " engine.calls, engine.slots, engine.parked, engine.rescues, engine.event_rescues, engine.rests,"
+    " engine.calls, engine.slots, engine.parked, engine.delayed, engine.rescues, engine.event_rescues, engine.rests,"
     " public.procrastinate_jobs RESTART IDENTITY CASCADE"
 )
 _ORDERS: LiteralString = """

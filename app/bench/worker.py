@@ -28,9 +28,8 @@ CONCURRENCY = 2
 PATIENCE_S = 600.0
 
 _DUE = """
-SELECT EXISTS (SELECT FROM public.procrastinate_jobs
-                WHERE status = 'todo' AND queue_name = ANY(%(queues)s)
-                  AND (scheduled_at IS NULL OR scheduled_at <= now())) AS due
+SELECT EXISTS (SELECT FROM engine.waiting()
+                WHERE status = 'todo' AND queue_name = ANY(%(queues)s) AND (due_at IS NULL OR due_at <= now())) AS due
 """
 
 

@@ -31,7 +31,7 @@ _MOST = 8
 """Events that one delivery holds at most."""
 
 _LYING_HERE = """
-SELECT args FROM public.procrastinate_jobs
+SELECT args FROM engine.waiting()
  WHERE status IN ('todo', 'doing') AND (args ? 'specversion' OR args ? 'events') ORDER BY random() LIMIT 2
 """
 _APPLIED = """

@@ -25,7 +25,7 @@ QUIET_LIMIT_S = 120.0
 """Within so many seconds of the last fault everything that was accepted is done."""
 _LOOK_EVERY_S = 0.2
 
-_WAITING = "SELECT count(*) FROM public.procrastinate_jobs WHERE task_name <> 'prune'"
+_WAITING = "SELECT count(*) FROM engine.waiting()"
 _COUNTS: dict[str, LiteralString] = {
     "events": "SELECT count(DISTINCT event_id) FROM chaos.said",
     "applied": "SELECT count(*) FROM engine.event_log",

@@ -25,15 +25,14 @@ _QUERIES: dict[str, LiteralString] = {
         SELECT DISTINCT s.event_id, s.type FROM chaos.said s
          WHERE NOT EXISTS (SELECT FROM engine.event_log l WHERE l.event_id::text = s.event_id)
            AND NOT EXISTS (SELECT FROM engine.failed_jobs f WHERE f.event_id::text = s.event_id)
-           AND NOT EXISTS (SELECT FROM public.procrastinate_jobs q WHERE q.args::text LIKE '%%' || s.event_id || '%%')
+           AND NOT EXISTS (SELECT FROM engine.waiting() q WHERE q.args::text LIKE '%%' || s.event_id || '%%')
     """,
     "what is applied was committed": """
         SELECT l.event_id, l.type FROM engine.event_log l
          WHERE NOT EXISTS (SELECT FROM chaos.said s WHERE s.event_id = l.event_id::text)
     """,
     "nothing waits once everything is quiet": """
-        SELECT id AS row_id, status, queue_name, task_name, attempts, scheduled_at FROM public.procrastinate_jobs
-         WHERE task_name <> 'prune'
+        SELECT place, row_id, status, queue_name, task_name, attempts, due_at, key FROM engine.waiting()
     """,
     "every item has a result": """
         SELECT id AS item_id, job_id, status, retry_count FROM logistics.robot_job_items

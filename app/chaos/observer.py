@@ -3,7 +3,7 @@
 They are the run's own memory, beside the program's: an event that the program forgot is remembered here, and a result
 that was counted twice is here twice. Nothing here is unique or indexed, so that nobody ever waits for it.
 
-    chaos.said       every event that was put into the queue, as often as it was
+    chaos.said       every event that was put into the queue or delayed, as often as it was
     chaos.results    every result that an item got, with the attempt
     chaos.endings    every time that a job ended, with the generation
 """
@@ -28,6 +28,8 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER chaos_note AFTER INSERT ON public.procrastinate_jobs
+    FOR EACH ROW EXECUTE FUNCTION chaos.note_events();
+CREATE TRIGGER chaos_note AFTER INSERT ON engine.delayed
     FOR EACH ROW EXECUTE FUNCTION chaos.note_events();
 
 CREATE FUNCTION chaos.note_result() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$

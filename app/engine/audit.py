@@ -62,10 +62,10 @@ ENGINE = (
     Invariant(
         "no delivery runs for longer than a day",
         """
-        SELECT j.id AS row_id, j.queue_name, e.at AS started_at FROM public.procrastinate_jobs j
-          JOIN public.procrastinate_events e ON e.job_id = j.id AND e.type = 'started'
+        SELECT j.row_id, j.queue_name, e.at AS started_at FROM engine.waiting() j
+          JOIN public.procrastinate_events e ON e.job_id = j.row_id AND e.type = 'started'
          WHERE j.status = 'doing'
-           AND NOT EXISTS (SELECT FROM public.procrastinate_events later WHERE later.job_id = j.id
+           AND NOT EXISTS (SELECT FROM public.procrastinate_events later WHERE later.job_id = j.row_id
                               AND later.type = 'started' AND later.at > now() - interval '1 day')
         """,
     ),

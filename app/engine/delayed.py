@@ -84,4 +84,3 @@ class Promoter:
     def _promote(self) -> tuple[int, float | None]:
         with self._pool.connection() as connection:
             return promote(connection)
-

@@ -36,6 +36,7 @@ from app.engine.reasons import (
     Waiting,
     WaitingTurn,
 )
+from app.engine.registry import wiring
 from app.engine.unknown import is_unknown
 from app.engine.workers import Worker, list_workers, serving
 from app.errors import NotFound
@@ -141,7 +142,7 @@ def explain(connection: Connection, pattern: Pattern) -> list[Reason]:
 
 def _groups(connection: Connection, pattern: Pattern) -> list[_Group]:
     cursor = connection.cursor(row_factory=class_row(_Group))
-    return cursor.execute(_WHEREABOUTS, {"pattern": Jsonb(pattern)}).fetchall()
+    return cursor.execute(_WHEREABOUTS, {"pattern": Jsonb(pattern), "queues": wiring().queues()}).fetchall()
 
 
 def _blocked(connection: Connection, queues: Iterable[str], workers: Sequence[Worker]) -> Iterator[Reason]:

@@ -29,8 +29,8 @@ _MOST_FINDINGS = 1_000
 
 _SOURCES: Mapping[Where, LiteralString] = {
     "waiting": """
-        SELECT id::text AS place, args::text AS args FROM public.procrastinate_jobs
-         WHERE status IN ('todo', 'doing') AND task_name IN ('consume', 'consume_parcel', 'perform')
+        SELECT CASE place WHEN 'queue' THEN row_id::text ELSE 'delayed/' || row_id END AS place, args::text AS args
+          FROM engine.waiting() WHERE status IN ('todo', 'doing')
         """,
     "held": "SELECT event_id::text AS place, held::text AS args FROM engine.sequence WHERE held IS NOT NULL",
     "dead": "SELECT id::text AS place, event_data::text AS args FROM engine.failed_jobs WHERE resolved_at IS NULL",
@@ -39,7 +39,10 @@ _SOURCES: Mapping[Where, LiteralString] = {
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """One event that this code cannot take: `place` is its queue row, or its dead letter's id, or its own if held."""
+    """One event that this code cannot take.
+
+    `place` is its queue row (`delayed/` and its row if it is delayed), its dead letter's id, or its own id if held.
+    """
 
     where: Where
     place: str

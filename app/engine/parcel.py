@@ -160,7 +160,7 @@ class Parcel:
         return rests.key_of(task.lane, task.event)
 
 
-def again(  # noqa: PLR0913 - each says another thing about the rows
+def again(
     connection: Connection,
     letters: Sequence[Letter],
     delay: float = 0.0,

@@ -17,7 +17,7 @@ import structlog
 from psycopg import sql
 
 from app.context import Connection
-from app.engine import sequence
+from app.engine import delayed, sequence
 from app.settings import Settings, settings
 
 log = structlog.get_logger(__name__)
@@ -105,8 +105,12 @@ def prune(connection: Connection, *, older_than: float | None = None) -> dict[st
     """Drop what is past its time; returns how many rows of each table went.
 
     How long is long is in the settings, in days, unless `older_than` says it for all. Tenants with too many dead
-    letters are named in the log. The connection must be outside a transaction.
+    letters are named in the log. Rows that an older version scheduled in the queue are moved out of it. The connection
+    must be outside a transaction.
     """
+    moved = _in_batches(connection, lambda: delayed.set_aside(connection, _BATCH))
+    if moved:
+        log.info("moved rows that an older version scheduled in the queue", rows=moved)
     gone = {_LEFT_IN_LINE.table: _in_batches(connection, lambda: sequence.sweep(connection, _BATCH))}
     for rule in _RULES:
         drop = partial(_drop, connection, rule, older_than)

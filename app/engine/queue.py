@@ -24,7 +24,6 @@ from app import database, logs, sealing
 from app.engine import stopping
 from app.engine.bell import Bell
 from app.engine.consume import Engine, consume
-from app.engine.delayed import Promoter
 from app.engine.delivery import Delivery
 from app.engine.fence import FencedManager
 from app.engine.liveness import Session, SessionLost

@@ -74,7 +74,10 @@ class WaitingTurn(Reason):
 
 @dataclass(frozen=True, slots=True)
 class PutBack(Reason):
-    """Scheduled for `until` (the last of several: `last_until`), because of `error` if one brought it back."""
+    """Delayed until `until` (the last of several: `last_until`), because of `error` if one brought it back.
+
+    `row_id` is the first of the rows, in `engine.delayed`.
+    """
 
     kind: ClassVar[str] = "put_back"
     events: int
@@ -93,7 +96,8 @@ class PutBack(Reason):
         )
         why = f" after {self.error}" if self.error else ""
         tried = f", {self.attempt} deliveries behind it" if self.attempt else ""
-        return f"{_count(self.events)} put back until {until}{why} (queue {self.queue}, row {self.row_id}{tried})"
+        where = f"queue {self.queue}, delayed row {self.row_id}{tried}"
+        return f"{_count(self.events)} put back until {until}{why} ({where})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ _LOSSY = (
 _NEEDED = """
 SELECT name, to_regclass(name) IS NOT NULL
   FROM unnest(ARRAY['public.procrastinate_jobs', 'logistics.robot_jobs', 'engine.event_log', 'engine.actions',
-                    'engine.paused_queues', 'engine.sequence']) AS name
+                    'engine.paused_queues', 'engine.sequence', 'engine.delayed']) AS name
 UNION ALL SELECT 'engine.enqueue', to_regproc('engine.enqueue') IS NOT NULL
 """
 _ROLE = "SELECT rolname, rolsuper, rolbypassrls, session_user FROM pg_roles WHERE rolname = current_user"

@@ -28,15 +28,15 @@ SELECT event_data AS event, failed_at AS at, resolved_at IS NOT NULL AS is_resol
   FROM engine.failed_jobs WHERE event_data @> %s ORDER BY failed_at, id LIMIT %s
 """
 _WAITING = """
-SELECT e.event, j.id AS row_id, j.status = 'doing' AS is_in_hand, j.scheduled_at AS at, j.args -> 'attempt' AS attempt,
+SELECT e.event, j.row_id, j.status = 'doing' AS is_in_hand, j.due_at AS at, j.args -> 'attempt' AS attempt,
        j.args ->> 'error' AS why
-  FROM public.procrastinate_jobs j
+  FROM engine.waiting() j
        CROSS JOIN LATERAL jsonb_array_elements(
            CASE WHEN jsonb_typeof(j.args -> 'events') = 'array' THEN j.args -> 'events'
                 ELSE jsonb_build_array(j.args) END) AS e (event)
  WHERE j.status IN ('todo', 'doing') AND e.event @> %(pattern)s
    AND (j.args @> %(pattern)s OR j.args @> jsonb_build_object('events', jsonb_build_array(%(pattern)s::jsonb)))
- ORDER BY j.id LIMIT %(limit)s
+ ORDER BY j.place DESC, j.row_id LIMIT %(limit)s
 """
 _HELD = """
 SELECT held AS event, held_at AS at, attempt FROM engine.sequence

@@ -4,26 +4,25 @@
 -- `rows` is materialised with the ids alone: arguments are large, and whatever reads them twice
 -- decompresses them twice, for each of their events.
 WITH rows AS MATERIALIZED (
-    SELECT j.id, j.queue_name, j.scheduled_at, j.worker_id, p.key, p.parked_at, j.args ->> 'error' AS error,
+    SELECT j.row_id AS id, j.queue_name, j.due_at, j.worker_id, j.key, j.parked_at, j.args ->> 'error' AS error,
            CASE WHEN jsonb_typeof(j.args -> 'attempt') = 'number' THEN (j.args ->> 'attempt')::numeric ELSE 0 END AS attempt,
            CASE WHEN j.status = 'failed' THEN 'failed'
                 WHEN j.status = 'doing' THEN 'in_hand'
-                WHEN j.scheduled_at > now() AND p.key IS NOT NULL THEN 'parked'
-                WHEN j.scheduled_at > now() THEN 'put_back'
+                WHEN (j.place = 'delayed' OR j.due_at > now()) AND j.key IS NOT NULL THEN 'parked'
+                WHEN j.place = 'delayed' OR j.due_at > now() THEN 'put_back'
                 ELSE 'waiting' END AS state,
            (SELECT array_agg(e ->> 'id') FROM jsonb_array_elements(
                 CASE WHEN jsonb_typeof(j.args -> 'events') = 'array' THEN j.args -> 'events' ELSE jsonb_build_array(j.args)
                 END) e WHERE e @> %(pattern)s) AS ids
-      FROM public.procrastinate_jobs j LEFT JOIN engine.parked p ON p.row_id = j.id
-     WHERE j.status IN ('todo', 'doing', 'failed')
-       AND (j.args @> %(pattern)s OR j.args @> jsonb_build_object('events', jsonb_build_array(%(pattern)s::jsonb)))
+      FROM engine.waiting(%(queues)s::text[]) j
+     WHERE (j.args @> %(pattern)s OR j.args @> jsonb_build_object('events', jsonb_build_array(%(pattern)s::jsonb)))
 ), doubts AS MATERIALIZED (
     SELECT c.event_id::text AS id, c.begun_at, c.tries FROM engine.calls c
      WHERE NOT engine.is_live(c.row_id, c.attempts, c.worker_id)
 ), groups AS (
     SELECT r.state, r.queue_name AS queue, count(*) AS events, min(r.id) AS row_id,
-           CASE WHEN r.state = 'in_hand' THEN r.worker_id END AS worker_id, min(r.scheduled_at) AS until,
-           max(r.scheduled_at) AS last_until, max(r.attempt)::integer AS attempt, max(r.error) AS error,
+           CASE WHEN r.state = 'in_hand' THEN r.worker_id END AS worker_id, min(r.due_at) AS until,
+           max(r.due_at) AS last_until, max(r.attempt)::integer AS attempt, max(r.error) AS error,
            CASE WHEN r.state = 'parked' THEN r.key END AS key, min(r.parked_at) AS parked_at,
            count(d.id) AS doubtful, min(d.id)::uuid AS doubtful_id, min(d.begun_at) AS begun_at, max(d.tries) AS tries
       FROM rows r CROSS JOIN LATERAL unnest(r.ids) AS event (id) LEFT JOIN doubts d ON d.id = event.id

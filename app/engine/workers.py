@@ -56,7 +56,7 @@ SELECT j.id AS row_id, j.worker_id, j.task_name, j.queue_name, j.attempts, start
   FROM public.procrastinate_jobs j,
        LATERAL (SELECT max(e.at) AS at FROM public.procrastinate_events e
                  WHERE e.job_id = j.id AND e.type = 'started') started
- WHERE j.status = 'doing'
+ WHERE j.status = 'doing' AND engine.is_ours(j.task_name, j.queue_name, %s)
  ORDER BY j.id
 """
 
@@ -122,8 +122,8 @@ def list_workers(connection: Connection) -> list[Worker]:
 
 
 def deliveries(connection: Connection) -> list[InHand]:
-    """Every row that is in hand, also of workers that are no longer registered."""
-    return connection.cursor(row_factory=class_row(InHand)).execute(_IN_HAND).fetchall()
+    """Every row of this program that is in hand, also of workers that are no longer registered."""
+    return connection.cursor(row_factory=class_row(InHand)).execute(_IN_HAND, [wiring().queues()]).fetchall()
 
 
 def serving(workers: Iterable[Worker], queue: str) -> list[Worker]:

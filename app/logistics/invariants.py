@@ -56,7 +56,7 @@ LOGISTICS = (
                               AND l.type = 'robot/job.completed' AND (l.data->>'generation')::integer = j.generation)
            AND NOT EXISTS (SELECT FROM engine.failed_jobs f WHERE f.job_type = 'robot/job.completed'
                               AND f.event_data->'data'->>'job_id' = j.id::text)
-           AND NOT EXISTS (SELECT FROM public.procrastinate_jobs q
+           AND NOT EXISTS (SELECT FROM engine.waiting() q
                             WHERE q.queue_name = 'events' AND q.status IN ('todo', 'doing'))
         """,
     ),

@@ -9,14 +9,21 @@ from procrastinate import PsycopgConnector
 
 from app.context import Connection
 from app.engine.queue import app, fresh_connector
+from app.engine.registry import wiring
 
 _DUE = """
 SELECT EXISTS (
-    SELECT FROM public.procrastinate_jobs
-     WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now())
-       AND (%(queues)s::text[] IS NULL OR queue_name = ANY(%(queues)s))
+    SELECT FROM engine.waiting(%(own)s)
+     WHERE status = 'todo' AND (due_at IS NULL OR due_at <= now())
+       AND queue_name = ANY(coalesce(%(queues)s::text[], %(own)s))
 ) AS due
 """
+
+_ALL_IS_DUE = (
+    "UPDATE engine.delayed SET due_at = now() WHERE due_at > now()",
+    "UPDATE public.procrastinate_jobs SET scheduled_at = now() WHERE status = 'todo' AND scheduled_at > now()",
+)
+_WAITING = "SELECT count(*) FROM engine.waiting(%s) WHERE status IN ('todo', 'doing')"
 
 
 def drain(*, queues: list[str] | None = None, concurrency: int = 4) -> None:
@@ -45,22 +52,19 @@ def drain_all(connection: Connection, *, rounds: int = 20) -> None:
     """
     for _ in range(rounds):
         drain()
-        due = connection.execute(
-            "UPDATE public.procrastinate_jobs SET scheduled_at = now() WHERE status = 'todo' AND scheduled_at > now()"
-        )
-        if due.rowcount == 0 and not waiting(connection):
+        for statement in _ALL_IS_DUE:
+            connection.execute(statement)
+        if not waiting(connection):
             return
     raise AssertionError(f"still waiting after {rounds} rounds: {waiting(connection)} rows")
 
 
 def waiting(connection: Connection) -> int:
-    """How many queue rows are waiting or in hand."""
-    counted = connection.execute(
-        "SELECT count(*) FROM public.procrastinate_jobs WHERE status IN ('todo', 'doing')"
-    ).fetchone()
+    """How many rows are waiting, delayed or in hand."""
+    counted = connection.execute(_WAITING, [wiring().queues()]).fetchone()
     return int(counted[0]) if counted else 0
 
 
 async def _due(connector: PsycopgConnector, queues: list[str] | None) -> bool:
-    row = await connector.execute_query_one_async(_DUE, queues=queues)
+    row = await connector.execute_query_one_async(_DUE, queues=queues, own=wiring().queues())
     return bool(row["due"])

@@ -19,7 +19,7 @@ P = TypeVar("P", bound=Payload)
 Place = Literal["waiting", "applied", "dead"]
 
 _WAITING = """
-SELECT id AS row_id, args::text AS args FROM public.procrastinate_jobs WHERE task_name <> 'prune'
+SELECT row_id, args::text AS args FROM engine.waiting()
  UNION ALL SELECT position, held::text FROM engine.sequence WHERE held IS NOT NULL
  ORDER BY row_id
 """

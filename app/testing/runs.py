@@ -35,7 +35,9 @@ _ATTEND = "SELECT pg_advisory_lock_shared(hashtextextended('app.testing', 0))"
 _ALONE = "SELECT pg_advisory_lock(hashtextextended('app.testing', 0))"
 _TOGETHER = "SELECT pg_advisory_unlock(hashtextextended('app.testing', 0))"
 
-_WAITING = "SELECT id AS row_id, args::text AS args FROM public.procrastinate_jobs WHERE status = 'todo' ORDER BY id"
+_WAITING = """
+SELECT row_id, args::text AS args FROM engine.waiting() WHERE status = 'todo' ORDER BY place DESC, row_id
+"""
 _DEATHS = """
 SELECT format('%s %s: %s: %s', job_type, event_id, error_class, error_message) FROM engine.failed_jobs
  WHERE resolved_at IS NULL
@@ -104,7 +106,7 @@ def _quiet() -> Iterator[None]:
 
 
 def waiting_events(connection: Connection) -> list[Event[Any]]:
-    """The events that wait in the queue."""
+    """The events that wait in the queue or are delayed."""
     rows = connection.cursor(row_factory=class_row(Row)).execute(_WAITING).fetchall()
     return [letter.event for letter in open_rows(rows) if isinstance(letter.event, Event)]
 

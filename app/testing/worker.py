@@ -17,6 +17,7 @@ from psycopg_pool import ConnectionPool
 from app.context import Connection
 from app.engine import registry
 from app.engine.consume import Engine, consume
+from app.engine.delayed import promote
 from app.engine.delivery import Delivery, Row, open_rows
 from app.engine.fence import FencedManager
 from app.engine.perform import perform
@@ -36,6 +37,7 @@ SELECT id AS row_id, attempts, worker_id, queue_name, task_name, args::text AS a
 """
 _SILENCE = "UPDATE public.procrastinate_workers SET last_heartbeat = '-infinity' WHERE id = %s"
 _TIME_PASSES = "UPDATE public.procrastinate_jobs SET scheduled_at = NULL WHERE status = 'todo'"
+_ALL_IS_DUE = "UPDATE engine.delayed SET due_at = '-infinity'"
 _CALLS_SETTLE = "UPDATE engine.calls SET ask_after = clock_timestamp() WHERE ask_after > clock_timestamp()"
 
 
@@ -175,8 +177,11 @@ def rescue_from(worker_id: int, connection: Connection) -> None:
 
 
 def let_time_pass(connection: Connection) -> bool:
-    """Make due what was put back for later; whether anything waits."""
+    """Make due what was put back for later, and have it promoted; whether anything waits."""
     connection.execute(_CALLS_SETTLE)
+    connection.execute(_ALL_IS_DUE)
+    while promote(connection)[0]:
+        pass
     return connection.execute(_TIME_PASSES).rowcount > 0
 
 

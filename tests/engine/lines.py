@@ -16,6 +16,7 @@ import events
 from app import database as doors
 from app.context import Connection, Moment
 from app.engine.consume import Engine, consume
+from app.engine.delayed import promote
 from app.engine.delivery import Delivery, Row, open_rows
 from app.engine.publish import put_back
 from app.engine.registry import Wiring
@@ -119,7 +120,8 @@ def deliver_all(worker: Engine, connection: Connection) -> None:
 
 def make_due(connection: Connection) -> None:
     """Let the time pass for which events were put back."""
-    connection.execute("UPDATE public.procrastinate_jobs SET scheduled_at = NULL WHERE status = 'todo'")
+    connection.execute("UPDATE engine.delayed SET due_at = now()")
+    promote(connection)
 
 
 def replay(connection: Connection, event_id: UUID) -> None:

@@ -128,8 +128,7 @@ def test_a_deadlock_spends_no_attempt(connection: Connection, outside: toy.Outsi
     publish(connection, say("unlucky", "deadlock"))
     drain()
     assert dead(connection) == []
-    assert scalar(connection, "SELECT scheduled_at IS NOT NULL FROM public.procrastinate_jobs")
-    assert scalar(connection, "SELECT args->'data'->>'word' FROM public.procrastinate_jobs") == "unlucky"
+    assert scalar(connection, "SELECT args->'data'->>'word' FROM engine.delayed") == "unlucky"
 
 
 def test_what_is_no_event_becomes_a_dead_letter(connection: Connection, outside: toy.Outside) -> None:

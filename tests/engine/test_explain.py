@@ -34,7 +34,7 @@ from app.settings import settings
 from events import Event, Payload
 from tests.clinic import enlist
 from tests.conftest import Database
-from tests.engine.lines import Ground, step
+from tests.engine.lines import Ground, make_due, step
 from tests.engine.toy import Outside, say, want
 from tests.operators import work_once
 from tests.support import drain, drain_all, scalar
@@ -207,7 +207,7 @@ def test_a_call_that_nobody_knows_the_end_of_is_in_doubt(connection: Connection,
     doubt = only(found, InDoubt)
     assert isinstance(doubt, InDoubt)
     assert (doubt.event_id, doubt.tries) == (event.id, 1)
-    connection.execute("UPDATE public.procrastinate_jobs SET scheduled_at = NULL")
+    make_due(connection)
     row = fetch(connection, worker, "toys")
     connection.execute("UPDATE engine.calls SET row_id = %s, attempts = 0, worker_id = %s", [row, worker])
     assert kinds(explain_event(connection, event.id)) == ["in_hand"]

@@ -128,13 +128,13 @@ def test_the_backlog_tells_what_waits_for_what(connection: Connection, outside: 
     publish(connection, want("due too"))
     publish(connection, want("later"), delay=60)
     publish(connection, want("parked"), delay=60)
-    connection.execute("INSERT INTO engine.parked (row_id, key) SELECT max(id), 'x' FROM public.procrastinate_jobs")
+    connection.execute("UPDATE engine.delayed SET key = 'x', most = 1 WHERE id = (SELECT max(id) FROM engine.delayed)")
     publish(connection, say("in hand"))
     connection.execute("SELECT FROM procrastinate_fetch_job_v2(ARRAY['events']::varchar[], NULL)")
     paused = pause(connection, "toys", actor="ana", reason="why")
     events_queue, toys = backlogs(connection)
     assert (events_queue.due, events_queue.in_hand, events_queue.oldest) == (0, 1, None)
-    assert toys == Backlog("toys", due=2, later=1, parked=1, oldest=toys.oldest, pause=paused)
+    assert toys == Backlog("toys", due=2, delayed=1, parked=1, oldest=toys.oldest, pause=paused)
     assert toys.oldest is not None
     assert timedelta(minutes=10) <= toys.oldest < timedelta(minutes=11)
 

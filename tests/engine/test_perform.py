@@ -190,8 +190,7 @@ def test_calls_run_side_by_side_but_never_more_than_a_lane_allows(
         await perform(engine, fetch(connection))
         assert scalar(connection, "SELECT count(*) FROM engine.slots") == 2
         again = connection.execute(
-            "SELECT jsonb_array_length(args->'events'), args->>'attempt' FROM public.procrastinate_jobs"
-            " WHERE scheduled_at IS NOT NULL"
+            "SELECT jsonb_array_length(args->'events'), args->>'attempt' FROM engine.delayed WHERE key = 'account'"
         ).fetchall()
         assert again == [(4, "0")]
         blocking.go.set()
@@ -333,8 +332,8 @@ def test_the_other_side_is_not_asked_before_it_has_settled(connection: Connectio
     with registry.use(outside_that(outside.call, outside, settle=60)):
         publish(connection, want("slow", "once"))
         drain()
-        assert scalar(connection, "SELECT scheduled_at > now() + interval '50 s' FROM public.procrastinate_jobs")
-        connection.execute("UPDATE public.procrastinate_jobs SET scheduled_at = now()")
+        assert scalar(connection, "SELECT due_at > now() + interval '50 s' FROM engine.delayed")
+        connection.execute("UPDATE engine.delayed SET due_at = now()")
         drain()
         assert len(outside.calls) == 1
         connection.execute("UPDATE engine.calls SET ask_after = now()")
@@ -350,7 +349,7 @@ def test_a_call_that_was_left_behind_has_its_time_to_settle(connection: Connecti
     with registry.use(outside_that(outside.call, outside, settle=60)):
         drain()
         assert outside.calls == []
-        assert scalar(connection, "SELECT scheduled_at > now() + interval '50 s' FROM public.procrastinate_jobs")
+        assert scalar(connection, "SELECT due_at > now() + interval '50 s' FROM engine.delayed")
 
 
 def test_an_event_that_was_recorded_meanwhile_is_not_called(

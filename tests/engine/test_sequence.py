@@ -171,7 +171,7 @@ def test_the_order_is_that_of_the_commits_of_one_producer_after_the_other(
     (path,) = paths(1)
     publish(connection, step(path, 0), delay=60)
     publish(connection, step(path, 1))
-    connection.execute("UPDATE public.procrastinate_jobs SET priority = 90 WHERE scheduled_at IS NULL")
+    connection.execute("UPDATE public.procrastinate_jobs SET priority = 90")
     publish(connection, step(path, 2))
     deliver_all(worker, connection)
     assert taken(connection, path) == []

@@ -37,7 +37,7 @@ ACTIONS = st.lists(
 )
 
 _EMPTY = """
-TRUNCATE toy.heard, engine.sequence, engine.event_log, engine.failed_jobs, public.procrastinate_jobs,
+TRUNCATE toy.heard, engine.sequence, engine.event_log, engine.failed_jobs, engine.delayed, public.procrastinate_jobs,
          public.procrastinate_events, public.procrastinate_periodic_defers CASCADE
 """
 _PLACES = """
@@ -46,7 +46,7 @@ UNION ALL SELECT event_id, 'dead' FROM engine.failed_jobs WHERE resolved_at IS N
 UNION ALL SELECT event_id, 'waiting' FROM engine.sequence WHERE held IS NOT NULL
 UNION ALL
 SELECT (e ->> 'id')::uuid, 'waiting'
-  FROM public.procrastinate_jobs,
+  FROM engine.waiting(),
        jsonb_array_elements(CASE WHEN args ? 'events' THEN args -> 'events' ELSE jsonb_build_array(args) END) e
 """
 

@@ -18,8 +18,9 @@ SELECT event_id, 'applied' AS place, applied_at AS at, 0 AS row, NULL AS why,
 UNION ALL
 SELECT event_id, 'dead', failed_at, 0, error_class, event_data FROM engine.failed_jobs WHERE resolved_at IS NULL
 UNION ALL
-SELECT (e ->> 'id')::uuid, 'waiting', NULL, j.id * 1000 + n, NULL, e
-  FROM public.procrastinate_jobs j,
+SELECT (e ->> 'id')::uuid, 'waiting', NULL,
+       CASE j.place WHEN 'delayed' THEN 1000000000000 ELSE 0 END + j.row_id * 1000 + n, NULL, e
+  FROM engine.waiting() j,
        jsonb_array_elements(CASE WHEN args ? 'events' THEN args -> 'events' ELSE jsonb_build_array(args) END)
        WITH ORDINALITY AS letters (e, n)
  ORDER BY at, row -- as they were said: ids are chance, and every walk of one way must be the same

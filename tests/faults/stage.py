@@ -23,6 +23,7 @@ from app import database as doors
 from app.context import Connection
 from app.engine import registry
 from app.engine.consume import Engine, consume
+from app.engine.delayed import promote
 from app.engine.delivery import Delivery, Row, open_rows
 from app.engine.fence import FencedManager
 from app.engine.perform import perform
@@ -185,12 +186,13 @@ class Stage:
 
     def stop_the_clock(self) -> None:
         """Let what has to wait wait for `pass_time()`: how fast the machine is must decide nothing."""
-        self.connection.execute(
-            "UPDATE public.procrastinate_jobs SET scheduled_at = now() + interval '1 hour' WHERE scheduled_at > now()"
-        )
+        self.connection.execute("UPDATE engine.delayed SET due_at = now() + interval '1 hour'")
 
     def pass_time(self) -> None:
         """Let everything that waits for its time be due."""
+        self.connection.execute("UPDATE engine.delayed SET due_at = now()")
+        while promote(self.connection)[0]:
+            pass
         self.connection.execute("UPDATE public.procrastinate_jobs SET scheduled_at = NULL WHERE status = 'todo'")
 
 

@@ -27,6 +27,7 @@ ROWS = {
     "engine.event_rescues": "(event_id, rescues) VALUES (gen_random_uuid(), 1)",
     "engine.failed_jobs": "(job_type, event_data, error_message, retry_count) VALUES ('x', '{}', 'x', 1)",
     "engine.parked": "(row_id, key) VALUES (floor(random() * 1e9), 'x')",
+    "engine.delayed": "(due_at, queue_name, task_name, args) VALUES (now(), 'x', 'x', '{}')",
     "engine.paused_queues": "(queue_name, paused_by, reason) VALUES (gen_random_uuid(), 'ana', 'x')",
     "engine.replay_plan_letters": "(plan_id, letter_id, position, failed_at, class)"
     " VALUES (gen_random_uuid(), gen_random_uuid(), 1, now(), 'valid')",

@@ -30,6 +30,7 @@ _TABLES = [
     "engine.calls",
     "engine.slots",
     "engine.parked",
+    "engine.delayed",
     "engine.rescues",
     "engine.event_rescues",
     "logistics.robot_jobs",

@@ -57,12 +57,12 @@ def test_an_account_has_no_more_calls_at_once_than_it_may_over_all_workers(
     portal.change(latency_ms=20)
     job = jobs.create_robot_job(shop.context, shop.order(100))
     started = [workers.work(), workers.work()]
-    wait(lambda: scalar(shop.connection, "SELECT count(*) FROM engine.parked"))
+    wait(lambda: scalar(shop.connection, "SELECT count(*) FROM engine.delayed WHERE key IS NOT NULL"))
     wait(lambda: is_over(shop, job.id))
     assert [worker.stop() for worker in started] == [0, 0]
     assert jobs.get_robot_job(shop.context, job.id).success_count == 100
     assert (portal.record.most_at_once, portal.record.summary().accepted, portal.record.duplicates) == (2, 100, [])
-    left = "SELECT key FROM engine.parked UNION ALL SELECT key FROM engine.slots"
+    left = "SELECT key FROM engine.delayed UNION ALL SELECT key FROM engine.slots"
     assert shop.connection.execute(left).fetchall() == []
     assert broken(shop.connection) == []
 

@@ -15,8 +15,13 @@ _LOCK_JOB = """
 SELECT id FROM logistics.robot_jobs WHERE status = 'processing' ORDER BY random() LIMIT 1 FOR UPDATE SKIP LOCKED
 """
 _LOCK_ROWS = """
-SELECT id FROM public.procrastinate_jobs
- WHERE status IN ('todo', 'doing') ORDER BY random() LIMIT 5 FOR UPDATE SKIP LOCKED
+WITH queued AS (
+    SELECT id FROM public.procrastinate_jobs
+     WHERE status IN ('todo', 'doing') ORDER BY random() LIMIT 5 FOR UPDATE SKIP LOCKED
+), late AS (
+    SELECT id FROM engine.delayed ORDER BY random() LIMIT 5 FOR UPDATE SKIP LOCKED
+)
+SELECT id::text FROM queued UNION ALL SELECT 'delayed/' || id FROM late
 """
 _READ_ROWS = "SELECT count(*) FROM public.procrastinate_jobs"
 _SEALED = "SELECT portal_password FROM logistics.carrier_configs WHERE workspace_id = %s"
@@ -29,7 +34,7 @@ def lock_job(scene: Scene) -> Done:
 
 
 def lock_rows(scene: Scene) -> Done:
-    """Somebody else holds rows of the queue, waiting ones and ones in hand."""
+    """Somebody else holds rows of the queue, waiting ones, delayed ones and ones in hand."""
     return _hold(scene, _LOCK_ROWS, "rows")
 
 
