@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def upkeep(pool: ConnectionPool[Connection]) -> AsyncIterator[Promoter]:
-    """Take turns, and promote, while the block runs. A turn that is under way at its end may end too, within a limit."""
+    """Take turns, and promote, while the block runs. A turn under way at its end may end too, within a limit."""
     stop, promoter = asyncio.Event(), Promoter(pool, settings().polling_interval)
     running = {
         asyncio.create_task(_take_turns(pool, stop), name="upkeep"),
