@@ -22,7 +22,7 @@ QueueArgument = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's
 def list_(*, as_json: Json = False) -> None:
     """List the queues with their rows (each an event or a parcel of up to 500), pauses and workers.
 
-    due: could be taken now. delayed: published for later or put back. parked: waits for a slot, e.g. a session of an
+    due: could be taken now. later: published for later or put back. parked: waits for a slot, e.g. a session of an
     account. in_hand: is being delivered. oldest_s: how long the longest waiting due row has been due, in seconds.
     """
     from app.engine.backlog import backlogs
@@ -114,7 +114,7 @@ def _line(one: Backlog) -> dict[str, Any]:
     return {
         "queue": one.queue_name,
         "due": one.due,
-        "delayed": one.delayed,
+        "later": one.later,
         "parked": one.parked,
         "in_hand": one.in_hand,
         "oldest_s": None if one.oldest is None else round(one.oldest.total_seconds(), 1),

@@ -18,14 +18,14 @@ from app.engine.workers import Worker, list_workers, serving
 class Backlog:
     """A queue in numbers of rows, each an event or a parcel of up to 500.
 
-    `due` could be taken now; `delayed` was published for later or put back; `parked` waits for a slot of its lane;
+    `due` could be taken now; `later` was published for later or put back; `parked` waits for a slot of its lane;
     `in_hand` is being delivered; `failed` failed outside our code. `oldest` is how long the longest waiting due row
     has been due. `workers` are the ids of those that live and serve it.
     """
 
     queue_name: str
     due: int = 0
-    delayed: int = 0
+    later: int = 0
     parked: int = 0
     in_hand: int = 0
     failed: int = 0
@@ -39,7 +39,7 @@ _BACKLOG = """
 WITH counted AS (
     SELECT j.queue_name,
            count(*) FILTER (WHERE j.status = 'todo' AND NOT coalesce(j.due_at > now(), false)) AS due,
-           count(*) FILTER (WHERE j.status = 'todo' AND j.due_at > now() AND j.key IS NULL) AS delayed,
+           count(*) FILTER (WHERE j.status = 'todo' AND j.due_at > now() AND j.key IS NULL) AS later,
            count(*) FILTER (WHERE j.status = 'todo' AND j.due_at > now() AND j.key IS NOT NULL) AS parked,
            count(*) FILTER (WHERE j.status = 'doing') AS in_hand,
            count(*) FILTER (WHERE j.status = 'failed') AS failed,
@@ -48,7 +48,7 @@ WITH counted AS (
       FROM engine.waiting(%s) j
      GROUP BY j.queue_name
 )
-SELECT c.queue_name, c.due, c.delayed, c.parked, c.in_hand, c.failed,
+SELECT c.queue_name, c.due, c.later, c.parked, c.in_hand, c.failed,
        now() - least(c.first_at, (SELECT min(e.at) FROM public.procrastinate_events e
                                    WHERE e.job_id = c.first_id AND e.type = 'deferred')) AS oldest
   FROM counted c

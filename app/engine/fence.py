@@ -107,11 +107,14 @@ class FencedManager(manager.JobManager):
         await self.connector.execute_query_async(query=workers.FORGET, worker_id=worker_id)
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
-        """Take a row of `queues` (None: of any) that is not of a paused queue; None when there is none."""
+        """Take a row of `queues` (None: all of this program) that is not of a paused queue; None when there is none.
+
+        Other programs may keep their jobs in the same table: a worker that serves all queues leaves theirs alone.
+        """
         paused = await self._paused_queues()
+        wanted = list(wiring().queues() if queues is None else queues)
         if not paused:
-            return await self._fetch(queues, worker_id)
-        wanted = [*wiring().queues(), pauses.BUILTIN_QUEUE] if queues is None else queues
+            return await self._fetch(wanted, worker_id)
         left = [queue for queue in wanted if queue not in paused]
         job = await self._fetch(left, worker_id) if left else None
         if job is None:

@@ -96,11 +96,12 @@ def hand_back(parcel: Parcel) -> None:
             slots.lock(connection, parcel.lanes)
             hold(connection, parcel.delivery)
             _forget(connection, rest)
-            again(connection, [task.letter for task in rest], parcel=PARCEL)
             _let_settle(connection, parcel, begun)
-            again(connection, [task.letter for task in begun], delay=parcel.effect.settle(), parcel=PARCEL)
             release(connection, parcel.delivery, [])
+            # Wake first: the row that has been parked for longest is older than what goes back now.
             _resize(connection, parcel, [])
+            again(connection, [task.letter for task in rest], parcel=PARCEL)
+            again(connection, [task.letter for task in begun], delay=parcel.effect.settle(), parcel=PARCEL)
         return len(rest)
 
     patiently(transaction)

@@ -16,9 +16,6 @@ from app.engine import actions
 from app.engine.registry import wiring
 from app.errors import InvalidInput
 
-BUILTIN_QUEUE = "builtin"
-"""Where Procrastinate's own tasks go; nothing of ours is ever put there."""
-
 
 @dataclass(frozen=True, slots=True)
 class Pause:

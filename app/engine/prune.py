@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import LiteralString
+from typing import Any, LiteralString
 from uuid import UUID
 
 import structlog
@@ -18,6 +18,7 @@ from psycopg import sql
 
 from app.context import Connection
 from app.engine import delayed, sequence
+from app.engine.registry import wiring
 from app.settings import Settings, settings
 
 log = structlog.get_logger(__name__)
@@ -82,6 +83,7 @@ _RULES = (
         "public",
         "procrastinate_jobs",
         """old.status IN ('succeeded', 'cancelled', 'aborted')
+           AND engine.is_ours(old.task_name, old.queue_name, %(queues)s)
            AND NOT EXISTS (SELECT FROM public.procrastinate_events e
                             WHERE e.job_id = old.id AND e.at >= now() - %(days)s * interval '1 day')""",
         lambda given: given.finished_days,
@@ -139,16 +141,16 @@ def crowds(connection: Connection) -> list[tuple[UUID | None, int]]:
         return connection.execute(_CROWDS, [settings().dead_letters_a_tenant]).fetchall()
 
 
-def _days(rule: Rule, older_than: float | None) -> float:
-    return rule.days(settings()) if older_than is None else older_than
+def _wanted(rule: Rule, older_than: float | None) -> dict[str, Any]:
+    return {"days": rule.days(settings()) if older_than is None else older_than, "queues": wiring().queues()}
 
 
 def _drop(connection: Connection, rule: Rule, older_than: float | None) -> int:
-    return connection.execute(rule.fill(_DROP), {"days": _days(rule, older_than), "batch": _BATCH}).rowcount
+    return connection.execute(rule.fill(_DROP), {**_wanted(rule, older_than), "batch": _BATCH}).rowcount
 
 
 def _count(connection: Connection, rule: Rule, older_than: float | None) -> int:
-    row = connection.execute(rule.fill(_COUNT), {"days": _days(rule, older_than)}).fetchone()
+    row = connection.execute(rule.fill(_COUNT), _wanted(rule, older_than)).fetchone()
     return int(row[0]) if row else 0
 
 

@@ -20,6 +20,7 @@ from psycopg.rows import class_row
 from app.context import Connection
 from app.engine import dead_letters
 from app.engine.delivery import Letter, Row, open_rows, shrink
+from app.engine.registry import wiring
 from app.errors import Permanent
 from app.settings import Settings
 
@@ -41,7 +42,7 @@ WITH ended AS MATERIALIZED (SELECT worker_id, by_restart FROM engine.gone_worker
                         OR NOT EXISTS (SELECT FROM public.procrastinate_workers w WHERE w.id = j.worker_id
                        AND w.last_heartbeat > now() - %(stalled_after)s * interval '1 second') AS is_gone) gone
      WHERE j.id = ANY (ARRAY(SELECT d.id FROM public.procrastinate_jobs d WHERE d.status = 'doing'))
-       AND j.status = 'doing'
+       AND j.status = 'doing' AND engine.is_ours(j.task_name, j.queue_name, %(queues)s)
        AND (gone.is_gone
             OR greatest((SELECT max(e.at) FROM public.procrastinate_events e
                           WHERE e.job_id = j.id AND e.type = 'started'),
@@ -91,7 +92,7 @@ UPDATE engine.failed_jobs f SET resolved_at = now()
 _FAILED = """
 SELECT id AS row_id, task_name, args::text AS args, 0 AS rescues FROM public.procrastinate_jobs
  WHERE id = ANY (ARRAY(SELECT f.id FROM public.procrastinate_jobs f WHERE f.status = 'failed'))
-   AND status = 'failed' AND task_name <> 'prune'
+   AND status = 'failed' AND task_name <> 'prune' AND engine.is_ours(task_name, queue_name, %(queues)s)
  ORDER BY id LIMIT 500 FOR UPDATE SKIP LOCKED
 """
 _BURY = "DELETE FROM public.procrastinate_jobs WHERE id = ANY(%s)"
@@ -121,7 +122,11 @@ class Rescued:
 
 def rescue(connection: Connection, settings: Settings) -> list[Rescued]:
     """Free the deliveries of dead and hanging workers in one transaction; returns them (none in another's turn)."""
-    limits: dict[str, Any] = {"stalled_after": settings.stalled_after, "longest_run": settings.longest_run}
+    limits: dict[str, Any] = {
+        "stalled_after": settings.stalled_after,
+        "longest_run": settings.longest_run,
+        "queues": wiring().queues(),
+    }
     with connection.transaction():
         turn = connection.execute(_TURN).fetchone()
         if turn is None or not turn[0]:
@@ -184,7 +189,9 @@ def sweep(connection: Connection) -> int:
     with connection.transaction():
         connection.execute(_BY_INDEX)
         connection.execute(_RESOLVE)
-        failed = connection.cursor(row_factory=class_row(Rescued)).execute(_FAILED).fetchall()
+        failed = (
+            connection.cursor(row_factory=class_row(Rescued)).execute(_FAILED, {"queues": wiring().queues()}).fetchall()
+        )
         for row in failed:
             error = FailedInTheQueue(f"the queue failed a row of task {row.task_name!r}, which this program cannot run")
             dead_letters.bury(connection, [(letter, error) for letter in open_rows([Row(row.row_id, row.args)])])

@@ -87,7 +87,7 @@ def test_a_call_that_another_event_makes_is_waited_for(
     publish(connection, want("same"))
     die_in_a_call(database, connection, wiring, Fault.DIES_BEFORE)
     assert outside.calls == []
-    assert scalar(connection, "SELECT count(*) FROM public.procrastinate_jobs WHERE scheduled_at > now()") == 1
+    assert scalar(connection, "SELECT count(*) FROM engine.delayed WHERE due_at > now()") == 1
 
 
 def test_a_mark_of_the_version_before_is_found(connection: Connection, outside: Outside, wiring: Wiring) -> None:

@@ -134,7 +134,7 @@ def test_the_backlog_tells_what_waits_for_what(connection: Connection, outside: 
     paused = pause(connection, "toys", actor="ana", reason="why")
     events_queue, toys = backlogs(connection)
     assert (events_queue.due, events_queue.in_hand, events_queue.oldest) == (0, 1, None)
-    assert toys == Backlog("toys", due=2, delayed=1, parked=1, oldest=toys.oldest, pause=paused)
+    assert toys == Backlog("toys", due=2, later=1, parked=1, oldest=toys.oldest, pause=paused)
     assert toys.oldest is not None
     assert timedelta(minutes=10) <= toys.oldest < timedelta(minutes=11)
 

@@ -32,9 +32,7 @@ from tests.support import drain, drain_all, scalar
 pytestmark = pytest.mark.usefixtures("hasty")
 
 _LETTER = "SELECT id FROM engine.failed_jobs WHERE resolved_at IS NULL"
-_DELAY = (
-    "SELECT extract(epoch FROM max(scheduled_at) - now()) FROM public.procrastinate_jobs WHERE queue_name = 'robots'"
-)
+_DELAY = "SELECT extract(epoch FROM max(due_at) - now()) FROM engine.delayed WHERE queue_name = 'robots'"
 
 
 def in_doubt(database: Database, shop: Shop) -> RobotJobItem:
