@@ -29,7 +29,7 @@ from tests.engine.toy import Made, Outside, Wanted, say, want
 from tests.support import drain, drain_all, scalar
 
 _DEAD = "SELECT error_class FROM engine.failed_jobs WHERE resolved_at IS NULL"
-_WAITS = "SELECT extract(epoch FROM scheduled_at - now())::float, args->>'attempt' FROM public.procrastinate_jobs"
+_WAITS = "SELECT extract(epoch FROM due_at - now())::float, args->>'attempt' FROM engine.delayed"
 _HEARD = "SELECT word FROM toy.heard ORDER BY word"
 
 

@@ -22,10 +22,10 @@ from tests.engine import toy
 from tests.engine.toy import say, want
 from tests.support import drain, drain_all, scalar, waiting
 
-_DUE = "UPDATE public.procrastinate_jobs SET scheduled_at = NULL"
-_DELAY = "SELECT extract(epoch FROM scheduled_at - now())::float FROM public.procrastinate_jobs"
+_DUE = "UPDATE engine.delayed SET due_at = '-infinity'"
+_DELAY = "SELECT extract(epoch FROM due_at - now())::float FROM engine.delayed"
 _AGE = """
-UPDATE public.procrastinate_jobs SET scheduled_at = NULL, args = args || jsonb_build_object(
+UPDATE engine.delayed SET due_at = '-infinity', args = args || jsonb_build_object(
     'since', (args->>'since')::timestamptz - %s * interval '1 second')
 """
 
@@ -53,7 +53,7 @@ def test_an_unknown_type_waits_for_a_worker_that_knows_it(connection: Connection
     with old("toy/echo.heard"):
         drain()
         assert scalar(connection, "SELECT array_agg(word) FROM toy.heard") == ["known"]
-        args = scalar(connection, "SELECT args FROM public.procrastinate_jobs")
+        args = scalar(connection, "SELECT args FROM engine.delayed")
         assert (args["attempt"], args["events"]) == (0, [json.loads(new.json_bytes())])
         assert [reason.kind for reason in explain_event(connection, new.id)][-1] == "unknown_here"
     connection.execute(_DUE)
@@ -69,7 +69,7 @@ def test_a_newer_version_waits_too(connection: Connection, outside: toy.Outside)
     connection.execute("SELECT engine.enqueue(%s)", [Jsonb([row])])
     drain()
     assert (dead(connection), waiting(connection)) == ([], 1)
-    assert "version 2" in scalar(connection, "SELECT args->>'error' FROM public.procrastinate_jobs")
+    assert "version 2" in scalar(connection, "SELECT args->>'error' FROM engine.delayed")
 
 
 def test_the_wait_is_counted_from_the_first_delivery_and_ends(connection: Connection, outside: toy.Outside) -> None:
@@ -79,10 +79,10 @@ def test_the_wait_is_counted_from_the_first_delivery_and_ends(connection: Connec
     with old("toy/word.said"), using(unknown_patience=600):
         drain()
         assert 0 < scalar(connection, _DELAY) < 1.5
-        since = scalar(connection, "SELECT args->>'since' FROM public.procrastinate_jobs")
+        since = scalar(connection, "SELECT args->>'since' FROM engine.delayed")
         connection.execute(_DUE)
         drain()
-        assert scalar(connection, "SELECT args->>'since' FROM public.procrastinate_jobs") == since
+        assert scalar(connection, "SELECT args->>'since' FROM engine.delayed") == since
         connection.execute(_AGE, [20])
         drain()
         assert 7 < scalar(connection, _DELAY) < 14
@@ -101,9 +101,7 @@ def test_an_unknown_effect_waits_in_its_queue(connection: Connection, outside: t
     publish(connection, want("a"), want("b"))
     with old("toy/call.wanted"):
         drain()
-    found = connection.execute(
-        "SELECT queue_name, task_name, jsonb_array_length(args->'events') FROM public.procrastinate_jobs"
-    )
+    found = connection.execute("SELECT queue_name, task_name, jsonb_array_length(args->'events') FROM engine.delayed")
     assert found.fetchall() == [("toys", "perform", 2)]
     connection.execute(_DUE)
     drain()

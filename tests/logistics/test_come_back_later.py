@@ -17,8 +17,8 @@ from tests.support import drain, drain_all, scalar
 pytestmark = pytest.mark.usefixtures("hasty")
 
 _WAITS = """
-SELECT min(extract(epoch FROM scheduled_at - now())), max(extract(epoch FROM scheduled_at - now())),
-       max((args->>'attempt')::integer) FROM public.procrastinate_jobs WHERE queue_name = 'robots'
+SELECT min(extract(epoch FROM due_at - now())), max(extract(epoch FROM due_at - now())),
+       max((args->>'attempt')::integer) FROM engine.delayed WHERE queue_name = 'robots'
 """
 
 

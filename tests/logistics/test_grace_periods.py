@@ -20,8 +20,7 @@ from tests.logistics.conftest import Shop
 from tests.support import drain, scalar
 
 _DELAY = """
-SELECT coalesce(max(extract(epoch FROM scheduled_at - now())), 0)::float FROM public.procrastinate_jobs
- WHERE status = 'todo'
+SELECT coalesce(max(extract(epoch FROM due_at - now())), 0)::float FROM engine.delayed
 """
 SETTLE = 600
 
@@ -35,11 +34,11 @@ def _slow_portal(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
 def failed(shop: Shop, kind: ErrorType, *, skew: timedelta = timedelta()) -> RobotJobItem:
     """An item that failed this moment, recorded by a host whose clock is wrong by so much."""
     _, (item,) = submitted(shop, 1)
-    shop.connection.execute("DELETE FROM public.procrastinate_jobs")
+    shop.connection.execute("DELETE FROM public.procrastinate_jobs; DELETE FROM engine.delayed")
     context = shop.context
     wrong = Context(context.connection, context.now + skew, context.tenant_id)
     update_job_item_result(wrong, failure(item, kind))
-    shop.connection.execute("DELETE FROM public.procrastinate_jobs")
+    shop.connection.execute("DELETE FROM public.procrastinate_jobs; DELETE FROM engine.delayed")
     return item
 
 
