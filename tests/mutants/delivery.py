@@ -101,8 +101,7 @@ MUTANTS = (
         _DEAD,
         " WHERE NOT EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = r.event_id)\n",
         "",
-        "tests/engine/test_consume.py tests/engine/test_replay.py tests/engine/test_rescue.py"
-        " tests/faults/test_races.py tests/faults/test_races_of_workers.py",
+        "tests/engine/test_dead_letters.py",
         "an event that another delivery has applied is not buried",
     ),
     Mutant(
@@ -116,7 +115,7 @@ MUTANTS = (
         _DEAD,
         "_PARTICULARS.sub('*', message)",
         "message",
-        "tests/engine/test_replay.py tests/commands/test_dead.py tests/logistics/test_bad_morning.py",
+        "tests/engine/test_dead_letters.py",
         "the same failure of two events is one group",
     ),
     Mutant(

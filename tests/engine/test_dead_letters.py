@@ -1,0 +1,40 @@
+"""Dead letters: an event is in one state, whatever a delivery met that did not see another one's commit."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from app.context import Connection
+from app.engine import dead_letters
+from app.engine.delivery import Letter
+from app.engine.publish import publish
+from app.errors import Permanent
+from events import Event
+from tests.engine.toy import Outside, Said, say
+from tests.support import deliver, scalar
+
+
+def buried(connection: Connection, event: Event[Said]) -> int:
+    """Bury an event; the dead letters that there are then."""
+    raw = event.model_dump(mode="json", exclude_none=True)
+    dead_letters.bury(connection, [(Letter(0, 0, raw, event), Permanent("no"))])
+    return int(scalar(connection, "SELECT count(*) FROM engine.failed_jobs"))
+
+
+def test_what_another_delivery_has_applied_is_not_buried(connection: Connection, outside: Outside) -> None:
+    """It is in the ledger, so it is not dead."""
+    event = say("applied")
+    publish(connection, event)
+    deliver(connection)
+    assert buried(connection, event) == 0
+    assert buried(connection, say("dead")) == 1
+
+
+def test_the_same_failure_of_two_events_has_one_fingerprint() -> None:
+    """Ids, numbers and quoted values make no difference; type, error and words do."""
+
+    def failure(job_type: str = "t", error: str = "E", words: str = "is of job", n: int = 1) -> str:
+        return dead_letters.fingerprint(job_type, error, f"item {uuid4()} {words} {n}, 'Ana {n}' and \"Q{n}\"")
+
+    assert failure(n=1) == failure(n=22)
+    assert len({failure(), failure(job_type="u"), failure(error="F"), failure(words="is not of job")}) == 4
