@@ -162,7 +162,7 @@ def status(home: Path | None = None) -> Status:
 
 
 def _data_directory(home: Path | None) -> Path:
-    return (home or settings().home).expanduser().resolve() / "postgres"
+    return (home.expanduser().resolve() if home else settings().home_directory()) / "postgres"
 
 
 def _marker(data: Path) -> Path:

@@ -115,7 +115,7 @@ def _keyring(given: Settings) -> Keyring:
         return Keyring.parse(given.keys.get_secret_value(), source="TALLYMAN_KEYS")
     if given.database_url is not None:
         raise SetupError(f"TALLYMAN_KEYS is not set: credentials are sealed with it; {_HOW_TO_MAKE_ONE}")
-    return embedded_keyring(given.home.expanduser())
+    return embedded_keyring(given.home_directory())
 
 
 def embedded_keyring(home: Path) -> Keyring:

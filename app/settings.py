@@ -19,6 +19,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.errors import SetupError
 
 
+def _data_home() -> Path:
+    try:
+        return Path(platformdirs.user_data_dir("tallyman"))
+    except RuntimeError:  # an account without a home directory, as in many containers: needed only if it is used
+        return Path("~/.local/share/tallyman")
+
+
 class Settings(BaseSettings):
     """What the environment says. Times are seconds."""
 
@@ -28,7 +35,7 @@ class Settings(BaseSettings):
     """Where workers and producers connect; unset: the embedded server."""
     migration_database_url: str | None = Field(default=None, validation_alias="MIGRATION_DATABASE_URL")
     """Where migrations connect, as the owner of the schema; unset: the same as `database_url`."""
-    home: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("tallyman")))
+    home: Path = Field(default_factory=_data_home)
     """The embedded server's data and, beside it, the sealing key that was made for it."""
     keys: SecretStr | None = None
     """Sealing keys, `id:base64-of-32-bytes`, comma-separated; the first seals, all of them open."""
@@ -71,6 +78,10 @@ class Settings(BaseSettings):
     """Days for which applied events stay in the ledger: a delivery that comes later than that would count again."""
     resolved_days: float = Field(default=90.0, gt=0)
     """Days for which resolved dead letters are kept."""
+    plan_days: float = Field(default=90.0, gt=0)
+    """Days for which plans of replays are kept after their last use."""
+    actions_days: float = Field(default=730.0, ge=365)
+    """Days for which the record of admins' actions is kept; the database refuses to delete any of the last 365."""
     finished_days: float = Field(default=7.0, gt=0)
     """Days for which queue rows are kept that Procrastinate's own commands finished, cancelled or aborted."""
     dead_letters_a_tenant: int = Field(default=10_000, ge=1)
@@ -79,6 +90,16 @@ class Settings(BaseSettings):
     """The limit of one call to a carrier's portal."""
     portal_settle: float = Field(default=15.0, ge=0)
     """How long a portal may still be entering an order after we hung up: until then it is not asked about it."""
+
+    def home_directory(self) -> Path:
+        """`home` as an absolute path. Raises `SetupError` where this account has no home directory to put it in."""
+        try:
+            return self.home.expanduser().resolve()
+        except RuntimeError:
+            raise SetupError(
+                "this account has no home directory: set TALLYMAN_HOME to a directory for the embedded server,"
+                " or DATABASE_URL and TALLYMAN_KEYS to do without one"
+            ) from None
 
     @model_validator(mode="after")
     def _leave_time(self) -> Self:

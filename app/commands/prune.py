@@ -21,10 +21,10 @@ def prune(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Drop old rows of the ledger, resolved dead letters, finished queue rows and what deliveries left behind.
+    """Drop old rows: ledger, resolved dead letters, plans, actions, finished queue rows, what deliveries left behind.
 
-    Unresolved dead letters stay, however old. An event that is delivered again after it has gone from the ledger counts
-    again: keep the ledger for longer than anybody may repeat an event.
+    Unresolved dead letters stay, however old, and so do the actions of the last 365 days. An event that is delivered
+    again after it has gone from the ledger counts again: keep the ledger for longer than anybody may repeat an event.
     """
     from app import database, logs
     from app.engine import prune as engine

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
+import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +25,24 @@ WorkspaceOption = Annotated[
     ),
 ]
 """The option of every command that acts for a workspace."""
-Actor = Annotated[str, typer.Option("--actor", default_factory=getpass.getuser, help="Who you are, for the record.")]
+
+
+def login(uid: int | None = None) -> str:
+    """The name of the account with this user id (this process's own unless given), `uid N` where it has none.
+
+    From the system, not from `$USER`: a container often runs under an id without an account, and a variable may be
+    another person's.
+    """
+    number = os.getuid() if uid is None else uid
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"uid {number}"
+
+
+Actor = Annotated[
+    str, typer.Option("--actor", default_factory=login, help="Who you are, for the record; your login unless given.")
+]
 """The option of every command whose doing is recorded."""
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 """The option of every command that destroys or repeats."""

@@ -78,6 +78,19 @@ _RULES = (
             OR EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = old.event_id))""",
         lambda given: given.resolved_days,
     ),
+    Rule(
+        "engine",
+        "replay_plan_letters",
+        """old.plan_id IN (SELECT p.id FROM engine.replay_plans p WHERE p.expired_at IS NOT NULL
+                              OR p.last_used_at < now() - %(days)s * interval '1 day')""",
+        lambda given: given.plan_days,
+    ),
+    Rule(
+        "engine",
+        "replay_plans",
+        """(old.expired_at IS NOT NULL OR old.last_used_at < now() - %(days)s * interval '1 day')""",
+        lambda given: given.plan_days,
+    ),
     Rule("engine", "rescues", "old.at < now() - %(days)s * interval '1 day'", lambda given: given.resolved_days),
     Rule(
         "public",
@@ -97,6 +110,19 @@ _RULES = (
     Rule("engine", "slots", "NOT engine.is_live(old.row_id, old.attempts, old.worker_id)"),
 )
 
+_ACTIONS = Rule(
+    "engine",
+    "actions",
+    "old.at < now() - greatest(%(days)s, 365) * interval '1 day'",
+    lambda given: given.actions_days,
+)
+"""Only a function of the database may delete these, and none of the last 365 days."""
+_DROP_ACTIONS = "SELECT engine.prune_actions(%(days)s, %(batch)s)"
+# Before the letters of a plan go, so that nobody replays what is left of it.
+_EXPIRE_PLANS = """
+UPDATE engine.replay_plans SET expired_at = now()
+ WHERE expired_at IS NULL AND last_used_at < now() - %s * interval '1 day'
+"""
 _CROWDS = """
 SELECT tenant_id, count(*) FROM engine.failed_jobs WHERE resolved_at IS NULL
  GROUP BY tenant_id HAVING count(*) > %s ORDER BY count(*) DESC
@@ -106,14 +132,16 @@ SELECT tenant_id, count(*) FROM engine.failed_jobs WHERE resolved_at IS NULL
 def prune(connection: Connection, *, older_than: float | None = None) -> dict[str, int]:
     """Drop what is past its time; returns how many rows of each table went.
 
-    How long is long is in the settings, in days, unless `older_than` says it for all. Tenants with too many dead
-    letters are named in the log. Rows that an older version scheduled in the queue are moved out of it. The connection
-    must be outside a transaction.
+    How long is long is in the settings, in days, unless `older_than` says it for all; the record of actions is kept for
+    365 days at least. Tenants with too many dead letters are named in the log. Rows that an older version scheduled in
+    the queue are moved out of it. The connection must be outside a transaction.
     """
     moved = _in_batches(connection, lambda: delayed.set_aside(connection, _BATCH))
     if moved:
         log.info("moved rows that an older version scheduled in the queue", rows=moved)
     gone = {_LEFT_IN_LINE.table: _in_batches(connection, lambda: sequence.sweep(connection, _BATCH))}
+    gone[_ACTIONS.table] = _in_batches(connection, lambda: _drop_actions(connection, older_than))
+    _expire_plans(connection, older_than)
     for rule in _RULES:
         drop = partial(_drop, connection, rule, older_than)
         gone[rule.table] = _in_batches(connection, drop)
@@ -129,7 +157,7 @@ def prune(connection: Connection, *, older_than: float | None = None) -> dict[st
 def count_prunable(connection: Connection, *, older_than: float | None = None) -> dict[str, int]:
     """How many rows of each table `prune` would drop now."""
     with connection.transaction():
-        return {rule.table: _count(connection, rule, older_than) for rule in (_LEFT_IN_LINE, *_RULES)}
+        return {rule.table: _count(connection, rule, older_than) for rule in (_LEFT_IN_LINE, _ACTIONS, *_RULES)}
 
 
 def crowds(connection: Connection) -> list[tuple[UUID | None, int]]:
@@ -147,6 +175,17 @@ def _wanted(rule: Rule, older_than: float | None) -> dict[str, Any]:
 
 def _drop(connection: Connection, rule: Rule, older_than: float | None) -> int:
     return connection.execute(rule.fill(_DROP), {**_wanted(rule, older_than), "batch": _BATCH}).rowcount
+
+
+def _drop_actions(connection: Connection, older_than: float | None) -> int:
+    row = connection.execute(_DROP_ACTIONS, {**_wanted(_ACTIONS, older_than), "batch": _BATCH}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _expire_plans(connection: Connection, older_than: float | None) -> None:
+    days = settings().plan_days if older_than is None else older_than
+    with connection.transaction():
+        connection.execute(_EXPIRE_PLANS, [days])
 
 
 def _count(connection: Connection, rule: Rule, older_than: float | None) -> int:

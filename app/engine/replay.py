@@ -95,10 +95,13 @@ SELECT count(*), count(replayed_at), count(*) FILTER (WHERE outcome = 'applied')
        count(*) FILTER (WHERE outcome = 'dead'), count(*) FILTER (WHERE outcome = 'skipped')
   FROM engine.replay_plan_letters WHERE plan_id = %s AND class = ANY(%s)
 """
+_USE = "UPDATE engine.replay_plans SET last_used_at = now() WHERE id = %s AND expired_at IS NULL"
 _FINISH = """
-UPDATE engine.replay_plans SET finished_at = now()
- WHERE id = %s AND finished_at IS NULL AND NOT EXISTS (
-       SELECT FROM engine.replay_plan_letters p WHERE p.plan_id = %s AND p.class = ANY(%s) AND p.outcome IS NULL)
+UPDATE engine.replay_plans
+   SET last_used_at = now(), finished_at = CASE WHEN NOT EXISTS (
+           SELECT FROM engine.replay_plan_letters p
+            WHERE p.plan_id = %s AND p.class = ANY(%s) AND p.outcome IS NULL) THEN coalesce(finished_at, now()) END
+ WHERE id = %s
 """
 
 
@@ -131,6 +134,8 @@ def run(
         raise InvalidInput("reason: say with --reason why calls that may have been made are made again")
     check_fresh(connection, plan)
     with connection.transaction():
+        if not connection.execute(_USE, [plan.id]).rowcount:
+            raise Conflict(f"plan {plan.id} has expired, it was not used for long; make a new one with `dead plan`")
         asked = {"rate": pace.rate, "canary": pace.canary, "stop_at": pace.stop_at, "again": pace.again}
         actions.record(connection, actor, "replay", subject=plan.id, reason=reason, details=asked)
     progress = _look(connection, plan)
@@ -185,7 +190,7 @@ def _finish(
     _stop_if_too_many(pace, progress)
     progress.stopped = stopped
     with connection.transaction():
-        connection.execute(_FINISH, [plan.id, plan.id, list(REPLAYED)])
+        connection.execute(_FINISH, [plan.id, list(REPLAYED), plan.id])
         details = {"replayed": progress.replayed, **progress.outcomes, "stopped": stopped}
         actions.record(connection, actor, "replayed", subject=plan.id, details=details)
     return progress

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 import events
+from app.commands.scope import login
 from app.context import Connection
 from app.engine.actions import history
 from app.engine.publish import publish
@@ -46,20 +46,20 @@ def test_queues_are_listed_with_what_waits_and_who_serves(run: Run, connection: 
 def test_a_queue_is_paused_and_resumed_with_who_and_why(run: Run, connection: Connection) -> None:
     """The actor is the login unless somebody says otherwise; what changes nothing says so and is no error."""
     paused = run("queues", "pause", "robots", "--reason", "the portal is down", "--json")
-    assert (paused.code, paused.rows[0]["paused_by"]) == (0, getpass.getuser())
+    assert (paused.code, paused.rows[0]["paused_by"]) == (0, login())
     row = run("queues", "list", "--json").rows[1]
     assert (row["paused_by"], row["reason"], row["paused_at"] is None) == (
-        getpass.getuser(),
+        login(),
         "the portal is down",
         False,
     )
     again = run("queues", "pause", "robots", "--reason", "me too", "--actor", "ben")
-    assert (again.code, f"paused already, by {getpass.getuser()}: the portal is down" in again.err) == (0, True)
+    assert (again.code, f"paused already, by {login()}: the portal is down" in again.err) == (0, True)
     resumed = run("queues", "resume", "robots", "--actor", "ben", "--json")
     assert (resumed.code, resumed.rows) == (0, [{"queue_name": "robots", "was_paused": True}])
     idle = run("queues", "resume", "robots")
     assert (idle.code, idle.out, idle.err) == (0, "robots is not paused\n", "robots was not paused\n")
-    assert [(one.actor, one.action) for one in history(connection)] == [("ben", "resume"), (getpass.getuser(), "pause")]
+    assert [(one.actor, one.action) for one in history(connection)] == [("ben", "resume"), (login(), "pause")]
 
 
 @pytest.mark.parametrize(

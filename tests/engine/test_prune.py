@@ -6,19 +6,21 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 import structlog
 from procrastinate import periodic, psycopg_connector
 
 from app import database as doors
 from app.context import Connection
+from app.engine import plans, replay, sequence
 from app.engine import prune as module
-from app.engine import sequence
 from app.engine.audit import audit
 from app.engine.consume import Engine
 from app.engine.prune import count_prunable, prune
 from app.engine.publish import publish
 from app.engine.queue import _pool, app, load_arguments
+from app.errors import Conflict
 from app.settings import settings
 from tests.conftest import Database
 from tests.engine.lines import Ground, deliver, paths, step, taken
@@ -73,6 +75,74 @@ def test_resolved_letters_go_and_unresolved_ones_never(connection: Connection) -
     assert prune(connection)["failed_jobs"] == 1
     assert prune(connection, older_than=1)["failed_jobs"] == 1
     assert scalar(connection, "SELECT count(*) FROM engine.failed_jobs WHERE resolved_at IS NULL") == 1
+
+
+_PLAN = """
+INSERT INTO engine.replay_plans (created_by, created_at, last_used_at)
+VALUES ('ana', now() - interval '1 year', now() - %s * interval '1 day') RETURNING id
+"""
+_PLAN_LETTERS = """
+WITH dead AS (
+    INSERT INTO engine.failed_jobs (job_type, event_data, error_message, retry_count, event_id)
+    SELECT 'toy/word.said', '{}', 'no', 1, gen_random_uuid() FROM generate_series(1, %s) RETURNING id, failed_at)
+INSERT INTO engine.replay_plan_letters (plan_id, letter_id, position, failed_at, class)
+SELECT %s, id, row_number() OVER (), failed_at, 'valid' FROM dead
+"""
+
+
+def test_plans_go_with_their_letters_when_nobody_used_them_for_long(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their letters first, in bounded batches; a plan that was replayed lately stays, however old."""
+    monkeypatch.setattr(module, "_BATCH", 10)
+    old, used = (scalar(connection, _PLAN, days) for days in (91, 89))
+    for plan_id in (old, used):
+        connection.execute(_PLAN_LETTERS, [25, plan_id])
+    counted = count_prunable(connection)
+    gone = prune(connection)
+    assert (gone["replay_plan_letters"], gone["replay_plans"]) == (25, 1)
+    assert {name: counted[name] for name in gone} == gone
+    assert {plan_id for (plan_id,) in connection.execute("SELECT id FROM engine.replay_plans")} == {used}
+    assert scalar(connection, "SELECT count(*) FROM engine.replay_plan_letters") == 25
+    assert scalar(connection, "SELECT count(*) FROM engine.failed_jobs") == 50
+
+
+def test_an_expired_plan_is_not_replayed(connection: Connection, outside: Outside) -> None:
+    """From the moment on at which its letters may go: what is left of it would be another plan."""
+    plan = plans.find(connection, scalar(connection, _PLAN, 91))
+    connection.execute(_PLAN_LETTERS, [2, plan.id])
+    connection.execute("UPDATE engine.replay_plans SET expired_at = now()")
+    with pytest.raises(Conflict, match="has expired, it was not used for long; make a new one"):
+        replay.run(connection, plan, replay.Pace(), actor="ana", reason="late", show=lambda _: None)
+    assert scalar(connection, "SELECT count(*) FROM public.procrastinate_jobs") == 0
+
+
+_ACTION = "INSERT INTO engine.actions (actor, action, at) VALUES ('ana', 'pause', now() - %s * interval '1 day')"
+
+
+def test_the_record_of_actions_is_kept_for_years(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the setting says, in bounded batches; and a year at least, whatever an admin asks for."""
+    monkeypatch.setattr(module, "_BATCH", 2)
+    for days in (740, 741, 742, 400, 364, 0):
+        connection.execute(_ACTION, [days])
+    assert (count_prunable(connection)["actions"], prune(connection)["actions"]) == (3, 3)
+    assert count_prunable(connection, older_than=1)["actions"] == 1
+    assert prune(connection, older_than=1)["actions"] == 1
+    assert scalar(connection, "SELECT count(*) FROM engine.actions") == 2
+
+
+def test_the_database_keeps_the_actions_of_a_year_from_everybody(connection: Connection, database: Database) -> None:
+    """Not even the tables' owner deletes or changes one of them, and nobody changes an older one."""
+    for days in (0, 364, 400):
+        connection.execute(_ACTION, [days])
+    assert scalar(connection, "SELECT engine.prune_actions(0, 100)") == 1
+    connection.execute(_ACTION, [400])
+    with psycopg.connect(database.owner_url, autocommit=True) as owner:
+        owner.execute("SET ROLE tallyman_owner")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            owner.execute("UPDATE engine.actions SET actor = 'nobody'")
+        owner.execute("DELETE FROM engine.actions")
+    assert scalar(connection, "SELECT count(*) FROM engine.actions") == 2
 
 
 def test_finished_rows_go_and_failed_ones_wait_for_the_sweep(connection: Connection) -> None:

@@ -21,7 +21,7 @@ ROLES = ["service_role", "tallyman_owner", "authenticated", "anon"]
 
 ROWS = {
     "auth.users": "DEFAULT VALUES",
-    "engine.actions": "(actor, action) VALUES ('ana', 'pause')",
+    "engine.actions": "(at, actor, action) VALUES (now() - interval '2 years', 'ana', 'pause')",
     "engine.calls": "(call_key, event_id, row_id, attempts) VALUES (gen_random_uuid(), gen_random_uuid(), 1, 0)",
     "engine.event_log": "(event_id, type, version, data, occurred_at) VALUES (gen_random_uuid(), 'x', 1, '{}', now())",
     "engine.event_rescues": "(event_id, rescues) VALUES (gen_random_uuid(), 1)",
