@@ -123,6 +123,14 @@ def fairness(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> 
     _measure(fairness.run, as_json=as_json, rounds=rounds, scale=scale)
 
 
+@app.command("crash")
+def crash(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None:
+    """Kill a worker in the middle of 200 jobs and wait until another has done them; beside plain Procrastinate."""
+    from app.bench import crash
+
+    _measure(crash.run, as_json=as_json, rounds=rounds, scale=scale)
+
+
 @app.command("plot")
 def plot(
     *,

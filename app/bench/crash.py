@@ -1,0 +1,134 @@
+"""`bench crash`: SIGKILL of a worker in the middle of its jobs: how long until another has done all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, LiteralString
+from uuid import uuid4
+
+from app import children
+from app.bench import sleeper, watch
+from app.bench.cast import NotExact
+from app.bench.conditions import conditions
+from app.bench.ground import Ground, ground
+from app.bench.report import Report
+from app.bench.rounds import Claim, Measured, alternate
+from app.bench.scale import scaled
+from app.context import Connection, Moment
+from app.engine.publish import publish_all
+from app.engine.registry import PARCEL, use
+from events import new
+
+JOBS = 200
+PATIENCE_S = 60.0
+GIVEN_UP_S = 10.0
+"""Seconds after which plain Procrastinate is given up: it rescues nothing."""
+
+SINGLES, BATCH, PLAIN = "Tallyman, single rows", "Tallyman, one batch", "plain Procrastinate"
+
+_AT_WORK: LiteralString = "SELECT count(*) = %(count)s FROM public.procrastinate_workers"
+_IN_THE_MIDDLE: LiteralString = """
+SELECT count(*) FILTER (WHERE at < clock_timestamp() - %(seconds)s * interval '1 second') > 0
+  FROM public.procrastinate_events e WHERE e.type = 'started'
+"""
+_DONE: LiteralString = "SELECT count(*) = %(count)s FROM engine.event_log"
+_HOLDER: LiteralString = """
+SELECT w.pid FROM public.procrastinate_jobs j JOIN engine.workers w ON w.worker_id = j.worker_id
+ WHERE j.status = 'doing' LIMIT 1
+"""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """Two workers on a ground. Figures are seconds from SIGKILL until every job is done."""
+
+    ground: Ground
+    jobs: int
+
+    def ours(self, parcel: int) -> float:
+        """Publish with so many events a row, and kill the worker that has them in hand."""
+        with self._working("tallyman") as workers, self.ground.connect() as connection:
+            self._until_at_work(connection)
+            now = Moment.begin(connection).now
+            asked = [new(sleeper.Asked(number=n), now=now, subject=None, tenant=None) for n in range(self.jobs)]
+            with use(sleeper.WIRING), connection.transaction():
+                publish_all(connection, asked, parcel=parcel)
+            return self._kill(connection, workers, within=PATIENCE_S)
+
+    def plain(self) -> float:
+        """Defer a task a job. Raises nothing when they are not done in time: that is the figure."""
+        with self._working("plain") as workers, self.ground.connect() as connection:
+            self._until_at_work(connection)
+            app = sleeper.PlainSleeper(self.ground.url)
+            asyncio.run(self._defer(app))
+            try:
+                return self._kill(connection, workers, within=GIVEN_UP_S)
+            except NotExact:
+                return GIVEN_UP_S
+
+    async def _defer(self, plain: sleeper.PlainSleeper) -> None:
+        async with plain.app.open_async():
+            tasks: list[dict[str, Any]] = [{"event_id": str(uuid4())} for _ in range(self.jobs)]
+            await plain.asked.batch_defer_async(*tasks)
+
+    def _until_at_work(self, connection: Connection) -> None:
+        watch.until(connection, _AT_WORK, {"count": 2}, within=PATIENCE_S, what="2 workers at work")
+
+    def _kill(self, connection: Connection, workers: list[subprocess.Popen[str]], within: float) -> float:
+        """Kill the worker that has a job in hand, a quarter of the jobs' time after it began."""
+        middle = {"seconds": self.jobs * 0.02 / 4}
+        watch.until(connection, _IN_THE_MIDDLE, middle, within=PATIENCE_S, what="jobs in hand")
+        row = connection.execute(_HOLDER).fetchone()
+        killed = next((worker for worker in workers if row and worker.pid == row[0]), workers[0])
+        killed.kill()
+        began = time.perf_counter()
+        watch.until(connection, _DONE, {"count": self.jobs}, within=within, what=f"{self.jobs} jobs done")
+        return time.perf_counter() - began
+
+    @contextmanager
+    def _working(self, kind: str) -> Iterator[list[subprocess.Popen[str]]]:
+        """Two workers on an empty queue."""
+        with self.ground.connect() as connection:
+            connection.execute("DELETE FROM engine.event_log; DELETE FROM engine.rescues; DELETE FROM engine.workers")
+            connection.execute("DELETE FROM public.procrastinate_jobs; DELETE FROM public.procrastinate_workers")
+        environment = self.ground.environment()
+        workers = [children.start(sleeper.command(kind), environment=environment) for _ in range(2)]
+        try:
+            yield workers
+        finally:
+            for worker in workers:
+                children.stop(worker)
+
+
+def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
+    """Measure everybody with `scale` times as many jobs as usual."""
+    jobs = scaled(JOBS, scale)
+    with ground() as made:
+        with made.connect() as connection:
+            where = conditions(connection)
+        stage = _Stage(made, jobs)
+        say(f"crash: {jobs:,} jobs of 20 ms, SIGKILL in the middle, {rounds} rounds")
+        contenders = {SINGLES: lambda: stage.ours(1), BATCH: lambda: stage.ours(PARCEL), PLAIN: stage.plain}
+        found = alternate(f"{jobs} jobs of 20 ms", "s", contenders, rounds)
+    return Report("crash", where, list(found.values()), list(_claims(found)), _NOTES)
+
+
+def _claims(found: dict[str, Measured]) -> Iterator[Claim]:
+    for name in (SINGLES, BATCH):
+        yield Claim(f"{name}: seconds after SIGKILL", found[name].median, most=3.0)
+
+
+_NOTES = (
+    (
+        "seconds from SIGKILL of the worker that has the jobs in hand until all of them are in the ledger; another "
+        "worker of the same kind runs already; each has two deliveries in hand at once, and its defaults"
+    ),
+    f"plain Procrastinate leaves what was in hand `doing` for ever: given up after {GIVEN_UP_S:g} s",
+)
