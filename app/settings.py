@@ -55,10 +55,11 @@ class Settings(BaseSettings):
     heartbeat_interval: float = Field(default=10.0, gt=0)
     stalled_after: float = Field(default=30.0, gt=0)
     """A worker whose heartbeat is older is taken for dead, and its deliveries are rescued."""
-    rescue_interval: float = Field(default=1.0, gt=0)
-    """How often each worker looks for deliveries of workers that are gone."""
+    rescue_interval: float = Field(default=0.5, gt=0)
+    """How often each worker looks for workers whose session has ended, to rescue their deliveries."""
     sweep_interval: float = Field(default=10.0, gt=0)
-    """How often each worker looks for rows that failed in the queue itself, and for parked rows that can go on."""
+    """How often each worker looks at heartbeats, for deliveries that run too long, for rows that failed in the queue
+    itself, and for parked rows that can go on."""
     longest_run: float = Field(default=1800.0, gt=0)
     """A delivery that has been running for longer is rescued, whatever its worker's heartbeat says."""
     most_rescues: int = Field(default=3, ge=1)

@@ -24,24 +24,30 @@ from app.engine import dead_letters, sequence, unknown
 from app.engine.delivery import Delivery, LeaseLost, Letter, Row, hold, open_rows, release, remembered, take_siblings
 from app.engine.distinct import Ids
 from app.engine.ledger import record, refusal, reused
+from app.engine.pace import Pace
 from app.engine.publish import publish_all, put_back
 from app.engine.registry import EVENTS_PRIORITY, EVENTS_QUEUE, PARCEL, Route, wiring
 from app.engine.retry import Bury, Policy, PutBack, decide, is_conflict, is_disconnect, spends_nothing
 from app.errors import GuiltyEvents
+from app.settings import settings
 from events import Event
 
 log = structlog.get_logger(__name__)
 
 _CLAIM = "SELECT row_id, args FROM engine.claim(%s, %s, %s, %s)"
+_MOST_RESCUED = "SELECT coalesce(max(rescues), 0) FROM engine.event_rescues WHERE event_id = ANY(%s)"
 _FREE_RETRIES = 5
+_PARTS = 16
+"""Parts of a batch whose worker died: enough for several workers, and 500 events are single ones after two steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What a worker's deliveries share: connections, and how errors are answered."""
+    """What a worker's deliveries share: connections, how errors are answered, and how much a delivery takes along."""
 
     pool: ConnectionPool[Connection]
     policy: Policy = field(default_factory=Policy)
+    pace: Pace = field(default_factory=Pace)
 
 
 def consume(engine: Engine, delivery: Delivery, *, siblings: bool) -> int:
@@ -51,10 +57,11 @@ def consume(engine: Engine, delivery: Delivery, *, siblings: bool) -> int:
     when no transaction could be committed, because the database was away.
     """
     started = time.monotonic()
-    limit = PARCEL - 1 if siblings and delivery.attempts == 0 else 0
+    limit = engine.pace.siblings() if siblings and delivery.attempts == 0 else 0
     letters: list[Letter] = []
     try:
         applied = patiently(lambda: _deliver(engine, delivery, limit, letters))
+        engine.pace.note(len(letters), time.monotonic() - started)
     except LeaseLost:
         return 0
     except Exception as error:
@@ -78,10 +85,14 @@ def _deliver(engine: Engine, delivery: Delivery, limit: int, letters: list[Lette
 
 
 def _unpack(connection: Connection, letters: Sequence[Letter]) -> int:
-    # A parcel whose worker died may hold an event that kills workers: from now on each travels alone.
+    # A parcel whose worker died may hold an event that kills workers: it is split until that event stands alone.
     letters = unknown.take_out(connection, letters, _refusal, _route)
     whole = [(letter.event, letter.raw) for letter in letters if isinstance(letter.event, Event)]
-    put_back(connection, whole, delay=0, attempt=letters[0].attempt if letters else 0)
+    rescued = connection.execute(_MOST_RESCUED, [[event.id for event, _ in whole]]).fetchone()
+    # Another death in its company must not bury an event.
+    parts = _PARTS if rescued and rescued[0] < settings().most_rescues else max(1, len(whole))
+    size = max(1, -(-len(whole) // parts))
+    put_back(connection, whole, delay=0, attempt=letters[0].attempt if letters else 0, parcel=size)
     return 0
 
 

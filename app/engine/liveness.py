@@ -36,6 +36,7 @@ _KEEPALIVE = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_k
 """The server's side of the connection: it drops the session of a host that vanished 13 s after its last sign of life.
 Where the connection is a unix socket PostgreSQL ignores them."""
 
+_ANY_GONE = "SELECT EXISTS (SELECT FROM engine.gone_workers())"
 _FORGET_GONE = """
 WITH gone AS (SELECT worker_id FROM engine.gone_workers()),
 unregistered AS (DELETE FROM public.procrastinate_workers w USING gone WHERE w.id = gone.worker_id)
@@ -106,6 +107,12 @@ class Session:
                     pass
                 await self._connection.execute("SELECT 1")
                 self._is_answered = True
+
+
+def any_gone(connection: Connection) -> bool:
+    """Whether a registered worker's session has ended."""
+    row = connection.execute(_ANY_GONE).fetchone()
+    return row is not None and bool(row[0])
 
 
 def forget_gone(connection: Connection) -> list[int]:

@@ -1,7 +1,8 @@
 """Upkeep: what every worker does for all of them, beside its deliveries.
 
-Each turn rescues the deliveries of workers that are gone; now and then, and after a rescue, a turn also buries what
-failed in the queue itself and wakes parked rows. Beside the turns a promoter moves what is due into the queue.
+Each turn looks for workers whose session has ended, and rescues their deliveries. Now and then, and after a rescue, a
+turn also looks at heartbeats, buries what failed in the queue itself and wakes parked rows. Beside the turns a promoter
+moves what is due into the queue.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from psycopg_pool import ConnectionPool
 from app.context import Connection
 from app.engine import slots
 from app.engine.delayed import Promoter
-from app.engine.liveness import forget_gone
+from app.engine.liveness import any_gone, forget_gone
 from app.engine.rescue import rescue, sweep
 from app.settings import settings
 
@@ -50,7 +51,7 @@ async def _take_turns(pool: ConnectionPool[Connection], stop: asyncio.Event) -> 
     while not stop.is_set():
         try:
             is_due = time.monotonic() - swept >= settings().sweep_interval
-            if await asyncio.to_thread(_rescue, pool) or is_due:
+            if await asyncio.to_thread(_rescue, pool, is_due=is_due) or is_due:
                 await asyncio.to_thread(_sweep, pool)
                 swept = time.monotonic()
         except Exception as error:  # noqa: BLE001 - whatever it was, the next turn must come
@@ -59,9 +60,14 @@ async def _take_turns(pool: ConnectionPool[Connection], stop: asyncio.Event) -> 
             await asyncio.wait_for(stop.wait(), settings().rescue_interval)
 
 
-def _rescue(pool: ConnectionPool[Connection]) -> bool:
-    """Rescue, and unregister workers that are gone; whether any delivery was freed."""
+def _rescue(pool: ConnectionPool[Connection], *, is_due: bool) -> bool:
+    """Rescue, and unregister workers that are gone; whether any delivery was freed.
+
+    Most turns only ask whether a session ended, which is cheap; heartbeats are looked at when a turn `is_due`.
+    """
     with pool.connection() as connection:
+        if not is_due and not any_gone(connection):
+            return False
         freed = rescue(connection, settings())
         with suppress(errors.LockNotAvailable):
             for worker_id in forget_gone(connection):

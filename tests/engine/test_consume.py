@@ -6,6 +6,7 @@ import json
 
 from app.context import Connection
 from app.database import as_service
+from app.engine import pace
 from app.engine.publish import publish
 from app.settings import using
 from tests.engine import toy
@@ -40,10 +41,10 @@ def test_an_event_is_heard_if_and_only_if_its_transaction_commits(connection: Co
 
 def test_waiting_siblings_are_taken_along_in_one_transaction(connection: Connection, outside: toy.Outside) -> None:
     """Single rows that wait together are applied together: one ledger timestamp is one transaction."""
-    for n in range(40):
+    for n in range(pace.FIRST):
         publish(connection, say(f"{n:02}"))
     drain(concurrency=1)
-    assert len(heard(connection)) == 40
+    assert len(heard(connection)) == pace.FIRST
     assert scalar(connection, "SELECT count(DISTINCT applied_at) FROM engine.event_log") == 1
 
 
