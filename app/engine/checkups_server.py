@@ -9,12 +9,14 @@ import psycopg
 from psycopg.rows import class_row
 
 from app import database, migrate
-from app.engine import safety
+from app.engine import connections, safety
 from app.engine.doctor import Checkup, Finding, Limits, Patient
 from app.engine.drift import drifts
 
 OLDEST_SERVER = 15
 _CROWDED = 0.8
+_WORKER = connections.of_process([2, 4])
+"""The connections of `cli.py work`."""
 
 _SETTINGS = """
 SELECT name, setting FROM pg_settings WHERE name IN ('autovacuum', 'track_counts', 'max_connections', 'wal_level')
@@ -83,7 +85,7 @@ def judge_settings(found: Mapping[str, str], limits: Limits) -> Iterator[Finding
             what = f"{name} is off: the queue's tables are never vacuumed, and fetching slows down without end"
             yield Finding("problem", "settings", what, f"set {name} = on")
     if int(found["max_connections"]) < limits.fewest_connections:
-        what = f"max_connections is {found['max_connections']}: a worker takes up to twenty"
+        what = f"max_connections is {found['max_connections']}: a worker process takes up to {_WORKER.most}"
         yield Finding("warning", "settings", what, f"set max_connections to {limits.fewest_connections} at least")
     if found["wal_level"] != "logical":
         what = f"wal_level is {found['wal_level']}: nobody can follow the publication supabase_realtime"

@@ -21,7 +21,7 @@ from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
 from app import database, logs, sealing
-from app.engine import stopping
+from app.engine import connections, stopping
 from app.engine.bell import Bell
 from app.engine.consume import Engine, consume
 from app.engine.delivery import Delivery
@@ -81,7 +81,8 @@ def _pool(**options: Any) -> AsyncConnectionPool[Any]:
 
 def fresh_connector() -> procrastinate.PsycopgConnector:
     """The connector of a worker, with a pool of its own: the app's cannot be opened again in another event loop."""
-    return procrastinate.PsycopgConnector(json_loads=load_arguments, pool_factory=_pool, min_size=2, max_size=8)
+    least, most = connections.QUEUE_POOL
+    return procrastinate.PsycopgConnector(json_loads=load_arguments, pool_factory=_pool, min_size=least, max_size=most)
 
 
 def _defaults() -> WorkerOptions:
@@ -187,7 +188,8 @@ class Application(procrastinate.App):
         # A delivery holds at most one connection, and recording outcomes beside running calls another.
         threads = ThreadPoolExecutor(max_workers=2 * concurrency + 2, thread_name_prefix="tallyman")
         asyncio.get_running_loop().set_default_executor(threads)
-        pool = await asyncio.to_thread(database.pool, max_size=2 * concurrency + 3)
+        least, most = connections.deliveries(concurrency)
+        pool = await asyncio.to_thread(database.pool, min_size=least, max_size=most)
         given = settings()
         self.engine = Engine(pool, Policy(given.most_attempts, given.retry_base, given.retry_cap))
         try:
