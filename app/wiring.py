@@ -8,7 +8,7 @@ from app.engine.registry import Effect, Wiring
 from app.logistics import checkups as checkups_logistics
 from app.logistics import effects as robots
 from app.logistics import handlers as logistics
-from app.logistics import revival
+from app.logistics import revival, wanted
 from app.logistics.invariants import LOGISTICS
 from events import order, robot
 
@@ -24,6 +24,7 @@ WIRING = Wiring(
             queue=robots.ROBOTS_QUEUE,
             lanes=robots.lanes,
             prepare=robots.prepare,
+            look=wanted.look,
             call=robots.enter_order,
             call_key=robots.call_key,
             give_up=robots.give_up,

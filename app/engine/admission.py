@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -90,7 +91,7 @@ def _claim(connection: Connection, engine: Engine, delivery: Delivery, letters: 
     bound = {event_id: lane for event_id, lane in bound.items() if event_id in {one.event_id for one in mine}}
     lanes, admitted = _admit(connection, delivery, effect, mine, bound)
     begun = _begin(connection, delivery, effect, admitted)
-    lease = Lease(engine, delivery, sorted(set(keys.values())))
+    lease = Lease(engine, delivery, effect, sorted(set(keys.values())))
     tasks = _prepare(connection, lease, effect, begun, bound)
     if len(tasks) < len(letters):
         release(connection, delivery, [task.letter for task in tasks])
@@ -180,7 +181,7 @@ def _prepare(
     for wanted in prepared:
         letter, in_doubt = letters.pop(wanted.event.id)
         is_last = (effect.policy or lease.engine.policy).is_last(letter.attempt)
-        call = Call(in_doubt, letter.attempt, is_last, lease.still_mine)
+        call = Call(in_doubt, letter.attempt, is_last, partial(lease.look, wanted))
         tasks.append(Task(letter, wanted.event, effect.key(wanted.event), wanted, call, bound.get(wanted.event.id)))
     enter_ledger(connection, [letter for letter, _ in letters.values()])
     end_calls(connection, [effect.key(event_of(letter)) for letter, _ in letters.values()])

@@ -14,7 +14,7 @@ from app.engine import rests
 from app.engine.consume import Engine
 from app.engine.delivery import Delivery, LeaseLost, Letter
 from app.engine.publish import put_back
-from app.engine.registry import Call, Effect, Lane, Prepared
+from app.engine.registry import Call, Effect, Lane, Prepared, QueuePaused
 from app.engine.retry import Policy
 from app.engine.turns import Turn
 from app.errors import Busy
@@ -24,7 +24,9 @@ _LEASE_IS_FRESH = 1.0
 """Seconds for which a lease that was just looked at needs no second look before a call."""
 
 _OVER = "DELETE FROM engine.calls WHERE call_key = ANY(%s)"
-_IS_LIVE = "SELECT engine.is_live(%s, %s, %s)"
+_LOOK = """
+SELECT engine.is_live(%s, %s, %s), EXISTS (SELECT FROM engine.paused_queues WHERE queue_name = %s)
+"""
 _LIVE = "SELECT call_key FROM engine.calls c WHERE call_key = ANY(%s) AND engine.is_live(row_id, attempts, worker_id)"
 _IN_HAND = """
 SELECT EXISTS (
@@ -74,15 +76,19 @@ def _clock() -> float:
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """What tells a delivery that it is still its own, without asking all the time."""
+    """What tells a delivery of effects whether it may go on: whether it is still its own, and its queue not paused."""
 
     engine: Engine
     delivery: Delivery
+    effect: Effect
     keys: Sequence[str] = ()
     """What may have to rest meanwhile: the keys of `engine.rests` that this delivery's calls are under."""
     looked_at: float = field(default_factory=_clock)
     rests: dict[str, tuple[float, str]] = field(default_factory=dict)
     """Until when each key rests, by this process's clock, and why."""
+    _asking: list[Prepared] = field(default_factory=list)
+    _next: asyncio.Task[Mapping[UUID, Any]] | None = None
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def still_mine(self) -> None:
         """Raise `LeaseLost` if the row was given to another worker, who may be making the same calls.
@@ -90,19 +96,46 @@ class Lease:
         Looks only if it did not a moment ago. A worker that was stopped and goes on finds that it did not.
         """
         if _clock() - self.looked_at > _LEASE_IS_FRESH:
-            await asyncio.to_thread(self._look)
+            await self._together()
 
-    def _look(self) -> None:
+    async def look(self, prepared: Prepared) -> Any:
+        """Look now, before a call that cannot be taken back; what the effect's `look` says of the event.
+
+        Calls that ask at the same time share one look. Raises `LeaseLost` and `QueuePaused`.
+        """
+        self._asking.append(prepared)
+        return (await self._together()).get(prepared.event.id)
+
+    async def _together(self) -> Mapping[UUID, Any]:
+        if self._next is None:
+            self._next = asyncio.create_task(self._take_turn())
+            # Whoever asked may be cancelled before there is an answer: then nobody reads it.
+            self._next.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(self._next)
+
+    async def _take_turn(self) -> Mapping[UUID, Any]:
+        # One look at a time needs one connection; those who ask meanwhile share the next.
+        async with self._turn:
+            asking, self._asking, self._next = self._asking, [], None
+            return await asyncio.to_thread(self._look, asking)
+
+    def _look(self, asking: Sequence[Prepared]) -> Mapping[UUID, Any]:
         looked_at = _clock()
         mine = self.delivery
         with self.engine.pool.connection() as connection:
-            row = connection.execute(_IS_LIVE, [mine.row_id, mine.attempts, mine.worker_id]).fetchone()
+            found = connection.execute(
+                _LOOK, [mine.row_id, mine.attempts, mine.worker_id, self.effect.queue]
+            ).fetchone()
+            said = self.effect.look(connection, asking) if self.effect.look and asking else {}
             resting = rests.find(connection, self.keys)
-        if row is None or not row[0]:
+        if found is None or not found[0]:
             raise LeaseLost
         for one in resting:
             self.rests[one.key] = (looked_at + one.seconds, one.reason)
         self.looked_at = looked_at
+        if asking and found[1]:
+            raise QueuePaused(self.effect.queue)
+        return said
 
     def rest(self, key: str, seconds: float, error: Exception) -> None:
         """Let no other call of this delivery under `key` begin for so many seconds."""

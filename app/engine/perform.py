@@ -22,7 +22,7 @@ from app.engine import admission, outcomes
 from app.engine.consume import Engine
 from app.engine.delivery import Delivery, LeaseLost
 from app.engine.parcel import Parcel, Task
-from app.engine.registry import Lane
+from app.engine.registry import Lane, QueuePaused
 from app.engine.retry import rest
 from app.engine.turns import Turn
 from app.errors import BadAnswer, InDoubt
@@ -75,9 +75,9 @@ async def _run(parcel: Parcel) -> int:
             await _whole(asyncio.to_thread(outcomes.record, parcel))
             gates.widen(parcel)
         left = len(parcel.tasks)
-        if left:
+        if left:  # not called: the queue was paused, or others wait for a turn
             await _whole(asyncio.to_thread(outcomes.hand_back, parcel))
-            log.info("made room for others", row=parcel.delivery.row_id, events=left)
+            log.info("handed back", row=parcel.delivery.row_id, events=left)
     except asyncio.CancelledError:
         # The worker stops and will wait no longer: what is in the air stays in doubt, the rest simply waits again.
         await _stop(calls)
@@ -113,10 +113,15 @@ async def _carry(parcel: Parcel, task: Task, gates: _Gates) -> None:
     if task.call.in_doubt and not parcel.effect.can_be_asked:
         task.outcome = InDoubt("the call was begun before and may have happened; the other side cannot be asked")
         return
+    # An effect that looks by itself does so right before its last step; for the others this is that moment.
+    look = parcel.lease.still_mine if parcel.effect.look else task.call.still_mine
     async with gates.of(task.lane), gates.width:
         if parcel.makes_room:
             return
-        await parcel.lease.still_mine()
+        try:
+            await look()
+        except QueuePaused:
+            return
         if (pause := parcel.lease.resting(parcel.rest_key(task))) is not None:
             task.outcome = pause
             return
@@ -126,6 +131,8 @@ async def _carry(parcel: Parcel, task: Task, gates: _Gates) -> None:
             task.outcome = outcome if isinstance(outcome, Payload) else _no_payload(outcome)
         except LeaseLost:
             raise
+        except QueuePaused:
+            task.begun = False
         except ValidationError as error:
             task.outcome = _bad_answer(error)
         except Exception as error:  # noqa: BLE001 - whatever an effect raises decides what becomes of its event

@@ -62,20 +62,25 @@ Forecaster = Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, Forecast
 """From events of one type to what each would come to, by the event's id; changes nothing."""
 
 
+class QueuePaused(Exception):
+    """The queue was paused: the call is not begun, and its event waits again without having spent an attempt."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What the engine knows about one outside call.
 
     `in_doubt`: an earlier delivery began this very call and never recorded its outcome, so ask the other side first.
     `attempt` counts deliveries from 0; `is_last` says that a transient error now would be final. An effect whose call
-    takes several steps awaits `still_mine()` right before the one that cannot be taken back: it raises if the delivery
-    was given to another worker meanwhile, and the effect lets that pass.
+    takes several steps awaits `still_mine()` right before the one that cannot be taken back. It raises if the delivery
+    was given to another worker meanwhile or the queue was paused, and the effect lets that pass; it returns what the
+    effect's `look` says of the event at this moment.
     """
 
     in_doubt: bool
     attempt: int
     is_last: bool
-    still_mine: Callable[[], Awaitable[None]] = field(repr=False, compare=False)
+    still_mine: Callable[[], Awaitable[Any]] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,9 @@ class Effect:
     what came of a call in doubt. `close` hangs up when a worker stops. `settle` seconds pass before the other side is
     asked about a call that failed half way: for so long it may still be making up its mind, and would not know of what
     it is about to accept.
+    `look` reads again, by the event's id, what may have changed since `prepare` and would forbid the call; the answer
+    is what `still_mine()` returns. An effect that has it awaits `still_mine()` before every step that cannot be taken
+    back. For one that has none the engine looks at the lease and at pauses before it calls.
     `account` names the account of its tenant that an event uses: tenants get equal shares of a worker's deliveries
     (or as their weights say), and within a tenant its accounts do. Without it a tenant is one account.
     """
@@ -110,6 +118,7 @@ class Effect:
     ask: Callable[[Sequence[Event[Any]]], Awaitable[Mapping[UUID, str]]] | None = None
     revive: Callable[[Moment, Sequence[Event[Any]]], Mapping[UUID, Event[Any]]] | None = None
     call_key: Callable[[Event[Any]], UUID] | None = None
+    look: Callable[[Connection, Sequence[Prepared]], Mapping[UUID, Any]] | None = None
     can_be_asked: bool = True
     settle: Callable[[], float] = field(default=lambda: 0.0)
     account: Callable[[Event[Any]], str] | None = None

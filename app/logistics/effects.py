@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, assert_never
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -17,7 +18,7 @@ from weakref import WeakKeyDictionary
 from app.context import Connection, Moment
 from app.engine.registry import Call, Lane, Prepared
 from app.errors import GuiltyEvents, NotCalled, Permanent, SetupError
-from app.logistics import carriers, coverage, orders, rules, store, traces
+from app.logistics import carriers, coverage, orders, rules, store, traces, wanted
 from app.logistics.carriers import PortalConfig
 from app.logistics.coverage import Ambiguous, Covered, NotCovered
 from app.logistics.gateway import (
@@ -34,6 +35,7 @@ from app.logistics.gateway import (
 from app.logistics.orders import Order
 from app.logistics.store import ItemState
 from app.logistics.traces import Traces
+from app.logistics.wanted import ORDER_CANCELLED, AccountChanged, Unwanted
 from app.settings import settings
 from events import Event
 from events.robot import ErrorType, ItemCompleted, ItemRequested
@@ -70,11 +72,11 @@ def prepare(moment: Moment, requested: Sequence[Event[ItemRequested]]) -> Iterat
     connection = moment.connection
     items = store.lock_items(connection, [event.data.item_id for event in requested])
     _refuse_strangers(requested, items)
-    wanted = [event for event in requested if _is_waiting(items[event.data.item_id], event.data)]
-    found = traces.find(connection, [items[event.data.item_id] for event in wanted])
+    waiting = [event for event in requested if _is_waiting(items[event.data.item_id], event.data)]
+    found = traces.find(connection, [items[event.data.item_id] for event in waiting])
     traces.refuse_unsettled(connection, found.values())
-    connection.execute(_BEGIN, [[event.data.item_id for event in wanted]])
-    for event, entry in zip(wanted, _entries(connection, wanted, items, found), strict=True):
+    connection.execute(_BEGIN, [[event.data.item_id for event in waiting]])
+    for event, entry in zip(waiting, _entries(connection, waiting, items, found), strict=True):
         yield Prepared(event, entry)
 
 
@@ -85,13 +87,15 @@ async def enter_order(prepared: Prepared, call: Call) -> ItemCompleted:
     """
     entry: Entry = prepared.work
     if (refusal := _refusal(entry)) is not None:
-        return _failed(entry, "validation", refusal)
+        return _refused(entry, refusal, may_be_there=_may_be_there(entry, call))
     city = entry.city
     if not isinstance(city, Covered) or entry.config is None:
         raise TypeError(city)
     form = _form(entry, city)
     try:
-        accepted = await _enter_once(portal(), account(entry.config), entry, form, call)
+        accepted = await _enter_once(portal(), entry, entry.config, form, call)
+    except Unwanted as error:
+        return _refused(entry, str(error), may_be_there=error.may_be_there)
     except OrderRefused as error:
         return _failed(entry, "portal", str(error), form)
     except LoginRefused as error:
@@ -139,12 +143,44 @@ async def close() -> None:
         await gateway.aclose()
 
 
-async def _enter_once(gateway: Portal, account: Account, entry: Entry, form: OrderForm, call: Call) -> Accepted:
-    if call.in_doubt or call.attempt or entry.traces.may_be_there:
-        found = await gateway.find(account, entry.traces.references)
+async def _enter_once(gateway: Portal, entry: Entry, config: PortalConfig, form: OrderForm, call: Call) -> Accepted:
+    if _may_be_there(entry, call):
+        config = await _current(call, config, may_be_there=True)
+        found = await gateway.find(account(config), entry.traces.references)
         if found:
+            # Also if the order was cancelled meanwhile: the carrier has it.
             return next(iter(found.values()))
-    return await gateway.enter(account, form, call.still_mine)
+    elif entry.order.status == "cancelled":
+        raise Unwanted(ORDER_CANCELLED)
+    while True:
+        try:
+            return await gateway.enter(account(config), form, partial(_look, call, config))
+        except AccountChanged as changed:
+            config = changed.config
+        except LoginRefused:
+            if (current := await _current(call, config)) is config:
+                raise
+            config = current
+
+
+async def _look(call: Call, config: PortalConfig) -> None:
+    wanted.check(await call.still_mine(), config)
+
+
+async def _current(call: Call, config: PortalConfig, *, may_be_there: bool = False) -> PortalConfig:
+    """The account as it is now; `config` itself if nothing of it was changed. Raises `Unwanted`."""
+    try:
+        wanted.check_account(await call.still_mine(), config)
+    except AccountChanged as changed:
+        return changed.config
+    except Unwanted as error:
+        raise Unwanted(str(error), may_be_there=may_be_there) from None
+    return config
+
+
+def _may_be_there(entry: Entry, call: Call) -> bool:
+    """Whether an earlier call may have entered the order, so that the portal is asked first."""
+    return bool(call.in_doubt or call.attempt or entry.traces.may_be_there)
 
 
 def _refuse_strangers(requested: Sequence[Event[ItemRequested]], items: dict[UUID, ItemState]) -> None:
@@ -241,6 +277,15 @@ def _failed(entry: Entry, kind: ErrorType, message: str, form: OrderForm | None 
     return ItemCompleted(
         **_about(entry), status="error", error_type=kind, error_message=message, validated_city=city, value_sent=sent
     )
+
+
+def _refused(entry: Entry, message: str, *, may_be_there: bool) -> ItemCompleted:
+    # `validation` says that no call was made. Of an order that an earlier call may have entered that would be untrue.
+    if may_be_there:
+        return _failed(
+            entry, "unknown", f"{message}; an earlier call may have entered it, a retry asks the portal first"
+        )
+    return _failed(entry, "validation", message)
 
 
 def _about(entry: Entry) -> dict[str, Any]:

@@ -184,7 +184,8 @@ def update_orders(moment: Moment, changes: Sequence[OrderChange]) -> list[Event[
 def set_tracking_numbers(moment: Moment, shipped: Sequence[Tracking]) -> list[Event[OrderUpdated]]:
     """Orders of any workspaces were entered at their carrier: as `update_orders`, and as many as you like.
 
-    The numbers are taken as they are: an order that the carrier has must not be lost over how its number looks.
+    The numbers are taken as they are: an order that the carrier has must not be lost over how its number looks. One
+    that was cancelled meanwhile stays cancelled, with its number.
     """
     changes = [
         OrderChange(
@@ -220,7 +221,8 @@ def _decide(
     for change in changes:
         order, done = orders[change.order_id], written[change.order_id]
         before = {name: done[name] if name in done else getattr(order, name) for name in change.fields}
-        after = {name: value for name, value in change.fields.items() if before[name] != value}
+        wanted = _allowed(change.fields, before)
+        after = {name: value for name, value in wanted.items() if before[name] != value}
         if after:
             done.update(after)
             values = {"before": as_json({name: before[name] for name in after}), "after": as_json(after)}
@@ -228,6 +230,12 @@ def _decide(
             key = f"{change.order_id}/{changed[change.order_id]}/{after!r}"
             changed[change.order_id] += 1
             yield _event(moment, change, OrderUpdated(order_id=change.order_id, **values), key)
+
+
+def _allowed(wanted: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a change may be written: what the carrier has does not make a cancelled order a shipped one."""
+    is_late = before.get("status") == "cancelled" and wanted.get("status") == "shipped"
+    return {name: value for name, value in wanted.items() if not (is_late and name == "status")}
 
 
 def _event(moment: Moment, change: OrderChange, said: OrderUpdated, key: str) -> Event[OrderUpdated]:

@@ -27,6 +27,7 @@ SELECT i.id, i.job_id, j.workspace_id, i.order_id, i.status, i.retry_count
   FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
  WHERE i.id = ANY(%s)
 """
+_CANCELLED = "SELECT id FROM logistics.orders WHERE id = ANY(%s) AND status = 'cancelled'"
 _PENDING = """
 SELECT i.id FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
  WHERE i.job_id = %s AND j.workspace_id = %s AND i.status = 'pending' AND (%s::uuid[] IS NULL OR i.id = ANY(%s))
@@ -40,6 +41,7 @@ def forecast_requests(connection: Connection, requested: Sequence[Event[ItemRequ
         connection, sorted({(event.tenantid, event.data.carrier) for event in requested if event.tenantid})
     )
     found: dict[UUID, Forecast] = {}
+    cancelled = _cancelled(connection, [event.data.order_id for event in requested])
     for event in requested:
         item, asked = items.get(event.data.item_id), event.data
         config = configs.get((event.tenantid, asked.carrier)) if event.tenantid else None
@@ -47,6 +49,8 @@ def forecast_requests(connection: Connection, requested: Sequence[Event[ItemRequ
             found[event.id] = Forecast(idle="overtaken: the item has a result, or a later attempt, or is gone")
         elif config is None or not config.is_ready:
             found[event.id] = Forecast(blocked=f"carrier {asked.carrier} is disabled or has no credentials")
+        elif asked.order_id in cancelled:
+            found[event.id] = Forecast(blocked=f"order {asked.order_id} is cancelled: it would not be entered")
         else:
             found[event.id] = Forecast(frozenset({asked.item_id}), frozenset({asked.job_id}))
     return found
@@ -133,6 +137,10 @@ async def ask(requested: Sequence[Event[ItemRequested]]) -> dict[UUID, str]:
                 else "the portal does not know it: the replay enters it"
             )
     return said
+
+
+def _cancelled(connection: Connection, order_ids: Sequence[UUID]) -> set[UUID]:
+    return {order_id for (order_id,) in connection.execute(_CANCELLED, [list(order_ids)])}
 
 
 def _states(connection: Connection, item_ids: Sequence[UUID]) -> dict[UUID, ItemState]:

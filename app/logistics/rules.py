@@ -84,6 +84,11 @@ def references(item_id: UUID, attempt: int) -> list[str]:
     return [reference(item_id, earlier) for earlier in range(attempt + 1)]
 
 
+def cancelled_by(actor: str, reason: str) -> str:
+    """What an item says whose job was cancelled before its order was entered."""
+    return f"cancelled by {actor}: {reason}"
+
+
 def name_some(ids: Sequence[UUID]) -> str:
     """The first of many ids, and how many more there are."""
     named = ", ".join(str(one) for one in ids[:_NAMED])

@@ -149,10 +149,10 @@ def watched(effect: Effect, watch: Watch) -> Effect:
     """The effect, its calls and the last step of each being points of the watched process."""
 
     async def call(prepared: Prepared, call: Call) -> Payload:
-        async def still_mine() -> None:
-            await call.still_mine()
+        async def still_mine() -> object:
+            found = await call.still_mine()
             with watch.passing(Point(f"the last step of the call for {prepared.event.type}"), Outside()):
-                pass
+                return found
 
         with watch.passing(Point(f"the call for {prepared.event.type}", is_final=True), Outside()):
             return await effect.call(prepared, replace(call, still_mine=still_mine))

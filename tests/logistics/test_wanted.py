@@ -1,0 +1,156 @@
+"""Whether an order is still to be entered: looked up right before each call, not when its batch was prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from app import database as doors
+from app.engine import pauses, plans
+from app.engine.letters import Filters
+from app.logistics import carriers, jobs
+from app.logistics.orders import get_orders, update_order
+from app.simulators.portal import Portal, Rule, serve
+from tests.conftest import Database
+from tests.logistics.answers import broken, items_of
+from tests.logistics.conftest import Shop
+from tests.support import drain, drain_all, scalar, working
+from tests.waits import until
+from tests.workers import crew
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
+ORDERS = 20
+_IN_HAND = "SELECT count(*) FROM public.procrastinate_jobs WHERE status = 'doing'"
+
+
+def disable(shop: Shop) -> None:
+    """An admin disables the carrier."""
+    carriers.disable_carrier(shop.context, "coordinadora")
+
+
+def pause(shop: Shop) -> None:
+    """An admin pauses the robots."""
+    pauses.pause(shop.connection, "robots", actor="ana", reason="the portal asked for it")
+
+
+@pytest.mark.parametrize("stop", [disable, pause])
+def test_no_call_begins_after_it_was_forbidden(
+    database: Database, shop: Shop, portal: Portal, tmp_path: Path, stop: Callable[[Shop], None]
+) -> None:
+    """With one session, the call that had passed its look may still be made; of the prepared batch no other is."""
+    carriers.set_carrier(shop.context, "coordinadora", max_sessions=1)
+    portal.change(latency_ms=50)
+    job = jobs.create_robot_job(shop.context, shop.order(ORDERS))
+    with crew(tmp_path) as workers, doors.connect(database.url, autocommit=True) as ears:
+        workers.work()
+        until(ears, lambda: portal.record.summary().accepted)
+        stop(shop)
+        entered = portal.record.summary().accepted
+        if stop is pause:
+            until(ears, lambda: scalar(shop.connection, _IN_HAND) == 0)
+        else:
+            until(ears, lambda: jobs.get_robot_job(shop.context, job.id).completed_at)
+    assert portal.record.summary().accepted <= entered + 2 < ORDERS
+    if stop is pause:
+        pauses.resume(shop.connection, "robots", actor="ana")
+        drain_all(shop.connection)
+        assert portal.record.summary().accepted == ORDERS
+        assert {item.retry_count for item in items_of(shop, job.id)} == {0}
+    else:
+        failed = [item for item in items_of(shop, job.id) if item.status == "error"]
+        assert len(failed) == ORDERS - portal.record.summary().accepted
+        assert {(item.error_type, "is disabled" in (item.error_message or "")) for item in failed} == {
+            ("validation", True)
+        }
+    assert broken(shop.connection) == []
+
+
+def test_the_new_address_counts_from_the_next_call_on(database: Database, shop: Shop, portal: Portal) -> None:
+    """The account is moved to another portal in the middle of a batch: nothing goes to the old one after that."""
+    carriers.set_carrier(shop.context, "coordinadora", max_sessions=1)
+    portal.change(latency_ms=50)
+    jobs.create_robot_job(shop.context, shop.order(ORDERS))
+    with serve() as moved:
+        with working(database.url), doors.connect(database.url, autocommit=True) as ears:
+            until(ears, lambda: portal.record.summary().accepted)
+            carriers.set_carrier(
+                shop.context,
+                "coordinadora",
+                username="demo",
+                password=SecretStr("demo-password"),
+                portal_url=moved.url,
+            )
+            entered = portal.record.summary().accepted
+            until(ears, lambda: portal.record.summary().accepted + moved.record.summary().accepted == ORDERS)
+        assert portal.record.summary().accepted <= entered + 2 < ORDERS
+    assert broken(shop.connection) == []
+
+
+def cancel(shop: Shop, order_id: Any) -> None:
+    """The shop cancels an order."""
+    update_order(shop.context, order_id, status="cancelled")
+
+
+def test_an_order_that_is_cancelled_after_the_submit_is_not_entered(shop: Shop, portal: Portal) -> None:
+    """Its item fails as cancelled, the others ship, and the order stays cancelled."""
+    first, second = shop.order(2)
+    job = jobs.create_robot_job(shop.context, [first, second])
+    cancel(shop, first)
+    drain_all(shop.connection)
+    assert portal.record.summary().accepted == 1
+    by_order = {item.order_id: item for item in items_of(shop, job.id)}
+    assert (by_order[first].status, by_order[first].error_type) == ("error", "validation")
+    assert "cancelled" in (by_order[first].error_message or "")
+    assert by_order[second].status == "success"
+    assert [order.status for order in get_orders(shop.context, [first, second])] == ["cancelled", "shipped"]
+    assert broken(shop.connection) == []
+
+
+def test_a_retry_does_not_enter_an_order_that_was_cancelled_meanwhile(shop: Shop, portal: Portal) -> None:
+    """It fails again, as cancelled."""
+    (order_id,) = shop.order(1, address="Vereda El Salado")
+    portal.change(rules=[Rule(field="address", contains="Vereda", then="refuse", message="no route")])
+    job = jobs.create_robot_job(shop.context, [order_id])
+    drain_all(shop.connection)
+    cancel(shop, order_id)
+    portal.change(rules=[])
+    assert jobs.retry_failed_items(shop.context, job.id).items == 1
+    drain_all(shop.connection)
+    assert portal.record.summary().accepted == 0
+    (item,) = items_of(shop, job.id)
+    assert (item.status, item.retry_count, "cancelled" in (item.error_message or "")) == ("error", 1, True)
+    assert get_orders(shop.context, [order_id])[0].status == "cancelled"
+
+
+def test_an_order_that_the_carrier_has_by_then_keeps_its_number_and_stays_cancelled(shop: Shop, portal: Portal) -> None:
+    """The answer was lost, the order cancelled: the portal is asked, and what it has is recorded."""
+    (order_id,) = shop.order(1, address="Torre 7")
+    portal.change(rules=[Rule(field="address", contains="Torre", then="lost", times=1)])
+    job = jobs.create_robot_job(shop.context, [order_id])
+    drain()
+    assert portal.record.summary().accepted == 1
+    cancel(shop, order_id)
+    drain_all(shop.connection)
+    (item,) = items_of(shop, job.id)
+    assert item.status == "success"
+    order = get_orders(shop.context, [order_id])[0]
+    assert (order.status, order.tracking_number) == ("cancelled", item.tracking_number)
+    assert portal.record.summary().accepted == 1
+
+
+def test_a_plan_blocks_the_request_of_a_cancelled_order(shop: Shop, portal: Portal) -> None:
+    """A replay would not enter it."""
+    (order_id,) = shop.order(1)
+    shop.connection.execute("UPDATE logistics.carrier_configs SET portal_password = 'sealed:v1:lost:AAAA'")
+    jobs.create_robot_job(shop.context, [order_id])
+    drain_all(shop.connection)
+    assert scalar(shop.connection, "SELECT count(*) FROM engine.failed_jobs WHERE resolved_at IS NULL") == 1
+    cancel(shop, order_id)
+    plan = plans.make(shop.connection, Filters(), actor="ana")
+    ((kind, detail),) = [(one.class_, one.detail or "") for one in plans.letters(shop.connection, plan.id)]
+    assert (kind, "cancelled" in detail) == ("blocked", True)
