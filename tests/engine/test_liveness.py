@@ -203,6 +203,17 @@ def test_a_restart_of_the_server_is_held_against_no_event(connection: Connection
     assert scalar(connection, "SELECT count(*) FROM toy.heard") == 1
 
 
+def test_after_a_restart_of_the_server_siblings_are_taken_along(connection: Connection, outside: Outside) -> None:
+    """After the death of a worker each event is delivered alone for a minute, and not after this."""
+    publish(connection, *[say(f"n{n}") for n in range(4)], parcel=1)
+    worker = enlisted(connection, 13, before="1 day")
+    connection.execute("SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", [worker])
+    assert len(freed(connection)) == 1
+    (row,) = connection.execute("SELECT id, attempts FROM procrastinate_fetch_job_v2(NULL, %s)", [worker]).fetchall()
+    claimed = "SELECT count(*) FROM engine.claim(%s, %s, %s, 10)"
+    assert scalar(connection, claimed, *row, worker) == 4
+
+
 def test_a_rescue_wakes_the_workers(database: Database, connection: Connection, outside: Outside) -> None:
     """A freed row is no inserted one: it is announced as one is, or it would wait for the next poll."""
     publish(connection, say("again"))
