@@ -8,8 +8,9 @@ from uuid import UUID
 from app.chaos.actors import Actor
 from app.context import Connection, Context
 from app.engine import letters, plans, replay
+from app.engine.awaited import Progress
 from app.engine.letters import Filters
-from app.engine.replay import Pace, Progress
+from app.engine.replay import Pace
 from app.errors import Conflict
 from app.logistics.jobs import retry_failed_items
 

@@ -17,8 +17,8 @@ from app.chaos.recovery import Watch
 from app.chaos.report import Recovery, Report, Violation, summarise
 from app.chaos.scene import Scene
 from app.context import Connection
+from app.engine.awaited import Progress
 from app.engine.fence import CANNOT_RECORD
-from app.engine.replay import Progress
 from app.errors import Conflict
 
 QUIET_LIMIT_S = 120.0

@@ -3,6 +3,7 @@
     0    done
     1    it could not be done: the server, its schema or something outside
     2    what was asked for is wrong
+    3    not finished in time: `dead replay --wait`
     130  interrupted
 
 Results are for people on a terminal, tab-separated text off a terminal, and JSON for whoever says `--json`.

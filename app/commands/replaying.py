@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -16,8 +18,11 @@ from app.errors import InvalidInput, NotFound
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
     from app.context import Connection
+    from app.engine.awaited import Progress
     from app.engine.plans import Plan
-    from app.engine.replay import Progress
+
+NOT_IN_TIME = 3
+"""The exit code of a replay whose --wait was over before every letter had an outcome."""
 
 
 def plan(
@@ -51,6 +56,10 @@ def replay(
     again: Annotated[
         bool, typer.Option("--again", help="Make calls again that may have been made and cannot be asked about.")
     ] = False,
+    wait: Annotated[
+        float | None,
+        typer.Option("--wait", metavar="SECONDS", help="Wait at most so long for outcomes; 0: do not wait."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
     yes: Yes = False,
     actor: Actor,
@@ -58,44 +67,64 @@ def replay(
 ) -> None:
     """Replay a plan, or letters, and wait for what comes of it. Ctrl-C stops; the same command goes on.
 
-    Exit code 1 if a letter died again, or the replay stopped for it.
+    Exit code 1 if a letter died again, or the replay stopped for it; 3 if some had no outcome when --wait was over.
+    The time to wait counts from when letters were last put into the queue; without it, it waits as long as it takes.
     """
-    from app.engine import plans
+    from app.engine import awaited
     from app.engine import replay as engine
     from app.engine.plans import REPLAYED
 
-    pace = engine.Pace(rate, canary, stop_at, again)
+    pace = engine.Pace(rate, canary, stop_at, again, wait)
     pace.check()
     with as_service() as connection:
         made = _plan_of(connection, wanted, actor)
         engine.check_fresh(connection, made)
-        open_ = [one for one in plans.letters(connection, made.id) if one.class_ in REPLAYED and not one.replayed_at]
-        unfinished = [one for one in plans.letters(connection, made.id) if one.replayed_at and not one.outcome]
+        begun = awaited.count(connection, made.id, REPLAYED)
+        open_ = begun.total - begun.replayed
         connection.commit()
-        if dry_run or not (open_ or unfinished):
+        if dry_run or not (open_ or begun.waiting):
             _show_plan(connection, made, as_json=as_json)
             if not open_:
                 note("there is nothing to replay")
             return
         if again and not reason:
             raise InvalidInput("reason: say with --reason why calls that may have been made are made again")
-        if len(open_) > 1 and not reason:
+        if open_ > 1 and not reason:
             raise InvalidInput("reason: say why with --reason when more than one letter is replayed")
-        confirm(f"Replay {len(open_)} dead letters?", yes=yes)
-        with _bar(as_json=as_json) as step:
-            done = engine.run(connection, made, pace, actor=actor, reason=reason, show=step)
+        confirm(f"Replay {open_} dead letters?", yes=yes or not open_)
+        with _going_on(made), _bar(as_json=as_json) as step:
+            done = engine.run(connection, made, pace, actor=actor, reason=reason, show=step, tell=note)
     summary = {
         "plan": made.id,
         "total": done.total,
         "replayed": done.replayed,
         **_outcomes(done),
+        "waiting": done.waiting,
         "stopped": done.stopped,
     }
     emit(summary, as_json=as_json)
     if done.outcomes["skipped"]:
         note(f"{done.outcomes['skipped']} letters were skipped: `dead plan` says why")
+    if done.timed_out:
+        note(f"not finished in time: {done.waiting} letters are in the queue; {_go_on(made)}")
     if done.stopped or done.outcomes["dead"]:
         raise typer.Exit(1)
+    if done.timed_out:
+        raise typer.Exit(NOT_IN_TIME)
+
+
+@contextmanager
+def _going_on(made: Plan) -> Iterator[None]:
+    """Say how an interrupted replay goes on: whoever named letters does not know the plan."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(f"interrupted: {_go_on(made)}")
+        raise
+
+
+def _go_on(made: Plan) -> str:
+    return f"`dead replay {made.id}` goes on"
 
 
 def _plan_of(connection: Connection, wanted: list[UUID], actor: str) -> Plan:
@@ -122,7 +151,7 @@ def _show_plan(connection: Connection, made: Plan, *, as_json: bool) -> None:
         emit({"plan": made, "classes": classes, "letters": found}, as_json=True)
         return
     lines = Counter(
-        (one.class_, one.outcome or ("waiting" if one.replayed_at else ""), one.detail or "") for one in found
+        (one.class_, one.outcome or ("replayed, waiting" if one.replayed_at else ""), one.detail or "") for one in found
     )
     emit(
         [

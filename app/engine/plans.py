@@ -24,7 +24,7 @@ from psycopg.types.json import Jsonb
 
 import events
 from app.context import Connection
-from app.engine import actions, sequence
+from app.engine import actions, awaited, sequence
 from app.engine.letters import DeadLetter, Filters, select
 from app.engine.parcel import live
 from app.engine.registry import Effect, Forecast, wiring
@@ -97,9 +97,14 @@ _PLAN = """
 SELECT id, created_at, created_by, filters, items_to_change, counters_to_change, finished_at
   FROM engine.replay_plans WHERE id = %s
 """
+# What has come since the last replay looked is told too.
 _LETTERS = """
-SELECT plan_id, letter_id, position, event_id, failed_at, class AS class_, detail, replayed_at, awaited_id, outcome
-  FROM engine.replay_plan_letters WHERE plan_id = %s ORDER BY position
+SELECT plan_id, letter_id, position, event_id, failed_at, class AS class_, detail, replayed_at, awaited_id,
+       CASE WHEN p.outcome IS NOT NULL OR p.replayed_at IS NULL THEN p.outcome
+            WHEN EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = p.awaited_id) THEN 'applied'
+            WHEN EXISTS (SELECT FROM engine.failed_jobs f
+                          WHERE f.event_id = p.awaited_id AND f.failed_at > p.replayed_at) THEN 'dead' END AS outcome
+  FROM engine.replay_plan_letters p WHERE plan_id = %s ORDER BY position
 """
 
 
@@ -162,12 +167,15 @@ def _judge(connection: Connection, found: Sequence[DeadLetter], answers: Mapping
     applied = {event_id for (event_id,) in connection.execute(_APPLIED, [[letter.event_id for letter in found]])}
     events_ = [event for event in read if isinstance(event, Event)]
     forecasts = _forecasts(connection, events_)
+    by_letter = {one.id: one.event_id for one in found if one.event_id}
     keys = wiring().call_keys(events_)
     under_way = live(connection, list(keys.values()))
     for event_id in [event_id for event_id, key in keys.items() if key in under_way]:
         forecasts[event_id] = Forecast(blocked="another copy of it is being called at this moment: plan again later")
     for event_id, dead in sequence.obstacles(connection, [event.id for event in events_]).items():
         forecasts[event_id] = Forecast(blocked=f"it would wait behind the dead event {dead}, which is not in the plan")
+    for letter_id, plan_id in awaited.in_the_queue(connection, [letter.id for letter in found]).items():
+        forecasts[by_letter[letter_id]] = Forecast(blocked=f"replayed, waiting: `dead replay {plan_id}` waits for it")
     connection.commit()
     return [
         _class(letter, event, letter.event_id in applied, forecasts, answers)

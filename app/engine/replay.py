@@ -8,20 +8,22 @@ looked up in the ledger and among the dead letters.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+import structlog
 from psycopg.rows import class_row
 
 from app.context import Connection
 from app.engine import actions
+from app.engine.awaited import LOOK_EVERY_S, Patience, Progress, count, look
 from app.engine.plans import REPLAYED, Plan, PlanLetter
 from app.engine.redelivery import redeliver
 from app.errors import Conflict, InvalidInput
 
+log = structlog.get_logger(__name__)
+
 _AT_ONCE = 500
-_LOOK_EVERY_S = 0.2
 _ENOUGH_TO_JUDGE = 10
 """Outcomes before a percentage of failures means anything."""
 
@@ -30,13 +32,15 @@ _ENOUGH_TO_JUDGE = 10
 class Pace:
     """How a plan is replayed: letters a second, how many first, and at which percentage of failures to stop.
 
-    `again`: calls in doubt whose other side cannot be asked are made again.
+    `again`: calls in doubt whose other side cannot be asked are made again. `wait`: seconds to wait for outcomes after
+    the last letters were put into the queue; None: as long as it takes.
     """
 
     rate: float | None = None
     canary: int | None = None
     stop_at: float | None = None
     again: bool = False
+    wait: float | None = None
 
     def check(self) -> None:
         """Raise `InvalidInput` for what is no pace."""
@@ -46,21 +50,8 @@ class Pace:
             raise InvalidInput("canary: must be at least 1")
         if self.stop_at is not None and not 0 <= self.stop_at <= 100:  # noqa: PLR2004 - a percentage
             raise InvalidInput("stop-at: must be a percentage, 0 to 100")
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a replay is. `total` counts the letters that can be replayed; `stopped` says why it ended early."""
-
-    total: int = 0
-    replayed: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    stopped: str | None = None
-
-    @property
-    def waiting(self) -> int:
-        """Letters that were replayed and have no outcome yet."""
-        return self.replayed - self.outcomes.total()
+        if self.wait is not None and not self.wait >= 0:
+            raise InvalidInput("wait: must be 0 seconds or more")
 
 
 _CHANGED = """
@@ -82,19 +73,6 @@ UPDATE engine.replay_plan_letters p
   FROM unnest(%s::uuid[], %s::uuid[], %s::text[]) AS r (letter_id, awaited_id, outcome)
  WHERE p.plan_id = %s AND p.letter_id = r.letter_id
 """
-_LOOK = """
-UPDATE engine.replay_plan_letters p
-   SET outcome = CASE WHEN EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = p.awaited_id) THEN 'applied'
-                      ELSE 'dead' END
- WHERE p.plan_id = %s AND p.replayed_at IS NOT NULL AND p.outcome IS NULL
-   AND (EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = p.awaited_id)
-        OR EXISTS (SELECT FROM engine.failed_jobs f WHERE f.event_id = p.awaited_id AND f.failed_at > p.replayed_at))
-"""
-_COUNT = """
-SELECT count(*), count(replayed_at), count(*) FILTER (WHERE outcome = 'applied'),
-       count(*) FILTER (WHERE outcome = 'dead'), count(*) FILTER (WHERE outcome = 'skipped')
-  FROM engine.replay_plan_letters WHERE plan_id = %s AND class = ANY(%s)
-"""
 _USE = "UPDATE engine.replay_plans SET last_used_at = now() WHERE id = %s AND expired_at IS NULL"
 _FINISH = """
 UPDATE engine.replay_plans
@@ -115,7 +93,7 @@ def check_fresh(connection: Connection, plan: Plan) -> None:
         raise Conflict(f"plan {plan.id} is stale: {named}{more}; make a new one with `dead plan`")
 
 
-def run(
+def run(  # noqa: PLR0913 - who does what, why, and who watches
     connection: Connection,
     plan: Plan,
     pace: Pace,
@@ -123,11 +101,13 @@ def run(
     actor: str,
     reason: str | None,
     show: Callable[[Progress], None],
+    tell: Callable[[str], None] = log.warning,
 ) -> Progress:
     """Replay what is left of a plan, and wait for what comes of it.
 
-    The connection must be outside a transaction. `show` is called after every step. Interrupted, it leaves the plan
-    as it then is; called again, it goes on. Raises `Conflict` for a plan that is stale, `InvalidInput` for a pace.
+    The connection must be outside a transaction. `show` is called after every step, `tell` with what a replay waits
+    for in vain. Interrupted or out of time, it leaves the plan as it then is; called again, it goes on. Raises
+    `Conflict` for a plan that is stale, `InvalidInput` for a pace.
     """
     pace.check()
     if pace.again and not reason:
@@ -136,31 +116,95 @@ def run(
     with connection.transaction():
         if not connection.execute(_USE, [plan.id]).rowcount:
             raise Conflict(f"plan {plan.id} has expired, it was not used for long; make a new one with `dead plan`")
-        asked = {"rate": pace.rate, "canary": pace.canary, "stop_at": pace.stop_at, "again": pace.again}
+        asked = {name: getattr(pace, name) for name in ("rate", "canary", "stop_at", "again", "wait")}
         actions.record(connection, actor, "replay", subject=plan.id, reason=reason, details=asked)
-    progress = _look(connection, plan)
-    if pace.canary is not None and not progress.replayed:
-        _canary(connection, plan, pace, progress, show)
-    began, before = time.monotonic(), progress.replayed
-    while progress.stopped is None and (room := _room(pace, began, before, progress)) is not None:
-        # None taken although there is room: somebody else has the rest in hand right now, or waits for outcomes.
-        if not room or not _step(connection, plan, room, again=pace.again):
-            time.sleep(_LOOK_EVERY_S)
-        progress = _look(connection, plan)
-        show(progress)
-        _stop_if_too_many(pace, progress)
-    return _finish(connection, plan, pace, actor, progress, show)
+    replay = _Replay(connection, plan, pace, show, Patience(connection, plan.id, pace.wait, tell))
+    return _finish(connection, plan, actor, replay.run())
 
 
-def _canary(
-    connection: Connection, plan: Plan, pace: Pace, progress: Progress, show: Callable[[Progress], None]
-) -> None:
-    """Replay the first few and wait: go on only if every one of them applied."""
-    _step(connection, plan, pace.canary or 1, again=pace.again)
-    seen = _wait(connection, plan, show)
-    progress.replayed, progress.outcomes = seen.replayed, seen.outcomes
-    if seen.outcomes["dead"]:
-        progress.stopped = f"{seen.outcomes['dead']} of the first {seen.replayed} died again"
+def _finish(connection: Connection, plan: Plan, actor: str, progress: Progress) -> Progress:
+    with connection.transaction():
+        connection.execute(_FINISH, [plan.id, list(REPLAYED), plan.id])
+        details = {
+            "replayed": progress.replayed,
+            **progress.outcomes,
+            "stopped": progress.stopped,
+            "timed_out": progress.timed_out,
+        }
+        actions.record(connection, actor, "replayed", subject=plan.id, details=details)
+    return progress
+
+
+@dataclass(slots=True)
+class _Replay:
+    """A replay under way."""
+
+    connection: Connection
+    plan: Plan
+    pace: Pace
+    show: Callable[[Progress], None]
+    patience: Patience
+
+    def run(self) -> Progress:
+        """The canary, the rest at its pace, and what comes of it."""
+        progress = self._canary()
+        began, before = time.monotonic(), progress.replayed
+        while not self._is_over(progress) and (room := _room(self.pace, began, before, progress)) is not None:
+            if not self._step(room) and not self._pause(room, progress):
+                progress.timed_out = True
+                return progress
+            progress = self._look()
+            _stop_if_too_many(self.pace, progress)
+        stopped = progress.stopped
+        if not progress.timed_out:
+            progress = self._wait()
+            _stop_if_too_many(self.pace, progress)
+        progress.stopped = stopped
+        return progress
+
+    def _canary(self) -> Progress:
+        """Replay the first few and wait: go on only if every one of them applied."""
+        with self.connection.transaction():
+            begun = count(self.connection, self.plan.id, REPLAYED)
+        most = self.pace.canary
+        # One that ran out of time has not judged its canary yet.
+        if most is None or begun.replayed > most or (begun.replayed and not begun.waiting):
+            return self._look()
+        if not begun.replayed:
+            self._step(most)
+        seen = self._wait()
+        if seen.outcomes["dead"]:
+            seen.stopped = f"{seen.outcomes['dead']} of the first {seen.replayed} died again"
+        return seen
+
+    def _is_over(self, progress: Progress) -> bool:
+        return progress.timed_out or progress.stopped is not None
+
+    def _step(self, room: int) -> int:
+        taken = _step(self.connection, self.plan, room, again=self.pace.again) if room else 0
+        if taken:
+            self.patience.put()
+        return taken
+
+    def _pause(self, room: int, progress: Progress) -> bool:
+        """Nothing was taken: the pace wants it so, or others have the rest in hand, or outcomes must come first."""
+        if not room and self.pace.rate is not None:
+            time.sleep(LOOK_EVERY_S)
+            return True
+        return self.patience.rest(progress)
+
+    def _wait(self) -> Progress:
+        """Wait until everything that was replayed has an outcome, or the time is over."""
+        while (progress := self._look()).waiting > 0:
+            if not self.patience.rest(progress):
+                progress.timed_out = True
+                break
+        return progress
+
+    def _look(self) -> Progress:
+        progress = look(self.connection, self.plan.id, REPLAYED)
+        self.show(progress)
+        return progress
 
 
 def _room(pace: Pace, began: float, before: int, progress: Progress) -> int | None:
@@ -180,39 +224,6 @@ def _stop_if_too_many(pace: Pace, progress: Progress) -> None:
         return
     if progress.outcomes["dead"] * 100 > pace.stop_at * known:
         progress.stopped = f"{progress.outcomes['dead']} of {known} died again, more than {pace.stop_at:g} %"
-
-
-def _finish(
-    connection: Connection, plan: Plan, pace: Pace, actor: str, progress: Progress, show: Callable[[Progress], None]
-) -> Progress:
-    stopped = progress.stopped
-    progress = _wait(connection, plan, show)
-    _stop_if_too_many(pace, progress)
-    progress.stopped = stopped
-    with connection.transaction():
-        connection.execute(_FINISH, [plan.id, list(REPLAYED), plan.id])
-        details = {"replayed": progress.replayed, **progress.outcomes, "stopped": stopped}
-        actions.record(connection, actor, "replayed", subject=plan.id, details=details)
-    return progress
-
-
-def _wait(connection: Connection, plan: Plan, show: Callable[[Progress], None]) -> Progress:
-    while True:
-        progress = _look(connection, plan)
-        show(progress)
-        if progress.waiting <= 0:
-            return progress
-        time.sleep(_LOOK_EVERY_S)
-
-
-def _look(connection: Connection, plan: Plan) -> Progress:
-    """Note outcomes that have come, and count."""
-    with connection.transaction():
-        connection.execute(_LOOK, [plan.id])
-        row = connection.execute(_COUNT, [plan.id, list(REPLAYED)]).fetchone()
-    total, replayed, *outcomes = row or (0, 0, 0, 0, 0)
-    counts = dict(zip(("applied", "dead", "skipped"), outcomes, strict=True))
-    return Progress(total, replayed, Counter({name: count for name, count in counts.items() if count}))
 
 
 def _step(connection: Connection, plan: Plan, most: int, *, again: bool) -> int:

@@ -13,10 +13,11 @@ import pytest
 from app import database as doors
 from app.context import Connection
 from app.engine import actions, letters, plans, registry, replay
+from app.engine.awaited import Progress
 from app.engine.letters import Filters
 from app.engine.publish import publish
 from app.engine.registry import Forecast
-from app.engine.replay import Pace, Progress
+from app.engine.replay import Pace
 from app.errors import Conflict, InvalidInput, NotFound, Permanent
 from events import InvalidEvent
 from tests.conftest import Database

@@ -11,9 +11,10 @@ from uuid import UUID
 from hypothesis.stateful import RuleBasedStateMachine
 
 from app.engine import pauses, plans, replay
+from app.engine.awaited import Progress
 from app.engine.letters import Filters
 from app.engine.publish import publish
-from app.engine.replay import Pace, Progress
+from app.engine.replay import Pace
 from events import Event
 from events.robot import ItemCompleted
 from tests.faults.facts import Outcome, Word
