@@ -53,7 +53,7 @@ CANNOT_RECORD = 70
 _TRIES = 5
 _PAUSES_ARE_FRESH = 0.5
 """Seconds for which the paused queues need not be looked up again."""
-_LOOK_AT_LEAST, _LOOK_AT_MOST = 1.0, 0.1
+_LOOK_AT_LEAST, _LOOK_AT_MOST = 0.5, 0.05
 """Seconds between two looks for what waits while all deliveries are taken: at most, and when rows come, at least."""
 
 

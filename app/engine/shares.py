@@ -22,7 +22,8 @@ _LONGEST_ACCOUNT = 100
 class Claimant:
     """A tenant or an account that has deliveries in hand, or waits for one, or both.
 
-    `served` is how many seconds of delivery it has had, divided by its weight.
+    `served` is how many seconds of delivery it has had, divided by its weight; `has_run` tells whether a delivery of it
+    has been running for long enough to give others their turn.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Claimant:
     in_hand: int
     waits: bool
     served: float
+    has_run: bool = True
 
 
 def name(tenant: object, account: str | None = None) -> str:
@@ -64,8 +66,8 @@ def who_yields(claimants: Sequence[Claimant], capacity: int) -> Claimant | None:
     """Who gives up a delivery when all are taken; None when nobody has to.
 
     Somebody has to if one that waits has less than its share, rounded down but at least one delivery. Then it is
-    whoever holds most beyond its own share; where nobody does, there are more claimants than deliveries, and whoever
-    was served most makes room for one that was served less.
+    whoever holds most beyond its own share; where nobody does, there are more claimants than deliveries, and of those
+    that have run for a while whoever was served most makes room for one that was served less.
     """
     shares = {one.key: share_of(one, claimants, capacity) for one in claimants}
     short = [one for one in claimants if one.waits and one.in_hand < max(1, math.floor(shares[one.key] + _ROUNDING))]
@@ -75,7 +77,7 @@ def who_yields(claimants: Sequence[Claimant], capacity: int) -> Claimant | None:
     over = [one for one in claimants if is_over(one, claimants, capacity)]
     if over:
         return max(over, key=lambda one: (one.in_hand - shares[one.key], one.served))
-    holders = [one for one in claimants if one.in_hand and one.served > first.served]
+    holders = [one for one in claimants if one.in_hand and one.has_run and one.served > first.served]
     return max(holders, key=lambda one: one.served, default=None)
 
 

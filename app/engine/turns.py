@@ -101,7 +101,8 @@ class _Level:
             turns = mine.get(key, [])
             under_way = sum(max(EXPECTED_S, now - turn.began) for turn in turns)
             served = self.served.of(key) + under_way / weight
-            found.append(Claimant(key, weight, len(turns), key in waits, served))
+            has_run = any(now - turn.began >= QUANTUM_S for turn in turns)
+            found.append(Claimant(key, weight, len(turns), key in waits, served, has_run))
         return found
 
 

@@ -9,9 +9,17 @@ from app.engine.shares import Claimant, next_one, who_yields
 from app.engine.turns import PATIENCE_S, QUANTUM_S, Share, Turns
 
 
-def claimant(key: str, in_hand: int = 0, *, waits: bool = True, weight: float = 1.0, served: float = 0.0) -> Claimant:
-    """Somebody who competes."""
-    return Claimant(key, weight, in_hand, waits, served)
+def claimant(
+    key: str,
+    in_hand: int = 0,
+    *,
+    waits: bool = True,
+    weight: float = 1.0,
+    served: float = 0.0,
+    has_run: bool = True,
+) -> Claimant:
+    """A tenant or an account that competes."""
+    return Claimant(key, weight, in_hand, waits, served, has_run)
 
 
 NEXT = {
@@ -49,6 +57,12 @@ YIELDS = {
         2,
         "b",
     ),
+    "of those that have run for a while": (
+        [claimant("a", 1, served=3), claimant("b", 1, served=4, has_run=False), claimant("c", served=1)],
+        2,
+        "a",
+    ),
+    "beyond its share at once": ([claimant("a", 4, has_run=False), claimant("b")], 4, "a"),
     "who was served more does not ask for a turn": ([claimant("a", 1, served=3), claimant("b", served=5)], 1, None),
 }
 
