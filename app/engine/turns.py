@@ -60,7 +60,8 @@ class Turn:
 class _Served:
     """Seconds of delivery that each has had, divided by its weight.
 
-    Time that was not asked for is no credit: who comes, or comes back, begins at the level of the others.
+    Time that was not asked for is no credit: a tenant that comes, or comes back, begins at the level, which is what the
+    one that has had least has had, of those that have deliveries.
     """
 
     had: dict[str, float] = field(default_factory=dict)
@@ -70,9 +71,9 @@ class _Served:
         """What one has had, without the deliveries that it has now."""
         return max(self.had.get(key, 0.0), self.level)
 
-    def begin(self, key: str) -> None:
-        """A delivery begins."""
-        self.level = self.of(key)
+    def begin(self, key: str, running: Iterable[str]) -> None:
+        """A delivery begins beside those that are running."""
+        self.level = max(self.level, min((self.of(one) for one in running), default=self.of(key)))
         # Whoever has had no more than the level needs no entry.
         self.had = {one: had for one, had in self.had.items() if had > self.level}
 
@@ -155,7 +156,7 @@ class Turns:
             self._others.add(row_id)
             return
         for level in (self._tenants, self._accounts):
-            level.served.begin(level.key(share))
+            level.served.begin(level.key(share), [level.key(turn.share) for turn in self.in_hand])
         self.last_tenant = share.tenant
         self.last_shares.pop(share.tenant, None)
         self.last_shares[share.tenant] = share.share

@@ -117,6 +117,23 @@ def test_who_comes_back_has_no_credit() -> None:
     assert order.count("b") <= 6
 
 
+def test_who_comes_is_next_before_those_that_had_a_turn() -> None:
+    """That another tenant has had a lot does not make equals of one that comes and one that has had a little."""
+    clock = Clock()
+    turns = full(clock, "a", "c")
+    clock.now += 3
+    turns.end(1)
+    turns.begin(1, Share("q", "b"))
+    clock.now += 7
+    turns.end(0)
+    turns.begin(0, Share("q", "a"))
+    clock.now += 1
+    turns.end(1)
+    found = turns.pick([Share("q", "c"), Share("q", "a"), Share("q", "z")])
+    assert found is not None
+    assert found.share == "z"
+
+
 def test_accounts_share_what_their_tenant_has() -> None:
     """A tenant with two accounts has no more than one with one; of its deliveries each account has half."""
     clock = Clock()
