@@ -160,6 +160,17 @@ def as_service(connection: Connection) -> Iterator[Connection]:
 
 
 @contextmanager
+def as_login(connection: Connection) -> Iterator[Connection]:
+    """Within a transaction, act for a while as the role that logged in: PostgreSQL shows it its own sessions."""
+    row = connection.execute("SELECT current_setting('role')").fetchone()
+    connection.execute("SET LOCAL ROLE NONE")
+    try:
+        yield connection
+    finally:
+        connection.execute("SELECT set_config('role', %s, true)", [row[0] if row else "none"])
+
+
+@contextmanager
 def as_person(connection: Connection, user_id: UUID, **claims: Any) -> Iterator[Connection]:
     """One transaction as `authenticated`, with `user_id` as the subject of the request's claims."""
     with connection.transaction():

@@ -73,6 +73,10 @@ class Settings(BaseSettings):
     retry_base: float = Field(default=2.0, gt=0)
     retry_cap: float = Field(default=300.0, gt=0)
     """The n-th retry waits between half and all of `min(retry_cap, retry_base * 2**(n-1))`."""
+    lock_patience: float = Field(default=1.0, gt=0)
+    """Seconds that a delivery waits for a row which another session has locked; then its events are set aside."""
+    handler_timeout: float = Field(default=120.0, gt=0)
+    """Seconds that one statement of a handler may take."""
     unknown_patience: float = Field(default=600.0, ge=0)
     """Seconds for which an event of a type or version that no worker has known yet waits before it is buried."""
     ledger_days: float = Field(default=30.0, gt=0)

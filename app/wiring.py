@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from app.engine import checkups_queue, checkups_server, sequence
 from app.engine.audit import ENGINE
-from app.engine.registry import Effect, Wiring
+from app.engine.registry import Effect, Lockable, Wiring
 from app.logistics import checkups as checkups_logistics
 from app.logistics import effects as robots
 from app.logistics import handlers as logistics
 from app.logistics import revival, wanted
 from app.logistics.invariants import LOGISTICS
+from app.logistics.store import ROBOT_JOBS
 from events import order, robot
 
 WIRING = Wiring(
@@ -37,6 +38,7 @@ WIRING = Wiring(
         ),
     },
     locks=(logistics.lock_jobs,),
+    lockables=(Lockable(ROBOT_JOBS.schema, ROBOT_JOBS.table, logistics.job_of),),
     forecasts={
         robot.JobSubmitted: revival.forecast_submissions,
         robot.ItemRequested: revival.forecast_requests,

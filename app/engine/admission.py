@@ -17,11 +17,12 @@ from uuid import UUID
 
 from app.context import Connection, Moment
 from app.engine import dead_letters, rests, slots, unknown
-from app.engine.consume import Engine, end, patiently
+from app.engine.consume import Engine, end
 from app.engine.delivery import Delivery, LeaseLost, Letter, Row, hold, open_rows, release, remembered
 from app.engine.ledger import first_of_each, refusal, reused
 from app.engine.ledger import record as enter_ledger
 from app.engine.parcel import Lease, Parcel, Task, adopt_marks, again, end_calls, event_of, let_settle, unsettled
+from app.engine.patience import limit_waits, patiently
 from app.engine.registry import EVENTS_QUEUE, PARCEL, Call, Effect, Lane, Route, wiring
 from app.engine.retry import is_disconnect
 from events import Event
@@ -53,6 +54,7 @@ def claim(engine: Engine, delivery: Delivery) -> Parcel | None:
 
         def transaction() -> int:
             with engine.pool.connection() as connection, connection.transaction():
+                limit_waits(connection)
                 hold(connection, delivery)
                 args = connection.execute(_READ, [delivery.row_id]).fetchone()
                 letters[:] = open_rows([Row(delivery.row_id, args[0] if args else "null")])

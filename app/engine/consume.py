@@ -1,8 +1,8 @@
 """Consume: claim, ledger, handle, publish, acknowledge; one commit for all of it.
 
 The fast path is one transaction for the delivery's row and up to 500 waiting siblings. If anything in it raises, it
-is rolled back and the list is halved until the guilty event stands alone and the innocent are applied, each part in
-a transaction of its own. (Savepoints in one transaction would lock jobs out of id order.) Whatever happens, every
+is rolled back and `bisect` finds the events that fail and applies the others, each part in a transaction of its own.
+(Savepoints in one transaction would lock jobs out of id order.) Whatever happens, every
 commit leaves each event either waiting, applied, put back or buried, and never two of these.
 """
 
@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, assert_never
-from uuid import UUID
 
 import structlog
 from psycopg.rows import class_row
@@ -21,22 +21,27 @@ from psycopg_pool import ConnectionPool
 
 from app.context import Connection, Moment
 from app.engine import dead_letters, sequence, unknown
-from app.engine.delivery import Delivery, LeaseLost, Letter, Row, hold, open_rows, release, remembered, take_siblings
+from app.engine.bisect import ROUTE, Bisect, set_aside
+from app.engine.delivery import Delivery, LeaseLost, Letter, Row, open_rows, remembered
 from app.engine.distinct import Ids
 from app.engine.ledger import record, refusal, reused
+from app.engine.locked import Memory, by_place, find_locked
 from app.engine.pace import Pace
+from app.engine.patience import limits, patiently
 from app.engine.publish import publish_all, put_back
-from app.engine.registry import EVENTS_PRIORITY, EVENTS_QUEUE, PARCEL, Route, wiring
-from app.engine.retry import Bury, Policy, PutBack, decide, is_conflict, is_disconnect, spends_nothing
-from app.errors import GuiltyEvents
+from app.engine.registry import wiring
+from app.engine.retry import Bury, Policy, PutBack, decide, is_disconnect
 from app.settings import settings
 from events import Event
 
 log = structlog.get_logger(__name__)
 
-_CLAIM = "SELECT row_id, args FROM engine.claim(%s, %s, %s, %s)"
+_CLAIM = """
+SELECT taken.row_id, taken.args
+  FROM set_config('lock_timeout', %s, true) wait, set_config('statement_timeout', %s, true) work,
+       engine.claim(%s, %s, %s, %s) taken
+"""
 _MOST_RESCUED = "SELECT coalesce(max(rescues), 0) FROM engine.event_rescues WHERE event_id = ANY(%s)"
-_FREE_RETRIES = 5
 _PARTS = 16
 """Parts of a batch whose worker died: enough for several workers, and 500 events are single ones after two steps."""
 
@@ -48,6 +53,7 @@ class Engine:
     pool: ConnectionPool[Connection]
     policy: Policy = field(default_factory=Policy)
     pace: Pace = field(default_factory=Pace)
+    locked: Memory = field(default_factory=Memory)
 
 
 def consume(engine: Engine, delivery: Delivery, *, siblings: bool) -> int:
@@ -74,19 +80,32 @@ def consume(engine: Engine, delivery: Delivery, *, siblings: bool) -> int:
 
 def _deliver(engine: Engine, delivery: Delivery, limit: int, letters: list[Letter]) -> int:
     with engine.pool.connection() as connection, connection.transaction():
-        lease = [delivery.row_id, delivery.attempts, delivery.worker_id, limit]
+        lease = [*limits(), delivery.row_id, delivery.attempts, delivery.worker_id, limit]
         rows = connection.cursor(row_factory=class_row(Row)).execute(_CLAIM, lease).fetchall()
         if not rows:
             raise LeaseLost
         letters[:] = open_rows(rows)
         if delivery.attempts and len(letters) > 1:
             return _unpack(connection, letters)
-        return apply(connection, letters)
+        return apply(connection, _without_locked(connection, engine, letters))
+
+
+def _without_locked(connection: Connection, engine: Engine, letters: list[Letter]) -> list[Letter]:
+    """Set those letters aside whose rows were locked a while ago and still are; the others."""
+    places = engine.locked.among(letters)
+    if not places:
+        return letters
+    still = find_locked(connection, places)
+    engine.locked.note(places, still)
+    groups = by_place(letters)
+    for place in still:
+        set_aside(connection, groups.pop(place), place.error)
+    return [letter for group in groups.values() for letter in group]
 
 
 def _unpack(connection: Connection, letters: Sequence[Letter]) -> int:
     # A parcel whose worker died may hold an event that kills workers: it is split until that event stands alone.
-    letters = unknown.take_out(connection, letters, _refusal, _route)
+    letters = unknown.take_out(connection, letters, _refusal, lambda: ROUTE)
     whole = [(letter.event, letter.raw) for letter in letters if isinstance(letter.event, Event)]
     rescued = connection.execute(_MOST_RESCUED, [[event.id for event, _ in whole]]).fetchone()
     # Another death in its company must not bury an event.
@@ -103,7 +122,7 @@ def apply(connection: Connection, letters: Sequence[Letter]) -> int:
     the id of another one is buried; one that is sequenced and not next in its line is held. Raises `ReusedId` if
     handlers publish two events with one id.
     """
-    letters = sequence.take_turns(connection, unknown.take_out(connection, letters, _refusal, _route))
+    letters = sequence.take_turns(connection, unknown.take_out(connection, letters, _refusal, lambda: ROUTE))
     fresh = record(connection, letters)
     if len(fresh) < len(letters):
         dead_letters.bury_apart(connection, [(one, refusal(one)) for one in reused(connection, letters, fresh)])
@@ -129,76 +148,15 @@ def _refusal(event: Event[Any]) -> str | None:
     return f"type: {event.type} {what}, it has no handler in this program"
 
 
-def _route() -> Route:
-    return Route(EVENTS_QUEUE, EVENTS_PRIORITY, PARCEL)
-
-
 def _settle(engine: Engine, delivery: Delivery, letters: list[Letter], error: Exception) -> int:
-    """After a failure: apply the innocent, end the guilty; returns how many were applied."""
+    """After a failure: end the events that fail, apply the others; returns how many were applied."""
     own = [letter for letter in letters if letter.row_id == delivery.row_id]
-    return _Search(engine, delivery, own).judge(letters, error)
+    search = Bisect(engine, delivery, own, apply=apply, end=lambda why: partial(_end, engine.policy, why))
+    return search.judge(letters, error)
 
 
-class _Search:
-    """The search for the guilty. `left` is what the delivery's own row still holds; siblings are rows of their own."""
-
-    def __init__(self, engine: Engine, delivery: Delivery, own: list[Letter]) -> None:
-        self.engine = engine
-        self.delivery = delivery
-        self.left = own
-
-    def judge(self, letters: list[Letter], error: Exception) -> int:
-        """`letters`, and no others, failed together with `error`: end whom it names, try the others in parts."""
-        if spends_nothing(error) or len(letters) == 1:
-            return sum(self.attempt(part, error) for part in self._by_row(letters))
-        if isinstance(error, GuiltyEvents) and (named := self._named(letters, error)):
-            innocent = [letter for letter in letters if letter.event_id not in named]
-            ended = sum(
-                self.attempt([letter], named[letter.event_id]) for letter in letters if letter.event_id in named
-            )
-            return ended + sum(self.attempt(part) for part in self._by_row(innocent))
-        parts = self._by_row(letters)
-        if len(parts) == 1:
-            middle = len(letters) // 2
-            parts = [letters[:middle], letters[middle:]]
-        return sum(self.attempt(part) for part in parts)
-
-    def attempt(self, letters: list[Letter], verdict: Exception | None = None) -> int:
-        """Apply some letters in one transaction, or end those that have a verdict."""
-        try:
-            return patiently(lambda: self._commit(letters, verdict))
-        except LeaseLost:
-            log.info("lease lost", row=self.delivery.row_id)
-            return 0
-        except Exception as error:
-            if verdict is not None or is_disconnect(error):
-                raise
-            return self.judge(letters, error)
-
-    def _by_row(self, letters: list[Letter]) -> list[list[Letter]]:
-        """The delivery's own letters and its siblings', which no transaction of the search may mix."""
-        own = [letter for letter in letters if letter.row_id == self.delivery.row_id]
-        siblings = [letter for letter in letters if letter.row_id != self.delivery.row_id]
-        return [part for part in (own, siblings) if part]
-
-    def _commit(self, letters: list[Letter], verdict: Exception | None) -> int:
-        own = letters[0].row_id == self.delivery.row_id
-        with self.engine.pool.connection() as connection, connection.transaction():
-            left = [letter for letter in self.left if letter not in letters]
-            if own:
-                hold(connection, self.delivery)
-                release(connection, self.delivery, left)
-            else:
-                letters = take_siblings(connection, letters)
-            count = end(connection, self.engine.policy, letters, verdict) if verdict else apply(connection, letters)
-        if own:
-            self.left = left
-        return count
-
-    @staticmethod
-    def _named(letters: list[Letter], error: GuiltyEvents) -> dict[UUID | None, Exception]:
-        here = {letter.event_id for letter in letters}
-        return {event_id: GuiltyEvents({event_id: why}) for event_id, why in error.reasons.items() if event_id in here}
+def _end(policy: Policy, error: Exception, connection: Connection, letters: Sequence[Letter]) -> int:
+    return end(connection, policy, unknown.take_out(connection, letters, _refusal, lambda: ROUTE), error)
 
 
 def end(
@@ -225,15 +183,3 @@ def end(
             case _:
                 assert_never(decision)
     return 0
-
-
-def patiently(transaction: Callable[[], int]) -> int:
-    """Repeat a transaction that a deadlock or the like ended: that says nothing about its events."""
-    for retry in range(_FREE_RETRIES):
-        try:
-            return transaction()
-        except Exception as error:
-            if not is_conflict(error) or retry == _FREE_RETRIES - 1:
-                raise
-            time.sleep(random.uniform(0, 0.05) * 2**retry)
-    raise AssertionError

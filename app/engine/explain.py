@@ -18,6 +18,9 @@ from psycopg.types.json import Jsonb
 
 from app.context import Connection
 from app.engine import rests, sequence
+from app.engine.delivery import Row, open_rows
+from app.engine.holders import Session, holders
+from app.engine.locked import RowLocked, by_place, is_locked
 from app.engine.pauses import pauses
 from app.engine.reasons import (
     Dead,
@@ -26,6 +29,7 @@ from app.engine.reasons import (
     InDoubt,
     InHand,
     InLine,
+    LockHeld,
     NobodyServes,
     Parked,
     PutBack,
@@ -84,6 +88,12 @@ SELECT count(*) AS events, (array_agg(id ORDER BY failed_at))[1] AS letter_id, m
   FROM engine.failed_jobs WHERE resolved_at IS NULL AND event_data @> %s
  GROUP BY fingerprint, error_class ORDER BY count(*) DESC, min(failed_at) LIMIT 20
 """
+_ARGS = """
+SELECT row_id, args::text AS args
+  FROM (SELECT id AS row_id, args FROM public.procrastinate_jobs WHERE id = %(row_id)s
+         UNION ALL SELECT id, args FROM engine.delayed WHERE id = %(row_id)s) row
+ WHERE starts_with(args ->> 'error', %(error)s)
+"""
 _HELD_IN_LINE = "SELECT event_id FROM engine.sequence WHERE held @> %s ORDER BY position"
 _DONE = "SELECT type, applied_at FROM engine.event_log WHERE event_id = %s"
 
@@ -134,6 +144,7 @@ def explain(connection: Connection, pattern: Pattern) -> list[Reason]:
         *_blocked(connection, waiting, workers),
         *(_reason(connection, group, workers) for group in groups),
         *_resting(connection, groups),
+        *_locks(connection, groups),
         *_doubts(groups),
         *_in_line(connection, pattern),
         *connection.cursor(row_factory=class_row(Dead)).execute(_DEAD, [Jsonb(pattern)]).fetchall(),
@@ -180,6 +191,25 @@ def _resting(connection: Connection, groups: Iterable[_Group]) -> Iterator[Reaso
     """Rests of what parked rows wait for. A row that was put back for a rest says so itself."""
     for rest in rests.find(connection, sorted({group.key for group in groups if group.key})):
         yield Resting(rest.key, rest.reason, rest.until)
+
+
+def _locks(connection: Connection, groups: Iterable[_Group]) -> Iterator[Reason]:
+    """Who holds the locks that events were set aside for; of each group, the lock of its first row."""
+    for group in groups:
+        if group.error is None or not is_locked(group.error):
+            continue
+        wanted = {"row_id": group.row_id, "error": f"{RowLocked.__name__}: "}
+        rows = connection.cursor(row_factory=class_row(Row)).execute(_ARGS, wanted).fetchall()
+        place = next(iter(by_place(open_rows(rows))), None)
+        if place is not None and place.table and place.id is not None:
+            found = holders(connection, place)
+            yield from (_lock_held(group.events, place.table, place.id, session) for session in found)
+            if not found:
+                yield LockHeld(group.events, place.table, place.id, None)
+
+
+def _lock_held(events: int, table: str, row: UUID, session: Session) -> Reason:
+    return LockHeld(events, table, row, session.pid, session.login, session.application, session.state, session.since)
 
 
 def _doubts(groups: Iterable[_Group]) -> Iterator[Reason]:

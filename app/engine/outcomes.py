@@ -8,10 +8,11 @@ import structlog
 
 from app.context import Connection, Moment
 from app.engine import rests, slots
-from app.engine.consume import end, patiently
+from app.engine.consume import end
 from app.engine.delivery import LeaseLost, hold, release
 from app.engine.ledger import record as enter_ledger
 from app.engine.parcel import Parcel, Task, again, end_calls
+from app.engine.patience import patiently
 from app.engine.publish import publish
 from app.engine.registry import PARCEL, Lane
 from app.engine.retry import Bury, decide, is_final, maybe_called, rest, spends_nothing

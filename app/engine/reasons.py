@@ -101,6 +101,38 @@ class PutBack(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class LockHeld(Reason):
+    """A row that its handler must lock was locked; session `pid` holds the lock now, or nobody if it is None.
+
+    `state` and `since` (when its transaction began) are None where PostgreSQL does not show them to this login.
+    """
+
+    kind: ClassVar[str] = "lock_held"
+    events: int
+    table: str
+    id: UUID
+    pid: int | None
+    login: str | None = None
+    application: str | None = None
+    state: str | None = None
+    since: datetime | None = None
+
+    @property
+    def sentence(self) -> str:
+        """Who holds it, and how it ends."""
+        what = f"{_count(self.events)} waiting for a lock on {self.table} {self.id}"
+        if self.pid is None:
+            return f"{what}, which nobody holds any more: the next delivery applies them"
+        since = f", in a transaction since {_when(self.since)}" if self.since else ""
+        whose = f"{self.login or '?'}{f', {self.application}' if self.application else ''}"
+        state = f", {self.state}" if self.state else ""
+        return (
+            f"{what}: session {self.pid} ({whose}{state}{since}) holds it; end its transaction,"
+            f" or `SELECT pg_terminate_backend({self.pid})`"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownHere(Reason):
     """Of a type or version that the worker which had it did not know; the next look is at `until`."""
 

@@ -133,13 +133,31 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class Lockable:
+    """A table whose rows handlers lock, by their column `id`; `id_of` reads the row's id from an event, or None."""
+
+    schema: str
+    table: str
+    id_of: Callable[[Event[Any]], UUID | None]
+
+    @property
+    def name(self) -> str:
+        """The table's qualified name."""
+        return f"{self.schema}.{self.table}"
+
+
+@dataclass(frozen=True, slots=True)
 class Wiring:
-    """Every handler and every effect, by the payload that it serves, and how to tell what an event would come to."""
+    """Every handler and every effect, by the payload that it serves, and how to tell what an event would come to.
+
+    `lockables` are the rows that handlers lock first: where one is locked for long, its events are set aside together.
+    """
 
     handlers: Mapping[type[Payload], Handler]
     effects: Mapping[type[Payload], Effect]
     forecasts: Mapping[type[Payload], Forecaster] = field(default_factory=dict)
     locks: Sequence[Callable[[Connection, Sequence[Event[Any]]], None]] = ()
+    lockables: Sequence[Lockable] = ()
 
     def lock(self, connection: Connection, events: Sequence[Event[Any]]) -> None:
         """Lock what handlers of several types would lock one after the other, all of it in one order."""

@@ -38,8 +38,13 @@ def job_submitted(moment: Moment, submitted: list[Event[JobSubmitted]]) -> Itera
 
 def lock_jobs(connection: Connection, events: Sequence[Event[Any]]) -> None:
     """Lock the jobs that a batch is about, of all its types at once: jobs by id is the lock order of the program."""
-    ids = {event.data.job_id for event in events if isinstance(event.data, JobSubmitted | ItemCompleted)}
+    ids = {job_id for event in events if (job_id := job_of(event)) is not None}
     tally.lock(connection, ROBOT_JOBS, sorted(ids))
+
+
+def job_of(event: Event[Any]) -> UUID | None:
+    """The job that an event's handler locks, if it locks one."""
+    return event.data.job_id if isinstance(event.data, JobSubmitted | ItemCompleted) else None
 
 
 def item_completed(moment: Moment, completed: list[Event[ItemCompleted]]) -> Iterable[Event[object]]:  # type: ignore[type-var]

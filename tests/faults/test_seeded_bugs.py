@@ -16,6 +16,7 @@ from hypothesis import Phase, settings
 from app.engine import registry
 from tests.engine import test_fairness as fairness
 from tests.engine import toy
+from tests.faults import test_locks as locks
 from tests.faults import test_races as races
 from tests.faults import test_races_of_workers as workers
 from tests.faults import test_same_ids as ids
@@ -135,6 +136,9 @@ BUGS = {
     "one of an id in a batch is dropped": Seeded(
         wrong.one_of_an_id_in_a_batch_is_dropped,
         lambda race: ids.test_two_facts_with_one_id_are_one_applied_and_one_dead(race, together=True),
+    ),
+    "what is locked takes its batch along": Seeded(
+        wrong.what_is_locked_takes_its_batch_along, locks.test_a_locked_job_delays_no_other_job
     ),
     "pauses are not looked up": Seeded(wrong.pauses_are_not_looked_up, machine_by_hand),
 }

@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 
 from app.context import Connection, Context
-from app.engine import delivery, fence, fetch, ledger, redelivery, rescue, tally
+from app.engine import delivery, fence, fetch, ledger, locked, redelivery, rescue, tally
 from app.engine.distinct import Ids
 from app.engine.fence import FencedManager
 from app.engine.parcel import Lease
@@ -235,3 +235,10 @@ the_ledger_compares_no_data = _edited(
     ledger, "_OTHER_FACTS", "(l.type, l.tenant_id, l.data) IS DISTINCT FROM (e.type, e.tenantid, e.data)", "false"
 )
 one_of_an_id_in_a_batch_is_dropped = _patched(ledger, _differ=lambda _one, _other: False)
+
+
+# Locks -------------------------------------------------------------------------------------------
+
+what_is_locked_takes_its_batch_along = _patched(
+    locked, by_place=lambda letters: {locked.Place("", None): list(letters)}
+)

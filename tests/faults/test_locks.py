@@ -1,0 +1,35 @@
+"""Locks: what a session outside of the program holds delays nothing but what needs it. The law finds a seeded bug."""
+
+from __future__ import annotations
+
+from app import database as doors
+from app.engine import tally
+from app.engine.publish import publish
+from app.logistics.jobs import get_robot_job
+from app.logistics.store import ROBOT_JOBS
+from app.settings import using
+from tests.faults.look import broken
+from tests.faults.race import Race, submitted
+from tests.logistics.answers import said, success
+
+
+def test_a_locked_job_delays_no_other_job(race: Race) -> None:
+    """Results of both wait in one batch: the other job's are counted, the locked one's spend no attempt."""
+    (a, of_a), (b, of_b) = submitted(race.stage, 2), submitted(race.stage, 2)
+    shop = race.stage.shop
+    with doors.connect(race.database.url) as holder, using(lock_patience=0.2):
+        tally.lock(holder, ROBOT_JOBS, [a])
+        publish(shop.connection, *[said(shop, success(item)) for item in (*of_a, *of_b)])
+        _deliver(race)
+        assert [get_robot_job(shop.context, job).success_count for job in (a, b)] == [0, 2]
+        attempts = shop.connection.execute("SELECT args->'attempt' FROM engine.delayed WHERE args ? 'since'")
+        assert attempts.fetchall() == [(0,)]
+    race.stage.pass_time()
+    _deliver(race)
+    assert get_robot_job(shop.context, a).success_count == 2
+    assert broken(shop.connection) == []
+
+
+def _deliver(race: Race) -> None:
+    while (hand := race.stage.take("events")) is not None:
+        race.stage.deliver(hand)
