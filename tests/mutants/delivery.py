@@ -11,7 +11,61 @@ _DEAD, _TEST_DEAD = "app/engine/dead_letters.py", "tests/engine/test_consume.py 
 _RESCUE, _TEST_RESCUE = "app/engine/rescue.py", "tests/engine/test_rescue.py tests/engine/test_rescue_counts.py"
 _FENCE = "app/engine/fence.py"
 
+_BISECT, _TEST_BISECT = "app/engine/bisect.py", "tests/engine/test_bisect.py"
+_LOCKED, _TEST_LOCKED = "app/engine/locked.py", "tests/logistics/test_locked_jobs.py"
+_UNKNOWN, _TEST_UNKNOWN = "app/engine/unknown.py", "tests/engine/test_unknown.py"
+_DISTINCT, _TEST_DISTINCT = "app/engine/distinct.py", "tests/engine/test_distinct.py"
+
 MUTANTS = (
+    Mutant(
+        _BISECT,
+        "if isinstance(error, pg.QueryCanceled) or time.monotonic() > self.deadline:",
+        "if time.monotonic() > self.deadline + 3600:",
+        _TEST_BISECT,
+        "a batch that takes too long goes back in parts",
+    ),
+    Mutant(
+        _BISECT,
+        "return _set_aside(self.stuck[place])",
+        "return None",
+        _TEST_LOCKED,
+        "what is locked is set aside, and not tried again by the same delivery",
+    ),
+    Mutant(
+        _LOCKED,
+        "FOR UPDATE SKIP LOCKED)",
+        "FOR UPDATE)",
+        _TEST_LOCKED,
+        "a row that was locked is looked at without waiting for it",
+    ),
+    Mutant(
+        _LOCKED,
+        "self._until[place] = now + _REMEMBERED_S",
+        "pass",
+        _TEST_LOCKED,
+        "a process remembers which rows were locked",
+    ),
+    Mutant(
+        _UNKNOWN,
+        "waited(letter, out[letter], now) < patience",
+        "waited(letter, out[letter], now) < 2 * patience",
+        _TEST_UNKNOWN,
+        "an unknown event is buried when its patience ends",
+    ),
+    Mutant(
+        "app/engine/aside.py",
+        "max(_SHORTEST_S, before.total_seconds() / 2)",
+        "_SHORTEST_S",
+        _TEST_UNKNOWN,
+        "the delay of what is set aside grows with its wait",
+    ),
+    Mutant(
+        _DISTINCT,
+        "if any(len(set(part)) < len(part) for part in self._far):",
+        "if False:",
+        _TEST_DISTINCT,
+        "a long stream has no id twice",
+    ),
     Mutant(
         _CONSUME,
         "limit = PARCEL - 1 if siblings and delivery.attempts == 0 else 0",
