@@ -9,6 +9,7 @@ from psycopg.rows import class_row
 from app import database
 from app.context import Connection
 from app.engine import registry
+from app.engine.delayed import promote
 from app.engine.retry import Policy
 from app.settings import settings
 from app.testing.worker import Clerk, Fetched, Process
@@ -30,6 +31,7 @@ def deliver(connection: Connection, *, queues: list[str] | None = None, most: in
     policy = Policy(given.most_attempts, given.retry_base, given.retry_cap)
     with closing(Clerk()) as clerk, database.pool(max_size=8) as pool, closing(Process(pool, policy)) as process:
         for count in range(most + 1):
+            promote(connection)
             row_id = clerk.fetch(queues)
             if row_id is None:
                 return count

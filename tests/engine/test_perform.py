@@ -116,6 +116,7 @@ class Blocking:
     def __init__(self) -> None:
         self.under_way = 0
         self.most = 0
+        self.calls = 0
         self.begun = asyncio.Event()
         self.go = asyncio.Event()
         self._turns = asyncio.Semaphore(0)
@@ -125,7 +126,8 @@ class Blocking:
         self._turns.release()
 
     async def call(self, prepared: Prepared, _call: Call) -> Payload:
-        """Count how many calls run at once."""
+        """Count the calls, and how many run at once."""
+        self.calls += 1
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         self.begun.set()

@@ -168,8 +168,9 @@ def test_an_owners_word_counts(connection: Connection, outside: Outside, word: s
     row = fetch(connection)
     owner = held(row)
     asyncio.run(speak(owner, word))
-    found = connection.execute("SELECT status::text FROM public.procrastinate_jobs").fetchone()
-    assert (found[0] if found else None) == left
+    found = connection.execute("SELECT status::text, attempts FROM public.procrastinate_jobs").fetchone()
+    # Whoever delivers it next is told apart from this delivery by its attempts.
+    assert found == (left and (left, 1))
 
 
 @pytest.mark.parametrize("word", ["retry", "stop"])
@@ -255,3 +256,12 @@ def test_rows_that_the_queue_failed_by_itself_become_dead_letters(connection: Co
     assert row[0] == {"some": "thing"}
     assert row[1] == "FailedInTheQueue"
     assert "'of_another_program'" in row[2]
+
+
+def test_a_prune_that_failed_is_no_dead_letter(connection: Connection, outside: Outside) -> None:
+    """The next one does its work; there is no event in it."""
+    connection.execute(
+        "INSERT INTO public.procrastinate_jobs (queue_name, task_name, status) VALUES ('events', 'prune', 'failed')"
+    )
+    assert sweep(connection) == 0
+    assert scalar(connection, "SELECT count(*) FROM engine.failed_jobs") == 0

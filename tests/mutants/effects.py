@@ -29,8 +29,8 @@ MUTANTS = (
     ),
     Mutant(
         _OUTCOMES,
-        "release(connection, parcel.delivery, [])\n            _resize(connection, parcel, [])",
-        "release(connection, parcel.delivery, [])",
+        "            _resize(connection, parcel, [])\n",
+        "            pass\n",
         "tests/engine/test_waking.py",
         "a delivery that must stop wakes the row that has been parked for longest",
     ),
@@ -52,7 +52,7 @@ MUTANTS = (
         _PERFORM,
         "        await parcel.lease.still_mine()\n",
         "",
-        "tests/faults/test_zombies.py tests/faults/test_races_of_workers.py",
+        "tests/engine/test_lease.py",
         "a worker that lost its delivery makes no call",
     ),
     Mutant(

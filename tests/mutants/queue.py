@@ -28,9 +28,9 @@ MUTANTS = (
     ),
     Mutant(
         _PUBLISH,
-        "yield _row(route, together[start : start + size], delay, attempt, error)",
-        "yield _row(route, together[start : start + size], 0, attempt, error)",
-        "tests/engine/test_consume.py tests/engine/test_queue.py tests/engine/test_perform.py",
+        """return f',"delay":{wait.delay:.3f}{parked}' if wait.delay >= _SHORTEST_DELAY_S else \"\"""",
+        'return ""',
+        "tests/engine/test_delays.py",
         "what is published for later waits",
     ),
     Mutant(
