@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+import pytest
+
 from app.context import Connection
 from app.engine import dead_letters
 from app.engine.delivery import Letter
@@ -38,3 +40,21 @@ def test_the_same_failure_of_two_events_has_one_fingerprint() -> None:
 
     assert failure(n=1) == failure(n=22)
     assert len({failure(), failure(job_type="u"), failure(error="F"), failure(words="is not of job")}) == 4
+
+
+def test_no_local_variable_is_in_a_stored_stack(connection: Connection, outside: Outside) -> None:
+    """The frames and the message are; a variable may hold a password."""
+
+    def fail(n: int) -> None:
+        secret = "hunter" + str(n)
+        raise Permanent(f"no login of {len(secret)} characters")
+
+    event = say("dead")
+    raw = event.model_dump(mode="json", exclude_none=True)
+    with pytest.raises(Permanent) as caught:
+        fail(2)
+    dead_letters.bury(connection, [(Letter(0, 0, raw, event), caught.value)])
+    stack = scalar(connection, "SELECT error_stack FROM engine.failed_jobs")
+    assert "in fail" in stack
+    assert "Permanent: no login of 7 characters" in stack
+    assert "hunter2" not in stack

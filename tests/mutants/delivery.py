@@ -68,7 +68,7 @@ MUTANTS = (
     ),
     Mutant(
         _CONSUME,
-        "limit = PARCEL - 1 if siblings and delivery.attempts == 0 else 0",
+        "limit = engine.pace.siblings() if siblings and delivery.attempts == 0 else 0",
         "limit = 0",
         _TEST_CONSUME,
         "single events that wait together are applied together",
@@ -183,7 +183,7 @@ MUTANTS = (
         _DEAD,
         'return "".join(traceback.format_exception(error))',
         'return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())',
-        "tests/engine/test_consume.py tests/engine/test_replay.py tests/commands/test_dead.py",
+        "tests/engine/test_dead_letters.py",
         "no local variable is stored",
     ),
     Mutant(

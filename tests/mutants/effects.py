@@ -7,7 +7,8 @@ from tests.mutants.mutant import Mutant
 _ADMISSION, _OUTCOMES = "app/engine/admission.py", "app/engine/outcomes.py"
 _PARCEL, _PERFORM = "app/engine/parcel.py", "app/engine/perform.py"
 _TEST_PERFORM = "tests/engine/test_perform.py"
-_REPLAY, _TEST_REPLAY = "app/engine/replay.py", "tests/engine/test_replay.py"
+_REPLAY = "app/engine/replay.py"
+_TEST_REPLAY = "tests/engine/test_replay.py tests/engine/test_replay_edges.py"
 _REDELIVERY = "app/engine/redelivery.py"
 _GATEWAY, _TEST_GATEWAY = "app/logistics/gateway.py", "tests/logistics/test_gateway.py"
 _OUTGOING, _TEST_OUTGOING = "app/outgoing.py", "tests/test_outgoing.py"
@@ -50,8 +51,8 @@ MUTANTS = (
     ),
     Mutant(
         _PERFORM,
-        "        await parcel.lease.still_mine()\n",
-        "",
+        "            await look()\n",
+        "            pass\n",
         "tests/engine/test_lease.py",
         "a worker that lost its delivery makes no call",
     ),
@@ -109,7 +110,7 @@ MUTANTS = (
         _GATEWAY,
         "if accepted.reference != form.reference:",
         "if False:",
-        _TEST_GATEWAY,
+        "tests/logistics/test_wrong_answers.py",
         "an answer for another order is no success",
     ),
     Mutant(
