@@ -75,7 +75,7 @@ class Clerk(Actor):
 
 def replay_all(connection: Connection, hopeless: set[UUID], show: Callable[[Progress], None] = lambda _: None) -> int:
     """Replay every dead letter but the hopeless; how many were replayed. Raises `Conflict` if they change meanwhile."""
-    dead = letters.select(connection, Filters(), plans.LARGEST_PLAN)
+    dead = letters.select(connection, Filters(), limit=None)
     connection.commit()
     ids = [letter.id for letter in dead if letter.event_id not in hopeless]
     if not ids:

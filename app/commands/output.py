@@ -76,6 +76,15 @@ def emit(data: object, *, as_json: bool, human: object = None) -> None:
         _show(data if human is None else human)
 
 
+def emit_with_rows(record: Mapping[str, object], name: str, rows: Iterable[object]) -> None:
+    """Print a record as one line of JSON whose last field, `name`, is a list of rows; never all rows are held."""
+    start = json.dumps(plain(record), ensure_ascii=False)[:-1]
+    typer.echo(f"{start}, {json.dumps(name)}: [", nl=False)
+    for number, row in enumerate(rows):
+        typer.echo((", " if number else "") + json.dumps(plain(row), ensure_ascii=False), nl=False)
+    typer.echo("]}")
+
+
 def note(message: str) -> None:
     """Tell people something that is not the result."""
     typer.echo(message, err=True)

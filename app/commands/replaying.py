@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ from uuid import UUID
 import typer
 
 from app.commands.filters import ErrorClass, Fingerprint, Since, Tenant, Text, Type, Until, filters
-from app.commands.output import Json, confirm, emit, note
+from app.commands.output import Json, confirm, emit, emit_with_rows, note
 from app.commands.scope import Actor, Yes, as_service
 from app.errors import InvalidInput, NotFound
 
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 
 NOT_IN_TIME = 3
 """The exit code of a replay whose --wait was over before every letter had an outcome."""
+
+_MOST_LINES = 20
+"""Lines of a plan that are shown to people."""
 
 
 def plan(
@@ -72,7 +74,7 @@ def replay(
     """
     from app.engine import awaited
     from app.engine import replay as engine
-    from app.engine.plans import REPLAYED
+    from app.engine.judging import REPLAYED
 
     pace = engine.Pace(rate, canary, stop_at, again, wait)
     pace.check()
@@ -145,23 +147,24 @@ def _plan_of(connection: Connection, wanted: list[UUID], actor: str) -> Plan:
 def _show_plan(connection: Connection, made: Plan, *, as_json: bool) -> None:
     from app.engine import plans
 
-    found = plans.letters(connection, made.id)
-    classes = Counter(one.class_ for one in found)
+    classes = plans.classes(connection, made.id)
     if as_json:
-        emit({"plan": made, "classes": classes, "letters": found}, as_json=True)
+        document = {"plan": made, "classes": classes}
+        emit_with_rows(document, "letters", plans.each_letter(connection, made.id))
         return
-    lines = Counter(
-        (one.class_, one.outcome or ("replayed, waiting" if one.replayed_at else ""), one.detail or "") for one in found
-    )
+    lines = plans.summary(connection, made.id, _MOST_LINES + 1)
     emit(
         [
-            {"class": name, "letters": count, "outcome": outcome, "detail": detail}
-            for (name, outcome, detail), count in lines.most_common(20)
+            {"class": one.class_, "letters": one.letters, "outcome": one.outcome, "detail": one.detail}
+            for one in lines[:_MOST_LINES]
         ],
         as_json=False,
     )
+    if len(lines) > _MOST_LINES:
+        note(f"only the {_MOST_LINES} most frequent lines are shown: --json gives every letter")
     changes = f"{made.items_to_change} items and the counters of {made.counters_to_change} jobs"
-    emit(f"plan {made.id}: {len(found)} letters; as it was made, a replay would change {changes}", as_json=False)
+    count = sum(classes.values())
+    emit(f"plan {made.id}: {count} letters; as it was made, a replay would change {changes}", as_json=False)
 
 
 def _bar(*, as_json: bool) -> Any:

@@ -5,7 +5,7 @@ Whatever changes a letter is written down in `actions`, in the same transaction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, LiteralString
@@ -19,6 +19,9 @@ from app.engine import actions, handover, sequence
 from app.engine.publish import publish
 from app.errors import Conflict, NotFound
 from events import Event, Unreadable
+
+PAGE = 500
+"""Letters that are read at once where there may be very many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,16 @@ class DeadLetter:
     replayed_at: datetime | None
     history: list[dict[str, Any]]
     replaced_by: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """What a plan needs of a dead letter: without its stack, which is larger than all the rest."""
+
+    id: UUID
+    event_id: UUID | None
+    event_data: Any
+    failed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +119,10 @@ _WHERE: LiteralString = """
    AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s) OR event_id = ANY(%(ids)s))
 """
 _LIST = f"SELECT {_COLUMNS} FROM engine.failed_jobs{_WHERE} ORDER BY failed_at DESC, id LIMIT %(limit)s"  # noqa: S608
+_STREAM = f"""
+SELECT id, event_id, event_data, failed_at FROM engine.failed_jobs{_WHERE}
+   AND (%(types)s::text[] IS NULL OR job_type = ANY(%(types)s)) ORDER BY failed_at, id
+"""  # noqa: S608
 _LOCK = f"SELECT {_COLUMNS} FROM engine.failed_jobs WHERE id = ANY(%s) ORDER BY id FOR UPDATE"  # noqa: S608
 _GROUP = f"""
 SELECT fingerprint, min(job_type) AS job_type, min(error_class) AS error_class, count(*) AS letters,
@@ -143,10 +160,21 @@ UPDATE engine.failed_jobs
 _NOTE = "UPDATE engine.failed_jobs SET notes = concat_ws(E'\\n', notes, %s::text) WHERE id = %s"
 
 
-def select(connection: Connection, filters: Filters, limit: int = 100) -> list[DeadLetter]:
-    """Letters that the filters mean, newest first."""
+def select(connection: Connection, filters: Filters, limit: int | None = 100) -> list[DeadLetter]:
+    """Letters that the filters mean, newest first; all of them if `limit` is None."""
     cursor = connection.cursor(row_factory=class_row(DeadLetter))
     return cursor.execute(_LIST, {**_parameters(filters), "limit": limit}).fetchall()
+
+
+def stream(connection: Connection, filters: Filters, types: Sequence[str] | None = None) -> Iterator[list[Dead]]:
+    """Every letter that the filters mean, of these types if given, the oldest first, in pages of at most `PAGE`.
+
+    All of them are as they were when the first page was read. The pages are read in the caller's transaction.
+    """
+    with connection.cursor(name="dead_letters", row_factory=class_row(Dead)) as cursor:
+        cursor.execute(_STREAM, {**_parameters(filters), "types": None if types is None else list(types)})
+        while page := cursor.fetchmany(PAGE):
+            yield page
 
 
 def group(connection: Connection, filters: Filters, limit: int = 100) -> list[Group]:

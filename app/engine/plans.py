@@ -12,33 +12,22 @@ A plan freezes a set of letters and classes each event:
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-import events
 from app.context import Connection
-from app.engine import actions, awaited, sequence
-from app.engine.letters import DeadLetter, Filters, select
-from app.engine.parcel import live
-from app.engine.registry import Effect, Forecast, wiring
+from app.engine import actions, judging
+from app.engine.judging import Class, Judged
+from app.engine.letters import PAGE, Filters, stream
+from app.engine.registry import wiring
 from app.errors import NotFound
-from events import Event, Unreadable, new_id
-
-Class = Literal["already_applied", "valid", "valid_after_upcast", "invalid", "in_doubt", "blocked"]
-REPLAYED: tuple[Class, ...] = ("already_applied", "valid", "valid_after_upcast", "in_doubt")
-"""The classes that a replay does something about; the others stay as they are."""
-_NOBODY_KNOWS = (
-    "the other side cannot be asked: a replay skips it; `dead replay --again` makes the call again,"
-    " `dead resolve --as-done` records its result"
-)
-LARGEST_PLAN = 100_000
+from events import new_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,34 +60,54 @@ class PlanLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """A letter with its class, why, and what it would change."""
+class Line:
+    """How many letters of a plan are of one class, for one reason, with one outcome."""
 
-    letter: DeadLetter
     class_: Class
-    detail: str | None = None
-    forecast: Forecast = field(default_factory=Forecast)
+    letters: int
+    outcome: str
+    detail: str
 
 
-_APPLIED = "SELECT event_id FROM engine.event_log WHERE event_id = ANY(%s)"
-_BEGUN = "SELECT call_key, event_id FROM engine.calls WHERE call_key = ANY(%(keys)s) OR event_id = ANY(%(events)s)"
 _INSERT_PLAN = """
-INSERT INTO engine.replay_plans (id, created_by, filters, items_to_change, counters_to_change)
-VALUES (%s, %s, %s, %s, %s)
-RETURNING id, created_at, created_by, filters, items_to_change, counters_to_change, finished_at
+INSERT INTO engine.replay_plans (id, created_by, filters) VALUES (%s, %s, %s)
 """
 _INSERT_LETTERS = """
-INSERT INTO engine.replay_plan_letters (plan_id, letter_id, position, event_id, failed_at, class, detail)
-SELECT %s, r.letter_id, r.position, r.event_id, r.failed_at, r.class, r.detail
+INSERT INTO engine.replay_plan_letters (plan_id, letter_id, position, event_id, failed_at, class, detail, items, jobs)
+SELECT %s, r.letter_id, r.position, r.event_id, r.failed_at, r.class, r.detail, r.items, r.jobs
   FROM jsonb_to_recordset(%s) AS r (letter_id uuid, position integer, event_id uuid, failed_at timestamptz, class text,
-                                    detail text)
+                                    detail text, items uuid[], jobs uuid[])
+"""
+# Once all of them are there: a letter that dies later may stand before one that died earlier.
+_BLOCK = """
+UPDATE engine.replay_plan_letters p
+   SET class = 'blocked', items = '{}', jobs = '{}',
+       detail = 'it would wait behind the dead event ' || ahead.event_id || ', which is not in the plan'
+  FROM engine.sequence s,
+       LATERAL (SELECT a.event_id FROM engine.sequence a
+                  JOIN engine.failed_jobs f ON f.event_id = a.event_id AND f.resolved_at IS NULL
+                 WHERE a.subject_id = s.subject_id AND a.type = s.type AND a.position < s.position
+                   AND NOT EXISTS (SELECT FROM engine.replay_plan_letters q
+                                    WHERE q.plan_id = %(plan)s AND q.letter_id = f.id)
+                 ORDER BY a.position LIMIT 1) ahead
+ WHERE p.plan_id = %(plan)s AND p.event_id = s.event_id AND p.class NOT IN ('invalid', 'blocked')
+   AND NOT EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = p.event_id)
+"""
+_SUM_UP = """
+UPDATE engine.replay_plans
+   SET items_to_change = (SELECT count(DISTINCT item) FROM engine.replay_plan_letters p, unnest(p.items) item
+                           WHERE p.plan_id = %(plan)s),
+       counters_to_change = (SELECT count(DISTINCT job) FROM engine.replay_plan_letters p, unnest(p.jobs) job
+                              WHERE p.plan_id = %(plan)s)
+ WHERE id = %(plan)s
+RETURNING id, created_at, created_by, filters, items_to_change, counters_to_change, finished_at
 """
 _PLAN = """
 SELECT id, created_at, created_by, filters, items_to_change, counters_to_change, finished_at
   FROM engine.replay_plans WHERE id = %s
 """
 # What has come since the last replay looked is told too.
-_LETTERS = """
+_LETTERS: LiteralString = """
 SELECT plan_id, letter_id, position, event_id, failed_at, class AS class_, detail, replayed_at, awaited_id,
        CASE WHEN p.outcome IS NOT NULL OR p.replayed_at IS NULL THEN p.outcome
             WHEN EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = p.awaited_id) THEN 'applied'
@@ -106,21 +115,36 @@ SELECT plan_id, letter_id, position, event_id, failed_at, class AS class_, detai
                           WHERE f.event_id = p.awaited_id AND f.failed_at > p.replayed_at) THEN 'dead' END AS outcome
   FROM engine.replay_plan_letters p WHERE plan_id = %s ORDER BY position
 """
+_LINES = f"""
+SELECT class_, count(*) AS letters,
+       coalesce(outcome, CASE WHEN replayed_at IS NULL THEN '' ELSE 'replayed, waiting' END) AS outcome,
+       coalesce(detail, '') AS detail
+  FROM ({_LETTERS}) letter GROUP BY 1, 3, 4 ORDER BY letters DESC, 1, 3, 4 LIMIT %s
+"""  # noqa: S608
+_CLASSES = "SELECT class, count(*) FROM engine.replay_plan_letters WHERE plan_id = %s GROUP BY class ORDER BY class"
 
 
 def make(connection: Connection, filters: Filters, *, actor: str) -> Plan:
     """Freeze the letters that the filters mean, and class them; the plan is stored.
 
-    Events in doubt are asked about, which takes as long as the other side takes; nothing is locked meanwhile.
+    Events in doubt are asked about first, which takes as long as the other side takes; nothing is locked meanwhile.
+    Then all letters are read as they are at one moment, page by page, and stored in one transaction. The connection
+    must be outside a transaction.
     """
-    found = select(connection, filters, LARGEST_PLAN)[::-1]
-    connection.commit()
-    answers = _answers(connection, found)
-    judged = _judge(connection, found, answers)
+    effects = [payload.type for payload in wiring().effects]
+    answers = judging.ask(connection, stream(connection, filters, effects))
+    plan_id, count = new_id(), 0
     with connection.transaction():
-        plan = _store(connection, filters, judged, actor)
-        details = {"letters": len(judged), "filters": filters.as_json()}
-        actions.record(connection, actor, "plan", subject=plan.id, details=details)
+        connection.execute(_INSERT_PLAN, [plan_id, actor, Jsonb(filters.as_json())])
+        for page in stream(connection, filters):
+            _store(connection, plan_id, count, judging.judge(connection, page, answers))
+            count += len(page)
+        connection.execute(_BLOCK, {"plan": plan_id})
+        plan = connection.cursor(row_factory=class_row(Plan)).execute(_SUM_UP, {"plan": plan_id}).fetchone()
+        details = {"letters": count, "filters": filters.as_json()}
+        actions.record(connection, actor, "plan", subject=plan_id, details=details)
+    if plan is None:
+        raise AssertionError
     return plan
 
 
@@ -134,108 +158,39 @@ def find(connection: Connection, plan_id: UUID) -> Plan:
 
 def letters(connection: Connection, plan_id: UUID) -> list[PlanLetter]:
     """The letters of a plan, in the order in which they are replayed: the oldest death first."""
-    return connection.cursor(row_factory=class_row(PlanLetter)).execute(_LETTERS, [plan_id]).fetchall()
+    return list(each_letter(connection, plan_id))
 
 
-def _answers(connection: Connection, found: Sequence[DeadLetter]) -> dict[UUID, str]:
-    """What other sides say of the events whose calls were begun and never recorded."""
-    read = [event for event in events.parse_all([letter.event_data for letter in found]) if isinstance(event, Event)]
-    keys = wiring().call_keys(read)
-    begun = connection.execute(_BEGUN, {"keys": list(keys.values()), "events": list(keys)}).fetchall()
-    marked = {one for mark in begun for one in mark}
-    connection.commit()
-    by_effect: dict[type[Any], list[Event[Any]]] = {}
-    for event in read:
-        if not marked.isdisjoint({event.id, keys.get(event.id, event.id)}):
-            by_effect.setdefault(type(event.data), []).append(event)
-    return asyncio.run(_ask([(wiring().effects[kind], some) for kind, some in by_effect.items()]))
+def each_letter(connection: Connection, plan_id: UUID) -> Iterator[PlanLetter]:
+    """The same letters one after the other; never all of them are held."""
+    with connection.transaction(), connection.cursor(name="letters", row_factory=class_row(PlanLetter)) as cursor:
+        cursor.itersize = PAGE
+        yield from cursor.execute(_LETTERS, [plan_id])
 
 
-async def _ask(doubts: Sequence[tuple[Effect, Sequence[Event[Any]]]]) -> dict[UUID, str]:
-    answers: dict[UUID, str] = {}
-    for effect, some in doubts:
-        said: Mapping[UUID, str] = await effect.ask(some) if effect.ask else {}
-        unknown = "the replay asks the other side" if effect.can_be_asked else _NOBODY_KNOWS
-        answers |= {event.id: said.get(event.id, unknown) for event in some}
-        if effect.close:
-            await effect.close()
-    return answers
+def classes(connection: Connection, plan_id: UUID) -> dict[Class, int]:
+    """How many letters of a plan are of each class."""
+    return dict(connection.execute(_CLASSES, [plan_id]).fetchall())
 
 
-def _judge(connection: Connection, found: Sequence[DeadLetter], answers: Mapping[UUID, str]) -> list[_Judged]:
-    read = events.parse_all([letter.event_data for letter in found])
-    applied = {event_id for (event_id,) in connection.execute(_APPLIED, [[letter.event_id for letter in found]])}
-    events_ = [event for event in read if isinstance(event, Event)]
-    forecasts = _forecasts(connection, events_)
-    by_letter = {one.id: one.event_id for one in found if one.event_id}
-    keys = wiring().call_keys(events_)
-    under_way = live(connection, list(keys.values()))
-    for event_id in [event_id for event_id, key in keys.items() if key in under_way]:
-        forecasts[event_id] = Forecast(blocked="another copy of it is being called at this moment: plan again later")
-    for event_id, dead in sequence.obstacles(connection, [event.id for event in events_]).items():
-        forecasts[event_id] = Forecast(blocked=f"it would wait behind the dead event {dead}, which is not in the plan")
-    for letter_id, plan_id in awaited.in_the_queue(connection, [letter.id for letter in found]).items():
-        forecasts[by_letter[letter_id]] = Forecast(blocked=f"replayed, waiting: `dead replay {plan_id}` waits for it")
-    connection.commit()
-    return [
-        _class(letter, event, letter.event_id in applied, forecasts, answers)
-        for letter, event in zip(found, read, strict=True)
-    ]
+def summary(connection: Connection, plan_id: UUID, most: int) -> list[Line]:
+    """The letters of a plan by class, outcome and detail; the `most` frequent."""
+    return connection.cursor(row_factory=class_row(Line)).execute(_LINES, [plan_id, most]).fetchall()
 
 
-def _forecasts(connection: Connection, read: Sequence[Event[Any]]) -> dict[UUID, Forecast]:
-    by_kind: dict[type[Any], list[Event[Any]]] = {}
-    for event in read:
-        by_kind.setdefault(type(event.data), []).append(event)
-    found: dict[UUID, Forecast] = {}
-    for kind, some in by_kind.items():
-        if (forecaster := wiring().forecasts.get(kind)) is not None:
-            found.update(forecaster(connection, some))
-    return found
-
-
-def _class(
-    letter: DeadLetter,
-    event: Event[Any] | Unreadable,
-    is_applied: bool,  # noqa: FBT001 - the verdict of the ledger
-    forecasts: Mapping[UUID, Forecast],
-    answers: Mapping[UUID, str],
-) -> _Judged:
-    if is_applied:
-        return _Judged(letter, "already_applied", "the ledger has it")
-    if isinstance(event, Unreadable):
-        return _Judged(letter, "invalid", event.reason)
-    if letter.event_id != event.id:
-        return _Judged(letter, "invalid", f"its id {event.id} belongs to another event; `dead edit` gives it a new one")
-    forecast = forecasts.get(event.id, Forecast())
-    if forecast.blocked:
-        return _Judged(letter, "blocked", forecast.blocked)
-    if event.id in answers:
-        return _Judged(letter, "in_doubt", answers[event.id], forecast)
-    if forecast.idle:
-        return _Judged(letter, "already_applied", forecast.idle)
-    if event.version != event.data.version:
-        return _Judged(letter, "valid_after_upcast", f"from version {event.version}", forecast)
-    return _Judged(letter, "valid", None, forecast)
-
-
-def _store(connection: Connection, filters: Filters, judged: Sequence[_Judged], actor: str) -> Plan:
-    items = {item for one in judged for item in one.forecast.items}
-    jobs = {job for one in judged for job in one.forecast.jobs}
-    values = [new_id(), actor, Jsonb(filters.as_json()), len(items), len(jobs)]
-    plan = connection.cursor(row_factory=class_row(Plan)).execute(_INSERT_PLAN, values).fetchone()
-    if plan is None:
-        raise AssertionError
+def _store(connection: Connection, plan_id: UUID, position: int, judged: Sequence[Judged]) -> None:
+    """Add letters to a plan; the first of them stands at `position`."""
     rows = [
         {
             "letter_id": str(one.letter.id),
-            "position": position,
+            "position": number,
             "event_id": str(one.letter.event_id) if one.letter.event_id else None,
             "failed_at": one.letter.failed_at.isoformat(),
             "class": one.class_,
             "detail": one.detail,
+            "items": sorted(map(str, one.forecast.items)),
+            "jobs": sorted(map(str, one.forecast.jobs)),
         }
-        for position, one in enumerate(judged)
+        for number, one in enumerate(judged, position)
     ]
-    connection.execute(_INSERT_LETTERS, [plan.id, Jsonb(rows)])
-    return plan
+    connection.execute(_INSERT_LETTERS, [plan_id, Jsonb(rows)])

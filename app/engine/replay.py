@@ -17,7 +17,8 @@ from psycopg.rows import class_row
 from app.context import Connection
 from app.engine import actions
 from app.engine.awaited import LOOK_EVERY_S, Patience, Progress, count, look
-from app.engine.plans import REPLAYED, Plan, PlanLetter
+from app.engine.judging import REPLAYED
+from app.engine.plans import Plan, PlanLetter
 from app.engine.redelivery import redeliver
 from app.errors import Conflict, InvalidInput
 

@@ -47,16 +47,6 @@ UPDATE engine.sequence s SET held = early.event, attempt = early.attempt, held_a
 _RELEASE = "SELECT engine.release(%s, %s, %s, %s)"
 _TAKE_OVER = "UPDATE engine.sequence SET event_id = %s WHERE event_id = %s"
 _LEFT_BEHIND = "SELECT s.event_id FROM engine.sequence s JOIN engine.event_log l USING (event_id) LIMIT %s"
-_OBSTACLES = """
-SELECT s.event_id, ahead.event_id AS behind
-  FROM engine.sequence s,
-       LATERAL (SELECT a.event_id FROM engine.sequence a
-                  JOIN engine.failed_jobs f ON f.event_id = a.event_id AND f.resolved_at IS NULL
-                 WHERE a.subject_id = s.subject_id AND a.type = s.type AND a.position < s.position
-                   AND a.event_id <> ALL(%(events)s)
-                 ORDER BY a.position LIMIT 1) ahead
- WHERE s.event_id = ANY(%(events)s)
-"""
 _PLACE = """
 SELECT s.type, s.subject_id, s.held_at IS NOT NULL AS is_held,
        (SELECT count(*) FROM engine.sequence a
@@ -160,11 +150,6 @@ def release(connection: Connection, event_ids: Sequence[UUID]) -> int:
 def take_over(connection: Connection, old: UUID, new: UUID) -> bool:
     """Give the place of an event to the one that replaces it, before that is published; False if it had none."""
     return connection.execute(_TAKE_OVER, [new, old]).rowcount > 0
-
-
-def obstacles(connection: Connection, event_ids: Sequence[UUID]) -> dict[UUID, UUID]:
-    """Which of some events would have to wait for a dead one that is not among them, and for which."""
-    return dict(connection.execute(_OBSTACLES, {"events": list(event_ids)}).fetchall())
 
 
 def place(connection: Connection, event_id: UUID) -> Place | None:

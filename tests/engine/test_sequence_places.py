@@ -5,9 +5,10 @@ from __future__ import annotations
 from psycopg.rows import class_row
 
 from app.context import Connection
-from app.engine import dead_letters, sequence
+from app.engine import dead_letters, plans, sequence
 from app.engine.consume import Engine
 from app.engine.delivery import Row, open_rows
+from app.engine.letters import Filters
 from app.engine.publish import publish
 from app.engine.rescue import KilledItsWorkers
 from tests.engine.lines import (
@@ -56,8 +57,12 @@ def test_dead_events_replayed_in_any_order_are_applied_in_theirs(
         )
     )
     dead_letters.bury(connection, [(letter, KilledItsWorkers("twice")) for letter in letters])
-    assert sequence.obstacles(connection, [steps[1].id]) == {steps[1].id: steps[0].id}
-    assert sequence.obstacles(connection, [steps[0].id, steps[1].id]) == {}
+    alone = plans.make(connection, Filters(ids=[steps[1].id]), actor="ana")
+    assert [(one.class_, one.detail) for one in plans.letters(connection, alone.id)] == [
+        ("blocked", f"it would wait behind the dead event {steps[0].id}, which is not in the plan")
+    ]
+    both = plans.make(connection, Filters(), actor="ana")
+    assert [one.class_ for one in plans.letters(connection, both.id)] == ["valid", "valid"]
     replay(connection, steps[1].id)
     deliver_all(worker, connection)
     place = sequence.place(connection, steps[1].id)
