@@ -7,8 +7,8 @@ from app.engine.audit import ENGINE
 from app.engine.registry import Effect, Lockable, Wiring
 from app.logistics import checkups as checkups_logistics
 from app.logistics import effects as robots
+from app.logistics import ends, revival, wanted
 from app.logistics import handlers as logistics
-from app.logistics import revival, wanted
 from app.logistics.invariants import LOGISTICS
 from app.logistics.store import ROBOT_JOBS
 from events import order, robot
@@ -26,6 +26,8 @@ WIRING = Wiring(
             lanes=robots.lanes,
             prepare=robots.prepare,
             look=wanted.look,
+            open_=ends.open_items,
+            discard=ends.discard_requests,
             call=robots.enter_order,
             call_key=robots.call_key,
             give_up=robots.give_up,

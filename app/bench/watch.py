@@ -13,7 +13,7 @@ PROGRESS: LiteralString = "LISTEN tallyman_progress"
 """Every commit that changes a robot job says so on this channel, whoever made it."""
 _LOOK_AGAIN_S = 0.1
 _QUIET: LiteralString = """
-SELECT NOT EXISTS (SELECT FROM engine.waiting()
+SELECT NOT EXISTS (SELECT FROM engine.waiting(%(queues)s::text[])
                     WHERE status IN ('todo', 'doing') AND queue_name = ANY(%(queues)s))
 """
 

@@ -28,7 +28,7 @@ CONCURRENCY = 2
 PATIENCE_S = 600.0
 
 _DUE = """
-SELECT EXISTS (SELECT FROM engine.waiting()
+SELECT EXISTS (SELECT FROM engine.waiting(%(queues)s::text[])
                 WHERE status = 'todo' AND queue_name = ANY(%(queues)s) AND (due_at IS NULL OR due_at <= now())) AS due
 """
 

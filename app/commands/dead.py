@@ -162,10 +162,13 @@ def resolve(
 
 @app.command()
 def discard(wanted: Letters, *, note: Note, yes: Yes = False, actor: Actor, as_json: Json = False) -> None:
-    """Close letters because nothing is ever to be done about them."""
-    from app.engine import letters
+    """Close letters because nothing is ever to be done about them. Items that wait for them fail as discarded."""
+    from app.engine import endings, letters
 
-    confirm(f"Discard {len(wanted)} dead letters?", yes=yes)
+    with as_service() as connection:
+        waiting = endings.waiting(connection, [letters.find(connection, one) for one in wanted])
+    meaning = f" {len(waiting)} of them are requests: their items fail as discarded." if waiting else ""
+    confirm(f"Discard {len(wanted)} dead letters?{meaning}", yes=yes)
     with as_service() as connection:
         closed = letters.discard(connection, wanted, note=note, actor=actor)
     emit([{"letter": one.id, "discarded": True} for one in closed], as_json=as_json)

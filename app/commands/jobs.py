@@ -1,4 +1,4 @@
-"""`jobs`: submit orders as a robot job, look at it, watch it, retry what failed."""
+"""`jobs`: submit orders as a robot job, look at it, watch it, retry what failed, cancel it, record a result."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from uuid import UUID
 
 import typer
 
-from app.commands.output import Json, emit, note
-from app.commands.scope import CarrierOption, WorkspaceOption, acting_for
+from app.commands.output import Json, confirm, emit, note
+from app.commands.scope import Actor, CarrierOption, WorkspaceOption, Yes, acting_for
 from app.errors import InvalidInput
 
 # Imported where they are used: `--help` needs none of them.
@@ -148,6 +148,59 @@ def retry(
         note(f"nothing failed, so there is nothing to retry; `explain job {job}` says what is still open")
     elif watch:
         _watch(done.job.workspace_id, job, as_json=as_json)
+
+
+@app.command()
+def cancel(
+    job: JobArgument,
+    *,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the record and for each item.")],
+    workspace: WorkspaceOption = None,
+    yes: Yes = False,
+    actor: Actor,
+    as_json: Json = False,
+) -> None:
+    """Cancel a job that is not done: items that no robot has begun fail, and no further call begins.
+
+    Items that a robot has begun get the result of their call. The job completes with its last result.
+    """
+    from app.logistics.ends import cancel_job
+
+    confirm(f"Cancel job {job}?", yes=yes)
+    with acting_for(workspace) as context:
+        done = cancel_job(context, job, actor=actor, reason=reason)
+    emit({**_line(done.job), "cancelled_items": done.failed, "in_hand": done.in_hand}, as_json=as_json)
+
+
+@app.command()
+def record(
+    item: Annotated[UUID, typer.Argument(help="The item's id; `jobs show JOB` lists them.")],
+    *,
+    tracking: Annotated[str | None, typer.Option("--tracking", help="The carrier has it, under this number.")] = None,
+    error: Annotated[str | None, typer.Option("--error", help="It failed; why.")] = None,
+    type_: Annotated[
+        str, typer.Option("--type", help="With --error: validation, portal, timeout or unknown.")
+    ] = "portal",
+    reason: Annotated[str, typer.Option("--reason", help="How you know, for the record.")],
+    workspace: WorkspaceOption = None,
+    actor: Actor,
+    as_json: Json = False,
+) -> None:
+    """Record what you know came of an item that has no result: it counts as a robot's result does."""
+    from app.logistics.ends import record_item
+    from app.logistics.rules import error_type
+
+    with acting_for(workspace) as context:
+        job = record_item(
+            context,
+            item,
+            actor=actor,
+            reason=reason,
+            tracking_number=tracking,
+            error=error,
+            error_type=error_type(type_),
+        )
+    emit({"item": item, **_line(job)}, as_json=as_json)
 
 
 def _submit_pending(workspace: str | None, carrier: str, key: str | None, *, watch: bool, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from psycopg.rows import class_row, dict_row
 
 import events
 from app.context import Connection, Moment
-from app.engine import actions, handover, sequence
+from app.engine import actions, endings, handover, sequence
 from app.engine.publish import publish
 from app.errors import Conflict, NotFound
 from events import Event, Unreadable
@@ -207,12 +207,20 @@ def neighbours(connection: Connection, letter: DeadLetter, limit: int = 5) -> tu
 
 
 def resolve(connection: Connection, wanted: Sequence[UUID], *, note: str, actor: str) -> list[DeadLetter]:
-    """Close letters by hand: what they were about was seen to in another way. Raises `NotFound`, `Conflict`."""
+    """Close letters by hand: what they were about was seen to in another way.
+
+    Raises `NotFound`, and `Conflict` for letters that are resolved, or of effects whose outcome something still waits
+    for.
+    """
     return _close(connection, wanted, "resolve", note, actor)
 
 
 def discard(connection: Connection, wanted: Sequence[UUID], *, note: str, actor: str) -> list[DeadLetter]:
-    """Close letters because nothing is to be done about them, ever. Raises `NotFound`, `Conflict`."""
+    """Close letters because nothing is to be done about them, ever.
+
+    What waits for the outcome of a dead effect, an item say, fails in the same transaction: discarded by `actor`.
+    Raises `NotFound`, `Conflict`.
+    """
     return _close(connection, wanted, "discard", note, actor)
 
 
@@ -278,6 +286,7 @@ def _close(connection: Connection, wanted: Sequence[UUID], action: str, note: st
     with connection.transaction():
         known = {letter.id: letter for letter in (find(connection, one) for one in wanted)}
         sequence.release(connection, [letter.event_id for letter in known.values() if letter.event_id])
+        endings.settle(connection, list(known.values()), action, f"discarded by {actor}: {note}")
         found = _open(connection, sorted(known))
         connection.execute(_CLOSE, {"ids": [letter.id for letter in found], "note": note, "replaced_by": None})
         for letter in found:

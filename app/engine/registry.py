@@ -105,6 +105,8 @@ class Effect:
     `look` reads again, by the event's id, what may have changed since `prepare` and would forbid the call; the answer
     is what `still_mine()` returns. An effect that has it awaits `still_mine()` before every step that cannot be taken
     back. For one that has none the engine looks at the lease and at pauses before it calls.
+    `open_` tells, by the event's id, what still waits for the outcome of dead events, an item say: such a letter is not
+    resolved by hand without a result. `discard` gives what waits an end, with why, and returns the events that follow.
     `account` names the account of its tenant that an event uses: tenants get equal shares of a worker's deliveries
     (or as their weights say), and within a tenant its accounts do. Without it a tenant is one account.
     """
@@ -119,6 +121,8 @@ class Effect:
     revive: Callable[[Moment, Sequence[Event[Any]]], Mapping[UUID, Event[Any]]] | None = None
     call_key: Callable[[Event[Any]], UUID] | None = None
     look: Callable[[Connection, Sequence[Prepared]], Mapping[UUID, Any]] | None = None
+    open_: Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, UUID]] | None = None
+    discard: Callable[[Moment, Sequence[Event[Any]], str], Iterable[Event[Any]]] | None = None
     can_be_asked: bool = True
     settle: Callable[[], float] = field(default=lambda: 0.0)
     account: Callable[[Event[Any]], str] | None = None

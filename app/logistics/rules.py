@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, cast, get_args
 from uuid import UUID, uuid5
 
 from app.errors import Conflict, InvalidInput
+from events.robot import ErrorType
 
 JobStatus = Literal["pending", "processing", "completed", "failed"]
 ItemStatus = Literal["pending", "processing", "success", "error"]
@@ -82,6 +83,14 @@ def reference(item_id: UUID, attempt: int) -> str:
 def references(item_id: UUID, attempt: int) -> list[str]:
     """Every reference under which the item may have been entered so far, this attempt's last."""
     return [reference(item_id, earlier) for earlier in range(attempt + 1)]
+
+
+def error_type(word: str) -> ErrorType:
+    """A type of error by its name. Raises `InvalidInput`."""
+    for known in get_args(ErrorType):
+        if word == known:
+            return cast("ErrorType", known)
+    raise InvalidInput(f"type: {word!r} is none; choose one of {', '.join(get_args(ErrorType))}")
 
 
 def cancelled_by(actor: str, reason: str) -> str:

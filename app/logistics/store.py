@@ -134,7 +134,7 @@ UPDATE logistics.robot_job_items
 _NEXT_GENERATION = """
 UPDATE logistics.robot_jobs
    SET status = 'processing', started_at = coalesce(started_at, statement_timestamp()), completed_at = NULL,
-       generation = generation + 1
+       generation = generation + 1, cancelled_at = NULL, cancelled_by = NULL, cancel_reason = NULL
  WHERE id = ANY(%(ids)s)
 """
 _PENDING = """

@@ -1,0 +1,167 @@
+"""Ends by hand: cancel a job, record what came of an item, and what discarding a dead request means for its item.
+
+All of them write results through `apply_results`: the same locks, counters, completion and events as a robot's result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from app.context import Connection, Context, Moment
+from app.engine import actions
+from app.engine.publish import publish_all
+from app.errors import Conflict, InvalidInput, NotFound
+from app.logistics import rules, store
+from app.logistics.results import Result, apply_results
+from app.logistics.store import ItemState, RobotJob
+from events import Event
+from events.robot import ErrorType, ItemCompleted, ItemRequested
+
+_PAGE = 5_000
+_CANCEL = """
+UPDATE logistics.robot_jobs
+   SET cancelled_at = statement_timestamp(), cancelled_by = %(actor)s, cancel_reason = %(reason)s
+ WHERE id = %(id)s AND cancelled_at IS NULL
+"""
+_NOT_BEGUN = """
+SELECT i.id, i.job_id, j.workspace_id, i.order_id, i.status, i.retry_count
+  FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
+ WHERE i.job_id = %s AND i.status = 'pending' ORDER BY i.id LIMIT %s
+"""
+_STATE = """
+SELECT i.id, i.job_id, j.workspace_id, i.order_id, i.status, i.retry_count
+  FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
+ WHERE i.id = ANY(%s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """A job that was cancelled: items that failed at once, and items that a robot had begun."""
+
+    job: RobotJob
+    failed: int
+    in_hand: int
+
+
+def cancel_job(context: Context, job_id: UUID, *, actor: str, reason: str) -> Cancelled:
+    """Cancel a job that is not done: items that no robot has begun fail now, no call for the others begins.
+
+    Items that a robot has begun get the result of their call, or fail when the robot looks before it calls. The job
+    completes with its last result, as always. Cancelling again changes nothing. Raises `NotFound`, `InvalidInput`
+    for an empty reason, and `Conflict` for a job that is done.
+    """
+    reason = actions.text("reason", reason)
+    with context.connection.transaction():
+        job = store.lock_job(context, job_id)
+        if job is None:
+            raise NotFound(f"job: {job_id} is no job of this workspace; `jobs list` shows them")
+        if job.status in {"completed", "failed"}:
+            raise Conflict(f"job: {job_id} is {job.status}: there is nothing to cancel")
+        if context.connection.execute(_CANCEL, {"id": job_id, "actor": actor, "reason": reason}).rowcount:
+            actions.record(context.connection, actor, "cancel job", subject=job_id, reason=reason)
+        failed = _fail_not_begun(context, job_id, rules.cancelled_by(actor, reason))
+    job = store.job_by_id(context, job_id) or job
+    return Cancelled(job, failed, job.total_items - job.success_count - job.error_count)
+
+
+def record_item(  # noqa: PLR0913 - each says another thing about the result
+    context: Context,
+    item_id: UUID,
+    *,
+    actor: str,
+    reason: str,
+    tracking_number: str | None = None,
+    error: str | None = None,
+    error_type: ErrorType = "portal",
+) -> RobotJob:
+    """Record what a person knows came of an item: its tracking number, or an error; returns its job.
+
+    It counts as a robot's result does. Raises `InvalidInput` unless it is one of the two, `NotFound`, and `Conflict`
+    for an item that has a result.
+    """
+    if (tracking_number is None) == (error is None):
+        raise InvalidInput("result: say --tracking or --error, one of them")
+    word = actions.text("tracking" if error is None else "error", tracking_number or error or "")
+    reason = actions.text("reason", reason)
+    with context.connection.transaction():
+        item = _states(context.connection, [item_id]).get(item_id)
+        if item is None or item.workspace_id != context.tenant_id:
+            raise NotFound(f"item: {item_id} is no item of this workspace; `jobs show JOB` lists a job's items")
+        said = (
+            _failed(item, word, error_type)
+            if error is not None
+            else ItemCompleted(
+                job_id=item.job_id, item_id=item.id, attempt=item.retry_count, status="success", tracking_number=word
+            )
+        )
+        if not _apply(context, [Result(item.workspace_id, said)]):
+            raise Conflict(f"item: {item_id} has a result already; `jobs retry` asks for a failed one again")
+        details = {"status": said.status, "tracking_number": said.tracking_number, "error": said.error_message}
+        actions.record(context.connection, actor, "record item", subject=item_id, reason=reason, details=details)
+    job = store.job_by_id(context, item.job_id)
+    if job is None:
+        raise NotFound(f"job: {item.job_id} is gone")
+    return job
+
+
+def discard_requests(moment: Moment, requested: Sequence[Event[ItemRequested]], why: str) -> Iterable[Event[Any]]:
+    """Give the items of discarded requests their result, an error; returns the events that follow."""
+    waiting = open_items(moment.connection, requested)
+    states = _states(moment.connection, list(waiting.values()))
+    results = [
+        Result(states[waiting[event.id]].workspace_id, _failed(states[waiting[event.id]], why, "unknown"))
+        for event in requested
+        if event.id in waiting
+    ]
+    return apply_results(moment, results).follow if results else []
+
+
+def open_items(connection: Connection, requested: Sequence[Event[ItemRequested]]) -> dict[UUID, UUID]:
+    """The items that still wait for the results of requests, by the request's event id."""
+    states = _states(connection, [event.data.item_id for event in requested])
+    return {
+        event.id: item.id
+        for event in requested
+        if (item := states.get(event.data.item_id))
+        and (item.job_id, item.workspace_id, item.retry_count)
+        == (event.data.job_id, event.tenantid, event.data.attempt)
+        and item.status in {"pending", "processing"}
+    }
+
+
+def _fail_not_begun(context: Context, job_id: UUID, why: str) -> int:
+    count = 0
+    while items := _items(context.connection, _NOT_BEGUN, [job_id, _PAGE]):
+        count += _apply(context, [Result(item.workspace_id, _failed(item, why, "validation")) for item in items])
+    return count
+
+
+def _apply(context: Context, results: Sequence[Result]) -> int:
+    applied = apply_results(context, results)
+    publish_all(context.connection, applied.follow)
+    return applied.counted
+
+
+def _failed(item: ItemState, why: str, kind: ErrorType) -> ItemCompleted:
+    return ItemCompleted(
+        job_id=item.job_id,
+        item_id=item.id,
+        attempt=item.retry_count,
+        status="error",
+        error_type=kind,
+        error_message=why,
+    )
+
+
+def _states(connection: Connection, item_ids: Sequence[UUID]) -> dict[UUID, ItemState]:
+    return {item.id: item for item in _items(connection, _STATE, [list(item_ids)])}
+
+
+def _items(connection: Connection, statement: Any, parameters: Any) -> list[ItemState]:
+    return connection.cursor(row_factory=class_row(ItemState)).execute(statement, parameters).fetchall()

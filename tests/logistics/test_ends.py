@@ -1,0 +1,166 @@
+"""Ends by hand: every item gets a result, and the job its end, whatever a person does."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from app.engine import letters
+from app.engine.actions import history
+from app.errors import Conflict, InvalidInput, NotFound
+from app.logistics import jobs
+from app.logistics.ends import cancel_job, record_item
+from app.logistics.orders import get_orders
+from app.simulators.portal import Portal
+from tests.logistics.answers import broken, items_of
+from tests.logistics.conftest import Shop
+from tests.support import deliver, drain_all, scalar
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
+_LETTER = "SELECT id FROM engine.failed_jobs WHERE resolved_at IS NULL"
+
+
+def dead_request(shop: Shop) -> tuple[UUID, UUID]:
+    """A job of two orders, of which one died as its password could not be opened; the job, and the letter."""
+    shop.connection.execute("UPDATE logistics.carrier_configs SET portal_password = 'sealed:v1:lost:AAAA'")
+    job = jobs.create_robot_job(shop.context, shop.order(1))
+    drain_all(shop.connection)
+    return job.id, scalar(shop.connection, _LETTER)
+
+
+def test_an_order_that_a_job_counts_cannot_be_deleted(shop: Shop, portal: Portal) -> None:
+    """Neither before the job is done nor after: its counters would not equal its items any more."""
+    order_ids = shop.order(3)
+    job = jobs.create_robot_job(shop.context, order_ids)
+    for _ in range(2):
+        with pytest.raises(psycopg.errors.RestrictViolation, match="cancel the order"):
+            shop.connection.execute("DELETE FROM logistics.orders WHERE id = %s", [order_ids[0]])
+        with pytest.raises(psycopg.errors.RestrictViolation, match=str(job.id)):
+            shop.connection.execute("DELETE FROM logistics.robot_job_items WHERE job_id = %s", [job.id])
+        drain_all(shop.connection)
+    assert jobs.get_robot_job(shop.context, job.id).status == "completed"
+    assert broken(shop.connection) == []
+
+
+def test_a_job_goes_with_its_items_and_a_workspace_with_everything(shop: Shop, other: Shop, portal: Portal) -> None:
+    """Then nothing is left that could miss them."""
+    job = jobs.create_robot_job(shop.context, shop.order(2))
+    jobs.create_robot_job(other.context, other.order(2))
+    shop.connection.execute("DELETE FROM logistics.robot_jobs WHERE id = %s", [job.id])
+    assert scalar(shop.connection, "SELECT count(*) FROM logistics.robot_job_items") == 2
+    shop.connection.execute("DELETE FROM tenancy.workspaces WHERE id = %s", [other.workspace_id])
+    assert scalar(shop.connection, "SELECT count(*) FROM logistics.robot_job_items") == 0
+    assert scalar(shop.connection, "SELECT count(*) FROM logistics.orders") == 2
+
+
+def test_a_cancelled_job_ends_with_every_item_failed(shop: Shop, portal: Portal) -> None:
+    """Before a robot has begun: at once, by the counting that always completes a job; nothing is entered."""
+    job = jobs.create_robot_job(shop.context, shop.order(3))
+    done = cancel_job(shop.context, job.id, actor="ana", reason="wrong file")
+    assert (done.failed, done.in_hand, done.job.status) == (3, 0, "failed")
+    drain_all(shop.connection)
+    assert portal.record.summary().accepted == 0
+    assert {(item.status, item.error_message) for item in items_of(shop, job.id)} == {
+        ("error", "cancelled by ana: wrong file")
+    }
+    assert [(one.actor, one.action, one.reason) for one in history(shop.connection, subject=str(job.id))] == [
+        ("ana", "cancel job", "wrong file")
+    ]
+    assert scalar(shop.connection, "SELECT count(*) FROM engine.event_log WHERE type = 'robot/job.completed'") == 1
+    assert broken(shop.connection) == []
+
+
+def test_items_that_a_robot_had_begun_are_not_entered_after_a_cancel(shop: Shop, portal: Portal) -> None:
+    """They wait to be tried again: the robot looks before it calls."""
+    portal.change(is_down=True)
+    job = jobs.create_robot_job(shop.context, shop.order(2))
+    deliver(shop.connection)
+    done = cancel_job(shop.context, job.id, actor="ana", reason="wrong file")
+    assert (done.failed, done.in_hand) == (0, 2)
+    again = cancel_job(shop.context, job.id, actor="ben", reason="also")
+    assert (again.failed, again.in_hand) == (0, 2)
+    portal.change(is_down=False)
+    drain_all(shop.connection)
+    assert portal.record.summary().accepted == 0
+    assert {"cancelled by ana: wrong file" in (item.error_message or "") for item in items_of(shop, job.id)} == {True}
+    assert jobs.get_robot_job(shop.context, job.id).status == "failed"
+    assert broken(shop.connection) == []
+
+
+def test_a_cancelled_job_can_be_retried(shop: Shop, portal: Portal) -> None:
+    """The next generation is not cancelled."""
+    job = jobs.create_robot_job(shop.context, shop.order(2))
+    cancel_job(shop.context, job.id, actor="ana", reason="not yet")
+    jobs.retry_failed_items(shop.context, job.id)
+    drain_all(shop.connection)
+    assert jobs.get_robot_job(shop.context, job.id).status == "completed"
+    assert portal.record.summary().accepted == 2
+    assert broken(shop.connection) == []
+
+
+def test_a_job_that_is_done_or_foreign_is_not_cancelled(shop: Shop, other: Shop, portal: Portal) -> None:
+    """Nor one without a reason."""
+    job = jobs.create_robot_job(shop.context, shop.order(1))
+    with pytest.raises(NotFound):
+        cancel_job(other.context, job.id, actor="ana", reason="why")
+    with pytest.raises(InvalidInput, match="reason"):
+        cancel_job(shop.context, job.id, actor="ana", reason=" ")
+    drain_all(shop.connection)
+    with pytest.raises(Conflict, match="completed"):
+        cancel_job(shop.context, job.id, actor="ana", reason="why")
+
+
+def test_a_recorded_tracking_number_ships_the_order(shop: Shop, portal: Portal) -> None:
+    """A person found it at the carrier: item, order, counters and completion as if a robot had said so."""
+    job_id, _ = dead_request(shop)
+    (item,) = items_of(shop, job_id)
+    job = record_item(shop.context, item.id, actor="ana", reason="seen in the portal", tracking_number="700-1")
+    assert (job.status, job.success_count) == ("completed", 1)
+    order = get_orders(shop.context, [item.order_id])[0]
+    assert (order.status, order.tracking_number) == ("shipped", "700-1")
+    assert [(one.actor, one.action) for one in history(shop.connection, subject=str(item.id))] == [
+        ("ana", "record item")
+    ]
+    with pytest.raises(Conflict, match="has a result"):
+        record_item(shop.context, item.id, actor="ana", reason="again", error="no")
+    assert broken(shop.connection) == []
+
+
+def test_a_recorded_error_ends_the_item(shop: Shop, other: Shop, portal: Portal) -> None:
+    """With its type; a foreign item is not found, and a result is one of the two."""
+    job_id, _ = dead_request(shop)
+    (item,) = items_of(shop, job_id)
+    with pytest.raises(NotFound):
+        record_item(other.context, item.id, actor="ana", reason="why", error="no")
+    with pytest.raises(InvalidInput, match="--tracking or --error"):
+        record_item(shop.context, item.id, actor="ana", reason="why")
+    job = record_item(shop.context, item.id, actor="ana", reason="asked", error="never came", error_type="unknown")
+    assert (job.status, job.error_count) == ("failed", 1)
+    (item,) = items_of(shop, job_id)
+    assert (item.error_type, item.error_message) == ("unknown", "never came")
+    assert broken(shop.connection) == []
+
+
+def test_discarding_a_request_ends_its_item(shop: Shop, portal: Portal) -> None:
+    """The item fails as discarded, the job completes, and failed items can be asked for again."""
+    job_id, letter = dead_request(shop)
+    letters.discard(shop.connection, [letter], note="the customer is gone", actor="ana")
+    (item,) = items_of(shop, job_id)
+    assert (item.status, item.error_message) == ("error", "discarded by ana: the customer is gone")
+    assert jobs.get_robot_job(shop.context, job_id).status == "failed"
+    assert jobs.retry_failed_items(shop.context, job_id).items == 1
+    assert broken(shop.connection) == []
+
+
+def test_a_request_whose_item_waits_is_not_resolved_without_a_result(shop: Shop, portal: Portal) -> None:
+    """The error says how to give it one; then the letter can be resolved."""
+    job_id, letter = dead_request(shop)
+    with pytest.raises(Conflict, match="jobs record"):
+        letters.resolve(shop.connection, [letter], note="seen to", actor="ana")
+    (item,) = items_of(shop, job_id)
+    record_item(shop.context, item.id, actor="ana", reason="asked", tracking_number="700-2")
+    letters.resolve(shop.connection, [letter], note="seen to", actor="ana")
+    assert broken(shop.connection) == []
