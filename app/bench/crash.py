@@ -31,7 +31,7 @@ SINGLES, BATCH, PLAIN = "Tallyman, single rows", "Tallyman, one batch", "plain P
 
 _AT_WORK: LiteralString = "SELECT count(*) = %(count)s FROM public.procrastinate_workers"
 _IN_THE_MIDDLE: LiteralString = """
-SELECT EXISTS (SELECT FROM public.procrastinate_jobs WHERE status = 'doing')
+SELECT (SELECT count(*) FROM public.procrastinate_jobs WHERE status = 'doing') >= %(in_hand)s
    AND ((SELECT count(*) FROM engine.event_log) >= %(jobs)s
         OR EXISTS (SELECT FROM public.procrastinate_events e
                     WHERE e.type = 'started' AND e.at < clock_timestamp() - %(seconds)s * interval '1 second'))
@@ -60,7 +60,7 @@ class _Stage:
             asked = [new(sleeper.Asked(number=n), now=now, subject=None, tenant=None) for n in range(self.jobs)]
             with use(sleeper.WIRING), connection.transaction():
                 publish_all(connection, asked, parcel=parcel)
-            return self._kill(connection, workers, within=PATIENCE_S)
+            return self._kill(connection, workers, in_hand=1, within=PATIENCE_S)
 
     def plain(self) -> float:
         """Defer a task a job. Raises nothing when they are not done in time: that is the figure."""
@@ -70,7 +70,8 @@ class _Stage:
             app = sleeper.PlainSleeper(self.ground.url)
             asyncio.run(self._defer(app))
             try:
-                return self._kill(connection, workers, within=given_up)
+                # It does not say which process a worker is: both have all that they can have in hand.
+                return self._kill(connection, workers, in_hand=2 * sleeper.CONCURRENCY, within=given_up)
             except NotExact:
                 return given_up
 
@@ -82,9 +83,11 @@ class _Stage:
     def _until_at_work(self, connection: Connection) -> None:
         watch.until(connection, _AT_WORK, {"count": 2}, within=PATIENCE_S, what="2 workers at work")
 
-    def _kill(self, connection: Connection, workers: list[subprocess.Popen[str]], within: float) -> float:
+    def _kill(
+        self, connection: Connection, workers: list[subprocess.Popen[str]], *, in_hand: int, within: float
+    ) -> float:
         """Kill a worker that has jobs in hand, when a quarter of them is done or a quarter of their time is over."""
-        middle = {"jobs": self.jobs // 4, "seconds": self.jobs * 0.02 / 4}
+        middle = {"in_hand": in_hand, "jobs": self.jobs // 4, "seconds": self.jobs * 0.02 / 4}
         watch.until(connection, _IN_THE_MIDDLE, middle, within=PATIENCE_S, what="jobs in hand")
         row = connection.execute(_HOLDER).fetchone()
         killed = next((worker for worker in workers if row and worker.pid == row[0]), workers[0])
