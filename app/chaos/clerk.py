@@ -1,8 +1,9 @@
-"""The clerk: asks for failed items again, and replays dead letters, while everything goes on."""
+"""The clerk: retries failed items, cancels jobs, edits and replays dead letters, while everything goes on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from uuid import UUID
 
 from app.chaos.actors import Actor
@@ -11,7 +12,8 @@ from app.engine import letters, plans, replay
 from app.engine.awaited import Progress
 from app.engine.letters import Filters
 from app.engine.replay import Pace
-from app.errors import Conflict
+from app.errors import Conflict, NotFound
+from app.logistics.ends import cancel_job
 from app.logistics.jobs import retry_failed_items
 
 _ACTOR = "chaos"
@@ -28,20 +30,49 @@ SELECT id FROM logistics.robot_job_items WHERE job_id = %s AND status = 'error' 
 """
 
 
+_OPEN_JOB = """
+SELECT id, workspace_id FROM logistics.robot_jobs WHERE status IN ('pending', 'processing') ORDER BY random() LIMIT 1
+"""
+_DEAD_REQUEST = Filters(type="robot/item.requested")
+
+
 class _Interrupted(Exception):
     """A replay was broken off: it goes on with the next plan."""
 
 
 class Clerk(Actor):
-    """Retries failed items of a job, all or some; now and then replays every dead letter that can be."""
+    """Retries failed items of a job, all or some; now and then cancels a job, edits a dead request, or replays.
+
+    An edited request has the data of the dead one under a new id: its call may be in doubt.
+    """
 
     pause = 0.4
 
     def turn(self) -> None:
-        """A retry, or a replay."""
-        if self.dice.random() < 0.7:  # noqa: PLR2004 - most of the time
-            self._retry()
-            return
+        """A retry, a cancel, an edit, or a replay."""
+        (turn,) = self.dice.choices((self._retry, self._cancel, self._edit, self._replay), (65, 3, 7, 25))
+        turn()
+
+    def _cancel(self) -> None:
+        with self.stage.connect() as connection:
+            job = connection.execute(_OPEN_JOB).fetchone()
+            if job is None:
+                return
+            with suppress(Conflict, NotFound):  # it has ended meanwhile
+                cancel_job(Context.start(connection, job[1]), job[0], actor=_ACTOR, reason="chaos")
+                self.model.count("cancelled a job")
+
+    def _edit(self) -> None:
+        with self.stage.connect() as connection:
+            dead = [one for one in letters.select(connection, _DEAD_REQUEST) if one.event_id not in self.model.hopeless]
+            if not dead:
+                return
+            letter = self.dice.choice(dead)
+            with suppress(Conflict, NotFound):  # resolved meanwhile, or its call is being made
+                letters.edit(connection, letter.id, letters.current_data(letter), reason="chaos", actor=_ACTOR)
+                self.model.count("edited a dead request")
+
+    def _replay(self) -> None:
         try:
             with self.stage.connect() as connection:
                 if replay_all(connection, self.model.hopeless, self._stop_if_over):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,10 +22,12 @@ from app.engine.publish import publish
 from app.errors import DuplicateRequest
 from app.logistics.jobs import create_robot_job
 from app.logistics.orders import OrderRow, import_orders
+from app.logistics.submit import CarrierDisabled
 from events import Event, robot
 
 _ENOUGH = 150
 """Open items at which nobody submits more: the run has to end within a time that can be said beforehand."""
+_LOOK_AGAIN_S = 0.2
 _OPEN = "SELECT count(*) FROM logistics.robot_job_items WHERE status IN ('pending', 'processing')"
 _SIZES = ((1, 1), (2, 12), (10, 50), (100, 300))
 _HOW_OFTEN_EACH_SIZE = (3, 5, 4, 1)
@@ -89,16 +92,23 @@ class Producer(Actor):
         return rows, Submission(workspace_id, key, frozenset(row.reference for row in rows))
 
     def _submit(self, submission: Submission, rows: Sequence[OrderRow]) -> UUID:
-        """Submit in a transaction of its own; the id of the job that the key stands for."""
-        try:
-            with self.stage.connect() as connection, connection.transaction():
-                return _create(connection, submission, rows)
-        except DuplicateRequest as known:
-            return known.job_id
+        """Submit in a transaction of its own, once the carrier is enabled; the id of the job that has the key."""
+        while True:
+            try:
+                with self.stage.connect() as connection, connection.transaction():
+                    return _create(connection, submission, rows)
+            except DuplicateRequest as known:
+                return known.job_id
+            except CarrierDisabled:
+                time.sleep(_LOOK_AGAIN_S)
 
     def _take_back(self, submission: Submission, rows: Sequence[OrderRow]) -> None:
         """Submit and say something of one's own, and die before the commit: none of it happened."""
-        with suppress(_ChangedMind, psycopg.Error), self.stage.connect() as connection, connection.transaction():
+        with (
+            suppress(_ChangedMind, CarrierDisabled, psycopg.Error),
+            self.stage.connect() as connection,
+            connection.transaction(),
+        ):
             _create(connection, submission, rows)
             own = _note(Context.start(connection, submission.workspace_id))
             self.model.take_back_events([own.id])
@@ -119,7 +129,7 @@ class Producer(Actor):
             if commit:
                 connection.pgconn.send_query(b"COMMIT")
                 connection.pgconn.flush()
-        except psycopg.Error:
+        except (CarrierDisabled, psycopg.Error):
             pass  # it is not known either way, which is the point
         finally:
             connection.close()

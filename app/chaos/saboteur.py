@@ -33,6 +33,7 @@ DECK: Mapping[Harm, int] = {
     bystanders.long_transaction: 1,
     bystanders.pause_queue: 1,
     bystanders.lose_key: 1,
+    bystanders.disable_carrier: 1,
     bystanders.slow_portal: 2,
     bystanders.close_portal: 1,
 }

@@ -54,6 +54,10 @@ class CancelledOrders(Conflict):
         self.order_ids = tuple(order_ids)
 
 
+class CarrierDisabled(Conflict):
+    """The workspace has disabled the carrier: nothing is submitted, and no call begins."""
+
+
 @dataclass(frozen=True, slots=True)
 class PendingSubmitted:
     """What a submit of the pending orders came to.
@@ -162,8 +166,7 @@ def _publish(context: Context, job: RobotJob, order_ids: Sequence[UUID]) -> None
 def _check_carrier(context: Context, name: str) -> None:
     carrier = carriers.show_carrier(context, name)
     if not carrier.is_enabled:
-        message = f"carrier: {name} is disabled for this workspace; `carriers enable {name}`"
-        raise Conflict(message)
+        raise CarrierDisabled(f"carrier: {name} is disabled for this workspace; `carriers enable {name}`")
     if not carrier.has_password or not carrier.portal_username or not carrier.portal_url:
         message = f"carrier: {name} has no credentials for its portal; `carriers set {name}`"
         raise Conflict(message)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import LiteralString
 
 from app.chaos.scene import Done, Scene
-from app.chaos.stage import CALM, SLOW_MS
+from app.chaos.stage import CALM, CARRIER, SLOW_MS
+from app.context import Context
 from app.engine import pauses
+from app.logistics import carriers
 
 _ACTOR = "chaos"
 _HOLD_S = (0.5, 4.0)
@@ -72,6 +74,20 @@ def lose_key(scene: Scene) -> Done:
             connection.execute(_SEAL, [sealed, workspace_id])
 
     return Done(f"of {scene.stage.accounts[workspace_id]} for {lasts:.1f} s", lasts, find)
+
+
+def disable_carrier(scene: Scene) -> Done:
+    """An admin disables a workspace's carrier and enables it again: no call begins meanwhile."""
+    workspace_id = scene.dice.choice(scene.stage.workspaces)
+
+    def switch(*, is_enabled: bool) -> None:
+        with scene.stage.connect() as connection:
+            context = Context.start(connection, workspace_id)
+            (carriers.enable_carrier if is_enabled else carriers.disable_carrier)(context, CARRIER)
+
+    switch(is_enabled=False)
+    lasts = scene.dice.uniform(0.5, 1.5)
+    return Done(f"of {scene.stage.accounts[workspace_id]} for {lasts:.1f} s", lasts, lambda: switch(is_enabled=True))
 
 
 def slow_portal(scene: Scene) -> Done:
