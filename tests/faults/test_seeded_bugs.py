@@ -100,8 +100,8 @@ BUGS = {
     "the ledger takes everything: race": Seeded(
         wrong.the_ledger_takes_everything, races.test_one_event_that_two_workers_have_is_applied_by_one
     ),
-    "records without a lease": Seeded(
-        wrong.records_without_a_lease,
+    "records and calls without a lease": Seeded(
+        wrong.records_and_calls_without_a_lease,
         lambda race: workers.test_a_worker_that_finishes_behind_its_rescue_has_lost_its_delivery(race, "robots"),
     ),
     "claims without a lease: race": Seeded(

@@ -15,10 +15,9 @@ import pytest
 from psycopg import sql
 
 from app.context import Connection, Context
-from app.engine import delivery, fence, fetch, ledger, locked, redelivery, rescue, tally
+from app.engine import delivery, fence, fetch, ledger, locked, parcel, redelivery, rescue, tally
 from app.engine.distinct import Ids
 from app.engine.fence import FencedManager
-from app.engine.parcel import Lease
 from app.engine.registry import Effect
 from app.engine.tally import Batch, Tallied
 from app.logistics import availability, results, store
@@ -183,11 +182,16 @@ says_without_a_lease = _edited(
 )
 
 
-async def _still_mine(_lease: Lease) -> None:
-    return
+calls_without_a_lease = _edited(
+    parcel, "_LOOK", "engine.is_live(%s, %s, %s)", "num_nulls(%s::bigint, %s::integer, %s::bigint) >= 0"
+)
 
 
-calls_without_a_lease = _patched(Lease, still_mine=_still_mine)
+@contextmanager
+def records_and_calls_without_a_lease(database: Database) -> Iterator[None]:
+    """Neither looks."""
+    with records_without_a_lease(database), calls_without_a_lease(database):
+        yield
 
 
 async def _none_is_paused(_manager: FencedManager) -> frozenset[str]:
