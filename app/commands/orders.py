@@ -8,8 +8,8 @@ from uuid import UUID
 
 import typer
 
-from app.commands.output import Json, emit, note
-from app.commands.scope import WorkspaceOption, acting_for
+from app.commands.output import Json, confirm, emit, note
+from app.commands.scope import WorkspaceOption, Yes, acting_for
 from app.errors import InvalidInput
 
 # Imported where they are used: `--help` needs none of them.
@@ -79,6 +79,37 @@ def update(
     with acting_for(workspace) as context:
         done = update_order(context, find_order(context, order).id, **values)
     emit(done, as_json=as_json)
+
+
+@app.command()
+def cancel(
+    wanted: Annotated[list[str], typer.Argument(metavar="ORDER...", help="References or ids of orders.")],
+    *,
+    yes: Yes = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")] = False,
+    workspace: WorkspaceOption = None,
+    as_json: Json = False,
+) -> None:
+    """Cancel orders, and publish `order/updated`: no robot enters them any more.
+
+    Items of open jobs that wait for them fail when their turn comes. An order that is shipped is refused. One that a
+    robot enters at this moment stays cancelled and gets its tracking number.
+    """
+    from app.logistics.cancel import cancel_orders
+    from app.logistics.orders import find_order
+
+    with acting_for(workspace) as context:
+        order_ids = [find_order(context, one).id for one in wanted]
+        context.connection.commit()
+        if not dry_run:
+            confirm(f"Cancel {len(order_ids)} orders?", yes=yes)
+        with context.connection.transaction(force_rollback=dry_run):
+            done = cancel_orders(context, order_ids)
+    emit([_line(order) for order in done.orders], as_json=as_json)
+    if dry_run:
+        note("nothing was changed (--dry-run)")
+    for job_id, items in done.in_open_jobs.items():
+        note(f"job {job_id}: {items} items fail when their turn comes, because their orders are cancelled")
 
 
 def _parse(fields: list[str]) -> dict[str, str]:

@@ -49,9 +49,14 @@ SELECT o.id FROM logistics.orders o
 _STILL_FREE: LiteralString = f"""
 SELECT o.id FROM logistics.orders o WHERE o.id = ANY(%s) AND NOT {_IN_OPEN_ITEM} ORDER BY o.id
 """  # noqa: S608 - a constant
-_OPEN_JOBS = """
+_PENDING_IN_JOBS = """
 SELECT i.job_id, count(*) FROM logistics.orders o JOIN logistics.robot_job_items i ON i.order_id = o.id
  WHERE o.workspace_id = %s AND o.status = 'pending' AND i.status IN ('pending', 'processing')
+ GROUP BY i.job_id ORDER BY i.job_id
+"""
+_OPEN_JOBS = """
+SELECT i.job_id, count(*) FROM logistics.orders o JOIN logistics.robot_job_items i ON i.order_id = o.id
+ WHERE o.id = ANY(%s) AND o.workspace_id = %s AND i.status IN ('pending', 'processing')
  GROUP BY i.job_id ORDER BY i.job_id
 """
 
@@ -91,7 +96,12 @@ def taken_orders(context: Context, order_ids: Sequence[UUID]) -> list[UUID]:
 
 def pending_in_open_jobs(context: Context) -> dict[UUID, int]:
     """How many of the workspace's pending orders each job has that is still to ship them."""
-    return dict(context.connection.execute(_OPEN_JOBS, [context.tenant_id]).fetchall())
+    return dict(context.connection.execute(_PENDING_IN_JOBS, [context.tenant_id]).fetchall())
+
+
+def open_jobs(context: Context, order_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """How many of `order_ids` each job has that is still to ship them."""
+    return dict(context.connection.execute(_OPEN_JOBS, [list(order_ids), context.tenant_id]).fetchall())
 
 
 def _ids(context: Context, statement: LiteralString, order_ids: Sequence[UUID]) -> list[UUID]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 from uuid import UUID
 
+import structlog
 from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 LONGEST_PAGE = 1_000
+log = structlog.get_logger(__name__)
 
 _ROW_FIELDS = tuple(OrderRow.model_fields)
 _ROW_COLUMNS = ", ".join(_ROW_FIELDS)
@@ -92,12 +94,16 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class OrderChange:
-    """New values for fields of an order, and the event because of which they are set, if there is one."""
+    """New values for fields of an order, and the event because of which they are set, if there is one.
+
+    On an order that is cancelled the fields `unless_cancelled` stay as they are.
+    """
 
     workspace_id: UUID
     order_id: UUID
     fields: Mapping[str, Any]
     cause: Event[Any] | None = None
+    unless_cancelled: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +193,12 @@ def set_tracking_numbers(moment: Moment, shipped: Sequence[Tracking]) -> list[Ev
     The numbers are taken as they are: an order that the carrier has must not be lost over how its number looks. One
     that was cancelled meanwhile stays cancelled, with its number.
     """
-    changes = [
-        OrderChange(
-            one.workspace_id, one.order_id, {"tracking_number": one.tracking_number, "status": "shipped"}, one.cause
-        )
-        for one in shipped
-    ]
-    return _write(moment, changes)
+    return _write(moment, [_shipped(one) for one in shipped])
+
+
+def _shipped(one: Tracking) -> OrderChange:
+    fields = {"tracking_number": one.tracking_number, "status": "shipped"}
+    return OrderChange(one.workspace_id, one.order_id, fields, one.cause, unless_cancelled=frozenset({"status"}))
 
 
 def _write(moment: Moment, changes: Sequence[OrderChange]) -> list[Event[OrderUpdated]]:
@@ -220,8 +225,8 @@ def _decide(
     changed: Counter[UUID] = Counter()
     for change in changes:
         order, done = orders[change.order_id], written[change.order_id]
-        before = {name: done[name] if name in done else getattr(order, name) for name in change.fields}
-        wanted = _allowed(change.fields, before)
+        wanted = _allowed(change, done.get("status", order.status))
+        before = {name: done[name] if name in done else getattr(order, name) for name in wanted}
         after = {name: value for name, value in wanted.items() if before[name] != value}
         if after:
             done.update(after)
@@ -232,10 +237,11 @@ def _decide(
             yield _event(moment, change, OrderUpdated(order_id=change.order_id, **values), key)
 
 
-def _allowed(wanted: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a change may be written: what the carrier has does not make a cancelled order a shipped one."""
-    is_late = before.get("status") == "cancelled" and wanted.get("status") == "shipped"
-    return {name: value for name, value in wanted.items() if not (is_late and name == "status")}
+def _allowed(change: OrderChange, status: OrderStatus) -> Mapping[str, Any]:
+    if status != "cancelled" or not change.unless_cancelled:
+        return change.fields
+    log.warning("a cancelled order was entered at its carrier", order_id=str(change.order_id))
+    return {name: value for name, value in change.fields.items() if name not in change.unless_cancelled}
 
 
 def _event(moment: Moment, change: OrderChange, said: OrderUpdated, key: str) -> Event[OrderUpdated]:

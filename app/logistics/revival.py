@@ -15,7 +15,7 @@ from app.context import Connection, Moment
 from app.engine import tally
 from app.engine.registry import Forecast
 from app.errors import NotCalled
-from app.logistics import carriers, rules, store, traces
+from app.logistics import availability, carriers, rules, store, traces
 from app.logistics.effects import account, portal
 from app.logistics.gateway import PortalError
 from app.logistics.store import ROBOT_JOBS, ItemState
@@ -97,6 +97,7 @@ def revive(moment: Moment, requested: Sequence[Event[ItemRequested]]) -> dict[UU
     ]
     # Two dead requests may be about one item: it is asked for again once.
     dead = list({event.data.item_id: event for event in reversed(dead)}.values())[::-1]
+    availability.lock_orders_of_items(connection, [event.data.item_id for event in dead])
     store.reset_items(connection, [event.data.item_id for event in dead])
     failed: dict[UUID, tuple[int, int]] = {}
     for event in dead:

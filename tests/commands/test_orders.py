@@ -8,6 +8,7 @@ import pytest
 
 from app.context import Connection
 from tests.commands.conftest import Run
+from tests.support import scalar
 
 CSV = "reference,recipient_name,address,city,units\nA-1,Ana,Calle 1,Cali,\nA-2,José,Calle 2,Bogotá,2\n"
 
@@ -79,6 +80,21 @@ def test_an_order_is_changed_and_said(run: Run, file: Path, connection: Connecti
     row = connection.execute("SELECT args FROM public.procrastinate_jobs").fetchone()
     assert row is not None
     assert row[0]["data"] == {"order_id": order["id"], "before": {"city": "Cali"}, "after": {"city": "Tunja"}}
+
+
+def test_orders_are_cancelled_and_said(run: Run, file: Path, connection: Connection) -> None:
+    """Nothing without --yes where nobody can be asked, nor with --dry-run; then an event for each."""
+    run("orders", "import", file)
+    refused = run("orders", "cancel", "A-1", "A-2")
+    assert (refused.code, "say --yes" in refused.err) == (2, True)
+    tried = run("orders", "cancel", "A-1", "A-2", "--dry-run", "--json")
+    assert [row["status"] for row in tried.rows] == ["cancelled", "cancelled"]
+    assert [row["status"] for row in run("orders", "list", "--json").rows] == ["pending", "pending"]
+    assert [row["status"] for row in run("orders", "cancel", "A-1", "A-2", "--yes", "--json").rows] == [
+        "cancelled",
+        "cancelled",
+    ]
+    assert scalar(connection, "SELECT count(*) FROM public.procrastinate_jobs") in {1, 2}
 
 
 @pytest.mark.parametrize(

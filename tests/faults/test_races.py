@@ -13,15 +13,19 @@ from uuid import UUID
 
 import pytest
 
+import events
 from app.context import Connection
 from app.engine.consume import apply
 from app.engine.delivery import Row, open_rows
 from app.engine.publish import publish
 from app.errors import Conflict, DuplicateRequest, KeyReused
 from app.logistics.jobs import AlreadyTaken, create_robot_job, get_robot_job, retry_failed_items, update_job_status
+from app.logistics.orders import update_order
 from app.logistics.results import update_job_item_result
+from app.logistics.revival import revive
 from app.logistics.store import RobotJob
 from app.logistics.submit import submit_pending
+from events.robot import ItemRequested
 from tests.engine import toy
 from tests.faults.look import broken, look
 from tests.faults.race import Race, completions, items, submitted
@@ -92,6 +96,34 @@ def test_an_order_whose_item_is_retried_is_not_pending(race: Race) -> None:
         lambda connection: submit_pending(race.context(connection)),
     )
     assert (retried, pending.job, pending.in_open_jobs) == (1, None, {job: 1})
+
+
+def test_an_order_whose_dead_request_is_revived_is_not_pending(race: Race) -> None:
+    """The item had failed meanwhile: the replay, which has not committed yet, has it."""
+    job, (item,) = submitted(race.stage, 1)
+    update_job_item_result(race.stage.shop.context, failure(item))
+    asked = ItemRequested(job_id=job, item_id=item.id, order_id=item.order_id, carrier="coordinadora", attempt=0)
+    dead = events.new(asked, now=race.stage.shop.context.now, subject=job, tenant=race.stage.shop.workspace_id)
+    revived, pending = race.behind(
+        lambda connection: revive(race.context(connection), [dead]),
+        lambda connection: submit_pending(race.context(connection)),
+    )
+    assert (list(revived), pending.job, pending.in_open_jobs) == ([dead.id], None, {job: 1})
+
+
+def test_two_who_change_an_order_say_what_was_before_and_after(race: Race) -> None:
+    """The second waits, and starts from what the first has written."""
+    (order,) = race.stage.shop.order(1)
+
+    def change(connection: Connection, city: str) -> None:
+        update_order(race.context(connection), order, city=city)
+
+    race.behind(lambda connection: change(connection, "Tunja"), lambda connection: change(connection, "Pasto"))
+    said = "SELECT args -> 'data' -> 'before', args -> 'data' -> 'after' FROM public.procrastinate_jobs ORDER BY id"
+    assert race.stage.connection.execute(said).fetchall() == [
+        ({"city": "Bogotá"}, {"city": "Tunja"}),
+        ({"city": "Tunja"}, {"city": "Pasto"}),
+    ]
 
 
 # Results -----------------------------------------------------------------------------------------

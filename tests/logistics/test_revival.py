@@ -1,0 +1,69 @@
+"""Dead requests that live again: only those whose item still waits for that attempt, or failed at it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+import events
+from app.logistics.jobs import get_robot_job, retry_failed_items
+from app.logistics.results import update_job_item_result
+from app.logistics.revival import forecast_requests, revive
+from app.logistics.store import RobotJobItem
+from events import Event, new_id
+from events.robot import ItemRequested
+from tests.logistics.answers import broken, everything, failure, items_of, submitted, success
+from tests.logistics.conftest import Shop
+
+
+def request(shop: Shop, item: RobotJobItem, tenant: UUID | None = None, **fields: Any) -> Event[ItemRequested]:
+    """The request of an item's first attempt, as it died."""
+    asked = {"job_id": item.job_id, "item_id": item.id, "order_id": item.order_id, "carrier": "coordinadora"}
+    payload = ItemRequested(**{**asked, "attempt": 0, **fields})
+    return events.new(payload, now=shop.context.now, subject=item.job_id, tenant=tenant or shop.workspace_id)
+
+
+def is_not_revived(shop: Shop, dead: Event[ItemRequested]) -> None:
+    """Nothing changes, nothing is asked for, and a plan says that it was overtaken."""
+    before = everything(shop.connection)
+    assert (forecast_requests(shop.connection, [dead])[dead.id].idle or "").startswith("overtaken")
+    assert revive(shop.context, [dead]) == {}
+    assert everything(shop.connection) == before
+    assert broken(shop.connection) == []
+
+
+def test_a_request_whose_item_has_succeeded_is_not_revived(shop: Shop) -> None:
+    """The order is shipped: asking again would ship it twice, and the job stays as it ended."""
+    job, (item,) = submitted(shop, 1)
+    update_job_item_result(shop.context, success(item))
+    is_not_revived(shop, request(shop, item))
+    assert (get_robot_job(shop.context, job.id).status, items_of(shop, job.id)[0].status) == ("completed", "success")
+
+
+def test_a_request_of_an_earlier_attempt_is_not_revived(shop: Shop) -> None:
+    """The item waits for the result of a later one."""
+    job, (item,) = submitted(shop, 1)
+    update_job_item_result(shop.context, failure(item))
+    retry_failed_items(shop.context, job.id)
+    is_not_revived(shop, request(shop, item))
+
+
+@pytest.mark.parametrize("field", ["job_id", "item_id", "order_id", "tenant"])
+def test_a_request_that_does_not_fit_its_item_is_not_revived(shop: Shop, field: str) -> None:
+    """Another job, item, order or workspace."""
+    _, (item,) = submitted(shop, 1)
+    is_not_revived(shop, request(shop, item, **{field: new_id()}))
+
+
+def test_a_request_whose_item_failed_is_revived_as_the_next_attempt(shop: Shop) -> None:
+    """The job begins its next generation."""
+    job, (item,) = submitted(shop, 1)
+    update_job_item_result(shop.context, failure(item))
+    dead = request(shop, item)
+    with shop.connection.transaction():
+        (asked,) = revive(shop.context, [dead]).values()
+    after = get_robot_job(shop.context, job.id)
+    assert (asked.data.attempt, after.status, after.generation, after.error_count) == (1, "processing", 2, 0)
+    assert (items_of(shop, job.id)[0].status, items_of(shop, job.id)[0].retry_count) == ("pending", 1)
