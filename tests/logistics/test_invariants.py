@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 
 from app import database as doors
@@ -44,7 +45,37 @@ BREAKS: dict[str, str] = {
         WITH gone AS (DELETE FROM engine.event_log WHERE type = 'robot/job.completed')
         UPDATE logistics.robot_jobs SET completed_at = now() - interval '1 hour'""",
     "robot jobs: status and timestamps agree": "UPDATE logistics.robot_jobs SET completed_at = NULL",
+    "no delivery runs for longer than a day": """
+        INSERT INTO public.procrastinate_jobs (queue_name, task_name) VALUES ('events', 'consume');
+        UPDATE public.procrastinate_jobs SET status = 'doing';
+        UPDATE public.procrastinate_events SET at = now() - interval '25 hours'""",
+    "sequence: nobody waits in line who is applied": """
+        INSERT INTO engine.sequence (type, subject_id, event_id)
+        SELECT type, gen_random_uuid(), event_id FROM engine.event_log LIMIT 1""",
+    "sequence: whoever is first in line is not held": """
+        INSERT INTO engine.sequence (type, subject_id, event_id, held, attempt, held_at)
+        VALUES ('x', gen_random_uuid(), gen_random_uuid(), '{}', 0, now())""",
 }
+GUARDED: dict[str, str] = {
+    "no event is dead twice": """
+        DROP INDEX engine.failed_jobs_unresolved_event_id_key;
+        INSERT INTO engine.failed_jobs (job_type, event_data, error_message, retry_count, event_id)
+        SELECT 'x', '{}', 'x', 1, id FROM (VALUES (gen_random_uuid())) AS event (id), generate_series(1, 2)""",
+    "robot jobs: success and error are within the total": """
+        ALTER TABLE logistics.robot_jobs DROP CONSTRAINT robot_jobs_counts;
+        UPDATE logistics.robot_jobs SET error_count = error_count + 1""",
+    "robot jobs: one job a workspace and idempotency key": """
+        ALTER TABLE logistics.robot_jobs DROP CONSTRAINT robot_jobs_workspace_id_idempotency_key_key;
+        INSERT INTO logistics.robot_jobs (workspace_id, idempotency_key)
+        SELECT workspace_id, 'twice' FROM logistics.robot_jobs, generate_series(1, 2)""",
+    "robot jobs: no item ties an order to another workspace's job": """
+        UPDATE logistics.orders SET workspace_id = gen_random_uuid()
+         WHERE id = (SELECT order_id FROM logistics.robot_job_items LIMIT 1)""",
+    "carriers: no password is stored plain": """
+        ALTER TABLE logistics.carrier_configs DROP CONSTRAINT carrier_configs_password_sealed;
+        UPDATE logistics.carrier_configs SET portal_password = 'secret'""",
+}
+"""What the database itself refuses: seeded in a transaction without its triggers and constraints, and rolled back."""
 
 
 def verdicts(database: Database) -> dict[str, Verdict]:
@@ -66,12 +97,29 @@ def test_a_job_that_was_done_breaks_nothing(database: Database, shipped: object)
     assert [name for name, verdict in verdicts(database).items() if not verdict.holds] == []
 
 
+def test_every_invariant_is_broken_here() -> None:
+    """A new invariant has to say what breaks it, or nobody knows whether its query finds anything."""
+    assert sorted([*BREAKS, *GUARDED]) == sorted(invariant.name for invariant in INVARIANTS)
+
+
 @pytest.mark.parametrize("name", BREAKS)
 def test_what_breaks_an_invariant_is_found_and_named(
     database: Database, connection: Connection, shipped: object, name: str
 ) -> None:
     """Seeded by hand, each violation is found by its own query, with the rows."""
-    connection.execute(BREAKS[name])
+    connection.execute(BREAKS[name].encode())
     verdict = verdicts(database)[name]
     assert verdict.violations == 1
     assert len(verdict.rows) == 1
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_what_the_database_refuses_would_be_found_too(database: Database, shipped: object, name: str) -> None:
+    """An invariant that a constraint keeps is looked up all the same: a constraint can be dropped."""
+    (invariant,) = (one for one in INVARIANTS if one.name == name)
+    with psycopg.connect(database.superuser_url) as admin:
+        assert admin.execute(invariant.statement).fetchall() == []
+        admin.execute("SET LOCAL session_replication_role = replica")
+        admin.execute(GUARDED[name].encode())
+        assert len(admin.execute(invariant.statement).fetchall()) == 1
+        admin.rollback()
