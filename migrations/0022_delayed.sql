@@ -3,13 +3,13 @@
 -- the index (100,000 of them cost 100 ms a fetch). So what is published for later, put back or parked waits
 -- in engine.delayed. Every worker moves what is due into the queue (engine.promote), and whoever frees a
 -- slot moves the row that has been parked for it for longest (engine.wake_parked). Each move is one commit:
--- a row is here or in the queue, never both.
+-- a row is here or in the queue, never both. It keeps its id, and with it its place in the queue's order.
 --
 -- Rows that an older version scheduled in procrastinate_jobs itself, and its notes in engine.parked, are
 -- still served; `prune` moves the scheduled ones here (engine.set_aside).
 
 CREATE TABLE IF NOT EXISTS engine.delayed (
-    id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    id bigint PRIMARY KEY DEFAULT nextval('public.procrastinate_jobs_id_seq'),
     due_at timestamptz NOT NULL,
     queue_name text NOT NULL,
     task_name text NOT NULL,
@@ -27,6 +27,7 @@ CREATE INDEX IF NOT EXISTS delayed_key_idx ON engine.delayed (key, id) WHERE key
 
 COMMENT ON TABLE engine.delayed IS
     'Queue rows that are not due yet: published for later, put back, or parked. Workers move them into procrastinate_jobs.';
+COMMENT ON COLUMN engine.delayed.id IS 'The id that the row will have in procrastinate_jobs.';
 COMMENT ON COLUMN engine.delayed.due_at IS 'From then on the next worker that looks moves the row into the queue.';
 COMMENT ON COLUMN engine.delayed.args IS 'As in procrastinate_jobs: an event, or several with their attempt.';
 COMMENT ON COLUMN engine.delayed.key IS
@@ -103,13 +104,11 @@ BEGIN
          ORDER BY d.due_at, d.id LIMIT p_most FOR UPDATE SKIP LOCKED
     ), taken AS (
         DELETE FROM engine.delayed d USING due WHERE d.id = due.id
-        RETURNING d.id, d.due_at, d.queue_name, d.task_name, d.priority, d.args
+        RETURNING d.id, d.queue_name, d.task_name, d.priority, d.args
     )
-    SELECT cardinality(public.procrastinate_defer_jobs_v1(array_agg(
-               row(t.queue_name, t.task_name, t.priority, NULL, NULL, t.args, NULL)::public.procrastinate_job_to_defer_v1
-               ORDER BY t.due_at, t.id)))
-      INTO moved FROM taken t HAVING count(*) > 0;
-    moved := coalesce(moved, 0);
+    INSERT INTO public.procrastinate_jobs (id, queue_name, task_name, priority, args)
+    SELECT t.id, t.queue_name, t.task_name, t.priority, t.args FROM taken t;
+    GET DIAGNOSTICS moved = ROW_COUNT;
     SELECT extract(epoch FROM d.due_at - clock_timestamp()) INTO next_s
       FROM engine.delayed d ORDER BY d.due_at, d.id LIMIT 1;
 END $$;
@@ -151,12 +150,11 @@ BEGIN
         DELETE FROM engine.delayed d WHERE d.id = (
             SELECT first.id FROM engine.delayed first WHERE first.key = p_key
              ORDER BY first.id LIMIT 1 FOR UPDATE SKIP LOCKED)
-        RETURNING d.queue_name, d.task_name, d.priority, d.args
+        RETURNING d.id, d.queue_name, d.task_name, d.priority, d.args
     )
-    SELECT (public.procrastinate_defer_jobs_v1(ARRAY[
-               row(t.queue_name, t.task_name, t.priority, NULL, NULL, t.args, NULL)::public.procrastinate_job_to_defer_v1
-           ]))[1]
-      INTO oldest FROM taken t;
+    INSERT INTO public.procrastinate_jobs (id, queue_name, task_name, priority, args)
+    SELECT t.id, t.queue_name, t.task_name, t.priority, t.args FROM taken t
+    RETURNING id INTO oldest;
     RETURN oldest;
 END $$;
 COMMENT ON FUNCTION engine.wake_parked(text, integer) IS
@@ -174,8 +172,8 @@ LANGUAGE sql SET search_path = public, pg_temp AS $$
          WHERE j.id = late.id
         RETURNING j.id, j.scheduled_at, j.queue_name, j.task_name, j.priority, j.args
     ), written AS (
-        INSERT INTO engine.delayed (due_at, queue_name, task_name, priority, args)
-        SELECT s.scheduled_at, s.queue_name, s.task_name, s.priority, s.args FROM scheduled s ORDER BY s.id
+        INSERT INTO engine.delayed (id, due_at, queue_name, task_name, priority, args)
+        SELECT s.id, s.scheduled_at, s.queue_name, s.task_name, s.priority, s.args FROM scheduled s
         RETURNING id
     )
     SELECT count(*)::integer FROM written
@@ -210,7 +208,7 @@ LANGUAGE sql STABLE AS $$
 $$;
 COMMENT ON FUNCTION engine.waiting(text[]) IS
     'Every row of this program (see engine.is_ours) that is not at its end: in the queue (todo, doing, failed) and '
-    'delayed (todo). row_id is unique within its place; due_at null: it is due; key: it is parked for that limit.';
+    'delayed (todo). due_at null: it is due; key: it is parked for that limit.';
 
 REVOKE ALL ON FUNCTION engine.delay(jsonb), engine.enqueue(jsonb), engine.promote(integer), engine.wake_parked(text, integer),
     engine.set_aside(integer),

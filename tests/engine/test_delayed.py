@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import psycopg
+import pytest
 
 from app import database as doors
 from app.context import Connection
@@ -13,6 +14,8 @@ from app.engine.backlog import backlogs
 from app.engine.delayed import Promoter, promote, set_aside
 from app.engine.live_check import check
 from app.engine.publish import publish, put_back
+from app.engine.registry import Lane
+from app.engine.slots import wake_all
 from app.testing.published import assert_published
 from tests.conftest import Database
 from tests.engine import toy
@@ -46,13 +49,62 @@ def test_a_delayed_event_waits_outside_the_queue_until_it_is_due(connection: Con
     assert sorted(word for (word,) in connection.execute("SELECT word FROM toy.heard")) == ["later", "now"]
 
 
-def test_what_is_due_goes_in_the_order_of_its_time(connection: Connection, outside: Outside) -> None:
-    """The row that has been due for longest is the first in the queue, whenever it was written."""
-    for word in ("written first", "written second", "written third"):
-        publish(connection, say(word), delay=3600)
+def test_a_row_keeps_its_place_in_the_order_of_the_queue(connection: Connection, outside: Outside) -> None:
+    """Rows are delivered in the order of publication, whichever of them were delayed, and for how long."""
+    publish(connection, say("written first"), delay=3600)
+    publish(connection, say("written second"))
+    publish(connection, say("written third"), delay=60)
     connection.execute(_DUE_NOW)
-    assert promote(connection)[0] == 3
-    assert [word for (word,) in connection.execute(_WORDS)] == ["written third", "written second", "written first"]
+    assert promote(connection)[0] == 2
+    words = [word for (word,) in connection.execute(_WORDS)]
+    assert words == ["written first", "written second", "written third"]
+
+
+def test_a_woken_row_comes_before_those_that_were_published_after_it_was_parked(
+    connection: Connection, outside: Outside
+) -> None:
+    """Else they would take the slot that was freed for it, and it would be parked again behind all others."""
+    parked, later = want("parked"), want("later")
+    raw = parked.model_dump(mode="json", exclude_none=True)
+    put_back(connection, [(parked, raw)], delay=300, attempt=0, lane=Lane("account", 1))
+    publish(connection, later)
+    wake_all(connection)
+    words = "SELECT args #>> '{events,0,data,word}' FROM public.procrastinate_jobs ORDER BY id"
+    assert connection.execute(words).fetchall() == [("parked",), ("later",)]
+    fetched = "SELECT (engine.fetch_share('toys', share, NULL)).id FROM engine.waiting_shares('{toys}', '', 1, 1)"
+    assert scalar(connection, fetched) == scalar(connection, "SELECT min(id) FROM public.procrastinate_jobs")
+
+
+def test_a_promoted_row_is_the_row_that_was_published(connection: Connection, outside: Outside) -> None:
+    """Queue, task, priority and arguments are those of a row that is published without a delay."""
+    event = say("same")
+    read = "SELECT to_jsonb(j) - 'id' FROM public.procrastinate_jobs j"
+    publish(connection, event)
+    at_once = connection.execute(read).fetchall()
+    connection.execute("DELETE FROM public.procrastinate_jobs")
+    publish(connection, event, delay=60)
+    connection.execute(_DUE_NOW)
+    promote(connection)
+    assert connection.execute(read).fetchall() == at_once
+
+
+def test_a_parked_row_needs_a_time_at_which_it_looks_for_itself(connection: Connection, outside: Outside) -> None:
+    """Without one it could wait for ever."""
+    with pytest.raises(ValueError, match=r"^0$"):
+        put_back(connection, [(want("w"), {})], delay=0, attempt=0, lane=Lane("account", 1))
+
+
+def test_every_lane_with_a_free_slot_is_woken(connection: Connection, outside: Outside) -> None:
+    """However many rows each has: one row of each in a turn, the longest parked."""
+    for word in ("first", "second"):
+        for key in ("a", "b", "c"):
+            event = want(f"{word} of {key}")
+            raw = event.model_dump(mode="json", exclude_none=True)
+            put_back(connection, [(event, raw)], delay=300, attempt=0, lane=Lane(key, 1))
+    wake_all(connection)
+    words = "SELECT args #>> '{events,0,data,word}' FROM public.procrastinate_jobs ORDER BY id"
+    assert connection.execute(words).fetchall() == [("first of a",), ("first of b",), ("first of c",)]
+    assert counts(connection) == (3, 3)
 
 
 def test_promoting_says_when_the_next_row_is_due(connection: Connection, outside: Outside) -> None:
@@ -171,7 +223,7 @@ def test_rows_that_the_version_before_parked_are_woken_first(connection: Connect
     row_id = scalar(connection, "SELECT id FROM public.procrastinate_jobs")
     assert scalar(connection, "SELECT engine.wake_parked('k', 1)") == row_id
     assert counts(connection) == (1, 1)
-    assert scalar(connection, "SELECT engine.wake_parked('k', 1)") > row_id
+    assert scalar(connection, "SELECT engine.wake_parked('k', 1)") == row_id + 1
     assert counts(connection) == (2, 0)
     assert scalar(connection, "SELECT engine.wake_parked('k', 1)") is None
 
