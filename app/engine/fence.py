@@ -100,6 +100,13 @@ class FencedManager(manager.JobManager):
 
         await super().listen_for_jobs(on_notification=hear, queues=queues)
 
+    async def prune_stalled_workers(self, seconds_since_heartbeat: float) -> list[int]:
+        """Unregister this program's workers without a heartbeat for so long; returns their ids."""
+        rows = await self.connector.execute_query_all_async(
+            query=workers.PRUNE_STALLED, seconds=seconds_since_heartbeat
+        )
+        return [row["worker_id"] for row in rows]
+
     async def unregister_worker(self, worker_id: int) -> None:
         """Forget a worker that has stopped."""
         self.turns.pop(worker_id, None)

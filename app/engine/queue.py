@@ -133,12 +133,14 @@ class Application(procrastinate.App):
     async def serve(self, **options: Unpack[WorkerOptions]) -> None:
         """Run a worker among what `at_work()` has set up, until it is told to stop.
 
-        Raises `SessionLost` when the process's session has ended: its deliveries are others' by now.
+        Without `queues` it serves all of this program; other programs may have queues in the same database. Raises
+        `SessionLost` when the process's session has ended: its deliveries are others' by now.
         """
-        full: WorkerOptions = {**_defaults(), **options, "install_signal_handlers": False}
-        turns, queues = Turns(full["concurrency"]), full.get("queues")
+        queues = list(options.get("queues") or wiring().queues())
+        full: WorkerOptions = {**_defaults(), **options, "queues": queues, "install_signal_handlers": False}
+        turns = Turns(full["concurrency"])
         introduce(full.get("name"), queues, turns)
-        watch = asyncio.create_task(self.job_manager.watch(turns, None if queues is None else list(queues)))
+        watch = asyncio.create_task(self.job_manager.watch(turns, queues))
         lost = self.session.lost
         working = asyncio.create_task(super().run_worker_async(**full), name="worker")
         try:
@@ -255,8 +257,9 @@ def consume_parcel(context: procrastinate.JobContext, /, **_arguments: Any) -> N
     consume(app.engine, _delivery(context), siblings=False)
 
 
-@app.periodic(cron="*/15 * * * *")
-@app.task(name="prune", queue="events", queueing_lock="prune", priority=EVENTS_PRIORITY, pass_context=True)
+# Another program in the database may have a periodic task and a queueing lock of this name too.
+@app.periodic(cron="*/15 * * * *", periodic_id="tallyman")
+@app.task(name="prune", queue="events", queueing_lock="tallyman/prune", priority=EVENTS_PRIORITY, pass_context=True)
 def prune_now(_context: procrastinate.JobContext, timestamp: int) -> None:  # noqa: ARG001 - Procrastinate's signature of a periodic task
     """Every quarter of an hour, once over all workers: drop what is past its time."""
     with app.engine.pool.connection() as connection:

@@ -40,6 +40,12 @@ RETURNING worker_id
 """
 """Both tables in one commit, so that no worker is ever known by half."""
 FORGET = "DELETE FROM engine.workers WHERE worker_id = %(worker_id)s"
+PRUNE_STALLED = """
+DELETE FROM public.procrastinate_workers p USING engine.workers w
+ WHERE w.worker_id = p.id AND p.last_heartbeat < now() - %(seconds)s * interval '1 second'
+RETURNING p.id AS worker_id
+"""
+"""Of this program alone: another one that uses the database may give its workers more time."""
 
 _WORKERS = """
 SELECT p.id AS worker_id, w.name, w.host, w.pid, w.queues, w.version, w.knows, w.started_at, p.last_heartbeat,
@@ -48,6 +54,10 @@ SELECT p.id AS worker_id, w.name, w.host, w.pid, w.queues, w.version, w.knows, w
        OR p.id IN (SELECT worker_id FROM engine.gone_workers()) AS is_stale,
        w.worker_id IS NOT NULL AS is_known
   FROM public.procrastinate_workers p LEFT JOIN engine.workers w ON w.worker_id = p.id
+ WHERE w.worker_id IS NOT NULL
+    OR EXISTS (SELECT FROM public.procrastinate_jobs j
+                WHERE j.worker_id = p.id AND j.status = 'doing'
+                  AND engine.is_ours(j.task_name, j.queue_name, %(queues)s))
  ORDER BY p.id
 """
 _IN_HAND = """
@@ -79,7 +89,7 @@ class Worker:
     """A worker that is registered.
 
     `is_stale`: taken for dead, its session ended or its heartbeat is too old.
-    `is_known`: it said who it is; a worker of an older program did not. `queues` None: it serves all of them.
+    `is_known`: it said who it is; a worker of an older program did not. `queues` None: it did not say which it serves.
     """
 
     worker_id: int
@@ -111,8 +121,11 @@ class Worker:
 
 
 def list_workers(connection: Connection) -> list[Worker]:
-    """Every registered worker with its deliveries, the longest registered first."""
-    limits = {"stalled_after": settings().stalled_after}
+    """Every registered worker of this program with its deliveries, the longest registered first.
+
+    A worker that did not say who it is may be another program's: it is listed while it has rows of this one in hand.
+    """
+    limits = {"stalled_after": settings().stalled_after, "queues": wiring().queues()}
     found = connection.cursor(row_factory=class_row(Worker)).execute(_WORKERS, limits).fetchall()
     by_id = {worker.worker_id: worker for worker in found}
     for row in deliveries(connection):

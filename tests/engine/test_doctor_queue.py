@@ -27,7 +27,10 @@ def take(connection: Connection, worker: int) -> int:
 def test_workers_that_are_dead_old_or_missing_are_told(connection: Connection, outside: Outside) -> None:
     """None at all, one without a heartbeat, one that never said who it is."""
     assert of("workers") == [("warning", "no worker is alive")]
-    scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()")
+    old = scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()")
+    assert of("workers") == [("warning", "no worker is alive")]
+    publish(connection, say("in hand"))
+    take(connection, old)
     ((level, what),) = of("workers")
     assert (level, "is of an older program" in what) == ("warning", True)
     connection.execute("UPDATE public.procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")

@@ -15,12 +15,15 @@ from app.engine.publish import publish
 from app.engine.workers import list_workers, serving, version
 from app.settings import settings
 from tests.children import ROOT
+from tests.clinic import enlist
 from tests.conftest import Database
 from tests.engine.toy import Outside, say
 from tests.operators import work_once
 from tests.support import scalar
 from tests.waits import until
 from tests.workers import crew
+
+_HEARTBEAT = "UPDATE public.procrastinate_workers SET last_heartbeat = now() - %s::interval WHERE id = %s"
 
 
 @pytest.fixture
@@ -30,14 +33,9 @@ def ears(database: Database) -> Iterator[Connection]:
         yield opened
 
 
-def registered(connection: Connection, *, heartbeat: str = "0 s") -> int:
-    """The id of a worker of an older program, which says nothing of itself, with a heartbeat so old."""
-    worker_id = int(scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()"))
-    connection.execute(
-        "UPDATE public.procrastinate_workers SET last_heartbeat = now() - %s::interval WHERE id = %s",
-        [heartbeat, worker_id],
-    )
-    return worker_id
+def registered(connection: Connection) -> int:
+    """The id of a worker that says nothing of itself."""
+    return int(scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()"))
 
 
 def known(connection: Connection) -> int:
@@ -48,8 +46,9 @@ def known(connection: Connection) -> int:
 def without_pruning(connection: Connection) -> None:
     """As if others had pruned this quarter of an hour and the next: else a worker may start with that in hand."""
     connection.execute(
-        "INSERT INTO public.procrastinate_periodic_defers (task_name, defer_timestamp)"
-        " SELECT 'prune', 900 * (floor(extract(epoch FROM now()) / 900)::bigint + n) FROM generate_series(0, 1) n"
+        "INSERT INTO public.procrastinate_periodic_defers (task_name, periodic_id, defer_timestamp)"
+        " SELECT 'prune', 'tallyman', 900 * (floor(extract(epoch FROM now()) / 900)::bigint + n)"
+        "   FROM generate_series(0, 1) n"
     )
 
 
@@ -74,12 +73,12 @@ def test_each_worker_of_a_process_says_who_it_is_and_goes_with_it(
 def test_a_worker_of_procrastinates_command_line_says_who_it_is(
     connection: Connection, ears: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It serves every queue. The console script finds the app only where the checkout is on the path."""
+    """It serves this program's queues. The console script finds the app only where the checkout is on the path."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with crew(tmp_path) as workers:
         workers.plain("--name", "plain")
         until(ears, lambda: known(connection) == 1)
-        assert [(one.name, one.queues) for one in list_workers(connection)] == [("plain", None)]
+        assert [(one.name, one.queues) for one in list_workers(connection)] == [("plain", ["events", "robots"])]
 
 
 def test_a_worker_that_was_killed_turns_stale_and_is_forgotten_by_the_next(
@@ -112,9 +111,14 @@ def test_what_a_worker_has_in_hand_is_told_with_its_age(connection: Connection, 
     assert hand.since == scalar(connection, "SELECT max(at) FROM public.procrastinate_events WHERE type = 'started'")
 
 
-def test_a_worker_that_says_nothing_of_itself_may_serve_anything(connection: Connection) -> None:
-    """One of an older program is listed all the same, and nobody concludes that a queue is served by none."""
+def test_a_worker_that_says_nothing_of_itself_is_listed_while_it_works_here(
+    connection: Connection, outside: Outside
+) -> None:
+    """It may be another program's, or an older one: what it has in hand tells, and then it may serve anything."""
     worker_id = registered(connection)
+    assert list_workers(connection) == []
+    publish(connection, say("in hand"))
+    connection.execute("SELECT FROM procrastinate_fetch_job_v2(NULL, %s)", [worker_id])
     (worker,) = list_workers(connection)
     assert (worker.worker_id, worker.is_known, worker.name, worker.queues) == (worker_id, False, None, None)
     assert serving([worker], "events") == [worker]
@@ -124,6 +128,6 @@ def test_a_worker_that_says_nothing_of_itself_may_serve_anything(connection: Con
 def test_a_heartbeat_is_stale_when_the_settings_say_so(connection: Connection) -> None:
     """The limit is the one by which its deliveries are rescued."""
     limit = settings().stalled_after
-    registered(connection, heartbeat=f"{limit - 1} s")
-    registered(connection, heartbeat=f"{limit + 1} s")
+    for worker_id, age in [(enlist(connection), limit - 1), (enlist(connection), limit + 1)]:
+        connection.execute(_HEARTBEAT, [f"{age} s", worker_id])
     assert [one.is_stale for one in list_workers(connection)] == [False, True]
