@@ -19,7 +19,9 @@ from events import new_id
 EFFECTS_A_ROW = 25
 """Effects that travel in one row, as `publish` puts them."""
 
-_EMPTY = sql.SQL("TRUNCATE public.procrastinate_jobs, engine.event_log, engine.failed_jobs RESTART IDENTITY CASCADE")
+_EMPTY = sql.SQL(
+    "TRUNCATE public.procrastinate_jobs, engine.delayed, engine.event_log, engine.failed_jobs RESTART IDENTITY CASCADE"
+)
 _NOT_DUE = "DELETE FROM public.procrastinate_jobs WHERE queue_name = 'events' AND scheduled_at IS NULL"
 _SILENT = sql.SQL("ALTER TABLE public.procrastinate_jobs DISABLE TRIGGER USER")
 _LOUD = sql.SQL("ALTER TABLE public.procrastinate_jobs ENABLE TRIGGER USER")
@@ -58,6 +60,10 @@ WITH written AS (
     RETURNING id)
 INSERT INTO public.procrastinate_events (job_id, type)
 SELECT id, 'deferred'::public.procrastinate_job_event_type FROM written
+"""
+_DELAY: LiteralString = """
+INSERT INTO engine.delayed (queue_name, task_name, priority, args, due_at)
+{rows}
 """
 _SINGLES: LiteralString = f"SELECT 'events', 'consume', 10, event, NULL::timestamptz FROM ({_FACTS}) AS f"
 _PARCELS: LiteralString = f"""
@@ -112,7 +118,7 @@ class Stock:
 
     def put_back(self, count: int) -> None:
         """Facts that failed once and wait for an hour."""
-        self._queue(_PUT_BACK, count)
+        self._execute(_DELAY.format(rows=_PUT_BACK), count, 1)
 
     def effects(self, count: int) -> None:
         """Effects that wait, in parcels."""

@@ -90,7 +90,10 @@ TAMPERED: dict[str, LiteralString] = {
     ),
     "an accepted job exists": "UPDATE logistics.robot_jobs SET idempotency_key = 'tuesday'",
     "no job exists that nobody submitted": "UPDATE logistics.robot_jobs SET idempotency_key = 'tuesday'",
-    "a job has the items that were submitted": "DELETE FROM logistics.robot_job_items",
+    "a job has the items that were submitted": (
+        "SET session_replication_role = replica; DELETE FROM logistics.robot_job_items;"
+        " SET session_replication_role = origin"
+    ),
     "a dead letter that can be replayed is done in the end": (
         "INSERT INTO engine.failed_jobs (job_type, event_data, error_message, retry_count)"
         " VALUES ('robot/item.completed', '{}', 'died', 1)"
