@@ -5,7 +5,6 @@
 ALTER TABLE engine.replay_plans
     ADD COLUMN IF NOT EXISTS last_used_at timestamptz NOT NULL DEFAULT now(),
     ADD COLUMN IF NOT EXISTS expired_at timestamptz;
-CREATE INDEX IF NOT EXISTS replay_plans_last_used_at_idx ON engine.replay_plans (last_used_at);
 COMMENT ON COLUMN engine.replay_plans.last_used_at IS
     'When it was made, or a replay of it last began or ended. Retention counts from then on.';
 COMMENT ON COLUMN engine.replay_plans.expired_at IS
