@@ -286,8 +286,9 @@ def _close(connection: Connection, wanted: Sequence[UUID], action: str, note: st
     with connection.transaction():
         known = {letter.id: letter for letter in (find(connection, one) for one in wanted)}
         sequence.release(connection, [letter.event_id for letter in known.values() if letter.event_id])
-        endings.settle(connection, list(known.values()), action, f"discarded by {actor}: {note}")
         found = _open(connection, sorted(known))
+        # After the letters: that is the lock order of a delivery too.
+        endings.settle(connection, found, action, f"discarded by {actor}: {note}")
         connection.execute(_CLOSE, {"ids": [letter.id for letter in found], "note": note, "replaced_by": None})
         for letter in found:
             actions.record(connection, actor, action, subject=letter.id, reason=note)

@@ -13,12 +13,13 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from app.context import Connection, Context, Moment
-from app.engine import actions
+from app.engine import actions, tally
+from app.engine.parcel import live
 from app.engine.publish import publish_all
 from app.errors import Conflict, InvalidInput, NotFound
 from app.logistics import rules, store
 from app.logistics.results import Result, apply_results
-from app.logistics.store import ItemState, RobotJob
+from app.logistics.store import ROBOT_JOBS, ItemState, RobotJob
 from events import Event
 from events.robot import ErrorType, ItemCompleted, ItemRequested
 
@@ -83,7 +84,7 @@ def record_item(  # noqa: PLR0913 - each says another thing about the result
     """Record what a person knows came of an item: its tracking number, or an error; returns its job.
 
     It counts as a robot's result does. Raises `InvalidInput` unless it is one of the two, `NotFound`, and `Conflict`
-    for an item that has a result.
+    for an item that has a result or that a robot is entering at this moment.
     """
     if (tracking_number is None) == (error is None):
         raise InvalidInput("result: say --tracking or --error, one of them")
@@ -93,6 +94,9 @@ def record_item(  # noqa: PLR0913 - each says another thing about the result
         item = _states(context.connection, [item_id]).get(item_id)
         if item is None or item.workspace_id != context.tenant_id:
             raise NotFound(f"item: {item_id} is no item of this workspace; `jobs show JOB` lists a job's items")
+        store.lock_job(context, item.job_id)
+        item = store.lock_items(context.connection, [item_id])[item_id]
+        _refuse_live(context.connection, [item])
         said = (
             _failed(item, word, error_type)
             if error is not None
@@ -111,9 +115,14 @@ def record_item(  # noqa: PLR0913 - each says another thing about the result
 
 
 def discard_requests(moment: Moment, requested: Sequence[Event[ItemRequested]], why: str) -> Iterable[Event[Any]]:
-    """Give the items of discarded requests their result, an error; returns the events that follow."""
+    """Give the items of discarded requests their result, an error; returns the events that follow.
+
+    Raises `Conflict` for an item that a robot is entering at this moment.
+    """
+    tally.lock(moment.connection, ROBOT_JOBS, sorted({event.data.job_id for event in requested}))
+    states = store.lock_items(moment.connection, sorted({event.data.item_id for event in requested}))
     waiting = open_items(moment.connection, requested)
-    states = _states(moment.connection, list(waiting.values()))
+    _refuse_live(moment.connection, [states[item_id] for item_id in waiting.values()])
     results = [
         Result(states[waiting[event.id]].workspace_id, _failed(states[waiting[event.id]], why, "unknown"))
         for event in requested
@@ -140,6 +149,14 @@ def _fail_not_begun(context: Context, job_id: UUID, why: str) -> int:
     while items := _items(context.connection, _NOT_BEGUN, [job_id, _PAGE]):
         count += _apply(context, [Result(item.workspace_id, _failed(item, why, "validation")) for item in items])
     return count
+
+
+def _refuse_live(connection: Connection, items: Sequence[ItemState]) -> None:
+    # The items are locked: no call of theirs begins any more before this transaction ends.
+    keys = {rules.request_id(item.id, item.retry_count): item.id for item in items}
+    if found := live(connection, list(keys)):
+        named = rules.name_some([keys[key] for key in found])
+        raise Conflict(f"items: a robot is entering them at this moment, its result counts: {named}")
 
 
 def _apply(context: Context, results: Sequence[Result]) -> int:

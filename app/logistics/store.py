@@ -134,7 +134,11 @@ UPDATE logistics.robot_job_items
 _NEXT_GENERATION = """
 UPDATE logistics.robot_jobs
    SET status = 'processing', started_at = coalesce(started_at, statement_timestamp()), completed_at = NULL,
-       generation = generation + 1, cancelled_at = NULL, cancelled_by = NULL, cancel_reason = NULL
+       generation = generation + 1,
+       -- A job that is cancelled and not done stays cancelled: calls of it may be under way.
+       cancelled_at = CASE WHEN completed_at IS NULL THEN cancelled_at END,
+       cancelled_by = CASE WHEN completed_at IS NULL THEN cancelled_by END,
+       cancel_reason = CASE WHEN completed_at IS NULL THEN cancel_reason END
  WHERE id = ANY(%(ids)s)
 """
 _PENDING = """
