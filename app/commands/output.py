@@ -15,9 +15,12 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
 from datetime import date, datetime, time, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from typer.core import TyperGroup
@@ -37,6 +40,10 @@ _SCHEMA_IS_MISSING = {"42P01", "42883", "3F000", "42704"}
 """SQLSTATE of a table, function, schema or other object that does not exist."""
 
 
+_ZONE: ContextVar[str | None] = ContextVar("zone", default=None)
+"""The time zone in which this command shows times to people."""
+
+
 def _remember(context: typer.Context, value: bool) -> bool:  # noqa: FBT001 - the signature of a Typer callback
     # A context's `meta` is shared by all contexts of one invocation: so the outermost edge knows how to say an error.
     context.meta[_WANTS_JSON] = value
@@ -52,6 +59,7 @@ class Edge(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command. Raises only what Typer itself turns into an exit code."""
+        _ZONE.set(None)
         try:
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError):
@@ -246,8 +254,22 @@ def _console() -> Console:
     return Console()
 
 
+def show_times_in(timezone: str) -> None:
+    """Show times to people in this time zone (an IANA name) from now on, in this command. JSON keeps UTC."""
+    _ZONE.set(timezone)
+
+
+def _local(value: Any) -> Any:
+    zone = _ZONE.get()
+    if zone is None or not isinstance(value, datetime):
+        return value
+    with suppress(ZoneInfoNotFoundError):  # a system without time zone data
+        return value.astimezone(ZoneInfo(zone))
+    return value
+
+
 def _text(value: Any) -> str:
-    simple = plain(value)
+    simple = plain(_local(value))
     if simple is None:
         return ""
     return simple if isinstance(simple, str) else json.dumps(simple, ensure_ascii=False)

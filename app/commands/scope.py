@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.commands.output import show_times_in
+
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
     from app.context import Connection, Context
@@ -61,7 +63,7 @@ def as_service() -> Iterator[Connection]:
 
 @contextmanager
 def acting_for(workspace: str | None) -> Iterator[Context]:
-    """A context for the workspace with this name or id, or for the only one there is.
+    """A context for the workspace with this name or id, or for the only one there is; times are shown in its zone.
 
     Raises `NotFound`, or `InvalidInput` when it is not clear which one is meant.
     """
@@ -70,4 +72,5 @@ def acting_for(workspace: str | None) -> Iterator[Context]:
 
     with as_service() as connection:
         found = only_workspace(connection) if workspace is None else find_workspace(connection, workspace)
+        show_times_in(found.timezone)
         yield Context.start(connection, found.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -79,6 +80,17 @@ def test_a_file_becomes_a_job(run: Run, file: Path, connection: Connection) -> N
     for_people = run("jobs", "submit", "--file", file).out.splitlines()
     assert "total_items\t3" in for_people
     assert made(connection) == (3, 2, 2)
+
+
+def test_times_are_shown_in_the_workspaces_zone(run: Run, file: Path, connection: Connection) -> None:
+    """To people; programs get the same instant, whatever its offset."""
+    connection.execute("UPDATE tenancy.workspaces SET timezone = 'Asia/Tokyo'")
+    job = submit(run, "--file", file)
+    (shown,) = [word for word in run("jobs", "list").out.split() if "+09:00" in word]
+    told = run("jobs", "list", "--json").rows[0]["created_at"]
+    assert "+09:00" not in told
+    assert datetime.fromisoformat(shown) == datetime.fromisoformat(told)
+    assert job["created_at"] == told
 
 
 def test_orders_are_named_by_reference_or_id(run: Run, file: Path, connection: Connection) -> None:
