@@ -118,8 +118,8 @@ MUTANTS = (
     ),
     Mutant(
         _ORDERS,
-        "before = {name: done[name] if name in done else getattr(order, name) for name in change.fields}",
-        "before = {name: getattr(order, name) for name in change.fields}",
+        "before = {name: done[name] if name in done else getattr(order, name) for name in wanted}",
+        "before = {name: getattr(order, name) for name in wanted}",
         _ORDER_TESTS,
         "of several changes of one order each tells what the one before left",
     ),
