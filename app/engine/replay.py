@@ -18,7 +18,6 @@ from app.context import Connection
 from app.engine import actions
 from app.engine.awaited import LOOK_EVERY_S, Patience, Progress, count, look
 from app.engine.judging import REPLAYED
-from app.engine.patience import patiently
 from app.engine.plans import Plan, PlanLetter
 from app.engine.redelivery import redeliver
 from app.errors import Conflict, InvalidInput
@@ -230,15 +229,12 @@ def _stop_if_too_many(pace: Pace, progress: Progress) -> None:
 
 def _step(connection: Connection, plan: Plan, most: int, *, again: bool) -> int:
     """Replay up to so many letters in one transaction; returns how many were taken out of the plan."""
-
-    def transaction() -> int:
-        with connection.transaction():
-            cursor = connection.cursor(row_factory=class_row(PlanLetter))
-            taken = cursor.execute(_TAKE, [plan.id, list(REPLAYED), most]).fetchall()
-            if taken:
-                ends = redeliver(connection, taken, again=again)
-                columns = [[e.letter_id for e in ends], [e.awaited for e in ends], [e.outcome for e in ends]]
-                connection.execute(_REPLAYED, [*columns, plan.id])
-        return len(taken)
-
-    return patiently(transaction)
+    with connection.transaction():
+        cursor = connection.cursor(row_factory=class_row(PlanLetter))
+        taken = cursor.execute(_TAKE, [plan.id, list(REPLAYED), most]).fetchall()
+        if taken:
+            ends = redeliver(connection, taken, again=again)
+            connection.execute(
+                _REPLAYED, [[e.letter_id for e in ends], [e.awaited for e in ends], [e.outcome for e in ends], plan.id]
+            )
+    return len(taken)
