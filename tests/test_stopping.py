@@ -63,10 +63,9 @@ def registered(connection: Connection) -> int:
 
 
 def states(connection: Connection) -> list[tuple[str, int]]:
-    """Of each queue row that holds events its status and attempt number."""
+    """Of each row that holds events, in the queue or delayed, its status and attempt number."""
     return connection.execute(
-        "SELECT status::text, coalesce((args->>'attempt')::integer, 0) FROM public.procrastinate_jobs"
-        " WHERE task_name <> 'prune' ORDER BY id"
+        "SELECT status, coalesce((args->>'attempt')::integer, 0) FROM engine.waiting() ORDER BY row_id"
     ).fetchall()
 
 

@@ -87,7 +87,9 @@ async def enter_order(prepared: Prepared, call: Call) -> ItemCompleted:
     """
     entry: Entry = prepared.work
     if (refusal := _refusal(entry)) is not None:
-        return _refused(entry, refusal, may_be_there=_may_be_there(entry, call))
+        # With an account the portal could be asked; it is the order itself that cannot be entered.
+        has_account = entry.config is not None and entry.config.is_ready
+        return _refused(entry, refusal, may_be_there=not has_account and _may_be_there(entry, call))
     city = entry.city
     if not isinstance(city, Covered) or entry.config is None:
         raise TypeError(city)

@@ -14,6 +14,7 @@ from app.errors import Conflict, InvalidInput, NotFound
 from app.logistics import carriers, jobs, rules
 from app.logistics.jobs import ForeignOrders, create_robot_job
 from app.logistics.rules import JobStatus
+from app.logistics.submit import CarrierDisabled
 from app.simulators.portal import Portal
 from app.wiring import INVARIANTS
 from tests.factories import make_workspace
@@ -141,7 +142,7 @@ def _leave(_shop: Shop) -> None:
         (_leave, "dhl", NotFound, "carrier: dhl is not set up for this workspace; set up: coordinadora"),
         (_leave, "no such name", InvalidInput, "carrier: 'no such name' is no name"),
         (_leave, "", InvalidInput, "carrier: '' is no name"),
-        (_disable, "coordinadora", Conflict, "carrier: coordinadora is disabled"),
+        (_disable, "coordinadora", CarrierDisabled, "carrier: coordinadora is disabled"),
         (_forget_the_password, "coordinadora", Conflict, "carrier: coordinadora has no credentials"),
         (_forget_the_username, "coordinadora", Conflict, "carrier: coordinadora has no credentials"),
         (_forget_the_address, "coordinadora", Conflict, "carrier: coordinadora has no credentials"),

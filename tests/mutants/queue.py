@@ -69,9 +69,9 @@ MUTANTS = (
         "an event that is put back or buried keeps its place",
     ),
     Mutant(
-        _SEQUENCE,
-        "AND a.event_id <> ALL(%(events)s)",
-        "",
+        "app/engine/plans.py",
+        "WHERE q.plan_id = %(plan)s AND q.letter_id = f.id)",
+        "WHERE false)",
         _SEQUENCE_TESTS + " tests/engine/test_replay.py",
         "an event that is replayed together with the one before it is not in its way",
     ),

@@ -50,7 +50,7 @@ def test_a_right_effect_passes(database: Database) -> None:
     )
     calls = [point.text for point in report.points if "call for" in point.text]
     assert calls == ["the call for toy/call.wanted", "the last step of the call for toy/call.wanted"]
-    assert report.tried[Fault.DIES_AFTER] == report.tried[Fault.ANSWER_LOST] == 3
+    assert report.tried[Fault.DIES_AFTER] == report.tried[Fault.ANSWER_LOST] == 5  # two are looks
 
 
 def test_what_waits_already_can_be_delivered(database: Database, connection: Connection) -> None:
