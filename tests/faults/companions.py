@@ -140,8 +140,11 @@ class Companions(RuleBasedStateMachine):
         connection = self.stage.connection
         under_way = {event for (event,) in connection.execute(_UNDER_WAY)}
         plan = plans.make(connection, Filters(ids=letters), actor="ana")
-        blocked = {one.event_id for one in plans.letters(connection, plan.id) if one.class_ == "blocked"}
-        assert blocked == under_way & set(letters), "what somebody is calling now must not be called beside him"
+        found = plans.letters(connection, plan.id)
+        blocked = {one.event_id for one in found if one.class_ == "blocked"}
+        # What an earlier replay has put into the queue waits there: it is not put there a second time.
+        waiting = {one.event_id for one in found if (one.detail or "").startswith("replayed, waiting")}
+        assert blocked - waiting == (under_way & set(letters)) - waiting, "a call under way must not be repeated"
         letters = [event for event in letters if event not in blocked]
 
         def show(progress: Progress) -> None:
