@@ -34,11 +34,6 @@ SELECT i.id, i.job_id, j.workspace_id, i.order_id, i.status, i.retry_count
   FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
  WHERE i.job_id = %s AND i.status = 'pending' ORDER BY i.id LIMIT %s
 """
-_STATE = """
-SELECT i.id, i.job_id, j.workspace_id, i.order_id, i.status, i.retry_count
-  FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
- WHERE i.id = ANY(%s)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +86,7 @@ def record_item(  # noqa: PLR0913 - each says another thing about the result
     word = actions.text("tracking" if error is None else "error", tracking_number or error or "")
     reason = actions.text("reason", reason)
     with context.connection.transaction():
-        item = _states(context.connection, [item_id]).get(item_id)
+        item = store.item_states(context.connection, [item_id]).get(item_id)
         if item is None or item.workspace_id != context.tenant_id:
             raise NotFound(f"item: {item_id} is no item of this workspace; `jobs show JOB` lists a job's items")
         store.lock_job(context, item.job_id)
@@ -133,7 +128,7 @@ def discard_requests(moment: Moment, requested: Sequence[Event[ItemRequested]], 
 
 def open_items(connection: Connection, requested: Sequence[Event[ItemRequested]]) -> dict[UUID, UUID]:
     """The items that still wait for the results of requests, by the request's event id."""
-    states = _states(connection, [event.data.item_id for event in requested])
+    states = store.item_states(connection, [event.data.item_id for event in requested])
     return {
         event.id: item.id
         for event in requested
@@ -174,10 +169,6 @@ def _failed(item: ItemState, why: str, kind: ErrorType) -> ItemCompleted:
         error_type=kind,
         error_message=why,
     )
-
-
-def _states(connection: Connection, item_ids: Sequence[UUID]) -> dict[UUID, ItemState]:
-    return {item.id: item for item in _items(connection, _STATE, [list(item_ids)])}
 
 
 def _items(connection: Connection, statement: Any, parameters: Any) -> list[ItemState]:

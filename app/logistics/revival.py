@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from psycopg.rows import class_row
-
 from app.context import Connection, Moment
 from app.engine import tally
 from app.engine.registry import Forecast
@@ -22,11 +20,6 @@ from app.logistics.store import ROBOT_JOBS, ItemState
 from events import Event
 from events.robot import ItemCompleted, ItemRequested, JobSubmitted
 
-_STATES = """
-SELECT i.id, i.job_id, j.workspace_id, i.order_id, i.status, i.retry_count
-  FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
- WHERE i.id = ANY(%s)
-"""
 _CANCELLED = "SELECT id FROM logistics.orders WHERE id = ANY(%s) AND status = 'cancelled'"
 _PENDING = """
 SELECT i.id FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
@@ -36,7 +29,7 @@ SELECT i.id FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id
 
 def forecast_requests(connection: Connection, requested: Sequence[Event[ItemRequested]]) -> dict[UUID, Forecast]:
     """What reviving requests would come to."""
-    items = _states(connection, [event.data.item_id for event in requested])
+    items = store.item_states(connection, [event.data.item_id for event in requested])
     configs = carriers.portal_configs(
         connection, sorted({(event.tenantid, event.data.carrier) for event in requested if event.tenantid})
     )
@@ -58,7 +51,7 @@ def forecast_requests(connection: Connection, requested: Sequence[Event[ItemRequ
 
 def forecast_results(connection: Connection, completed: Sequence[Event[ItemCompleted]]) -> dict[UUID, Forecast]:
     """What applying results would come to."""
-    items = _states(connection, [event.data.item_id for event in completed])
+    items = store.item_states(connection, [event.data.item_id for event in completed])
     found: dict[UUID, Forecast] = {}
     for event in completed:
         item, said = items.get(event.data.item_id), event.data
@@ -115,7 +108,7 @@ async def ask(requested: Sequence[Event[ItemRequested]]) -> dict[UUID, str]:
     keys = sorted({(event.tenantid, event.data.carrier) for event in requested if event.tenantid})
     with database.connect() as connection:
         configs = carriers.portal_configs(connection, keys)
-        items = _states(connection, [event.data.item_id for event in requested])
+        items = store.item_states(connection, [event.data.item_id for event in requested])
         references = {item_id: one.references for item_id, one in traces.find(connection, items.values()).items()}
     said: dict[UUID, str] = {}
     for event in requested:
@@ -142,11 +135,6 @@ async def ask(requested: Sequence[Event[ItemRequested]]) -> dict[UUID, str]:
 
 def _cancelled(connection: Connection, order_ids: Sequence[UUID]) -> set[UUID]:
     return {order_id for (order_id,) in connection.execute(_CANCELLED, [list(order_ids)])}
-
-
-def _states(connection: Connection, item_ids: Sequence[UUID]) -> dict[UUID, ItemState]:
-    rows = connection.cursor(row_factory=class_row(ItemState)).execute(_STATES, [list(item_ids)])
-    return {row.id: row for row in rows}
 
 
 def _can_be_revived(item: ItemState, event: Event[ItemRequested]) -> bool:

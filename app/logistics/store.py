@@ -141,6 +141,11 @@ UPDATE logistics.robot_jobs
        cancel_reason = CASE WHEN completed_at IS NULL THEN cancel_reason END
  WHERE id = ANY(%(ids)s)
 """
+_STATES = """
+SELECT i.id, i.job_id, j.workspace_id, i.order_id, i.status, i.retry_count
+  FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
+ WHERE i.id = ANY(%s)
+"""
 _PENDING = """
 SELECT id, order_id, retry_count FROM logistics.robot_job_items
  WHERE job_id = %(job_id)s AND status = 'pending' AND (%(only)s::uuid[] IS NULL OR id = ANY(%(only)s))
@@ -196,6 +201,12 @@ def count_errors(connection: Connection, job_id: UUID) -> dict[str, int]:
     """How many of a job's items failed, by the type of error, most first."""
     rows = connection.cursor(row_factory=dict_row).execute(_ERRORS, [job_id])
     return {row["error_type"]: row["items"] for row in rows}
+
+
+def item_states(connection: Connection, item_ids: Sequence[UUID]) -> dict[UUID, ItemState]:
+    """Items by id, not locked; those that do not exist are not there."""
+    rows = connection.cursor(row_factory=class_row(ItemState)).execute(_STATES, [list(item_ids)])
+    return {row.id: row for row in rows}
 
 
 def lock_items(connection: Connection, item_ids: Sequence[UUID]) -> dict[UUID, ItemState]:
