@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.chaos.actors import Actor
 from app.context import Connection, Context
-from app.engine import letters, plans, replay
+from app.engine import decisions, letters, plans, replay
 from app.engine.awaited import Progress
 from app.engine.letters import Filters
 from app.engine.replay import Pace
@@ -69,7 +69,7 @@ class Clerk(Actor):
                 return
             letter = self.dice.choice(dead)
             with suppress(Conflict, NotFound):  # resolved meanwhile, or its call is being made
-                letters.edit(connection, letter.id, letters.current_data(letter), reason="chaos", actor=_ACTOR)
+                decisions.edit(connection, letter.id, decisions.current_data(letter), reason="chaos", actor=_ACTOR)
                 self.model.count("edited a dead request")
 
     def _replay(self) -> None:

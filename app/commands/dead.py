@@ -114,15 +114,15 @@ def edit(
     """
     from app.commands.editing import changed
     from app.context import Moment
-    from app.engine import letters
+    from app.engine import decisions, letters
 
     with as_service() as connection:
         found = letters.find(connection, letter)
-        data = changed(letters.current_data(found), values or [], file)
-        letters.edited(Moment.begin(connection), found, data)
+        data = changed(decisions.current_data(found), values or [], file)
+        decisions.edited(Moment.begin(connection), found, data)
         connection.commit()
         confirm(f"Publish the edited {found.job_type}?", yes=yes)
-        event = letters.edit(connection, found.id, data, reason=reason, actor=actor)
+        event = decisions.edit(connection, found.id, data, reason=reason, actor=actor)
     emit({"letter": found.id, "event_id": event.id, "replaces": found.event_id}, as_json=as_json)
 
 
@@ -144,7 +144,7 @@ def resolve(
 
     With --as-done the effect's result event is published, as if the call had come back with --data.
     """
-    from app.engine import letters
+    from app.engine import decisions
 
     if as_done or data is not None:
         from app.commands.editing import result_of
@@ -156,21 +156,21 @@ def resolve(
         emit([{"letter": wanted[0], "resolved": True, "event_id": event.id}], as_json=as_json)
         return
     with as_service() as connection:
-        closed = letters.resolve(connection, wanted, note=note, actor=actor)
+        closed = decisions.resolve(connection, wanted, note=note, actor=actor)
     emit([{"letter": one.id, "resolved": True} for one in closed], as_json=as_json)
 
 
 @app.command()
 def discard(wanted: Letters, *, note: Note, yes: Yes = False, actor: Actor, as_json: Json = False) -> None:
     """Close letters because nothing is ever to be done about them. Items that wait for them fail as discarded."""
-    from app.engine import endings, letters
+    from app.engine import decisions, endings, letters
 
     with as_service() as connection:
         waiting = endings.waiting(connection, [letters.find(connection, one) for one in wanted])
     meaning = f" {len(waiting)} of them are requests: their items fail as discarded." if waiting else ""
     confirm(f"Discard {len(wanted)} dead letters?{meaning}", yes=yes)
     with as_service() as connection:
-        closed = letters.discard(connection, wanted, note=note, actor=actor)
+        closed = decisions.discard(connection, wanted, note=note, actor=actor)
     emit([{"letter": one.id, "discarded": True} for one in closed], as_json=as_json)
 
 
@@ -183,10 +183,10 @@ def note_(
     as_json: Json = False,
 ) -> None:
     """Add a note to a letter."""
-    from app.engine import letters
+    from app.engine import decisions
 
     with as_service() as connection:
-        found = letters.annotate(connection, letter, note=text, actor=actor)
+        found = decisions.annotate(connection, letter, note=text, actor=actor)
     emit({"letter": found.id, "notes": found.notes}, as_json=as_json)
 
 

@@ -22,26 +22,21 @@ from app.engine.delivery import Row, open_rows
 from app.engine.holders import Session, holders
 from app.engine.locked import RowLocked, by_place, is_locked
 from app.engine.pauses import pauses
-from app.engine.reasons import (
-    Dead,
-    Done,
-    Failed,
-    InDoubt,
-    InHand,
+from app.engine.reasons import Dead, Done, Failed, InDoubt, InHand, Reason
+from app.engine.registry import wiring
+from app.engine.unknown import is_unknown
+from app.engine.waiting import (
     InLine,
     LockHeld,
     NobodyServes,
     Parked,
     PutBack,
     QueuePaused,
-    Reason,
     Resting,
     UnknownHere,
     Waiting,
     WaitingTurn,
 )
-from app.engine.registry import wiring
-from app.engine.unknown import is_unknown
 from app.engine.workers import Worker, list_workers, serving
 from app.errors import NotFound
 from app.settings import settings

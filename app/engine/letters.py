@@ -1,24 +1,17 @@
-"""Dead letters as an admin handles them: find, look at, resolve, discard, annotate, edit.
-
-Whatever changes a letter is written down in `actions`, in the same transaction.
-"""
+"""Dead letters as an admin reads them: list, group, count, find, and see what was applied around one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg.rows import class_row, dict_row
 
-import events
-from app.context import Connection, Moment
-from app.engine import actions, endings, handover, sequence
-from app.engine.publish import publish
-from app.errors import Conflict, NotFound
-from events import Event, Unreadable
+from app.context import Connection
+from app.errors import NotFound
 
 PAGE = 500
 """Letters that are read at once where there may be very many."""
@@ -105,8 +98,9 @@ class Neighbour:
     applied_at: datetime
 
 
-_COLUMNS: LiteralString = """id, job_type, event_data, error_message, error_stack, retry_count, failed_at, resolved_at,
+COLUMNS: LiteralString = """id, job_type, event_data, error_message, error_stack, retry_count, failed_at, resolved_at,
        notes, event_id, tenant_id, error_class, fingerprint, replay_count, replayed_at, history, replaced_by"""
+"""The columns of a `DeadLetter`."""
 _WHERE: LiteralString = """
  WHERE (%(type)s::text IS NULL OR job_type = %(type)s)
    AND (%(tenant)s::uuid IS NULL OR tenant_id = %(tenant)s)
@@ -118,12 +112,11 @@ _WHERE: LiteralString = """
    AND (%(resolved)s::boolean IS NULL OR (resolved_at IS NOT NULL) = %(resolved)s)
    AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s) OR event_id = ANY(%(ids)s))
 """
-_LIST = f"SELECT {_COLUMNS} FROM engine.failed_jobs{_WHERE} ORDER BY failed_at DESC, id LIMIT %(limit)s"  # noqa: S608
+_LIST = f"SELECT {COLUMNS} FROM engine.failed_jobs{_WHERE} ORDER BY failed_at DESC, id LIMIT %(limit)s"  # noqa: S608
 _STREAM = f"""
 SELECT id, event_id, event_data, failed_at FROM engine.failed_jobs{_WHERE}
    AND (%(types)s::text[] IS NULL OR job_type = ANY(%(types)s)) ORDER BY failed_at, id
 """  # noqa: S608
-_LOCK = f"SELECT {_COLUMNS} FROM engine.failed_jobs WHERE id = ANY(%s) ORDER BY id FOR UPDATE"  # noqa: S608
 _GROUP = f"""
 SELECT fingerprint, min(job_type) AS job_type, min(error_class) AS error_class, count(*) AS letters,
        count(DISTINCT tenant_id) AS tenants, min(failed_at) AS first_at, max(failed_at) AS last_at,
@@ -140,7 +133,7 @@ SELECT job_type, error_class, count(*) FILTER (WHERE resolved_at IS NULL) AS unr
   FROM engine.failed_jobs GROUP BY job_type, error_class ORDER BY unresolved DESC, job_type, error_class
 """
 _FIND = f"""
-SELECT {_COLUMNS} FROM engine.failed_jobs WHERE id = %(id)s OR event_id = %(id)s
+SELECT {COLUMNS} FROM engine.failed_jobs WHERE id = %(id)s OR event_id = %(id)s
  ORDER BY (id = %(id)s) DESC, (resolved_at IS NULL) DESC, failed_at DESC LIMIT 1
 """  # noqa: S608
 _BEFORE = """
@@ -151,13 +144,6 @@ _AFTER = """
 SELECT event_id, type, occurred_at, applied_at FROM engine.event_log
  WHERE subject_id = %(subject)s AND applied_at > %(at)s ORDER BY applied_at, event_id LIMIT %(limit)s
 """
-_CLOSE = """
-UPDATE engine.failed_jobs
-   SET resolved_at = coalesce(resolved_at, now()), notes = concat_ws(E'\\n', notes, %(note)s::text),
-       replaced_by = coalesce(%(replaced_by)s, replaced_by)
- WHERE id = ANY(%(ids)s)
-"""
-_NOTE = "UPDATE engine.failed_jobs SET notes = concat_ws(E'\\n', notes, %s::text) WHERE id = %s"
 
 
 def select(connection: Connection, filters: Filters, limit: int | None = 100) -> list[DeadLetter]:
@@ -206,110 +192,6 @@ def neighbours(connection: Connection, letter: DeadLetter, limit: int = 5) -> tu
     return before[::-1], cursor.execute(_AFTER, wanted).fetchall()
 
 
-def resolve(connection: Connection, wanted: Sequence[UUID], *, note: str, actor: str) -> list[DeadLetter]:
-    """Close letters by hand: what they were about was seen to in another way.
-
-    Raises `NotFound`, and `Conflict` for letters that are resolved, or of effects whose outcome something still waits
-    for.
-    """
-    return _close(connection, wanted, "resolve", note, actor)
-
-
-def discard(connection: Connection, wanted: Sequence[UUID], *, note: str, actor: str) -> list[DeadLetter]:
-    """Close letters because nothing is to be done about them, ever.
-
-    What waits for the outcome of a dead effect, an item say, fails in the same transaction: discarded by `actor`.
-    Raises `NotFound`, `Conflict`.
-    """
-    return _close(connection, wanted, "discard", note, actor)
-
-
-def annotate(connection: Connection, wanted: UUID, *, note: str, actor: str) -> DeadLetter:
-    """Add a note to a letter. Raises `NotFound`."""
-    with connection.transaction():
-        letter = find(connection, wanted)
-        connection.execute(_NOTE, [note, letter.id])
-        actions.record(connection, actor, "note", subject=letter.id, reason=note)
-    return find(connection, letter.id)
-
-
-def edit(
-    connection: Connection, wanted: UUID, data: Mapping[str, Any], *, reason: str | None, actor: str
-) -> Event[Any]:
-    """Publish the letter's event with other data as a new event that points to the old one, and resolve the letter.
-
-    Raises `InvalidEvent` for data that the event's schema does not allow, and `Conflict` for a letter that is resolved.
-    """
-    with connection.transaction():
-        letter = find(connection, wanted)
-        event = edited(Moment.begin(connection), letter, data)
-        # A line before the letter: that is the lock order of whoever applies sequenced events.
-        if letter.event_id is not None:
-            sequence.take_over(connection, letter.event_id, event.id)
-        letter = _open(connection, [letter.id])[0]
-        handover.hand_over(connection, letter.event_data, event)
-        publish(connection, event)
-        note = f"edited by {actor}: event {event.id} takes its place"
-        connection.execute(_CLOSE, {"ids": [letter.id], "note": note, "replaced_by": event.id})
-        details = {"event_id": str(event.id), "before": _data(letter.event_data), "after": dict(data)}
-        actions.record(connection, actor, "edit", subject=letter.id, reason=reason, details=details)
-    return event
-
-
-def edited(moment: Moment, letter: DeadLetter, data: Mapping[str, Any]) -> Event[Any]:
-    """The event that an edit would publish. Raises `InvalidEvent`."""
-    raw = letter.event_data if isinstance(letter.event_data, dict) else {}
-    kind = events.KINDS.get(str(raw.get("type")))
-    version = kind.payload.version if kind else 1
-    new = {
-        **raw,
-        "id": str(events.new_id()),
-        "time": moment.now.isoformat(),
-        "dataschema": f"{raw.get('type')}/{version}",
-        "causationid": raw.get("id"),
-        "correlationid": raw.get("correlationid") or raw.get("id"),
-        "data": dict(data),
-    }
-    found = events.parse_all([{name: value for name, value in new.items() if value is not None}])[0]
-    if isinstance(found, Unreadable):
-        raise events.InvalidEvent(found.reason)
-    return found
-
-
-def current_data(letter: DeadLetter) -> dict[str, Any]:
-    """The letter's data as the current version of its schema would have it, to be edited; as it is if that fails."""
-    read = events.parse_all([letter.event_data])[0]
-    return _data(letter.event_data) if isinstance(read, Unreadable) else dict(read.data.model_dump(mode="json"))
-
-
-def _close(connection: Connection, wanted: Sequence[UUID], action: str, note: str, actor: str) -> list[DeadLetter]:
-    with connection.transaction():
-        known = {letter.id: letter for letter in (find(connection, one) for one in wanted)}
-        sequence.release(connection, [letter.event_id for letter in known.values() if letter.event_id])
-        found = _open(connection, sorted(known))
-        # After the letters: that is the lock order of a delivery too.
-        endings.settle(connection, found, action, f"discarded by {actor}: {note}")
-        connection.execute(_CLOSE, {"ids": [letter.id for letter in found], "note": note, "replaced_by": None})
-        for letter in found:
-            actions.record(connection, actor, action, subject=letter.id, reason=note)
-    return [replace(letter, notes=note) for letter in found]
-
-
-def _open(connection: Connection, ids: Sequence[UUID]) -> list[DeadLetter]:
-    """Letters that are not resolved, locked. Raises `Conflict`."""
-    found = connection.cursor(row_factory=class_row(DeadLetter)).execute(_LOCK, [list(ids)]).fetchall()
-    closed = [letter for letter in found if letter.resolved_at is not None]
-    if closed:
-        named = ", ".join(f"{letter.id} (since {letter.resolved_at:%Y-%m-%d %H:%M:%S})" for letter in closed[:20])
-        raise Conflict(f"dead letters: {len(closed)} of them are resolved already: {named}")
-    return found
-
-
 def _parameters(filters: Filters) -> dict[str, Any]:
     given = asdict(filters)
     return {**given, "ids": None if filters.ids is None else list(filters.ids)}
-
-
-def _data(raw: Any) -> dict[str, Any]:
-    data = raw.get("data") if isinstance(raw, dict) else None
-    return dict(data) if isinstance(data, dict) else {}

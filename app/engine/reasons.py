@@ -25,168 +25,6 @@ class Reason(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting(Reason):
-    """Due; `ahead` rows of the queue are taken before its first one."""
-
-    kind: ClassVar[str] = "waiting"
-    events: int
-    queue: str
-    row_id: int
-    ahead: int
-
-    @property
-    def sentence(self) -> str:
-        """What it waits behind."""
-        where = f"behind {self.ahead} others" if self.ahead else "at the front"
-        return f"{_count(self.events)} waiting in queue {self.queue} {where} (row {self.row_id})"
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingTurn(Reason):
-    """Effects that are due; `ahead` rows of the same account are taken before its first one.
-
-    The tenant has `weight` of the `total` weight of the `tenants` that have effects due or in hand in the queue, itself
-    included: so large is its part of each worker's deliveries.
-    """
-
-    kind: ClassVar[str] = "waiting"
-    events: int
-    queue: str
-    row_id: int
-    ahead: int
-    weight: float
-    total: float
-    tenants: int
-
-    @property
-    def sentence(self) -> str:
-        """What it waits behind, and what its tenant's part is."""
-        rows = "1 row" if self.ahead == 1 else f"{self.ahead} rows"
-        where = f"behind {rows} of its own" if self.ahead else "at the front of its own rows"
-        part = "all deliveries"
-        if self.tenants > 1:
-            part = (
-                f"{self.weight / self.total:.0%} of the deliveries (weight {self.weight:g} of {self.total:g},"
-                f" {self.tenants} tenants)"
-            )
-        return f"{_count(self.events)} waiting in queue {self.queue} {where} (row {self.row_id}); its share is {part}"
-
-
-@dataclass(frozen=True, slots=True)
-class PutBack(Reason):
-    """Delayed until `until` (the last of several: `last_until`), because of `error` if one brought it back.
-
-    `row_id` is the first of the rows, in `engine.delayed`.
-    """
-
-    kind: ClassVar[str] = "put_back"
-    events: int
-    queue: str
-    row_id: int
-    until: datetime
-    last_until: datetime
-    attempt: int
-    error: str | None
-
-    @property
-    def sentence(self) -> str:
-        """Until when, and after what."""
-        until = (
-            _when(self.until) if self.until == self.last_until else f"{_when(self.until)} to {_when(self.last_until)}"
-        )
-        why = f" after {self.error}" if self.error else ""
-        tried = f", {self.attempt} deliveries behind it" if self.attempt else ""
-        where = f"queue {self.queue}, delayed row {self.row_id}{tried}"
-        return f"{_count(self.events)} put back until {until}{why} ({where})"
-
-
-@dataclass(frozen=True, slots=True)
-class LockHeld(Reason):
-    """A row that its handler must lock was locked; session `pid` holds the lock now, or nobody if it is None.
-
-    `state` and `since` (when its transaction began) are None where PostgreSQL does not show them to this login.
-    """
-
-    kind: ClassVar[str] = "lock_held"
-    events: int
-    table: str
-    id: UUID
-    pid: int | None
-    login: str | None = None
-    application: str | None = None
-    state: str | None = None
-    since: datetime | None = None
-
-    @property
-    def sentence(self) -> str:
-        """Who holds it, and how it ends."""
-        what = f"{_count(self.events)} waiting for a lock on {self.table} {self.id}"
-        if self.pid is None:
-            return f"{what}, which nobody holds any more: the next delivery applies them"
-        since = f", in a transaction since {_when(self.since)}" if self.since else ""
-        whose = f"{self.login or '?'}{f', {self.application}' if self.application else ''}"
-        state = f", {self.state}" if self.state else ""
-        return (
-            f"{what}: session {self.pid} ({whose}{state}{since}) holds it; end its transaction,"
-            f" or `SELECT pg_terminate_backend({self.pid})`"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownHere(Reason):
-    """Of a type or version that the worker which had it did not know; the next look is at `until`."""
-
-    kind: ClassVar[str] = "unknown_here"
-    events: int
-    queue: str
-    row_id: int
-    until: datetime
-    error: str
-
-    @property
-    def sentence(self) -> str:
-        """What it waits for."""
-        return (
-            f"{_count(self.events)} waiting for a worker that knows the type and version: {self.error}"
-            f" (queue {self.queue}, row {self.row_id}, next delivery at {_when(self.until)}; dead letters after"
-            " TALLYMAN_UNKNOWN_PATIENCE; `workers list` shows which versions run)"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Parked(Reason):
-    """Every slot of the lane `key` was taken when it was delivered; `held` are taken now."""
-
-    kind: ClassVar[str] = "parked"
-    events: int
-    queue: str
-    row_id: int
-    key: str
-    held: int
-    since: datetime
-
-    @property
-    def sentence(self) -> str:
-        """Which slots are taken."""
-        return f"{_count(self.events)} parked since {_when(self.since)}: {self.held} slots of {self.key} are taken"
-
-
-@dataclass(frozen=True, slots=True)
-class Resting(Reason):
-    """The other side said to come back later: no call under `key` is begun before `until`."""
-
-    kind: ClassVar[str] = "resting"
-    key: str
-    why: str
-    until: datetime
-
-    @property
-    def sentence(self) -> str:
-        """Until when, and what the other side said."""
-        return f"no call of {self.key} is made until {_when(self.until)}: {self.why}"
-
-
-@dataclass(frozen=True, slots=True)
 class InHand(Reason):
     """A worker is delivering it since `since`; `is_stale` when that worker has not been heard of for too long."""
 
@@ -201,29 +39,10 @@ class InHand(Reason):
     @property
     def sentence(self) -> str:
         """Whose hands, and whether they move."""
-        since = f" since {_when(self.since)}" if self.since else ""
+        since = f" since {shown(self.since)}" if self.since else ""
         whose = f"worker {self.worker}" if self.worker else "a worker that is gone"
         dead = "; it is taken for dead, the next rescue by a live worker frees the row" if self.is_stale else ""
-        return f"{_count(self.events)} in hand of {whose}{since} (queue {self.queue}, row {self.row_id}){dead}"
-
-
-@dataclass(frozen=True, slots=True)
-class InLine(Reason):
-    """Its type is applied in order, subject by subject, and `ahead` events come before it, `first_id` first."""
-
-    kind: ClassVar[str] = "in_line"
-    events: int
-    subject_id: UUID
-    ahead: int
-    first_id: UUID
-
-    @property
-    def sentence(self) -> str:
-        """Who comes first."""
-        return (
-            f"{_count(self.events)} in line behind {self.ahead} others of subject {self.subject_id}"
-            f" (`explain event {self.first_id}`)"
-        )
+        return f"{counted(self.events)} in hand of {whose}{since} (queue {self.queue}, row {self.row_id}){dead}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +57,7 @@ class Failed(Reason):
     @property
     def sentence(self) -> str:
         """What happens to it."""
-        return f"{_count(self.events)} in row {self.row_id} that the queue failed; the sweep makes a dead letter of it"
+        return f"{counted(self.events)} in row {self.row_id} that the queue failed; the sweep makes a dead letter of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +74,7 @@ class InDoubt(Reason):
     def sentence(self) -> str:
         """What happened, and what will."""
         return (
-            f"{_count(self.events)} in doubt: a call was begun at {_when(self.begun_at)} and nobody knows how it ended;"
+            f"{counted(self.events)} in doubt: a call was begun at {shown(self.begun_at)} and has no recorded outcome;"
             " the next delivery asks the other side first"
         )
 
@@ -275,39 +94,7 @@ class Dead(Reason):
     @property
     def sentence(self) -> str:
         """Of what, since when, and where to look."""
-        return f"{_count(self.events)} dead since {_when(self.since)} of {self.error} (`dead show {self.letter_id}`)"
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePaused(Reason):
-    """No worker takes from its queue until somebody resumes it."""
-
-    kind: ClassVar[str] = "queue_paused"
-    queue: str
-    by: str
-    why: str
-    since: datetime
-
-    @property
-    def sentence(self) -> str:
-        """By whom and why."""
-        return (
-            f"queue {self.queue} is paused since {_when(self.since)} by {self.by}: {self.why} "
-            f"(`queues resume {self.queue}`)"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class NobodyServes(Reason):
-    """No worker that lives serves its queue."""
-
-    kind: ClassVar[str] = "no_worker"
-    queue: str
-
-    @property
-    def sentence(self) -> str:
-        """What to start."""
-        return f"no worker serves queue {self.queue} (`work --queue {self.queue}`, or `work` for all)"
+        return f"{counted(self.events)} dead since {shown(self.since)} of {self.error} (`dead show {self.letter_id}`)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,12 +108,14 @@ class Done(Reason):
     @property
     def sentence(self) -> str:
         """Since when."""
-        return f"{self.type} was applied at {_when(self.applied_at)}"
+        return f"{self.type} was applied at {shown(self.applied_at)}"
 
 
-def _count(events: int) -> str:
+def counted(events: int) -> str:
+    """The subject and verb of a sentence about so many events."""
     return "1 event is" if events == 1 else f"{events} events are"
 
 
-def _when(instant: datetime) -> str:
+def shown(instant: datetime) -> str:
+    """An instant as the sentences write it."""
     return f"{instant:%Y-%m-%d %H:%M:%S%z}"

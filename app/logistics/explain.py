@@ -14,7 +14,8 @@ from psycopg.rows import class_row
 
 from app.context import Connection
 from app.engine.explain import explain
-from app.engine.reasons import Parked, Reason
+from app.engine.reasons import Reason
+from app.engine.waiting import Parked
 from app.errors import NotFound
 from app.logistics.carriers import lane_key
 from app.logistics.reasons import (

@@ -8,7 +8,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 import pytest
 
 from app.context import Connection, Moment
-from app.engine import letters, registry
+from app.engine import decisions, letters, registry
 from app.engine.dead_letters import bury
 from app.engine.delivery import Letter
 from app.engine.prune import prune
@@ -125,7 +125,9 @@ def test_an_edited_copy_of_a_call_in_doubt_asks(
         die_in_a_call(database, connection, wiring, Fault.DIES_BEFORE)
         rescued(connection, most_rescues=0)
         letter = letters.find(connection, scalar(connection, _LETTER))
-        letters.edit(connection, letter.id, {**letters.current_data(letter), "mood": "kind"}, reason="x", actor="ana")
+        decisions.edit(
+            connection, letter.id, {**decisions.current_data(letter), "mood": "kind"}, reason="x", actor="ana"
+        )
         publish(connection, event)
         drain_all(connection)
     assert [call.in_doubt for _, call in outside.calls] == [True]
@@ -142,7 +144,7 @@ def test_a_second_death_after_a_resolution_keeps_what_a_replay_must_know(
     publish(connection, event := want("twice"))
     die_in_a_call(database, connection, outside.wiring(), Fault.DIES_BEFORE)
     rescued(connection, most_rescues=0)
-    letters.resolve(connection, [event.id], note="seen to", actor="ana")
+    decisions.resolve(connection, [event.id], note="seen to", actor="ana")
     connection.execute("UPDATE engine.failed_jobs SET resolved_at = now() - interval '100 days'")
     resolved = scalar(connection, "SELECT resolved_at FROM engine.failed_jobs")
     bury(connection, [(Letter(0, 0, {**_raw(event)}, event), InDoubt("again"))])
@@ -161,7 +163,7 @@ def test_the_mark_of_an_edited_letters_call_survives_with_its_copy(
     die_in_a_call(database, connection, outside.wiring(), Fault.DIES_BEFORE)
     rescued(connection, most_rescues=0)
     letter = letters.find(connection, scalar(connection, _LETTER))
-    copy = letters.edit(connection, letter.id, letters.current_data(letter), reason="x", actor="ana")
+    copy = decisions.edit(connection, letter.id, decisions.current_data(letter), reason="x", actor="ana")
     connection.execute("DELETE FROM public.procrastinate_jobs")
     connection.execute("UPDATE engine.failed_jobs SET resolved_at = now() - interval '100 days'")
     bury(connection, [(Letter(0, 0, _raw(copy), copy), InDoubt("again"))])

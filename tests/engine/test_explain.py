@@ -13,21 +13,8 @@ from app.engine import registry
 from app.engine.explain import explain, explain_event
 from app.engine.pauses import pause
 from app.engine.publish import publish
-from app.engine.reasons import (
-    Dead,
-    Done,
-    Failed,
-    InDoubt,
-    InHand,
-    InLine,
-    NobodyServes,
-    Parked,
-    PutBack,
-    QueuePaused,
-    Reason,
-    Waiting,
-    WaitingTurn,
-)
+from app.engine.reasons import Dead, Done, Failed, InDoubt, InHand, Reason
+from app.engine.waiting import InLine, NobodyServes, Parked, PutBack, QueuePaused, Waiting, WaitingTurn
 from app.engine.weights import set_weight
 from app.errors import NotFound
 from app.settings import settings

@@ -10,8 +10,9 @@ from psycopg.types.json import Jsonb
 from app.context import Connection
 from app.engine import plans
 from app.engine.audit import ENGINE, audit
+from app.engine.decisions import edit
 from app.engine.explain import explain_event
-from app.engine.letters import Filters, edit
+from app.engine.letters import Filters
 from app.engine.publish import publish
 from events import KINDS, Event
 from events.base import upcaster

@@ -12,7 +12,7 @@ import pytest
 
 from app import database as doors
 from app.context import Connection
-from app.engine import actions, letters, plans, registry, replay
+from app.engine import actions, decisions, letters, plans, registry, replay
 from app.engine.awaited import Progress
 from app.engine.letters import Filters
 from app.engine.publish import publish
@@ -168,7 +168,7 @@ def test_a_plan_whose_letters_have_changed_is_stale(connection: Connection, outs
     """Nothing is done by a plan that foretold something else: it says which letters changed, and how."""
     first, _ = buried(connection, "a", "b")
     plan = plans.make(connection, Filters(), actor="ana")
-    letter = letters.resolve(connection, [first], note="by hand", actor="luis")[0]
+    letter = decisions.resolve(connection, [first], note="by hand", actor="luis")[0]
     with pytest.raises(Conflict, match=f"stale: {letter.id} was resolved; make a new one"):
         replay.run(connection, plan, Pace(), actor="ana", reason="try", show=NOBODY)
     assert scalar(connection, "SELECT count(*) FROM public.procrastinate_jobs") == 0
@@ -212,8 +212,8 @@ def test_an_edit_is_a_new_event_that_points_to_the_old(connection: Connection, o
     """Checked against the schema, published, and the old letter resolved, all in one commit and on record."""
     old = buried(connection, "garbled")[0]
     with pytest.raises(InvalidEvent, match=r"data\.volume"):
-        letters.edit(connection, old, {"word": "clear", "volume": 11}, reason=None, actor="ana")
-    new = letters.edit(connection, old, {"word": "clear"}, reason="typo", actor="ana")
+        decisions.edit(connection, old, {"word": "clear", "volume": 11}, reason=None, actor="ana")
+    new = decisions.edit(connection, old, {"word": "clear"}, reason="typo", actor="ana")
     drain_all(connection)
     assert heard(connection) == ["clear"]
     assert (new.causationid, new.id != old) == (old, True)
@@ -221,7 +221,7 @@ def test_an_edit_is_a_new_event_that_points_to_the_old(connection: Connection, o
     assert (letter.replaced_by, letter.resolved_at is not None) == (new.id, True)
     assert actions.history(connection, letter.id)[0].details["after"] == {"word": "clear"}
     with pytest.raises(Conflict, match="resolved already"):
-        letters.edit(connection, old, {"word": "again"}, reason=None, actor="ana")
+        decisions.edit(connection, old, {"word": "again"}, reason=None, actor="ana")
 
 
 def test_filters_and_groups_find_what_is_meant(connection: Connection, outside: Outside) -> None:
@@ -243,7 +243,7 @@ def test_filters_and_groups_find_what_is_meant(connection: Connection, outside: 
 def test_the_record_of_actions_cannot_be_changed(connection: Connection, outside: Outside) -> None:
     """Rows are only ever added: service_role may neither update nor delete them."""
     buried(connection, "x")
-    letters.annotate(connection, letters.select(connection, Filters())[0].id, note="look", actor="ana")
+    decisions.annotate(connection, letters.select(connection, Filters())[0].id, note="look", actor="ana")
     for statement in ("UPDATE engine.actions SET actor = 'nobody'", "DELETE FROM engine.actions"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(statement)

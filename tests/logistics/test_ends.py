@@ -7,7 +7,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from app.engine import letters
+from app.engine import decisions
 from app.engine.actions import history
 from app.errors import Conflict, InvalidInput, NotFound
 from app.logistics import jobs
@@ -147,7 +147,7 @@ def test_a_recorded_error_ends_the_item(shop: Shop, other: Shop, portal: Portal)
 def test_discarding_a_request_ends_its_item(shop: Shop, portal: Portal) -> None:
     """The item fails as discarded, the job completes, and failed items can be asked for again."""
     job_id, letter = dead_request(shop)
-    letters.discard(shop.connection, [letter], note="the customer is gone", actor="ana")
+    decisions.discard(shop.connection, [letter], note="the customer is gone", actor="ana")
     (item,) = items_of(shop, job_id)
     assert (item.status, item.error_message) == ("error", "discarded by ana: the customer is gone")
     assert jobs.get_robot_job(shop.context, job_id).status == "failed"
@@ -159,8 +159,8 @@ def test_a_request_whose_item_waits_is_not_resolved_without_a_result(shop: Shop,
     """The error says how to give it one; then the letter can be resolved."""
     job_id, letter = dead_request(shop)
     with pytest.raises(Conflict, match="jobs record"):
-        letters.resolve(shop.connection, [letter], note="seen to", actor="ana")
+        decisions.resolve(shop.connection, [letter], note="seen to", actor="ana")
     (item,) = items_of(shop, job_id)
     record_item(shop.context, item.id, actor="ana", reason="asked", tracking_number="700-2")
-    letters.resolve(shop.connection, [letter], note="seen to", actor="ana")
+    decisions.resolve(shop.connection, [letter], note="seen to", actor="ana")
     assert broken(shop.connection) == []

@@ -15,7 +15,7 @@ from app.engine import tally
 from app.engine.audit import audit
 from app.engine.explain import explain
 from app.engine.publish import publish
-from app.engine.reasons import LockHeld
+from app.engine.waiting import LockHeld
 from app.logistics.jobs import get_robot_job
 from app.logistics.store import ROBOT_JOBS
 from app.settings import settings, using

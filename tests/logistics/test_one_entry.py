@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 import events
-from app.engine import letters, plans
+from app.engine import decisions, letters, plans
 from app.engine.letters import Filters
 from app.engine.publish import publish
 from app.engine.redelivery import redeliver
@@ -49,7 +49,9 @@ def in_doubt(database: Database, shop: Shop) -> RobotJobItem:
 def edit(shop: Shop) -> None:
     """An admin edits the dead request, and changes nothing that matters."""
     letter = letters.find(shop.connection, scalar(shop.connection, _LETTER))
-    letters.edit(shop.connection, letter.id, {**letters.current_data(letter), "attempt": 0}, reason="x", actor="ana")
+    decisions.edit(
+        shop.connection, letter.id, {**decisions.current_data(letter), "attempt": 0}, reason="x", actor="ana"
+    )
 
 
 def replay(shop: Shop) -> None:
@@ -62,7 +64,7 @@ def replay(shop: Shop) -> None:
 def ask_oneself(shop: Shop) -> None:
     """A producer publishes a request of its own for the attempt, with an id of its own."""
     letter = letters.find(shop.connection, scalar(shop.connection, _LETTER))
-    asked = ItemRequested(**letters.current_data(letter))
+    asked = ItemRequested(**decisions.current_data(letter))
     publish(
         shop.connection,
         events.new(asked, now=datetime.now(UTC), subject=asked.job_id, tenant=shop.workspace_id),
