@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import LiteralString
 
@@ -19,6 +18,7 @@ from app.chaos.scene import Scene
 from app.context import Connection
 from app.engine.awaited import Progress
 from app.engine.fence import CANNOT_RECORD
+from app.engine.stopping import CUT_SHORT
 from app.errors import Conflict
 
 QUIET_LIMIT_S = 120.0
@@ -36,7 +36,9 @@ _COUNTS: dict[str, LiteralString] = {
 }
 _FINE = {"exit 0 (told SIGTERM)", "killed by SIGKILL (told SIGKILL)", "exit 1 (by itself)"}
 _FINE |= {f"exit {CANNOT_RECORD} ({how})" for how in ("by itself", "told SIGTERM")}
-"""How a worker may end: told to, killed, after giving up on a database, or because it could not record an outcome."""
+_FINE |= {f"exit {CUT_SHORT} (told SIGTERM)"}
+"""How a worker may end: told to stop, told to and cut short at its limit, killed, after giving up on a database, or
+because it could not record an outcome. The codes are those of `work --help`."""
 
 
 class _TooLong(Exception):
@@ -80,7 +82,7 @@ def judge(scene: Scene, model: Model, report: Report) -> None:
     with scene.stage.overlook() as connection:
         report.violations += laws.check(connection, model)
         findings = portal_laws.check(connection, model, entries, scene.stage.accounts, scene.freezes)
-    report.violations += [*findings.violations, *_exits(scene.crew.exits), *_gone_on(scene.watch)]
+    report.violations += [*findings.violations, *wrong_ends(scene.crew.exits), *_gone_on(scene.watch)]
     report.known_limits = findings.known_limits
     if report.quiet_after is None:
         report.violations.append(Violation("everything is done in time", f"not within {QUIET_LIMIT_S:.0f} s"))
@@ -107,7 +109,8 @@ def _recoveries(seconds: Mapping[str, list[float]]) -> dict[str, Recovery]:
     return {"all": summarise(together), **{kind: summarise(some) for kind, some in seconds.items()}}
 
 
-def _exits(exits: Counter[str]) -> Iterator[Violation]:
+def wrong_ends(exits: Mapping[str, int]) -> Iterator[Violation]:
+    """Workers that ended otherwise than documented; `exits` counts ends as `Crew` describes them."""
     for how, times in exits.items():
         if how not in _FINE:
             yield Violation("a worker ends as it was told, or as it is documented", f"{times} times: {how}")

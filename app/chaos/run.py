@@ -5,7 +5,6 @@ Whatever ends it, an interrupt included, its processes end with it. Its director
 
 from __future__ import annotations
 
-import random
 import shutil
 import tempfile
 import threading
@@ -81,7 +80,7 @@ def _clear(home: Path) -> None:
 def _play(set_up: Stage, wanted: Wanted, report: Report, say: Say) -> None:
     model, watch = Model(), Watch(set_up)
     with crew(set_up.home / "logs", set_up.environment, wanted.workers) as workers:
-        scene = Scene(set_up, workers, watch, random.Random(wanted.seed))
+        scene = Scene(set_up, workers, watch)
         _wait_for(scene)
         watch.start()
         _let_loose(scene, wanted, model, report, say)
@@ -107,7 +106,7 @@ def _let_loose(scene: Scene, wanted: Wanted, model: Model, report: Report, say: 
     """Let everybody do what they do for as long as is wanted, and look the invariants up meanwhile."""
     actors = [kind(scene.stage, model, f"{wanted.seed}-{number}") for number, kind in enumerate(_ACTORS)]
     began = time.monotonic()
-    saboteur, auditor = Saboteur(scene, model, began, say), Auditor(scene.stage, began)
+    saboteur, auditor = Saboteur(scene, model, wanted.seed, began, say), Auditor(scene.stage, began)
     for thread in (*actors, saboteur, auditor):
         thread.start()
     try:

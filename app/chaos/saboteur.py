@@ -1,7 +1,8 @@
-"""The saboteur: decides, from a seed, which fault comes when. Each kind comes before any comes too often."""
+"""The saboteur: does the faults of the deck, one after the other, and undoes those whose time is over."""
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 import psycopg
 
 from app.chaos.actors import until_known
+from app.chaos.deck import Deck
 from app.chaos.faults import bystanders, server, workers
 from app.chaos.model import Model
 from app.chaos.report import Fault
@@ -37,11 +39,10 @@ DECK: Mapping[Harm, int] = {
     bystanders.slow_portal: 2,
     bystanders.close_portal: 1,
 }
-"""How often each fault is in a deck; the deck is shuffled, played to its end, and shuffled again."""
+"""How often each fault is in a deck."""
 _OPENING: tuple[Harm, ...] = (workers.kill, server.restart_immediate, workers.freeze)
 """What comes first, so that the shortest run has it."""
 _FIRST_AFTER_S = 1.0
-_PAUSE_S = (0.4, 3.4)
 _TICK_S = 0.1
 _AGAIN_S = 0.2
 
@@ -52,7 +53,7 @@ class Saboteur(threading.Thread):
     `opened` is set once it has done what comes first in every run.
     """
 
-    def __init__(self, scene: Scene, model: Model, began: float, say: Callable[[str], None]) -> None:
+    def __init__(self, scene: Scene, model: Model, seed: int, began: float, say: Callable[[str], None]) -> None:
         super().__init__(name="saboteur", daemon=True)
         self.faults: list[Fault] = []
         self.opened = threading.Event()
@@ -61,7 +62,7 @@ class Saboteur(threading.Thread):
         self._began = began
         self._say = say
         self._over = threading.Event()
-        self._cards: list[Harm] = list(_OPENING)
+        self._deck = Deck(seed, _OPENING, DECK)
         self._to_undo: list[tuple[float, Callable[[], None]]] = []
 
     def run(self) -> None:
@@ -72,7 +73,7 @@ class Saboteur(threading.Thread):
                 self._scene.crew.fill()
                 self._undo(time.monotonic())
                 if time.monotonic() >= due:
-                    due = time.monotonic() + (self._do() or self._scene.dice.uniform(*_PAUSE_S))
+                    due = time.monotonic() + self._do()
         except Exception as error:  # noqa: BLE001 - a saboteur that fails must not pass for a quiet run
             self._model.complain("the saboteur can do its work", repr(error))
         finally:
@@ -87,23 +88,21 @@ class Saboteur(threading.Thread):
         self._over.set()
         self.join()
 
-    def _do(self) -> float | None:
-        """Play a card; seconds until it is to be played again, if it could not be now."""
-        if not self._cards:
-            self._cards = [harm for harm, copies in DECK.items() for _ in range(copies)]
-            self._scene.dice.shuffle(self._cards)
-        harm = self._cards[0]
+    def _do(self) -> float:
+        """Play the top card; seconds until the next one, or until the same one is tried again."""
+        card = self._deck.top
+        self._scene.dice = random.Random(card.seed)
         try:
-            done = harm(self._scene)
+            done = card.fault(self._scene)
         except psycopg.Error:
             return _AGAIN_S  # the server is still busy with the fault before
         if done is None:
             return _AGAIN_S
-        self._cards.pop(0)
-        if not self._cards:
+        self._deck.pop()
+        if self._deck.is_opened:
             self.opened.set()
-        self._note(harm.__name__, done)
-        return None
+        self._note(card.fault.__name__, done)
+        return card.pause
 
     def _note(self, kind: str, done: Done) -> None:
         at = time.monotonic() - self._began

@@ -47,12 +47,12 @@ class Done:
 
 @dataclass(slots=True)
 class Scene:
-    """What faults are done to, with the dice that say how. `freezes` are those that ended."""
+    """What faults are done to, with the dice of the fault that is being done. `freezes` are those that ended."""
 
     stage: Stage
     crew: Crew
     watch: Watch
-    dice: random.Random
+    dice: random.Random = field(default_factory=random.Random)
     freezes: list[Freeze] = field(default_factory=list)
 
     def is_complete(self) -> bool:

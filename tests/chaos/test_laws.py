@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from app.chaos import laws, observer, portal_laws
+from app.chaos import ending, laws, observer, portal_laws
 from app.chaos.model import Model, Submission
 from app.chaos.portal_laws import LONG_ENOUGH, Entry, Findings
 from app.chaos.report import summarise
@@ -214,6 +214,15 @@ def test_a_zombies_late_call_is_told_apart_from_a_violation(
         assert (len(found.violations), found.known_limits) == (1, [])
     thrice = books(overlooking, model, [*doubled, twice(again)], frozen(again, LONG_ENOUGH))
     assert (len(thrice.violations), thrice.known_limits) == (1, [])
+
+
+def test_a_worker_that_ends_otherwise_than_documented_is_found() -> None:
+    """Cut short (75) is an end of a worker that was told to stop, and of no other."""
+    fine = ("exit 0 (told SIGTERM)", "exit 75 (told SIGTERM)", "exit 70 (by itself)", "exit 1 (by itself)")
+    wrong = ("exit 75 (by itself)", "exit 0 (by itself)", "exit 1 (told SIGTERM)", "killed by SIGTERM (told SIGTERM)")
+    assert list(ending.wrong_ends(dict.fromkeys(fine, 2))) == []
+    found = [violation.detail for violation in ending.wrong_ends(dict.fromkeys((*fine, *wrong), 1))]
+    assert found == [f"1 times: {how}" for how in wrong]
 
 
 def test_recovery_times_are_told_by_the_nearest_rank() -> None:

@@ -44,17 +44,17 @@ def kill_all(scene: Scene) -> Done:
 
 def freeze(scene: Scene) -> Done | None:
     """SIGSTOP of a worker for longer than it takes to be taken for dead, then SIGCONT: it comes back as a zombie."""
-    worker = scene.somebody(BUSY)
-    return None if worker is None else _freeze(scene, "freeze", [worker])
+    lasts, worker = scene.dice.uniform(*_FREEZE_S), scene.somebody(BUSY)
+    return None if worker is None else _freeze(scene, "freeze", [worker], lasts)
 
 
 def freeze_all(scene: Scene) -> Done | None:
     """The same of every worker at once: their machine was suspended, and each wakes up to find all the others dead."""
-    workers = scene.crew.at_work()
-    return _freeze(scene, "freeze_all", workers) if workers else None
+    lasts, workers = scene.dice.uniform(*_FREEZE_S), scene.crew.at_work()
+    return _freeze(scene, "freeze_all", workers, lasts) if workers else None
 
 
-def _freeze(scene: Scene, kind: str, workers: Sequence[Worker]) -> Done:
+def _freeze(scene: Scene, kind: str, workers: Sequence[Worker], lasts: float) -> Done:
     at, began = time.monotonic(), datetime.now(UTC)
     for worker in workers:
         scene.crew.freeze(worker)
@@ -65,7 +65,6 @@ def _freeze(scene: Scene, kind: str, workers: Sequence[Worker]) -> Done:
         for worker in workers:
             scene.crew.thaw(worker)
         raise
-    lasts = scene.dice.uniform(*_FREEZE_S)
 
     def thaw() -> None:
         for worker in workers:
