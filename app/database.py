@@ -22,8 +22,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool
 
-from app import embedded
 from app.context import Connection
+from app.postgres import embedded
 from app.settings import settings
 
 _LIMITS = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from app.engine import checkups_queue, checkups_server, sequence
-from app.engine.audit import ENGINE
-from app.engine.registry import Effect, Lockable, Wiring
+from app.engine.domain import Effect, Lockable, Wiring
+from app.engine.health import queue, server
+from app.engine.inspect.invariants import ENGINE
+from app.engine.queue import ordering
 from app.logistics import checkups as checkups_logistics
 from app.logistics import effects as robots
 from app.logistics import ends, revival, wanted
@@ -48,8 +49,8 @@ WIRING = Wiring(
     },
 )
 
-INVARIANTS = (*ENGINE, *sequence.INVARIANTS, *LOGISTICS)
+INVARIANTS = (*ENGINE, *ordering.INVARIANTS, *LOGISTICS)
 """Everything that `python cli.py audit` looks up."""
 
-CHECKUPS = (*checkups_server.SERVER, *checkups_queue.QUEUE, *checkups_logistics.LOGISTICS)
+CHECKUPS = (*server.SERVER, *queue.QUEUE, *checkups_logistics.LOGISTICS)
 """Everything that `python cli.py doctor` looks at."""

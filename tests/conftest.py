@@ -17,7 +17,7 @@ pytest_plugins = ["app.testing.plugin", "pytester"]
 @pytest.fixture
 def workspace(connection: Connection) -> Any:
     """A workspace of an organisation of its own."""
-    from tests.factories import make_workspace  # noqa: PLC0415 - the factories import what the fixtures set up
+    from tests.helpers.factories import make_workspace  # noqa: PLC0415 - the factories import what the fixtures set up
 
     return make_workspace(connection)
 

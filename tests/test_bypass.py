@@ -11,15 +11,15 @@ import psycopg
 import pytest
 
 from app import database as doors
-from app import embedded
-from app.engine import registry
-from app.engine.publish import publish
-from app.engine.safety import problems
+from app.engine import domain
+from app.engine.queue.publish import publish
+from app.engine.worker.preflight import problems
+from app.postgres import embedded
 from app.settings import settings
 from app.testing.database import Database, create
-from tests.engine import toy
-from tests.factories import make_member, make_workspace
-from tests.support import drain, scalar
+from tests.helpers import toy
+from tests.helpers.factories import make_member, make_workspace
+from tests.helpers.support import drain, scalar
 
 WORKER = "tallyman_worker"
 
@@ -123,7 +123,7 @@ def test_a_worker_delivers(as_worker: Database) -> None:
     """From the publish to the ledger, with Procrastinate's own functions in between."""
     toy.install(as_worker)
     outside = toy.Outside()
-    with doors.connect(autocommit=True) as connection, registry.use(outside.wiring()):
+    with doors.connect(autocommit=True) as connection, domain.use(outside.wiring()):
         publish(connection, toy.say("hello"))
         drain()
         assert scalar(connection, "SELECT count(*) FROM toy.heard") == 1

@@ -14,7 +14,7 @@ import pytest
 
 from app import children
 from app.commands.signals import interruptible
-from tests.children import ROOT, child, finished, ignored_signals, read_line
+from tests.helpers.children import ROOT, child, finished, ignored_signals, read_line
 
 LIMIT_S = 20
 STOPPERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -92,7 +92,7 @@ def test_a_command_under_nohup_outlives_its_terminal() -> None:
 
 def test_processes_are_started_in_one_place() -> None:
     """Only an editor, which needs the terminal, and the server's binaries are started past `app.children`."""
-    allowed = {"app/children.py", "app/binaries.py", "app/commands/editing.py"}
+    allowed = {"app/children.py", "app/postgres/binaries.py", "app/commands/editing.py"}
     sources = [file for folder in ("app", "tests") for file in (ROOT / folder).rglob("*.py")]
     starts = re.compile(r"subprocess\.(Popen|run|call|check_\w+)\(|create_subprocess|os\.(fork|spawn|posix_spawn)")
     found = {str(file.relative_to(ROOT)) for file in sources if starts.search(file.read_text())}

@@ -13,8 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from app import embedded
-from tests.children import CLI, finished, without_database_urls
+from app.postgres import embedded
+from tests.helpers.children import CLI, finished, without_database_urls
 
 ROOT = Path(__file__).parent.parent
 NOBODY = "postgresql://somebody:secret@127.0.0.1:1/nothing"

@@ -9,16 +9,16 @@ import pytest
 
 from app import database as doors
 from app.context import Connection
-from app.engine.connections import of_process
-from app.engine.supervise import plan
+from app.engine.queue.connections import of_process
+from app.engine.worker.supervise import plan
 from app.logistics.jobs import create_robot_job, get_robot_job
 from app.simulators.portal import Behaviour, Portal
 from tests.conftest import Database
-from tests.factories import Workspace
+from tests.helpers.factories import Workspace
+from tests.helpers.support import scalar
+from tests.helpers.waits import until
+from tests.helpers.workers import crew
 from tests.logistics.conftest import equip
-from tests.support import scalar
-from tests.waits import until
-from tests.workers import crew
 
 ORDERS = 60
 _OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'tallyman%%' AND pid <> ALL(%s)"

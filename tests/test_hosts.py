@@ -14,18 +14,18 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from app import database as doors
-from app import migrate
 from app.context import Connection
-from app.engine.doctor import patient
-from app.engine.drift import drifts
-from app.engine.liveness import Session
+from app.engine.health.doctor import patient
+from app.engine.health.schema_drift import drifts
 from app.engine.progress import listen
+from app.engine.worker.liveness import Session
+from app.schema import migrate
 from app.settings import settings
-from tests.children import CLI, finished
 from tests.conftest import Database
-from tests.support import drain, scalar
-from tests.waits import until
-from tests.workers import crew
+from tests.helpers.children import CLI, finished
+from tests.helpers.support import drain, scalar
+from tests.helpers.waits import until
+from tests.helpers.workers import crew
 
 
 @pytest.fixture

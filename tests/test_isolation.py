@@ -18,7 +18,7 @@ from app.context import Connection, Context
 from app.database import as_person, as_visitor
 from app.logistics import carriers
 from tests.conftest import Database
-from tests.factories import Workspace, make_member, make_workspace
+from tests.helpers.factories import Workspace, make_member, make_workspace
 
 OURS = ["tenancy", "logistics", "engine", "auth"]
 SCHEMAS = [*OURS, "public"]

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from app import children
-from tests.children import CLI, read_line
+from tests.helpers.children import CLI, read_line
 
 PATIENCE_S = 100
 KEYS = {

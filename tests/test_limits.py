@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from app import database as doors
-from app.engine.liveness import Session
-from app.engine.queue import fresh_connector
+from app.engine.worker.app import fresh_connector
+from app.engine.worker.liveness import Session
 from tests.conftest import Database
 
 LIMITS = {

@@ -13,7 +13,7 @@ from app import database as doors
 from app.context import Connection
 from app.engine.progress import CHANNEL, Change, listen
 from tests.conftest import Database
-from tests.factories import Workspace, make_member
+from tests.helpers.factories import Workspace, make_member
 
 JOBS = "logistics.robot_jobs"
 

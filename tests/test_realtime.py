@@ -14,10 +14,10 @@ from app.logistics.jobs import create_robot_job, get_job_with_items, retry_faile
 from app.logistics.results import update_job_item_results
 from app.simulators.portal import Portal, serve
 from tests.conftest import Database
-from tests.factories import Workspace
+from tests.helpers.factories import Workspace
+from tests.helpers.support import drain
 from tests.logistics.answers import failure, success
 from tests.logistics.conftest import equip
-from tests.support import drain
 
 _READ = """
 SELECT data FROM pg_logical_slot_get_binary_changes('tallyman_test', NULL, NULL,

@@ -16,18 +16,18 @@ import pytest
 import events
 from app import database as doors
 from app.context import Connection, Moment
-from app.engine.publish import publish
-from app.engine.stopping import CUT_SHORT
+from app.engine.queue.publish import publish
+from app.engine.worker.stopping import CUT_SHORT
 from app.logistics.jobs import create_robot_job
 from app.simulators.portal import Behaviour, Portal
 from events import Event
 from events.order import OrderUpdated
 from tests.conftest import Database
-from tests.factories import Workspace
+from tests.helpers.factories import Workspace
+from tests.helpers.support import scalar
+from tests.helpers.waits import until, until_somebody_waits
+from tests.helpers.workers import Crew, Worker, crew
 from tests.logistics.conftest import equip
-from tests.support import scalar
-from tests.waits import until, until_somebody_waits
-from tests.workers import Crew, Worker, crew
 
 GRACEFUL_S = 4.0
 AT_MOST_S = GRACEFUL_S + 6

@@ -15,18 +15,18 @@ from psycopg.conninfo import make_conninfo
 
 from app import database as doors
 from app.context import Connection
-from app.engine.fence import CANNOT_RECORD
-from app.engine.stopping import CUT_SHORT
+from app.engine.queue.job_manager import CANNOT_RECORD
+from app.engine.worker.stopping import CUT_SHORT
 from app.logistics import carriers
 from app.logistics.jobs import create_robot_job, get_robot_job
 from app.simulators.portal import Behaviour, Portal, serve
 from tests.conftest import Database
-from tests.factories import Workspace
+from tests.helpers.factories import Workspace
+from tests.helpers.support import scalar, waiting
+from tests.helpers.waits import LIMIT_S, until
+from tests.helpers.workers import Crew, Worker, crew
 from tests.logistics.answers import broken, ledger
 from tests.logistics.conftest import Shop, equip
-from tests.support import scalar, waiting
-from tests.waits import LIMIT_S, until
-from tests.workers import Crew, Worker, crew
 
 ORDERS = 60
 A_FEW_SECONDS = 6.0

@@ -24,9 +24,9 @@ from app.bench.rounds import Claim, Measured, alternate, alternate_all
 from app.bench.scale import scaled
 from app.bench.worker import clear_desk, serve_until
 from app.context import Connection, Moment
-from app.engine.publish import publish
-from app.engine.queue import app, fresh_connector
-from app.engine.registry import Call, Effect, Prepared, Wiring, use
+from app.engine.domain import Call, Effect, Prepared, Wiring, use
+from app.engine.queue.publish import publish
+from app.engine.worker.app import app, fresh_connector
 from app.logistics.effects import ROBOTS_QUEUE
 from events import Event, Payload, new_id
 from events.robot import ItemCompleted, ItemRequested

@@ -13,7 +13,7 @@ from app.bench.plain import CONCURRENCY, Plain
 from app.bench.report import Report
 from app.bench.rounds import Claim, Contender, Measured, alternate
 from app.bench.scale import scaled
-from app.engine.publish import publish_all
+from app.engine.queue.publish import publish_all
 
 SHAPES = {"1 x 5,000": (5_000,), "1 x 50,000": (50_000,), "20 x 250": (250,) * 20}
 PLAIN_MOST = 2_000

@@ -16,8 +16,10 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from app import database, embedded, migrate
+from app import database
 from app.context import Connection
+from app.postgres import embedded
+from app.schema import migrate
 from app.settings import settings, using
 
 _PREFIX = "tallyman_bench_"

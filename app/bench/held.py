@@ -18,7 +18,7 @@ from app.bench.plain import CONCURRENCY, Plain
 from app.bench.report import Report
 from app.bench.rounds import Claim, Contender, alternate
 from app.bench.scale import scaled
-from app.engine.publish import publish_all
+from app.engine.queue.publish import publish_all
 
 RESULTS = 50_000
 """Results of one job."""

@@ -19,9 +19,9 @@ from app.bench.plain import Plain
 from app.bench.rows import waiting
 from app.bench.worker import CONCURRENCY, serve_until
 from app.context import Connection, Moment
-from app.engine import registry
-from app.engine.queue import app, fresh_connector
-from app.engine.registry import EVENTS_QUEUE, Wiring
+from app.engine import domain
+from app.engine.domain import EVENTS_QUEUE, Wiring
+from app.engine.worker.app import app, fresh_connector
 from events import Event
 from events.robot import JobCompleted
 
@@ -76,7 +76,7 @@ def drain(ground: Ground, wanted: int) -> float:
 
 async def _drain(wanted: int) -> _Clock:
     clock = _Clock(wanted, asyncio.get_running_loop(), asyncio.Event())
-    with app.replace_connector(fresh_connector()), registry.use(Wiring({JobCompleted: clock.note}, {})):
+    with app.replace_connector(fresh_connector()), domain.use(Wiring({JobCompleted: clock.note}, {})):
         async with app.open_async():
             serving = app.run_worker_async(
                 queues=[EVENTS_QUEUE],

@@ -17,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from app import database
 from app.context import Moment
-from app.engine.registry import Wiring, use
+from app.engine.domain import Wiring, use
 from events import Event, Payload
 from events.base import event_type
 
@@ -79,8 +79,8 @@ def main(kind: str) -> None:
     if kind == "plain":
         asyncio.run(PlainSleeper(database.url()).serve())
         return
-    from app.engine.queue import app  # noqa: PLC0415 - it sets up the logs
-    from app.engine.supervise import plan, supervise  # noqa: PLC0415
+    from app.engine.worker.app import app  # noqa: PLC0415 - it sets up the logs
+    from app.engine.worker.supervise import plan, supervise  # noqa: PLC0415
 
     with use(WIRING):
         sys.exit(asyncio.run(supervise(app, plan(["events"], CONCURRENCY))))

@@ -15,8 +15,8 @@ from procrastinate.app import WorkerOptions
 
 from app.bench.cast import Cast, NotExact
 from app.context import Moment
-from app.engine.queue import app, fresh_connector
-from app.engine.registry import EVENTS_QUEUE, Handler, use, wiring
+from app.engine.domain import EVENTS_QUEUE, Handler, use, wiring
+from app.engine.worker.app import app, fresh_connector
 from events import Event, Payload
 from events.order import OrderUpdated
 from events.robot import JobCompleted

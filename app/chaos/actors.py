@@ -14,7 +14,7 @@ import psycopg
 
 from app.chaos.model import Model
 from app.chaos.stage import Stage
-from app.engine.retry import spends_nothing
+from app.engine.delivery.retry import spends_nothing
 from app.errors import TallymanError
 
 T = TypeVar("T")

@@ -8,10 +8,11 @@ from uuid import UUID
 
 from app.chaos.actors import Actor
 from app.context import Connection, Context
-from app.engine import decisions, letters, plans, replay
-from app.engine.awaited import Progress
-from app.engine.letters import Filters
-from app.engine.replay import Pace
+from app.engine.dead_letters import letters, manage, replay
+from app.engine.dead_letters import plan as plans
+from app.engine.dead_letters.awaited import Progress
+from app.engine.dead_letters.letters import Filters
+from app.engine.dead_letters.replay import Pace
 from app.errors import Conflict, NotFound
 from app.logistics.ends import cancel_job
 from app.logistics.jobs import retry_failed_items
@@ -69,7 +70,7 @@ class Clerk(Actor):
                 return
             letter = self.dice.choice(dead)
             with suppress(Conflict, NotFound):  # resolved meanwhile, or its call is being made
-                decisions.edit(connection, letter.id, decisions.current_data(letter), reason="chaos", actor=_ACTOR)
+                manage.edit(connection, letter.id, manage.current_data(letter), reason="chaos", actor=_ACTOR)
                 self.model.count("edited a dead request")
 
     def _replay(self) -> None:

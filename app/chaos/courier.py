@@ -24,7 +24,7 @@ import events
 from app.chaos.actors import Actor, until_known
 from app.chaos.model import Kind
 from app.context import Connection, Moment
-from app.engine.publish import publish
+from app.engine.queue.publish import publish
 from events import Event, robot
 
 _MOST = 8

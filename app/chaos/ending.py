@@ -16,9 +16,9 @@ from app.chaos.recovery import Watch
 from app.chaos.report import Recovery, Report, Violation, summarise
 from app.chaos.scene import Scene
 from app.context import Connection
-from app.engine.awaited import Progress
-from app.engine.fence import CANNOT_RECORD
-from app.engine.stopping import CUT_SHORT
+from app.engine.dead_letters.awaited import Progress
+from app.engine.queue.job_manager import CANNOT_RECORD
+from app.engine.worker.stopping import CUT_SHORT
 from app.errors import Conflict
 
 QUIET_LIMIT_S = 120.0

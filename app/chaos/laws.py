@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from app.chaos.model import Model
 from app.chaos.report import Violation
 from app.context import Connection
-from app.engine.audit import audit
+from app.engine.inspect.invariants import audit
 from app.wiring import INVARIANTS
 
 _NAMED = 5

@@ -18,7 +18,7 @@ from app.chaos.actors import Actor, until_known
 from app.chaos.model import Model, Submission
 from app.chaos.stage import CARRIER, Stage
 from app.context import Connection, Context
-from app.engine.publish import publish
+from app.engine.queue.publish import publish
 from app.errors import DuplicateRequest
 from app.logistics.jobs import create_robot_job
 from app.logistics.orders import OrderRow, import_orders

@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from app import embedded
 from app.chaos import ending
 from app.chaos.actors import Actor
 from app.chaos.auditor import Auditor
@@ -29,6 +28,7 @@ from app.chaos.saboteur import Saboteur
 from app.chaos.scene import Scene
 from app.chaos.stage import Stage, stage
 from app.errors import SetupError
+from app.postgres import embedded
 
 _START_LIMIT_S = 60.0
 """Seconds for the workers to begin, and for the faults that every run has: on a busy machine both take a while."""

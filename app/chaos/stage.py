@@ -16,14 +16,16 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
-from app import database, embedded, migrate
+from app import database
 from app.chaos import observer
 from app.context import Connection, Context
 from app.demo import processes
 from app.demo.processes import PortalProcess
-from app.embedded import Embedded
 from app.logistics import carriers, coverage
 from app.logistics.coverage import CoverageRow
+from app.postgres import embedded
+from app.postgres.embedded import Embedded
+from app.schema import migrate
 from app.settings import use
 from app.tenancy.store import create_workspace
 

@@ -10,7 +10,7 @@ from app.commands.output import Json, emit
 def audit(*, as_json: Json = False) -> None:
     """Look up every invariant in one snapshot; exit code 1, and the rows, where one does not hold."""
     from app import database
-    from app.engine.audit import audit as look
+    from app.engine.inspect.invariants import audit as look
     from app.wiring import INVARIANTS
 
     with database.connect() as connection:

@@ -11,7 +11,7 @@ from app.commands.output import Json, emit, note
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
-    from app.engine.live_check import Report
+    from app.engine.inspect.live_check import Report
 
 TypeArgument = Annotated[str | None, typer.Argument(metavar="[TYPE]", help="Only this type, e.g. robot/job.submitted.")]
 
@@ -25,8 +25,8 @@ def schema(type: TypeArgument = None, *, as_json: Json = False) -> None:  # noqa
 
 def asyncapi(*, as_json: Json = False) -> None:
     """Print an AsyncAPI 3.0.0 document: every queue, what may be published into it, and what becomes of it."""
-    from app.engine.registry import wiring
-    from app.engine.workers import version
+    from app.engine.domain import wiring
+    from app.engine.queue.workers import version
     from events import contracts
 
     _print(contracts.asyncapi(wiring().served(), version=version()), as_json=as_json)
@@ -62,7 +62,7 @@ def _check_versions(*, as_json: bool) -> None:
 
 def _check_live(limit: int, *, as_json: bool) -> None:
     from app import database
-    from app.engine.live_check import check as look
+    from app.engine.inspect.live_check import check as look
 
     with database.connect() as connection:
         report = look(connection, examples=limit)

@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="The database: its server and its s
 @app.command()
 def start(*, as_json: Json = False) -> None:
     """Start the embedded server, and make it the first time."""
-    from app import embedded
+    from app.postgres import embedded
 
     _refuse_other_server("start")
     server = embedded.ensure_running()
@@ -30,7 +30,7 @@ def start(*, as_json: Json = False) -> None:
 @app.command()
 def stop(*, as_json: Json = False) -> None:
     """Stop the embedded server; nothing that was committed is lost."""
-    from app import embedded
+    from app.postgres import embedded
 
     stopped = embedded.stop()
     emit({"stopped": stopped}, as_json=as_json, human="stopped" if stopped else "it was not running")
@@ -39,7 +39,7 @@ def stop(*, as_json: Json = False) -> None:
 @app.command()
 def status(*, as_json: Json = False) -> None:
     """Show how the server is and which migrations it still needs."""
-    from app import embedded
+    from app.postgres import embedded
 
     if _other_server():
         server: dict[str, Any] = {"server": "external", "running": True}
@@ -52,7 +52,7 @@ def status(*, as_json: Json = False) -> None:
 @app.command()
 def migrate(*, as_json: Json = False) -> None:
     """Bring the schema up to date, Procrastinate's included."""
-    from app import migrate as runner
+    from app.schema import migrate as runner
 
     names = runner.migrate()
     emit({"applied": names}, as_json=as_json, human="\n".join(names) or "the schema is up to date")
@@ -78,7 +78,7 @@ def reset(
     as_json: Json = False,
 ) -> None:
     """Delete the embedded server with all of its data, for ever."""
-    from app import embedded
+    from app.postgres import embedded
 
     _refuse_other_server("reset")
     confirm(f"Delete everything in {embedded.status().data_directory}?", yes=yes)
@@ -99,7 +99,7 @@ def _refuse_other_server(verb: str) -> None:
 
 
 def _schema() -> dict[str, tuple[str, ...]]:
-    from app import migrate as runner
+    from app.schema import migrate as runner
 
     return asdict(runner.status())
 

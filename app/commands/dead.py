@@ -15,7 +15,7 @@ from app.commands.scope import Actor, Yes, as_service
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
-    from app.engine.letters import DeadLetter
+    from app.engine.dead_letters.letters import DeadLetter
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: events that wait for an admin.")
 
@@ -41,7 +41,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List dead letters, the newest first."""
-    from app.engine import letters
+    from app.engine.dead_letters import letters
 
     chosen = filters(type, tenant, error_class, fingerprint, since, until, text, None if every else resolved)
     with as_service() as connection:
@@ -57,12 +57,13 @@ def list_(
 @app.command()
 def show(letter: LetterArgument, *, as_json: Json = False) -> None:
     """Show a letter: its event, its error and stack, its deaths before, and its job's events around it."""
-    from app.engine import actions, letters
+    from app.engine import audit_log
+    from app.engine.dead_letters import letters
 
     with as_service() as connection:
         found = letters.find(connection, letter)
         before, after = letters.neighbours(connection, found)
-        done = actions.history(connection, found.id)
+        done = audit_log.history(connection, found.id)
     if as_json:
         emit({"letter": found, "before": before, "after": after, "actions": done}, as_json=True)
         return
@@ -89,7 +90,7 @@ def show(letter: LetterArgument, *, as_json: Json = False) -> None:
 @app.command()
 def stats(*, as_json: Json = False) -> None:
     """Count dead letters by type and class of error."""
-    from app.engine import letters
+    from app.engine.dead_letters import letters
 
     with as_service() as connection:
         emit(letters.stats(connection), as_json=as_json)
@@ -114,15 +115,15 @@ def edit(
     """
     from app.commands.editing import changed
     from app.context import Moment
-    from app.engine import decisions, letters
+    from app.engine.dead_letters import letters, manage
 
     with as_service() as connection:
         found = letters.find(connection, letter)
-        data = changed(decisions.current_data(found), values or [], file)
-        decisions.edited(Moment.begin(connection), found, data)
+        data = changed(manage.current_data(found), values or [], file)
+        manage.edited(Moment.begin(connection), found, data)
         connection.commit()
         confirm(f"Publish the edited {found.job_type}?", yes=yes)
-        event = decisions.edit(connection, found.id, data, reason=reason, actor=actor)
+        event = manage.edit(connection, found.id, data, reason=reason, actor=actor)
     emit({"letter": found.id, "event_id": event.id, "replaces": found.event_id}, as_json=as_json)
 
 
@@ -144,11 +145,11 @@ def resolve(
 
     With --as-done the effect's result event is published, as if the call had come back with --data.
     """
-    from app.engine import decisions
+    from app.engine.dead_letters import manage
 
     if as_done or data is not None:
         from app.commands.editing import result_of
-        from app.engine import as_done as engine
+        from app.engine.dead_letters import as_done as engine
 
         result = result_of(wanted, data, as_done=as_done)
         with as_service() as connection:
@@ -156,21 +157,21 @@ def resolve(
         emit([{"letter": wanted[0], "resolved": True, "event_id": event.id}], as_json=as_json)
         return
     with as_service() as connection:
-        closed = decisions.resolve(connection, wanted, note=note, actor=actor)
+        closed = manage.resolve(connection, wanted, note=note, actor=actor)
     emit([{"letter": one.id, "resolved": True} for one in closed], as_json=as_json)
 
 
 @app.command()
 def discard(wanted: Letters, *, note: Note, yes: Yes = False, actor: Actor, as_json: Json = False) -> None:
     """Close letters because nothing is ever to be done about them. Items that wait for them fail as discarded."""
-    from app.engine import decisions, endings, letters
+    from app.engine.dead_letters import endings, letters, manage
 
     with as_service() as connection:
         waiting = endings.waiting(connection, [letters.find(connection, one) for one in wanted])
     meaning = f" {len(waiting)} of them are requests: their items fail as discarded." if waiting else ""
     confirm(f"Discard {len(wanted)} dead letters?{meaning}", yes=yes)
     with as_service() as connection:
-        closed = decisions.discard(connection, wanted, note=note, actor=actor)
+        closed = manage.discard(connection, wanted, note=note, actor=actor)
     emit([{"letter": one.id, "discarded": True} for one in closed], as_json=as_json)
 
 
@@ -183,10 +184,10 @@ def note_(
     as_json: Json = False,
 ) -> None:
     """Add a note to a letter."""
-    from app.engine import decisions
+    from app.engine.dead_letters import manage
 
     with as_service() as connection:
-        found = decisions.annotate(connection, letter, note=text, actor=actor)
+        found = manage.annotate(connection, letter, note=text, actor=actor)
     emit({"letter": found.id, "notes": found.notes}, as_json=as_json)
 
 
@@ -198,10 +199,10 @@ def history(
     as_json: Json = False,
 ) -> None:
     """Show who did what, when and why, the newest first."""
-    from app.engine import actions
+    from app.engine import audit_log
 
     with as_service() as connection:
-        emit(actions.history(connection, subject, limit), as_json=as_json)
+        emit(audit_log.history(connection, subject, limit), as_json=as_json)
 
 
 app.command()(replaying.plan)

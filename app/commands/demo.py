@@ -19,7 +19,7 @@ from app.commands.signals import interruptible
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
     from app.demo.processes import PortalProcess, Workers
-    from app.engine.audit import Verdict
+    from app.engine.inspect.invariants import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,9 @@ def demo(
 
 @contextmanager
 def _server(*, keep: bool, say: Callable[[str], None]) -> Iterator[None]:
-    from app import database, embedded, migrate
+    from app import database
+    from app.postgres import embedded
+    from app.schema import migrate
     from app.settings import settings
 
     own = settings().database_url is None and not embedded.status().running
@@ -147,7 +149,7 @@ def _watch(stage: Stage, job_id: UUID, *, kill_at: int | None = None) -> None:
 
 def _verdicts(stage: Stage) -> list[Verdict]:
     from app import database
-    from app.engine.audit import audit
+    from app.engine.inspect.invariants import audit
     from app.wiring import INVARIANTS
 
     stage.crew.stop()
@@ -158,7 +160,7 @@ def _verdicts(stage: Stage) -> list[Verdict]:
 def _summary(stage: Stage, job_id: UUID, elapsed: float) -> dict[str, Any]:
     from app import database
     from app.context import Context
-    from app.engine.timeline import count_events
+    from app.engine.inspect.timeline import count_events
     from app.logistics.jobs import get_job_with_items
 
     with database.connect() as connection:

@@ -12,7 +12,7 @@ def doctor(*, as_json: Json = False) -> None:
 
     Reads only, and takes moments; safe while the system runs.
     """
-    from app.engine.doctor import examine, patient
+    from app.engine.health.doctor import examine, patient
     from app.wiring import CHECKUPS
 
     with patient() as examined:

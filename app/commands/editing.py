@@ -18,7 +18,7 @@ from app.settings import settings
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
-    from app.engine.awaited import Progress
+    from app.engine.dead_letters.awaited import Progress
 
 
 def changed(data: dict[str, Any], values: Sequence[str], file: Path | None) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from app.errors import InvalidInput
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
-    from app.engine.tail import Applied, Filters
-    from app.engine.timeline import Entry
+    from app.engine.inspect.tail import Applied, Filters
+    from app.engine.inspect.timeline import Entry
 
 app = typer.Typer(no_args_is_help=True, help="Events: what is applied, a job's timeline, and what may be said.")
 app.command()(contracts.schema)
@@ -48,7 +48,7 @@ def tail(
     an event of a long transaction comes after later ones.
     """
     from app import database
-    from app.engine.tail import Tail
+    from app.engine.inspect.tail import Tail
 
     filters, ago = _filters(type, tenant, subject), span("--since", since)
     show = _shower(as_json=as_json)
@@ -76,7 +76,7 @@ def timeline(
     applied; dead, or resolved since; waiting, in_hand (being delivered) or held (until its turn in a sequence).
     """
     from app.commands.scope import as_service
-    from app.engine.timeline import timeline as look
+    from app.engine.inspect.timeline import timeline as look
 
     with as_service() as connection:
         found = look(connection, job, limit)
@@ -86,7 +86,7 @@ def timeline(
 
 
 def _filters(types: list[str] | None, tenant: UUID | None, subject: UUID | None) -> Filters:
-    from app.engine.tail import Filters
+    from app.engine.inspect.tail import Filters
     from events import KINDS
 
     for name in types or []:

@@ -13,7 +13,7 @@ from app.commands.scope import as_service
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
-    from app.engine.reasons import Reason
+    from app.engine.inspect.reasons import Reason
 
 app = typer.Typer(no_args_is_help=True, help="Why a job, an item, an event or a workspace's work does not go on.")
 
@@ -49,7 +49,7 @@ def event(
     event: Annotated[UUID, typer.Argument(metavar="EVENT", help="An event's id.")], *, as_json: Json = False
 ) -> None:
     """Say where an event is and why it has not been applied, or that it has."""
-    from app.engine.explain import explain_event
+    from app.engine.inspect.explain import explain_event
 
     with as_service() as connection:
         found = explain_event(connection, event)

@@ -12,7 +12,7 @@ from app.commands.spans import span
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
-    from app.engine.letters import Filters
+    from app.engine.dead_letters.letters import Filters
 
 Type = Annotated[str | None, typer.Option("--type", help="Only of this event type.")]
 Tenant = Annotated[UUID | None, typer.Option("--tenant", help="Only of this workspace or organisation.")]
@@ -34,7 +34,7 @@ def filters(  # noqa: PLR0917 - the options of two commands, in one order
     resolved: bool | None,  # noqa: FBT001 - one of the filters
 ) -> Filters:
     """The filters of a command. Raises `InvalidInput` for a time that is none."""
-    from app.engine.letters import Filters
+    from app.engine.dead_letters.letters import Filters
 
     began, ended = _instant("since", since), _instant("until", until)
     return Filters(type_, tenant, error_class, fingerprint, began, ended, text, resolved)

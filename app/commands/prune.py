@@ -27,7 +27,7 @@ def prune(
     again after it has gone from the ledger counts again: keep the ledger for longer than anybody may repeat an event.
     """
     from app import database, logs
-    from app.engine import prune as engine
+    from app.engine.worker import prune as engine
     from app.settings import settings
 
     logs.configure()

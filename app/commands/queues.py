@@ -11,7 +11,7 @@ from app.commands.scope import Actor, as_service
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
-    from app.engine.backlog import Backlog
+    from app.engine.inspect.backlog import Backlog
 
 app = typer.Typer(no_args_is_help=True, help="The queues: what waits in them, and whether workers may take it.")
 
@@ -25,7 +25,7 @@ def list_(*, as_json: Json = False) -> None:
     due: could be taken now. later: published for later or put back. parked: waits for a slot, e.g. a session of an
     account. in_hand: is being delivered. oldest_s: how long the longest waiting due row has been due, in seconds.
     """
-    from app.engine.backlog import backlogs
+    from app.engine.inspect.backlog import backlogs
 
     with as_service() as connection:
         found = backlogs(connection)
@@ -44,7 +44,7 @@ def pause(
 
     Workers obey within a second; restarts change nothing. A queue that is paused stays as it is.
     """
-    from app.engine import pauses
+    from app.engine.queue import pauses
 
     with as_service() as connection:
         made = pauses.pause(connection, queue, actor=actor, reason=reason)
@@ -62,7 +62,7 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Let workers take from a queue again, at once."""
-    from app.engine import pauses
+    from app.engine.queue import pauses
 
     with as_service() as connection:
         ended = pauses.resume(connection, queue, actor=actor, reason=reason)
@@ -82,7 +82,7 @@ def shares(
     due: rows that could be taken now. in_hand: rows that are being delivered. part: the tenant's part of the
     deliveries, by its weight, while all of them have something waiting.
     """
-    from app.engine.weights import standings
+    from app.engine.queue.weights import standings
 
     with as_service() as connection:
         found = standings(connection, queue)
@@ -102,7 +102,7 @@ def weight(
 
     Workers obey at their next fetch.
     """
-    from app.engine.weights import set_weight
+    from app.engine.queue.weights import set_weight
     from app.tenancy.store import find_workspace
 
     with as_service() as connection:

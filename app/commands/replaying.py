@@ -17,8 +17,8 @@ from app.errors import InvalidInput, NotFound
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
     from app.context import Connection
-    from app.engine.awaited import Progress
-    from app.engine.plans import Plan
+    from app.engine.dead_letters.awaited import Progress
+    from app.engine.dead_letters.plan import Plan
 
 NOT_IN_TIME = 3
 """The exit code of a replay whose --wait was over before every letter had an outcome."""
@@ -40,7 +40,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Freeze a set of letters and say what a replay of each would do; changes nothing."""
-    from app.engine import plans
+    from app.engine.dead_letters import plan as plans
 
     chosen = filters(type, tenant, error_class, fingerprint, since, until, text, resolved=False)
     with as_service() as connection:
@@ -72,9 +72,9 @@ def replay(
     Exit code 1 if a letter died again, or the replay stopped for it; 3 if some had no outcome when --wait was over.
     The time to wait counts from when letters were last put into the queue; without it, it waits as long as it takes.
     """
-    from app.engine import awaited
-    from app.engine import replay as engine
-    from app.engine.judging import REPLAYED
+    from app.engine.dead_letters import awaited
+    from app.engine.dead_letters import replay as engine
+    from app.engine.dead_letters.forecast import REPLAYED
 
     pace = engine.Pace(rate, canary, stop_at, again, wait)
     pace.check()
@@ -131,8 +131,9 @@ def _go_on(made: Plan) -> str:
 
 def _plan_of(connection: Connection, wanted: list[UUID], actor: str) -> Plan:
     """The plan that is named, or a new one for the letters that are."""
-    from app.engine import letters, plans
-    from app.engine.letters import Filters
+    from app.engine.dead_letters import letters
+    from app.engine.dead_letters import plan as plans
+    from app.engine.dead_letters.letters import Filters
 
     if len(wanted) == 1:
         try:
@@ -145,7 +146,7 @@ def _plan_of(connection: Connection, wanted: list[UUID], actor: str) -> Plan:
 
 
 def _show_plan(connection: Connection, made: Plan, *, as_json: bool) -> None:
-    from app.engine import plans
+    from app.engine.dead_letters import plan as plans
 
     classes = plans.classes(connection, made.id)
     if as_json:

@@ -22,7 +22,7 @@ def stats(
     waiting: from when an event was said until it was applied; an effect's contains its call. handling: of effects,
     from when a call was asked for until its answer was counted. dead: letters that died.
     """
-    from app.engine.stats import stats as look
+    from app.engine.inspect.stats import stats as look
 
     last = span("--since", since)
     with as_service() as connection:

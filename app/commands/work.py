@@ -26,8 +26,8 @@ def work(
     """
     import asyncio
 
-    from app.engine.queue import app
-    from app.engine.supervise import plan, supervise
+    from app.engine.worker.app import app
+    from app.engine.worker.supervise import plan, supervise
     from app.settings import use
 
     if unsafe:

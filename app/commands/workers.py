@@ -11,7 +11,7 @@ from app.commands.scope import as_service
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
-    from app.engine.workers import Worker
+    from app.engine.queue.workers import Worker
 
 app = typer.Typer(no_args_is_help=True, help="The workers that are registered.")
 
@@ -27,7 +27,7 @@ def list_(*, as_json: Json = False) -> None:
 
     A stale one has not been heard of for so long that it is taken for dead; its deliveries are given to others.
     """
-    from app.engine.workers import list_workers
+    from app.engine.queue.workers import list_workers
 
     with as_service() as connection:
         found = list_workers(connection)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from app.context import Context
-from app.engine.publish import publish
+from app.engine.queue.publish import publish
 from app.errors import Conflict
 from app.logistics import availability, orders, rules
 from app.logistics.order import Order

@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from app import sealing
-from app.engine.doctor import Checkup, Finding, Patient
+from app.engine.health.doctor import Checkup, Finding, Patient
 from app.errors import Permanent, SetupError
 
 

@@ -16,7 +16,7 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from app.context import Connection, Moment
-from app.engine.registry import Call, Lane, Prepared
+from app.engine.domain import Call, Lane, Prepared
 from app.errors import GuiltyEvents, NotCalled, Permanent, SetupError
 from app.logistics import carriers, coverage, orders, rules, store, traces, wanted
 from app.logistics.carriers import PortalConfig

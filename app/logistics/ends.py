@@ -13,9 +13,10 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from app.context import Connection, Context, Moment
-from app.engine import actions, tally
-from app.engine.parcel import live
-from app.engine.publish import publish_all
+from app.engine import audit_log
+from app.engine.batches import counters
+from app.engine.effects.calls import live
+from app.engine.queue.publish import publish_all
 from app.errors import Conflict, InvalidInput, NotFound
 from app.logistics import rules, store
 from app.logistics.results import Result, apply_results
@@ -52,7 +53,7 @@ def cancel_job(context: Context, job_id: UUID, *, actor: str, reason: str) -> Ca
     completes with its last result, as always. Cancelling again changes nothing. Raises `NotFound`, `InvalidInput`
     for an empty reason, and `Conflict` for a job that is done.
     """
-    reason = actions.text("reason", reason)
+    reason = audit_log.text("reason", reason)
     with context.connection.transaction():
         job = store.lock_job(context, job_id)
         if job is None:
@@ -60,7 +61,7 @@ def cancel_job(context: Context, job_id: UUID, *, actor: str, reason: str) -> Ca
         if job.status in {"completed", "failed"}:
             raise Conflict(f"job: {job_id} is {job.status}: there is nothing to cancel")
         if context.connection.execute(_CANCEL, {"id": job_id, "actor": actor, "reason": reason}).rowcount:
-            actions.record(context.connection, actor, "cancel job", subject=job_id, reason=reason)
+            audit_log.record(context.connection, actor, "cancel job", subject=job_id, reason=reason)
         failed = _fail_not_begun(context, job_id, rules.cancelled_by(actor, reason))
     job = store.job_by_id(context, job_id) or job
     return Cancelled(job, failed, job.total_items - job.success_count - job.error_count)
@@ -83,8 +84,8 @@ def record_item(  # noqa: PLR0913 - each says another thing about the result
     """
     if (tracking_number is None) == (error is None):
         raise InvalidInput("result: say --tracking or --error, one of them")
-    word = actions.text("tracking" if error is None else "error", tracking_number or error or "")
-    reason = actions.text("reason", reason)
+    word = audit_log.text("tracking" if error is None else "error", tracking_number or error or "")
+    reason = audit_log.text("reason", reason)
     with context.connection.transaction():
         item = store.item_states(context.connection, [item_id]).get(item_id)
         if item is None or item.workspace_id != context.tenant_id:
@@ -102,7 +103,7 @@ def record_item(  # noqa: PLR0913 - each says another thing about the result
         if not _apply(context, [Result(item.workspace_id, said)]):
             raise Conflict(f"item: {item_id} has a result already; `jobs retry` asks for a failed one again")
         details = {"status": said.status, "tracking_number": said.tracking_number, "error": said.error_message}
-        actions.record(context.connection, actor, "record item", subject=item_id, reason=reason, details=details)
+        audit_log.record(context.connection, actor, "record item", subject=item_id, reason=reason, details=details)
     job = store.job_by_id(context, item.job_id)
     if job is None:
         raise NotFound(f"job: {item.job_id} is gone")
@@ -114,7 +115,7 @@ def discard_requests(moment: Moment, requested: Sequence[Event[ItemRequested]], 
 
     Raises `Conflict` for an item that a robot is entering at this moment.
     """
-    tally.lock(moment.connection, ROBOT_JOBS, sorted({event.data.job_id for event in requested}))
+    counters.lock(moment.connection, ROBOT_JOBS, sorted({event.data.job_id for event in requested}))
     states = store.lock_items(moment.connection, sorted({event.data.item_id for event in requested}))
     waiting = open_items(moment.connection, requested)
     _refuse_live(moment.connection, [states[item_id] for item_id in waiting.values()])

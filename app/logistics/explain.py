@@ -13,9 +13,9 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from app.context import Connection
-from app.engine.explain import explain
-from app.engine.reasons import Reason
-from app.engine.waiting import Parked
+from app.engine.inspect.explain import explain
+from app.engine.inspect.reasons import Reason
+from app.engine.inspect.waiting import Parked
 from app.errors import NotFound
 from app.logistics.carriers import lane_key
 from app.logistics.reasons import (

@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg.rows import dict_row
 
 from app.context import Connection, Moment
-from app.engine import tally
+from app.engine.batches import counters
 from app.errors import GuiltyEvents
 from app.logistics import rules, store
 from app.logistics.results import Result, apply_results
@@ -25,7 +25,7 @@ _OWNERS = "SELECT id, workspace_id, status FROM logistics.robot_jobs WHERE id = 
 def job_submitted(moment: Moment, submitted: list[Event[JobSubmitted]]) -> Iterator[Event[ItemRequested]]:
     """Jobs begin: one `robot/item.requested` for each item that is waiting, or that the event names."""
     connection = moment.connection
-    tally.lock(connection, ROBOT_JOBS, sorted({event.data.job_id for event in submitted}))
+    counters.lock(connection, ROBOT_JOBS, sorted({event.data.job_id for event in submitted}))
     _begin(moment, _statuses(connection, submitted))
     for event in submitted:
         job = event.data
@@ -39,7 +39,7 @@ def job_submitted(moment: Moment, submitted: list[Event[JobSubmitted]]) -> Itera
 def lock_jobs(connection: Connection, events: Sequence[Event[Any]]) -> None:
     """Lock the jobs that a batch is about, of all its types at once: jobs by id is the lock order of the program."""
     ids = {job_id for event in events if (job_id := job_of(event)) is not None}
-    tally.lock(connection, ROBOT_JOBS, sorted(ids))
+    counters.lock(connection, ROBOT_JOBS, sorted(ids))
 
 
 def job_of(event: Event[Any]) -> UUID | None:

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import events
 from app.context import Context
-from app.engine import tally
-from app.engine.publish import publish
+from app.engine.batches import counters
+from app.engine.queue.publish import publish
 from app.errors import Conflict, InvalidInput, NotFound
 from app.logistics import availability, rules, store
 from app.logistics.rules import ItemStatus, JobStatus
@@ -120,7 +120,7 @@ def retry_failed_items(context: Context, job_id: UUID, item_ids: Sequence[UUID] 
         availability.lock_orders_of_items(context.connection, failed)
         delay = _unsettled(context, failed)
         store.reset_items(context.connection, failed)
-        tally.count(context.connection, ROBOT_JOBS, {job_id: (0, -len(failed))})
+        counters.count(context.connection, ROBOT_JOBS, {job_id: (0, -len(failed))})
         store.begin_generation(context.connection, [job_id])
         parts = iter(failed)
         while part := tuple(islice(parts, rules.ITEMS_A_REQUEST)):

@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 import events
 from app.context import Connection, Context, Moment
-from app.engine.publish import publish
+from app.engine.queue.publish import publish
 from app.errors import InvalidInput, NotFound
 from app.logistics import rules
 from app.logistics.order import CHANGEABLE, ORDER_COLUMNS, Order, OrderRow, OrderStatus, as_json, checked

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from app.engine.reasons import Reason
+from app.engine.inspect.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from psycopg.rows import dict_row
 
 import events
 from app.context import Connection, Context, Moment
-from app.engine import tally
-from app.engine.publish import publish
+from app.engine.batches import counters
+from app.engine.queue.publish import publish
 from app.errors import GuiltyEvents, NotFound
 from app.logistics import orders, rules
 from app.logistics.orders import Tracking
@@ -115,7 +115,7 @@ def apply_results(moment: Moment, results: Sequence[Result]) -> Applied:
     """
     connection = moment.connection
     text = _as_json(results)
-    tally.lock(connection, ROBOT_JOBS, sorted({result.said.job_id for result in results}))
+    counters.lock(connection, ROBOT_JOBS, sorted({result.said.job_id for result in results}))
     judged = connection.execute(_RECORD, {"results": text}).fetchall()
     _refuse_strangers(results, judged)
     shipping = {n: order_id for n, counts, order_id in judged if counts}
@@ -166,7 +166,7 @@ def _count(moment: Moment, counted: Sequence[Result]) -> list[Event[JobCompleted
     changes = {
         job_id: (ended[job_id, "success"], ended[job_id, "error"]) for job_id in sorted({job for job, _ in ended})
     }
-    done = [tallied.job_id for tallied in tally.count(moment.connection, ROBOT_JOBS, changes) if tallied.is_done]
+    done = [tallied.job_id for tallied in counters.count(moment.connection, ROBOT_JOBS, changes) if tallied.is_done]
     if not done:
         return []
     last = {result.said.job_id: result.cause for result in counted}

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from app.context import Connection, Moment
-from app.engine import tally
-from app.engine.registry import Forecast
+from app.engine.batches import counters
+from app.engine.domain import Forecast
 from app.errors import NotCalled
 from app.logistics import availability, carriers, rules, store, traces
 from app.logistics.effects import account, portal
@@ -81,7 +81,7 @@ def revive(moment: Moment, requested: Sequence[Event[ItemRequested]]) -> dict[UU
     Requests that were overtaken are left out. A job whose failed items are among them begins its next generation.
     """
     connection = moment.connection
-    tally.lock(connection, ROBOT_JOBS, sorted({event.data.job_id for event in requested}))
+    counters.lock(connection, ROBOT_JOBS, sorted({event.data.job_id for event in requested}))
     items = store.lock_items(connection, [event.data.item_id for event in requested])
     dead = [
         event
@@ -96,7 +96,7 @@ def revive(moment: Moment, requested: Sequence[Event[ItemRequested]]) -> dict[UU
     for event in dead:
         if items[event.data.item_id].status == "error":
             failed[event.data.job_id] = (0, failed.get(event.data.job_id, (0, 0))[1] - 1)
-    tally.count(connection, ROBOT_JOBS, failed)
+    counters.count(connection, ROBOT_JOBS, failed)
     store.begin_generation(connection, list(failed))
     return {event.id: _next(moment, event) for event in dead}
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import events
 from app.context import Context
-from app.engine.publish import publish
+from app.engine.queue.publish import publish
 from app.errors import Conflict, DuplicateRequest, InvalidInput, KeyReused
 from app.logistics import availability, carriers, rules, store
 from app.logistics.fields import carrier_name

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from app.context import Connection
-from app.engine.parcel import in_hand
+from app.engine.effects.calls import in_hand
 from app.errors import Busy
 from app.logistics import rules
 from app.logistics.store import ItemState

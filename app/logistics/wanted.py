@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from app.context import Connection
-from app.engine.registry import Prepared
+from app.engine.domain import Prepared
 from app.logistics import rules
 from app.logistics.carriers import PortalConfig
 from app.logistics.order import OrderStatus

@@ -9,8 +9,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from app import migrate
-from app.embedded import Embedded
+from app.postgres.embedded import Embedded
+from app.schema import migrate
 
 _NAME = "tallyman_test"
 _TABLES = """

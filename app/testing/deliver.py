@@ -8,9 +8,9 @@ from psycopg.rows import class_row
 
 from app import database
 from app.context import Connection
-from app.engine import registry
-from app.engine.delayed import promote
-from app.engine.retry import Policy
+from app.engine import domain
+from app.engine.delivery.retry import Policy
+from app.engine.queue.delayed import promote
 from app.settings import settings
 from app.testing.worker import Clerk, Fetched, Process
 
@@ -37,5 +37,5 @@ def deliver(connection: Connection, *, queues: list[str] | None = None, most: in
                 return count
             fetched = connection.cursor(row_factory=class_row(Fetched)).execute(_ROW, [row_id]).fetchone()
             assert fetched is not None  # noqa: S101 - a row that is in hand stays
-            clerk.end(fetched, succeeded=process.deliver(fetched, registry.wiring()))
+            clerk.end(fetched, succeeded=process.deliver(fetched, domain.wiring()))
     raise AssertionError(f"rows are still due after {most} deliveries")

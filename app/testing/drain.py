@@ -8,8 +8,8 @@ from typing import Any
 from procrastinate import PsycopgConnector
 
 from app.context import Connection
-from app.engine.queue import app, fresh_connector
-from app.engine.registry import wiring
+from app.engine.domain import wiring
+from app.engine.worker.app import app, fresh_connector
 
 _DUE = """
 SELECT EXISTS (

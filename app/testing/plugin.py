@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from app import database as doors
-from app import embedded
 from app.context import Connection
-from app.embedded import Embedded
+from app.postgres import embedded
+from app.postgres.embedded import Embedded
 from app.settings import settings
 from app.simulators.portal import Behaviour, Portal, serve
 from app.testing.database import Database, create

@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg.rows import class_row, scalar_row
 
 from app.context import Connection
-from app.engine.delivery import Letter, Row, open_rows
+from app.engine.queue.envelope import Letter, Row, open_rows
 from events import Event, Payload
 
 P = TypeVar("P", bound=Payload)

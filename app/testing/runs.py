@@ -14,11 +14,11 @@ from psycopg.rows import class_row, scalar_row
 
 from app import database as doors
 from app.context import Connection
-from app.engine.audit import Invariant, audit
-from app.engine.delivery import Row, open_rows
-from app.engine.publish import publish
-from app.engine.registry import Wiring, use
-from app.engine.retry import Policy
+from app.engine.delivery.retry import Policy
+from app.engine.domain import Wiring, use
+from app.engine.inspect.invariants import Invariant, audit
+from app.engine.queue.envelope import Row, open_rows
+from app.engine.queue.publish import publish
 from app.testing import wires, worker
 from app.testing.database import Database
 from app.testing.faults import Died, Point, Strike, Watch

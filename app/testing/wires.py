@@ -18,7 +18,7 @@ from psycopg.abc import RV, Params, PQGen, Query, QueryNoTemplate
 from psycopg_pool import ConnectionPool
 
 from app import database as doors
-from app.engine.registry import Call, Effect, Prepared
+from app.engine.domain import Call, Effect, Prepared
 from app.errors import Transient
 from app.testing.faults import Died, Point, Watch
 from events import Payload

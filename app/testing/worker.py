@@ -15,17 +15,17 @@ from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
 
 from app.context import Connection
-from app.engine import registry
-from app.engine.consume import Engine, consume
-from app.engine.delayed import promote
-from app.engine.delivery import Delivery, Row, open_rows
-from app.engine.fence import FencedManager
-from app.engine.perform import perform
-from app.engine.queue import fresh_connector
-from app.engine.registry import Call, Effect, Prepared, Wiring
-from app.engine.rescue import rescue
-from app.engine.retry import Policy
-from app.engine.turns import Share, Turn
+from app.engine import domain
+from app.engine.delivery.consume import Engine, consume
+from app.engine.delivery.retry import Policy
+from app.engine.domain import Call, Effect, Prepared, Wiring
+from app.engine.effects.execute import perform
+from app.engine.queue.delayed import promote
+from app.engine.queue.envelope import Delivery, Row, open_rows
+from app.engine.queue.job_manager import FencedManager
+from app.engine.queue.turns import Share, Turn
+from app.engine.worker.app import fresh_connector
+from app.engine.worker.rescue import rescue
 from app.settings import settings
 from app.testing.faults import Died
 from events import Payload
@@ -88,11 +88,11 @@ class Process:
         """
         delivery = Delivery(fetched.row_id, fetched.attempts, fetched.worker_id)
         # Whatever a delivery raises, a worker answers it with a retry.
-        with registry.use(wiring), suppress(Exception):
+        with domain.use(wiring), suppress(Exception):
             if fetched.task_name == "perform":
                 self._called = wiring
                 turn = Turn(Share(fetched.queue_name, "-"), began=0.0)
-                with registry.use(_asking(wiring, turn) if makes_room else wiring):
+                with domain.use(_asking(wiring, turn) if makes_room else wiring):
                     self._runner.run(self._perform(delivery, turn))
             else:
                 consume(self.engine, delivery, siblings=fetched.task_name == "consume")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.children import CLI, finished
+from tests.helpers.children import CLI, finished
 
 ROOT = Path(__file__).parent.parent.parent
 SHORT = "0.1"

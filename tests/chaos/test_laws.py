@@ -22,9 +22,9 @@ from app.logistics.rules import request_id
 from app.simulators.portal import Portal
 from app.testing.tables import keep
 from tests.conftest import Database
-from tests.factories import Workspace
+from tests.helpers.factories import Workspace
+from tests.helpers.support import drain
 from tests.logistics.conftest import equip
-from tests.support import drain
 
 KEY = "monday"
 ORDERS = 5

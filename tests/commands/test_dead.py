@@ -11,12 +11,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.context import Connection
-from app.engine.publish import publish
+from app.engine.queue.publish import publish
 from cli import app
 from events import Event, robot
 from tests.conftest import Database
-from tests.factories import Workspace
-from tests.support import drain_all, scalar
+from tests.helpers.factories import Workspace
+from tests.helpers.support import drain_all, scalar
 
 
 def run(*arguments: object, code: int = 0) -> Result:
@@ -35,7 +35,7 @@ def lines(*arguments: object, code: int = 0) -> list[dict[str, Any]]:
 def dead(connection: Connection, workspace: Workspace) -> Event[Any]:
     """A result for an item that nobody has: a dead letter."""
     import events  # noqa: PLC0415 - beside the `dead` of this test
-    from tests.engine.toy import NOW  # noqa: PLC0415
+    from tests.helpers.toy import NOW  # noqa: PLC0415
 
     result = robot.ItemCompleted(
         job_id=uuid4(), item_id=uuid4(), attempt=0, status="error", error_type="portal", error_message="no"

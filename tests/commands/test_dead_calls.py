@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from app.context import Connection
-from app.engine import registry
-from app.engine.publish import publish
+from app.engine import domain
+from app.engine.queue.publish import publish
 from app.errors import Transient
 from events import Event
 from tests.commands.test_dead import lines, run
 from tests.conftest import Database
-from tests.engine import toy
-from tests.engine.test_unasked import Mail
-from tests.engine.toy import want
-from tests.support import drain_all, scalar, working
+from tests.engine.effects.test_unasked import Mail
+from tests.helpers import toy
+from tests.helpers.support import drain_all, scalar, working
+from tests.helpers.toy import want
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def doubtful(database: Database, connection: Connection) -> Any:
     """A dead letter whose call is in doubt, with the mail's wiring in force."""
     toy.install(database)
     mail = Mail(toy.Outside(), errors=[Transient("no answer")])
-    with registry.use(mail.wiring()):
+    with domain.use(mail.wiring()):
         publish(connection, event := want("letter"))
         drain_all(connection)
         yield event, mail

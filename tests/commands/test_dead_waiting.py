@@ -5,13 +5,13 @@ from __future__ import annotations
 from uuid import uuid4
 
 from app.context import Connection
-from app.engine.publish import publish
-from app.engine.registry import use
+from app.engine.domain import use
+from app.engine.queue.publish import publish
 from tests.commands.test_dead import lines, run
 from tests.conftest import Database
-from tests.engine import toy
-from tests.engine.test_replay import healed
-from tests.support import drain_all, scalar, working
+from tests.engine.dead_letters.test_replay import healed
+from tests.helpers import toy
+from tests.helpers.support import drain_all, scalar, working
 
 
 def test_a_replay_out_of_time_ends_with_its_own_exit_code_and_goes_on(

@@ -14,14 +14,14 @@ import pytest
 
 import events
 from app.context import Connection
-from app.engine import registry
-from app.engine.publish import publish
+from app.engine import domain
+from app.engine.queue.publish import publish
 from events import KINDS
-from tests.children import CLI, child, ignored_signals, read_line
 from tests.commands.conftest import Run
 from tests.conftest import Database
-from tests.engine import toy
-from tests.support import drain
+from tests.helpers import toy
+from tests.helpers.children import CLI, child, ignored_signals, read_line
+from tests.helpers.support import drain
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -31,7 +31,7 @@ def outside(database: Database) -> Iterator[toy.Outside]:
     """The toy's wiring in force."""
     toy.install(database)
     outside = toy.Outside()
-    with registry.use(outside.wiring()):
+    with domain.use(outside.wiring()):
         yield outside
 
 
@@ -107,7 +107,7 @@ def test_the_timeline_of_a_job(run: Run, connection: Connection, outside: toy.Ou
 def test_the_contract_is_printed(run: Run) -> None:
     """Documents of this program's own events; an unknown type is exit code 2."""
     document = json.loads(run("events", "asyncapi").out)
-    assert (document["asyncapi"], sorted(document["channels"])) == ("3.0.0", registry.wiring().queues())
+    assert (document["asyncapi"], sorted(document["channels"])) == ("3.0.0", domain.wiring().queues())
     assert json.loads(run("events", "schema", "robot/job.submitted").out)["title"] == "robot/job.submitted/1"
     (schema,) = run("events", "schema", "--json").rows
     assert len(schema["oneOf"]) == len(KINDS)

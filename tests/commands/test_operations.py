@@ -12,14 +12,14 @@ import pytest
 import events
 from app.commands.scope import login
 from app.context import Connection
-from app.engine.actions import history
-from app.engine.publish import publish
+from app.engine.audit_log import history
+from app.engine.queue.publish import publish
 from events import Event
 from events.order import OrderUpdated
-from tests.clinic import enlist
 from tests.commands.conftest import Run
-from tests.factories import make_workspace
-from tests.support import drain, scalar
+from tests.helpers.clinic import enlist
+from tests.helpers.factories import make_workspace
+from tests.helpers.support import drain, scalar
 
 
 def fact(tenant: UUID | None = None) -> Event[Any]:

@@ -8,7 +8,7 @@ import pytest
 
 from app.context import Connection
 from tests.commands.conftest import Run
-from tests.support import scalar
+from tests.helpers.support import scalar
 
 CSV = "reference,recipient_name,address,city,units\nA-1,Ana,Calle 1,Cali,\nA-2,José,Calle 2,Bogotá,2\n"
 

@@ -7,7 +7,7 @@ import pytest
 from app.context import Connection
 from app.settings import settings
 from tests.commands.conftest import Run
-from tests.support import scalar
+from tests.helpers.support import scalar
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 
 from app.commands.scope import login
 from app.context import Connection
-from app.engine.actions import history
-from tests.children import CLI, finished
+from app.engine.audit_log import history
 from tests.commands.conftest import Run
+from tests.helpers.children import CLI, finished
 
 _BARE = ("unshare", "--user", "--map-user=12345", "env", "-i")
 """Under a user id without an account, and without an environment: as in many containers."""

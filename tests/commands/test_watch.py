@@ -10,7 +10,7 @@ import pytest
 from app.settings import settings
 from app.simulators.portal import Behaviour, Portal, Rule, serve
 from tests.commands.conftest import Run
-from tests.workers import crew
+from tests.helpers.workers import crew
 
 COVERAGE = "city,department,carrier_city\nBogotá,Cundinamarca,BOGOTA (C/MARCA)\n"
 HEADER = "reference,recipient_name,address,city\n"

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from app.context import Connection
-from app.engine import registry, sequence
-from app.engine.audit import audit
-from app.engine.consume import Engine
+from app.engine import domain
+from app.engine.delivery.consume import Engine
+from app.engine.inspect.invariants import audit
+from app.engine.queue import ordering
 from tests.conftest import Database
-from tests.engine import lines, toy
-from tests.engine.lines import Ground
+from tests.helpers import lines, toy
+from tests.helpers.lines import Ground
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def outside(database: Database) -> Iterator[toy.Outside]:
     """The toy's outside world, with the toy's wiring in force."""
     toy.install(database)
     outside = toy.Outside()
-    with registry.use(outside.wiring()):
+    with domain.use(outside.wiring()):
         yield outside
 
 
@@ -28,7 +29,7 @@ def outside(database: Database) -> Iterator[toy.Outside]:
 def ground(outside: toy.Outside) -> Iterator[Ground]:
     """Firm ground, with its wiring in force."""
     ground = Ground()
-    with registry.use(ground.wiring()):
+    with domain.use(ground.wiring()):
         yield ground
 
 
@@ -37,4 +38,4 @@ def worker(database: Database, connection: Connection, ground: Ground) -> Iterat
     """An engine whose deliveries the test makes; afterwards every line must be in order."""
     with lines.engine(database) as made:
         yield made
-    assert all(verdict.holds for verdict in audit(connection, sequence.INVARIANTS))
+    assert all(verdict.holds for verdict in audit(connection, ordering.INVARIANTS))

@@ -10,11 +10,13 @@ from uuid import UUID
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from app.engine import pauses, plans, replay
-from app.engine.awaited import Progress
-from app.engine.letters import Filters
-from app.engine.publish import publish
-from app.engine.replay import Pace
+from app.engine.dead_letters import plan as plans
+from app.engine.dead_letters import replay
+from app.engine.dead_letters.awaited import Progress
+from app.engine.dead_letters.letters import Filters
+from app.engine.dead_letters.replay import Pace
+from app.engine.queue import pauses
+from app.engine.queue.publish import publish
 from events import Event
 from events.robot import ItemCompleted
 from tests.faults.facts import Outcome, Word

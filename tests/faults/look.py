@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from app.context import Connection
-from app.engine.audit import audit
+from app.engine.inspect.invariants import audit
 from app.wiring import INVARIANTS
 from tests.faults.facts import ItemState, JobState, Seen, fact
 

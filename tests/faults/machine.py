@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 import events
-from app.engine import pauses
-from app.engine.publish import publish
+from app.engine.queue import pauses
+from app.engine.queue.publish import publish
 from app.errors import Conflict, DuplicateRequest, KeyReused
 from app.logistics.jobs import create_robot_job, retry_failed_items, update_job_status
 from app.logistics.results import update_job_item_results
 from app.logistics.store import select_items
-from tests.engine import toy
 from tests.faults.companions import Companions, outcome
 from tests.faults.stage import MOST_RESCUES, QUEUES
 from tests.faults.world import MOODS
+from tests.helpers import toy
 
 ORDERS = 6
 MOST_IN_HAND = 3

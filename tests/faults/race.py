@@ -16,7 +16,7 @@ from app.logistics.jobs import create_robot_job
 from app.logistics.store import RobotJobItem, select_items
 from tests.conftest import Database
 from tests.faults.stage import Hand, Stage
-from tests.waits import LIMIT_S, SOMEBODY_WAITS, until
+from tests.helpers.waits import LIMIT_S, SOMEBODY_WAITS, until
 
 First = TypeVar("First")
 Second = TypeVar("Second")

@@ -21,27 +21,27 @@ from pydantic import SecretStr
 
 from app import database as doors
 from app.context import Connection
-from app.engine import registry
-from app.engine.consume import Engine, consume
-from app.engine.delayed import promote
-from app.engine.delivery import Delivery, Row, open_rows
-from app.engine.fence import FencedManager
-from app.engine.perform import perform
-from app.engine.queue import fresh_connector
-from app.engine.registry import Call, Handler, Prepared, Wiring
-from app.engine.rescue import Rescued, rescue, sweep
-from app.engine.retry import Policy
-from app.engine.slots import wake_all
+from app.engine import domain
+from app.engine.delivery.consume import Engine, consume
+from app.engine.delivery.retry import Policy
+from app.engine.domain import Call, Handler, Prepared, Wiring
+from app.engine.effects.concurrency import wake_all
+from app.engine.effects.execute import perform
+from app.engine.queue.delayed import promote
+from app.engine.queue.envelope import Delivery, Row, open_rows
+from app.engine.queue.job_manager import FencedManager
+from app.engine.worker.app import fresh_connector
+from app.engine.worker.rescue import Rescued, rescue, sweep
 from app.logistics import carriers, coverage
 from app.logistics.coverage import CoverageRow
 from app.settings import Settings, settings
 from app.wiring import WIRING
 from events import Event, Payload, robot
 from tests.conftest import Database
-from tests.engine import toy
-from tests.factories import make_workspace
 from tests.faults.fuse import Fuse, mortal_pool
 from tests.faults.world import World
+from tests.helpers import toy
+from tests.helpers.factories import make_workspace
 from tests.logistics.conftest import Shop
 
 MOST_RESCUES = 2
@@ -217,7 +217,7 @@ def stage(database: Database) -> Iterator[Stage]:
         made = Stage(
             admin, shop, Engine(pool, Policy(most_attempts=3, base=100)), fuse, runner, FencedManager(connector)
         )
-        with registry.use(made.wiring()):
+        with domain.use(made.wiring()):
             yield made
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app import database as doors
-from app.engine import tally
-from app.engine.publish import publish
+from app.engine.batches import counters
+from app.engine.queue.publish import publish
 from app.logistics.jobs import get_robot_job
 from app.logistics.store import ROBOT_JOBS
 from app.settings import using
@@ -18,7 +18,7 @@ def test_a_locked_job_delays_no_other_job(race: Race) -> None:
     (a, of_a), (b, of_b) = submitted(race.stage, 2), submitted(race.stage, 2)
     shop = race.stage.shop
     with doors.connect(race.database.url) as holder, using(lock_patience=0.2):
-        tally.lock(holder, ROBOT_JOBS, [a])
+        counters.lock(holder, ROBOT_JOBS, [a])
         publish(shop.connection, *[said(shop, success(item)) for item in (*of_a, *of_b)])
         _deliver(race)
         assert [get_robot_job(shop.context, job).success_count for job in (a, b)] == [0, 2]

@@ -2,8 +2,8 @@
 
 That many submit one key at once is in `tests/logistics/test_keys.py`; that many record the same results, in
 `test_delivered_results.py`; two who retry, in `test_retry.py`; two who replay one plan, in
-`tests/engine/test_replay.py`; pauses and what is in hand, in `tests/engine/test_pauses.py`. Each law here is also what
-finds a seeded bug: see `test_seeded_bugs.py`.
+`tests/engine/dead_letters/test_replay.py`; pauses and what is in hand, in `tests/engine/queue/test_pauses.py`. Each
+law here is also what finds a seeded bug: see `test_seeded_bugs.py`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import pytest
 
 import events
 from app.context import Connection
-from app.engine.consume import apply
-from app.engine.delivery import Row, open_rows
-from app.engine.publish import publish
+from app.engine.delivery.consume import apply
+from app.engine.queue.envelope import Row, open_rows
+from app.engine.queue.publish import publish
 from app.errors import Conflict, DuplicateRequest, KeyReused
 from app.logistics.jobs import AlreadyTaken, create_robot_job, get_robot_job, retry_failed_items, update_job_status
 from app.logistics.orders import update_order
@@ -26,11 +26,11 @@ from app.logistics.revival import revive
 from app.logistics.store import RobotJob
 from app.logistics.submit import submit_pending
 from events.robot import ItemRequested
-from tests.engine import toy
 from tests.faults.look import broken, look
 from tests.faults.race import Race, completions, items, submitted
+from tests.helpers import toy
+from tests.helpers.support import scalar
 from tests.logistics.answers import failure, success
-from tests.support import scalar
 
 # Producers ---------------------------------------------------------------------------------------
 

@@ -11,21 +11,22 @@ import pytest
 
 import events
 from app.context import Connection
-from app.engine import plans, slots
-from app.engine.consume import apply, consume
-from app.engine.delivery import Delivery, Letter, Row, open_rows
-from app.engine.letters import Filters
-from app.engine.publish import publish
-from app.engine.redelivery import redeliver
-from app.engine.registry import Lane, Wiring, use
-from app.engine.rescue import rescue
+from app.engine.dead_letters import plan as plans
+from app.engine.dead_letters.letters import Filters
+from app.engine.dead_letters.redeliver import redeliver
+from app.engine.delivery.consume import apply, consume
+from app.engine.domain import Lane, Wiring, use
+from app.engine.effects import concurrency
+from app.engine.queue.envelope import Delivery, Letter, Row, open_rows
+from app.engine.queue.publish import publish
+from app.engine.worker.rescue import rescue
 from events.robot import ItemRequested
-from tests.engine import toy
 from tests.faults.look import broken, look
 from tests.faults.race import Race, deliver, submitted, taken
 from tests.faults.stage import MOST_RESCUES, Hand, Stage
 from tests.faults.world import Killed, Mood
-from tests.support import scalar
+from tests.helpers import toy
+from tests.helpers.support import scalar
 
 # Slots -------------------------------------------------------------------------------------------
 
@@ -48,8 +49,8 @@ def test_two_who_take_the_last_slots_share_them(race: Race) -> None:
     """The second waits until the first has its slots, and gets what is left."""
     one, two = deliveries(race.stage, 2)
     first, second = race.behind(
-        lambda connection: slots.take(connection, one, {LANE: 2}),
-        lambda connection: slots.take(connection, two, {LANE: 2}),
+        lambda connection: concurrency.take(connection, one, {LANE: 2}),
+        lambda connection: concurrency.take(connection, two, {LANE: 2}),
     )
     assert (first[LANE], second[LANE]) == (2, 1)
     assert held(race.stage) == LANE.most
@@ -58,12 +59,12 @@ def test_two_who_take_the_last_slots_share_them(race: Race) -> None:
 def test_many_who_take_slots_at_once_never_have_too_many(race: Race) -> None:
     """Together they get all that there are, and not one more; again when the first ones have gone."""
     every = deliveries(race.stage, 8)
-    granted = race.together(8, lambda connection, n: slots.take(connection, every[n], {LANE: 2})[LANE])
+    granted = race.together(8, lambda connection, n: concurrency.take(connection, every[n], {LANE: 2})[LANE])
     assert sum(granted) == held(race.stage) == LANE.most
     gone = [delivery.row_id for delivery, count in zip(every, granted, strict=True) if count]
     race.stage.connection.execute("DELETE FROM public.procrastinate_jobs WHERE id = ANY(%s)", [gone])
     left = [delivery for delivery in every if delivery.row_id not in gone]
-    granted = race.together(len(left), lambda connection, n: slots.take(connection, left[n], {LANE: 2})[LANE])
+    granted = race.together(len(left), lambda connection, n: concurrency.take(connection, left[n], {LANE: 2})[LANE])
     assert sum(granted) == held(race.stage) == LANE.most
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from app.engine.publish import publish
+from app.engine.queue.publish import publish
 from app.errors import ReusedId
-from tests.engine import toy
-from tests.engine.toy import Said, say
 from tests.faults.look import look
 from tests.faults.race import Race
-from tests.support import scalar
+from tests.helpers import toy
+from tests.helpers.support import scalar
+from tests.helpers.toy import Said, say
 
 _DEAD = "SELECT array_agg(event_data->'data'->>'word' ORDER BY id) FROM engine.failed_jobs WHERE resolved_at IS NULL"
 

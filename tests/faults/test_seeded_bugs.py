@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import Phase, settings
 
-from app.engine import registry
-from tests.engine import test_fairness as fairness
-from tests.engine import toy
+from app.engine import domain
+from tests.engine.queue import test_fairness as fairness
 from tests.faults import test_locks as locks
 from tests.faults import test_races as races
 from tests.faults import test_races_of_workers as workers
@@ -26,6 +25,7 @@ from tests.faults.race import Race
 from tests.faults.test_state_machine import WAYS, walk, walk_by_hand
 from tests.faults.wrong import Wrong
 from tests.faults.zombie import Zombie, finished_by_another, taken_by_another
+from tests.helpers import toy
 
 # What is found need not be made small, and must not be looked for again.
 SEARCH = settings(WAYS, max_examples=200, phases=[Phase.generate], database=None, report_multiple_bugs=False)
@@ -54,7 +54,7 @@ def zombie(name: str, meanwhile: Callable[[Zombie], None]) -> Callable[[Race], N
 def flood(race: Race) -> None:
     """A tenant that comes behind another's flood."""
     outside = toy.Outside()
-    with registry.use(outside.wiring()):
+    with domain.use(outside.wiring()):
         fairness.come_behind_a_flood(race.stage.connection, outside)
 
 

@@ -13,9 +13,8 @@ from itertools import chain
 
 import pytest
 
-from app.engine import parcel
-from app.engine.publish import publish
-from tests.engine import toy
+from app.engine.effects import calls
+from app.engine.queue.publish import publish
 from tests.faults.look import broken, look
 from tests.faults.race import Race, submitted, taken
 from tests.faults.stage import QUEUES, Stage
@@ -30,6 +29,7 @@ from tests.faults.zombie import (
     rescued,
     taken_by_another,
 )
+from tests.helpers import toy
 
 HOLD, LEDGER, PUT_BACK, BURY = "FOR UPDATE", "INTO engine.event_log", "engine.enqueue", "INTO engine.failed_jobs"
 
@@ -67,8 +67,8 @@ def zombie(race: Race, name: str, meanwhile: Callable[[Zombie], None], patch: py
         publish(race.stage.connection, toy.say("word"))
     made = Zombie(race, point, taken(race.stage, point.queue), meanwhile)
     # The worker's own clock, which goes on while it is stopped: what it knew of its lease is old then.
-    clock = parcel._clock  # noqa: SLF001 - there is no other way to make a worker sleep without sleeping
-    patch.setattr(parcel, "_clock", lambda: clock() + made.shift)
+    clock = calls._clock  # noqa: SLF001 - there is no other way to make a worker sleep without sleeping
+    patch.setattr(calls, "_clock", lambda: clock() + made.shift)
     race.stage.fuse.watches = made.watch
     return made
 

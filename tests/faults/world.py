@@ -9,12 +9,12 @@ from typing import Any, Literal
 from uuid import UUID
 
 from app.context import Moment
-from app.engine.registry import Call, Prepared
+from app.engine.domain import Call, Prepared
 from app.errors import Permanent, Transient
 from app.logistics.effects import Entry
 from events import Event
 from events.robot import ItemCompleted
-from tests.engine import toy
+from tests.helpers import toy
 
 Mood = Literal["accept", "refuse", "break", "no answer", "lost answer", "die before", "die after"]
 MOODS: tuple[Mood, ...] = ("accept", "refuse", "break", "no answer", "lost answer")

@@ -15,11 +15,16 @@ import pytest
 from psycopg import sql
 
 from app.context import Connection, Context
-from app.engine import delivery, fence, fetch, ledger, locked, parcel, redelivery, rescue, tally
-from app.engine.distinct import Ids
-from app.engine.fence import FencedManager
-from app.engine.registry import Effect
-from app.engine.tally import Batch, Tallied
+from app.engine.batches import counters
+from app.engine.batches.counters import Batch, Tallied
+from app.engine.dead_letters import redeliver
+from app.engine.delivery import ledger, locked
+from app.engine.domain import Effect
+from app.engine.effects import calls
+from app.engine.queue import envelope, fetch, job_manager
+from app.engine.queue.distinct import Ids
+from app.engine.queue.job_manager import FencedManager
+from app.engine.worker import rescue
 from app.logistics import availability, results, store
 from app.logistics.store import RobotJob
 from tests.conftest import Database
@@ -101,7 +106,7 @@ def _read_then_write(connection: Connection, batch: Batch, changes: Mapping[UUID
 
 
 no_lock_and_counters_read_then_written = _patched(
-    tally, lock=lambda _connection, _batch, job_ids: list(job_ids), count=_read_then_write
+    counters, lock=lambda _connection, _batch, job_ids: list(job_ids), count=_read_then_write
 )
 
 
@@ -174,16 +179,16 @@ claims_without_a_lease = _function(
         "AND j.worker_id IS NOT DISTINCT FROM p_worker_id": "",
     },
 )
-records_without_a_lease = _edited(delivery, "_HOLD", _LEASE, "")
+records_without_a_lease = _edited(envelope, "_HOLD", _LEASE, "")
 
 
 says_without_a_lease = _edited(
-    fence, "_AGAIN", "AND attempts = %(attempts)s AND worker_id IS NOT DISTINCT FROM %(worker_id)s", ""
+    job_manager, "_AGAIN", "AND attempts = %(attempts)s AND worker_id IS NOT DISTINCT FROM %(worker_id)s", ""
 )
 
 
 calls_without_a_lease = _edited(
-    parcel, "_LOOK", "engine.is_live(%s, %s, %s)", "num_nulls(%s::bigint, %s::integer, %s::bigint) >= 0"
+    calls, "_LOOK", "engine.is_live(%s, %s, %s)", "num_nulls(%s::bigint, %s::integer, %s::bigint) >= 0"
 )
 
 
@@ -226,7 +231,7 @@ def rescue_selects_then_updates(database: Database) -> Iterator[None]:
 
 the_mark_of_a_call_belongs_to_its_event = _patched(Effect, key=lambda _effect, event: event.id)
 rescues_are_counted_by_row = _edited(rescue, "_COUNT", "greatest(c.rescues + 1, excluded.rescues)", "excluded.rescues")
-replays_without_a_lock = _edited(redelivery, "_LOCK", " FOR UPDATE", "")
+replays_without_a_lock = _edited(redeliver, "_LOCK", " FOR UPDATE", "")
 the_ledger_takes_everything = _edited(
     ledger, "_LEDGER", "ON CONFLICT DO NOTHING", "ON CONFLICT (event_id) DO UPDATE SET event_id = excluded.event_id"
 )

@@ -12,14 +12,14 @@ import psycopg
 from psycopg import sql
 
 from app.context import Connection
-from app.engine.consume import Engine, consume
-from app.engine.delivery import Delivery
-from app.engine.perform import perform
-from app.engine.rescue import rescue
+from app.engine.delivery.consume import Engine, consume
+from app.engine.effects.execute import perform
+from app.engine.queue.envelope import Delivery
+from app.engine.worker.rescue import rescue
 from tests.faults.fuse import Fuse, mortal_pool
 from tests.faults.race import Race
 from tests.faults.stage import Hand, Stage
-from tests.support import scalar
+from tests.helpers.support import scalar
 
 FINISH = "before the finish"
 

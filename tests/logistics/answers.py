@@ -8,7 +8,7 @@ from uuid import UUID
 
 import events
 from app.context import Connection
-from app.engine.audit import audit
+from app.engine.inspect.invariants import audit
 from app.logistics.jobs import create_robot_job, get_job_with_items
 from app.logistics.store import RobotJob, RobotJobItem
 from app.wiring import INVARIANTS

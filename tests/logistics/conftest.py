@@ -16,7 +16,7 @@ from app.logistics.coverage import CoverageRow
 from app.logistics.orders import OrderRow
 from app.settings import settings
 from app.simulators.portal import Portal
-from tests.factories import make_workspace
+from tests.helpers.factories import make_workspace
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from app.settings import settings
 from app.simulators.portal import Portal
 from events.robot import ItemCompleted
 from tests.conftest import Database
-from tests.factories import Workspace
+from tests.helpers.factories import Workspace
+from tests.helpers.support import waiting
+from tests.helpers.waits import until
+from tests.helpers.workers import crew
 from tests.logistics.conftest import equip
-from tests.support import waiting
-from tests.waits import until
-from tests.workers import crew
 
 _PARCEL = 25
 _BEGUN = "SELECT count(*) FROM engine.calls"

@@ -13,18 +13,18 @@ from typer.testing import CliRunner
 from app import children
 from app import database as doors
 from app.context import Connection
-from app.engine.audit import audit
+from app.engine.inspect.invariants import audit
 from app.logistics import carriers, jobs
 from app.settings import settings
 from app.simulators.portal import Portal, Rule
 from app.wiring import INVARIANTS
 from cli import app
-from tests.children import CLI, child
 from tests.conftest import Database
-from tests.factories import make_workspace
+from tests.helpers.children import CLI, child
+from tests.helpers.factories import make_workspace
+from tests.helpers.support import drain, drain_all, scalar, working
+from tests.helpers.waits import until
 from tests.logistics.conftest import Shop, equip
-from tests.support import drain, drain_all, scalar, working
-from tests.waits import until
 
 WRONG_KEY = "test:" + "A" * 43 + "="
 

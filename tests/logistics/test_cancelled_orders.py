@@ -16,11 +16,11 @@ from app.logistics.orders import get_orders, update_order
 from app.logistics.store import RobotJobItem
 from app.simulators.portal import Portal, Rule
 from tests.conftest import Database
+from tests.helpers.operators import work_once
+from tests.helpers.support import deliver, drain_all
+from tests.helpers.waits import LIMIT_S, until
 from tests.logistics.answers import broken, items_of, ledger
 from tests.logistics.conftest import Shop
-from tests.operators import work_once
-from tests.support import deliver, drain_all
-from tests.waits import LIMIT_S, until
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

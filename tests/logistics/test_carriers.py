@@ -21,7 +21,7 @@ from app.logistics.carriers import (
     show_carrier,
     unsealed,
 )
-from tests import factories
+from tests.helpers import factories
 
 SECRET = SecretStr("pa55 wörd")
 URL = "https://portal.example.org/api"

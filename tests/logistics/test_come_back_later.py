@@ -10,9 +10,9 @@ from app.logistics.jobs import create_robot_job
 from app.outgoing import Answer
 from app.simulators.portal import Portal
 from app.testing import worker
+from tests.helpers.support import drain, drain_all, scalar
 from tests.logistics.answers import broken, items_of
 from tests.logistics.conftest import Shop
-from tests.support import drain, drain_all, scalar
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

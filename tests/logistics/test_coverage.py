@@ -17,7 +17,7 @@ from app.logistics.coverage import (
     find_city,
     import_coverage,
 )
-from tests import factories
+from tests.helpers import factories
 
 MEDELLIN = CoverageRow(city="Medellín", department="Antioquia", carrier_city="MEDELLIN (ANT)")
 SAN_PEDROS = [

@@ -14,13 +14,14 @@ import pytest
 
 from app import database as doors
 from app.context import Context
-from app.engine.publish import publish
+from app.engine.queue.publish import publish
 from app.logistics.jobs import get_robot_job
 from app.logistics.results import update_job_item_results
 from app.logistics.store import RobotJobItem
 from events import Event
 from events.robot import ItemCompleted
 from tests.conftest import Database
+from tests.helpers.support import drain, scalar
 from tests.logistics.answers import (
     broken,
     failure,
@@ -32,7 +33,6 @@ from tests.logistics.answers import (
     without_tenant,
 )
 from tests.logistics.conftest import Shop
-from tests.support import drain, scalar
 
 THREADS = 8
 

@@ -7,16 +7,16 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from app.engine import decisions
-from app.engine.actions import history
+from app.engine.audit_log import history
+from app.engine.dead_letters import manage
 from app.errors import Conflict, InvalidInput, NotFound
 from app.logistics import jobs
 from app.logistics.ends import cancel_job, record_item
 from app.logistics.orders import get_orders
 from app.simulators.portal import Portal
+from tests.helpers.support import deliver, drain_all, scalar
 from tests.logistics.answers import broken, items_of
 from tests.logistics.conftest import Shop
-from tests.support import deliver, drain_all, scalar
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -147,7 +147,7 @@ def test_a_recorded_error_ends_the_item(shop: Shop, other: Shop, portal: Portal)
 def test_discarding_a_request_ends_its_item(shop: Shop, portal: Portal) -> None:
     """The item fails as discarded, the job completes, and failed items can be asked for again."""
     job_id, letter = dead_request(shop)
-    decisions.discard(shop.connection, [letter], note="the customer is gone", actor="ana")
+    manage.discard(shop.connection, [letter], note="the customer is gone", actor="ana")
     (item,) = items_of(shop, job_id)
     assert (item.status, item.error_message) == ("error", "discarded by ana: the customer is gone")
     assert jobs.get_robot_job(shop.context, job_id).status == "failed"
@@ -159,8 +159,8 @@ def test_a_request_whose_item_waits_is_not_resolved_without_a_result(shop: Shop,
     """The error says how to give it one; then the letter can be resolved."""
     job_id, letter = dead_request(shop)
     with pytest.raises(Conflict, match="jobs record"):
-        decisions.resolve(shop.connection, [letter], note="seen to", actor="ana")
+        manage.resolve(shop.connection, [letter], note="seen to", actor="ana")
     (item,) = items_of(shop, job_id)
     record_item(shop.context, item.id, actor="ana", reason="asked", tracking_number="700-2")
-    decisions.resolve(shop.connection, [letter], note="seen to", actor="ana")
+    manage.resolve(shop.connection, [letter], note="seen to", actor="ana")
     assert broken(shop.connection) == []

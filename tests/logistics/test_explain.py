@@ -8,17 +8,17 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from app.context import Connection
-from app.engine.reasons import Reason
+from app.engine.inspect.reasons import Reason
 from app.errors import NotFound
 from app.logistics import carriers, jobs
 from app.logistics.explain import explain_item, explain_job, explain_workspace
 from app.logistics.reasons import CarrierDisabled, ItemFailed, ItemShipped, JobEnded, Lost, NoCredentials, SessionsBusy
 from app.simulators.portal import Portal
-from tests.clinic import enlist
-from tests.factories import make_workspace
+from tests.helpers.clinic import enlist
+from tests.helpers.factories import make_workspace
+from tests.helpers.operators import work_once
+from tests.helpers.support import drain, drain_all, scalar
 from tests.logistics.conftest import Shop, equip
-from tests.operators import work_once
-from tests.support import drain, drain_all, scalar
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from app.context import Context
-from app.engine.publish import publish
+from app.engine.queue.publish import publish
 from app.logistics import rules
 from app.logistics.jobs import retry_failed_items
 from app.logistics.results import update_job_item_result
@@ -15,9 +15,9 @@ from app.logistics.store import RobotJobItem
 from app.settings import settings
 from app.simulators.portal import Portal
 from events.robot import ErrorType
+from tests.helpers.support import drain, scalar
 from tests.logistics.answers import failure, items_of, said, submitted
 from tests.logistics.conftest import Shop
-from tests.support import drain, scalar
 
 _DELAY = """
 SELECT coalesce(max(extract(epoch FROM due_at - now())), 0)::float FROM engine.delayed

@@ -10,12 +10,12 @@ import pytest
 
 from app import database as doors
 from app.context import Connection
-from app.engine.audit import Verdict, audit
+from app.engine.inspect.invariants import Verdict, audit
 from app.logistics import jobs
 from app.wiring import INVARIANTS
 from tests.conftest import Database
+from tests.helpers.support import drain_all
 from tests.logistics.conftest import Shop
-from tests.support import drain_all
 
 BREAKS: dict[str, str] = {
     "no event is applied and dead": """

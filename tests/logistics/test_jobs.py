@@ -9,7 +9,7 @@ import pytest
 
 from app.context import Connection
 from app.database import as_service
-from app.engine.audit import audit
+from app.engine.inspect.invariants import audit
 from app.errors import Conflict, InvalidInput, NotFound
 from app.logistics import carriers, jobs, rules
 from app.logistics.jobs import ForeignOrders, create_robot_job
@@ -17,9 +17,9 @@ from app.logistics.rules import JobStatus
 from app.logistics.submit import CarrierDisabled
 from app.simulators.portal import Portal
 from app.wiring import INVARIANTS
-from tests.factories import make_workspace
+from tests.helpers.factories import make_workspace
+from tests.helpers.support import drain_all, scalar, waiting
 from tests.logistics.conftest import Shop
-from tests.support import drain_all, scalar, waiting
 
 
 def made(connection: Connection) -> tuple[int, int, int]:

@@ -20,10 +20,10 @@ from app.logistics import carriers, jobs
 from app.logistics.jobs import AlreadyTaken, ForeignOrders, create_robot_job, list_jobs
 from app.simulators.portal import Portal
 from tests.conftest import Database
-from tests.factories import make_workspace
+from tests.helpers.factories import make_workspace
+from tests.helpers.support import drain_all, scalar
+from tests.helpers.waits import until_somebody_waits
 from tests.logistics.conftest import Shop, equip
-from tests.support import drain_all, scalar
-from tests.waits import until_somebody_waits
 
 THREADS = 8
 

@@ -8,16 +8,16 @@ import pytest
 from psycopg.rows import scalar_row
 
 from app.context import Connection
-from app.engine import plans
-from app.engine.delivery import Row, open_rows
-from app.engine.letters import Filters
-from app.engine.publish import put_back
-from app.engine.redelivery import redeliver
+from app.engine.dead_letters import plan as plans
+from app.engine.dead_letters.letters import Filters
+from app.engine.dead_letters.redeliver import redeliver
+from app.engine.queue.envelope import Row, open_rows
+from app.engine.queue.publish import put_back
 from app.logistics.jobs import create_robot_job
 from events import Event
+from tests.helpers.support import drain, scalar
 from tests.logistics.conftest import Shop
 from tests.logistics.test_bad_morning import lose_the_key
-from tests.support import drain, scalar
 
 _DEAD = "SELECT event_data::text FROM engine.failed_jobs WHERE resolved_at IS NULL"
 _NEWEST = "SELECT max(id) FROM public.procrastinate_jobs"

@@ -11,20 +11,20 @@ import pytest
 
 from app import database as doors
 from app.context import Connection
-from app.engine import tally
-from app.engine.audit import audit
-from app.engine.explain import explain
-from app.engine.publish import publish
-from app.engine.waiting import LockHeld
+from app.engine.batches import counters
+from app.engine.inspect.explain import explain
+from app.engine.inspect.invariants import audit
+from app.engine.inspect.waiting import LockHeld
+from app.engine.queue.publish import publish
 from app.logistics.jobs import get_robot_job
 from app.logistics.store import ROBOT_JOBS
 from app.settings import settings, using
 from app.wiring import INVARIANTS
 from tests.conftest import Database
-from tests.engine import lines
+from tests.helpers import lines
+from tests.helpers.support import drain, drain_all, scalar
 from tests.logistics.answers import items_of, said, submitted, success
 from tests.logistics.conftest import Shop
-from tests.support import drain, drain_all, scalar
 
 _SET_ASIDE = """
 SELECT (args->>'attempt')::int, split_part(args->>'error', ':', 1), jsonb_array_length(args->'events')
@@ -44,7 +44,7 @@ def locked(address: str, *job_ids: UUID) -> Iterator[Connection]:
     """Somebody else's session, which has locked jobs and does nothing."""
     with psycopg.connect(doors.conninfo(address)) as other:
         other.execute("SET application_name = 'somebody'")
-        tally.lock(other, ROBOT_JOBS, sorted(job_ids))
+        counters.lock(other, ROBOT_JOBS, sorted(job_ids))
         yield other
 
 

@@ -9,10 +9,11 @@ from uuid import UUID
 import pytest
 
 import events
-from app.engine import decisions, letters, plans
-from app.engine.letters import Filters
-from app.engine.publish import publish
-from app.engine.redelivery import redeliver
+from app.engine.dead_letters import letters, manage
+from app.engine.dead_letters import plan as plans
+from app.engine.dead_letters.letters import Filters
+from app.engine.dead_letters.redeliver import redeliver
+from app.engine.queue.publish import publish
 from app.errors import Conflict
 from app.logistics import jobs, rules
 from app.logistics.results import update_job_item_result
@@ -24,10 +25,10 @@ from app.testing.faults import Fault
 from app.wiring import WIRING
 from events.robot import ItemRequested
 from tests.conftest import Database
-from tests.deaths import die_in_a_call, rescued
+from tests.helpers.deaths import die_in_a_call, rescued
+from tests.helpers.support import drain, drain_all, scalar
 from tests.logistics.answers import broken, failure, items_of
 from tests.logistics.conftest import Shop
-from tests.support import drain, drain_all, scalar
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -49,9 +50,7 @@ def in_doubt(database: Database, shop: Shop) -> RobotJobItem:
 def edit(shop: Shop) -> None:
     """An admin edits the dead request, and changes nothing that matters."""
     letter = letters.find(shop.connection, scalar(shop.connection, _LETTER))
-    decisions.edit(
-        shop.connection, letter.id, {**decisions.current_data(letter), "attempt": 0}, reason="x", actor="ana"
-    )
+    manage.edit(shop.connection, letter.id, {**manage.current_data(letter), "attempt": 0}, reason="x", actor="ana")
 
 
 def replay(shop: Shop) -> None:
@@ -64,7 +63,7 @@ def replay(shop: Shop) -> None:
 def ask_oneself(shop: Shop) -> None:
     """A producer publishes a request of its own for the attempt, with an id of its own."""
     letter = letters.find(shop.connection, scalar(shop.connection, _LETTER))
-    asked = ItemRequested(**decisions.current_data(letter))
+    asked = ItemRequested(**manage.current_data(letter))
     publish(
         shop.connection,
         events.new(asked, now=datetime.now(UTC), subject=asked.job_id, tenant=shop.workspace_id),

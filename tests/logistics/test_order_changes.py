@@ -10,7 +10,7 @@ import pytest
 
 import events
 from app.context import Connection, Context
-from app.engine.publish import publish
+from app.engine.queue.publish import publish
 from app.errors import InvalidInput, NotFound
 from app.logistics.orders import (
     OrderChange,
@@ -22,9 +22,9 @@ from app.logistics.orders import (
     update_orders,
 )
 from events.order import OrderUpdated
-from tests import factories
+from tests.helpers import factories
+from tests.helpers.support import drain, scalar
 from tests.logistics.order_rows import make, said
-from tests.support import drain, scalar
 
 
 @pytest.fixture

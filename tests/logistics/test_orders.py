@@ -22,9 +22,9 @@ from app.logistics.orders import (
     orders_by_id,
     update_order,
 )
-from tests import factories
+from tests.helpers import factories
+from tests.helpers.waits import LIMIT_S, until_somebody_waits
 from tests.logistics.order_rows import make, row, said
-from tests.waits import LIMIT_S, until_somebody_waits
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from app import database as doors
 from app.context import Context
-from app.engine.publish import publish
+from app.engine.queue.publish import publish
 from app.errors import Conflict, NotFound
 from app.logistics import rules
 from app.logistics.jobs import get_robot_job, retry_failed_items
@@ -20,9 +20,9 @@ from app.simulators.portal import Portal
 from events import SIZE_LIMIT
 from events.robot import JobSubmitted
 from tests.conftest import Database
+from tests.helpers.support import drain, drain_all, scalar
 from tests.logistics.answers import broken, everything, failure, items_of, ledger, said, submitted, success
 from tests.logistics.conftest import Shop
-from tests.support import drain, drain_all, scalar
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

@@ -16,11 +16,11 @@ from app.logistics import carriers, jobs
 from app.settings import settings
 from app.simulators.portal import Portal, Rule
 from tests.conftest import Database
+from tests.helpers.support import drain, drain_all, scalar
+from tests.helpers.waits import until
+from tests.helpers.workers import Crew, crew
 from tests.logistics.answers import broken, items_of
 from tests.logistics.conftest import Shop
-from tests.support import drain, drain_all, scalar
-from tests.waits import until
-from tests.workers import Crew, crew
 
 PASSWORD = "demo-password"
 WRONG = "not-this-one"

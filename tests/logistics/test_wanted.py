@@ -10,17 +10,18 @@ import pytest
 from pydantic import SecretStr
 
 from app import database as doors
-from app.engine import pauses, plans
-from app.engine.letters import Filters
+from app.engine.dead_letters import plan as plans
+from app.engine.dead_letters.letters import Filters
+from app.engine.queue import pauses
 from app.logistics import carriers, jobs
 from app.logistics.orders import get_orders, update_order
 from app.simulators.portal import Portal, Rule, serve
 from tests.conftest import Database
+from tests.helpers.support import drain, drain_all, scalar, working
+from tests.helpers.waits import until
+from tests.helpers.workers import crew
 from tests.logistics.answers import broken, items_of
 from tests.logistics.conftest import Shop
-from tests.support import drain, drain_all, scalar, working
-from tests.waits import until
-from tests.workers import crew
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

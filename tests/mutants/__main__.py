@@ -24,7 +24,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tests.children import child
+from tests.helpers.children import child
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.mutant import ROOT, Mutant
 

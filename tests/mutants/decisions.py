@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_RETRY, _TEST_RETRY = "app/engine/retry.py", "tests/engine/test_retry.py"
+_RETRY, _TEST_RETRY = "app/engine/delivery/retry.py", "tests/engine/delivery/test_retry.py"
 _RULES = "app/logistics/rules.py"
 _SEALING, _TEST_SEALING = "app/sealing.py", "tests/test_sealing.py"
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_CONSUME, _TEST_CONSUME = "app/engine/consume.py", "tests/engine/test_consume.py"
-_LEDGER, _TEST_LEDGER = "app/engine/ledger.py", "tests/engine/test_ledger.py tests/engine/test_consume.py"
-_DELIVERY = "app/engine/delivery.py"
-_DEAD, _TEST_DEAD = "app/engine/dead_letters.py", "tests/engine/test_consume.py tests/engine/test_replay.py"
-_RESCUE, _TEST_RESCUE = "app/engine/rescue.py", "tests/engine/test_rescue.py tests/engine/test_rescue_counts.py"
-_FENCE = "app/engine/fence.py"
+_CONSUME, _TEST_CONSUME = "app/engine/delivery/consume.py", "tests/engine/delivery/test_consume.py"
+_LEDGER, _TEST_LEDGER = (
+    "app/engine/delivery/ledger.py",
+    "tests/engine/delivery/test_ledger.py tests/engine/delivery/test_consume.py",
+)
+_DELIVERY = "app/engine/queue/envelope.py"
+_DEAD, _TEST_DEAD = (
+    "app/engine/delivery/bury.py",
+    "tests/engine/delivery/test_consume.py tests/engine/dead_letters/test_replay.py",
+)
+_RESCUE, _TEST_RESCUE = (
+    "app/engine/worker/rescue.py",
+    "tests/engine/worker/test_rescue.py tests/engine/worker/test_rescue_counts.py",
+)
+_FENCE = "app/engine/queue/job_manager.py"
 
-_BISECT, _TEST_BISECT = "app/engine/bisect.py", "tests/engine/test_bisect.py"
-_LOCKED, _TEST_LOCKED = "app/engine/locked.py", "tests/logistics/test_locked_jobs.py"
-_UNKNOWN, _TEST_UNKNOWN = "app/engine/unknown.py", "tests/engine/test_unknown.py"
-_DISTINCT, _TEST_DISTINCT = "app/engine/distinct.py", "tests/engine/test_distinct.py"
+_BISECT, _TEST_BISECT = "app/engine/delivery/bisect.py", "tests/engine/delivery/test_bisect.py"
+_LOCKED, _TEST_LOCKED = "app/engine/delivery/locked.py", "tests/logistics/test_locked_jobs.py"
+_UNKNOWN, _TEST_UNKNOWN = "app/engine/delivery/unknown.py", "tests/engine/delivery/test_unknown.py"
+_DISTINCT, _TEST_DISTINCT = "app/engine/queue/distinct.py", "tests/engine/queue/test_distinct.py"
 
 MUTANTS = (
     Mutant(
@@ -53,7 +62,7 @@ MUTANTS = (
         "an unknown event is buried when its patience ends",
     ),
     Mutant(
-        "app/engine/aside.py",
+        "app/engine/delivery/aside.py",
         "max(_SHORTEST_S, before.total_seconds() / 2)",
         "_SHORTEST_S",
         _TEST_UNKNOWN,
@@ -77,14 +86,14 @@ MUTANTS = (
         _CONSUME,
         "if delivery.attempts and len(letters) > 1:",
         "if False:",
-        "tests/engine/test_rescue.py tests/engine/test_rescue_counts.py tests/testing/test_engine.py",
+        "tests/engine/worker/test_rescue.py tests/engine/worker/test_rescue_counts.py tests/testing/test_engine.py",
         "what was together when its worker died is delivered one by one",
     ),
     Mutant(
         _CONSUME,
         "kinds = sorted({type(event.data) for event in fresh}, key=lambda payload: payload.type)",
         "kinds = list({type(event.data): None for event in fresh})",
-        "tests/engine/test_consume.py tests/testing/test_engine.py tests/logistics/test_delivered_results.py",
+        "tests/engine/delivery/test_consume.py tests/testing/test_engine.py tests/logistics/test_delivered_results.py",
         "types are handled in one order everywhere",
         survives="the order matters for locks alone, and the lock() of the wiring takes them before the first handler",
     ),
@@ -92,14 +101,14 @@ MUTANTS = (
         _CONSUME,
         "delay = max(delay, at_least)",
         "pass",
-        "tests/engine/test_delays.py",
+        "tests/engine/queue/test_delays.py",
         "a call in doubt is not asked about before the other side has settled",
     ),
     Mutant(
         _CONSUME,
-        "sequence.keep_places(connection, letters)\n    for letter in letters:",
+        "ordering.keep_places(connection, letters)\n    for letter in letters:",
         "for letter in letters:",
-        "tests/engine/test_sequence.py tests/engine/test_sequence_places.py",
+        "tests/engine/queue/test_ordering.py tests/engine/queue/test_ordering_places.py",
         "an event that was put into the queue by other hands keeps its place when it is put back",
     ),
     Mutant(
@@ -120,21 +129,21 @@ MUTANTS = (
         _LEDGER,
         "return one.type == other.type and one.tenantid == other.tenantid and bool(one.data == other.data)",
         "return one.type == other.type and bool(one.data == other.data)",
-        _TEST_LEDGER + " tests/engine/test_distinct.py",
+        _TEST_LEDGER + " tests/engine/queue/test_distinct.py",
         "the same data for another tenant is another fact",
     ),
     Mutant(
         _DELIVERY,
         " WHERE id = %(row_id)s AND status = 'doing' AND attempts = %(attempts)s\n",
         " WHERE id = %(row_id)s AND status = 'doing'\n",
-        "tests/engine/test_delivery.py",
+        "tests/engine/queue/test_envelope.py",
         "a delivery that was rescued and taken again is not the old one's",
     ),
     Mutant(
         _DELIVERY,
         "WHERE id = ANY(%s) AND status = 'todo' AND attempts = 0 FOR UPDATE SKIP LOCKED) free",
         "WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED) free",
-        "tests/engine/test_consume.py tests/engine/test_delivery.py tests/faults",
+        "tests/engine/delivery/test_consume.py tests/engine/queue/test_envelope.py tests/faults",
         "a sibling that another worker has taken meanwhile is left to it",
     ),
     Mutant(
@@ -155,7 +164,7 @@ MUTANTS = (
         _DEAD,
         " WHERE NOT EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = r.event_id)\n",
         "",
-        "tests/engine/test_dead_letters.py",
+        "tests/engine/delivery/test_bury.py",
         "an event that another delivery has applied is not buried",
     ),
     Mutant(
@@ -169,7 +178,7 @@ MUTANTS = (
         _DEAD,
         "_PARTICULARS.sub('*', message)",
         "message",
-        "tests/engine/test_dead_letters.py",
+        "tests/engine/delivery/test_bury.py",
         "the same failure of two events is one group",
     ),
     Mutant(
@@ -183,7 +192,7 @@ MUTANTS = (
         _DEAD,
         'return "".join(traceback.format_exception(error))',
         'return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())',
-        "tests/engine/test_dead_letters.py",
+        "tests/engine/delivery/test_bury.py",
         "no local variable is stored",
     ),
     Mutant(
@@ -211,21 +220,21 @@ MUTANTS = (
         _RESCUE,
         "AND status = 'failed' AND task_name <> 'prune'",
         "AND status = 'failed'",
-        _TEST_RESCUE + " tests/engine/test_queue.py tests/engine/test_prune.py",
+        _TEST_RESCUE + " tests/engine/worker/test_app.py tests/engine/worker/test_prune.py",
         "a failed prune is no dead letter",
     ),
     Mutant(
         _FENCE,
         "UPDATE public.procrastinate_jobs\n   SET status = 'todo', attempts = attempts + 1, scheduled_at = %(at)s,",
         "UPDATE public.procrastinate_jobs\n   SET status = 'todo', scheduled_at = %(at)s,",
-        "tests/engine/test_rescue.py tests/engine/test_queue.py tests/faults/test_zombies.py",
+        "tests/engine/worker/test_rescue.py tests/engine/worker/test_app.py tests/faults/test_zombies.py",
         "each delivery of a row is another one",
     ),
     Mutant(
         _FENCE,
         "_PAUSES_ARE_FRESH = 0.5",
         "_PAUSES_ARE_FRESH = 1e9",
-        "tests/engine/test_pauses.py",
+        "tests/engine/queue/test_pauses.py",
         "a worker obeys a pause within a second",
     ),
 )

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_ADMISSION, _OUTCOMES = "app/engine/admission.py", "app/engine/outcomes.py"
-_PARCEL, _PERFORM = "app/engine/parcel.py", "app/engine/perform.py"
-_TEST_PERFORM = "tests/engine/test_perform.py"
-_REPLAY = "app/engine/replay.py"
-_TEST_REPLAY = "tests/engine/test_replay.py tests/engine/test_replay_edges.py"
-_REDELIVERY = "app/engine/redelivery.py"
+_ADMISSION, _OUTCOMES = "app/engine/effects/claim.py", "app/engine/effects/record.py"
+_PARCEL, _PERFORM = "app/engine/effects/calls.py", "app/engine/effects/execute.py"
+_TEST_PERFORM = "tests/engine/effects/test_execute.py"
+_REPLAY = "app/engine/dead_letters/replay.py"
+_TEST_REPLAY = "tests/engine/dead_letters/test_replay.py tests/engine/dead_letters/test_replay_edges.py"
+_REDELIVERY = "app/engine/dead_letters/redeliver.py"
 _GATEWAY, _TEST_GATEWAY = "app/logistics/gateway.py", "tests/logistics/test_gateway.py"
 _OUTGOING, _TEST_OUTGOING = "app/outgoing.py", "tests/test_outgoing.py"
 
 MUTANTS = (
     Mutant(
         _ADMISSION,
-        "    for lane in sorted(lanes):\n        slots.wake_parked(connection, lane)\n    return None",
+        "    for lane in sorted(lanes):\n        concurrency.wake_parked(connection, lane)\n    return None",
         "    return None",
-        "tests/engine/test_waking.py",
+        "tests/engine/effects/test_waking.py",
         "a woken row that is not wanted any more wakes the next",
     ),
     Mutant(
         _OUTCOMES,
-        "        slots.wake_parked(connection, lane)\n    return granted",
+        "        concurrency.wake_parked(connection, lane)\n    return granted",
         "        pass\n    return granted",
-        "tests/engine/test_waking.py",
+        "tests/engine/effects/test_waking.py",
         "a recorded outcome wakes the row that has been parked for longest",
     ),
     Mutant(
         _OUTCOMES,
         "            _resize(connection, parcel, [])\n",
         "            pass\n",
-        "tests/engine/test_waking.py",
+        "tests/engine/effects/test_waking.py",
         "a delivery that must stop wakes the row that has been parked for longest",
     ),
     Mutant(
@@ -53,7 +53,7 @@ MUTANTS = (
         _PERFORM,
         "            await look()\n",
         "            pass\n",
-        "tests/engine/test_lease.py",
+        "tests/engine/effects/test_lease.py",
         "a worker that lost its delivery makes no call",
     ),
     Mutant(
@@ -67,7 +67,8 @@ MUTANTS = (
         _PARCEL,
         "RETURNING call_key, xmax <> 0 AND engine.is_live(row_id, attempts, worker_id), xmax <> 0",
         "RETURNING call_key, false, xmax <> 0",
-        "tests/logistics/test_live_copies.py tests/engine/test_call_keys.py tests/engine/test_replay.py"
+        "tests/logistics/test_live_copies.py tests/engine/effects/test_call_keys.py"
+        " tests/engine/dead_letters/test_replay.py"
         " tests/faults/test_races_of_workers.py tests/logistics/test_one_entry.py",
         "a call that another delivery is making is not seized",
     ),

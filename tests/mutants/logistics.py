@@ -6,7 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _RESULTS = "app/logistics/results.py"
 _RESULT_TESTS = "tests/logistics/test_results.py tests/logistics/test_delivered_results.py"
-_TALLY = "app/engine/tally.py"
+_TALLY = "app/engine/batches/counters.py"
 _CARRIERS, _TEST_CARRIERS = "app/logistics/carriers.py", "tests/logistics/test_carriers.py"
 
 MUTANTS = (
@@ -61,7 +61,7 @@ MUTANTS = (
     ),
     Mutant(
         _RESULTS,
-        "tally.lock(connection, ROBOT_JOBS, sorted({result.said.job_id for result in results}))",
+        "counters.lock(connection, ROBOT_JOBS, sorted({result.said.job_id for result in results}))",
         "pass",
         "tests/logistics/test_lock_order.py",
         "jobs are locked before their items, or two recorders deadlock",

@@ -4,40 +4,40 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_PUBLISH = "app/engine/publish.py"
-_SEQUENCE = "app/engine/sequence.py"
-_SEQUENCE_TESTS = "tests/engine/test_sequence.py tests/engine/test_sequence_places.py"
-_PRUNE, _TEST_PRUNE = "app/engine/prune.py", "tests/engine/test_prune.py"
-_PAUSES, _TEST_PAUSES = "app/engine/pauses.py", "tests/engine/test_pauses.py"
-_TAIL, _TEST_TAIL = "app/engine/tail.py", "tests/engine/test_tail.py"
+_PUBLISH = "app/engine/queue/publish.py"
+_SEQUENCE = "app/engine/queue/ordering.py"
+_SEQUENCE_TESTS = "tests/engine/queue/test_ordering.py tests/engine/queue/test_ordering_places.py"
+_PRUNE, _TEST_PRUNE = "app/engine/worker/prune.py", "tests/engine/worker/test_prune.py"
+_PAUSES, _TEST_PAUSES = "app/engine/queue/pauses.py", "tests/engine/queue/test_pauses.py"
+_TAIL, _TEST_TAIL = "app/engine/inspect/tail.py", "tests/engine/inspect/test_tail.py"
 
 MUTANTS = (
     Mutant(
         _PUBLISH,
         "if len(text) > SIZE_LIMIT:",
         "if len(text) > 4 * SIZE_LIMIT:",
-        "tests/events tests/engine/test_queue.py tests/engine/test_publish.py",
+        "tests/events tests/engine/worker/test_app.py tests/engine/queue/test_publish.py",
         "an event that is too large is refused before anything is published",
     ),
     Mutant(
         _PUBLISH,
         'if b"\\\\u0000" in text:',
         'if b"\\\\u0001" in text:',
-        "tests/events tests/engine/test_queue.py tests/engine/test_publish.py",
+        "tests/events tests/engine/worker/test_app.py tests/engine/queue/test_publish.py",
         "a NUL character is refused with the event's id",
     ),
     Mutant(
         _PUBLISH,
         """return f',"delay":{wait.delay:.3f}{parked}' if wait.delay >= _SHORTEST_DELAY_S else \"\"""",
         'return ""',
-        "tests/engine/test_delays.py",
+        "tests/engine/queue/test_delays.py",
         "what is published for later waits",
     ),
     Mutant(
         _PUBLISH,
         "size = min(parcel or route.parcel, route.parcel)",
         "size = parcel or route.parcel",
-        "tests/engine/test_queue.py tests/engine/test_publish.py tests/test_wiring.py",
+        "tests/engine/worker/test_app.py tests/engine/queue/test_publish.py tests/test_wiring.py",
         "no row carries more events than the wiring allows",
     ),
     Mutant(
@@ -65,14 +65,15 @@ MUTANTS = (
         _SEQUENCE,
         "connection.execute(_JOIN, [_names(_events(lined))])",
         "pass",
-        "tests/engine/test_sequence.py tests/engine/test_sequence_places.py tests/engine/test_sequence_model.py",
+        "tests/engine/queue/test_ordering.py tests/engine/queue/test_ordering_places.py"
+        " tests/engine/queue/test_ordering_model.py",
         "an event that is put back or buried keeps its place",
     ),
     Mutant(
-        "app/engine/plans.py",
+        "app/engine/dead_letters/plan.py",
         "WHERE q.plan_id = %(plan)s AND q.letter_id = f.id)",
         "WHERE false)",
-        _SEQUENCE_TESTS + " tests/engine/test_replay.py",
+        _SEQUENCE_TESTS + " tests/engine/dead_letters/test_replay.py",
         "an event that is replayed together with the one before it is not in its way",
     ),
     Mutant(
@@ -113,7 +114,7 @@ MUTANTS = (
     ),
     Mutant(
         _PAUSES,
-        'actions.record(connection, actor, "resume", subject=queue, reason=reason, details=since)',
+        'audit_log.record(connection, actor, "resume", subject=queue, reason=reason, details=since)',
         "pass",
         _TEST_PAUSES,
         "resuming is on record",
@@ -147,17 +148,17 @@ MUTANTS = (
         "a type's name is no pattern but for a final asterisk",
     ),
     Mutant(
-        "app/engine/actions.py",
+        "app/engine/audit_log.py",
         "ORDER BY id DESC",
         "ORDER BY id",
-        "tests/engine/test_pauses.py tests/commands/test_dead.py tests/logistics/test_bad_morning.py",
+        "tests/engine/queue/test_pauses.py tests/commands/test_dead.py tests/logistics/test_bad_morning.py",
         "the history shows the newest first",
     ),
     Mutant(
-        "app/engine/timeline.py",
+        "app/engine/inspect/timeline.py",
         "while cause is not None and cause in causes and cause not in seen:",
         "while cause is not None and cause not in seen:",
-        "tests/engine/test_timeline.py tests/commands/test_events.py",
+        "tests/engine/inspect/test_timeline.py tests/commands/test_events.py",
         "depth counts the causes that are in the timeline",
     ),
 )

@@ -6,7 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _LOGISTICS = "migrations/0006_logistics.sql"
 _WALLS = "tests/test_isolation.py tests/test_policies.py"
-_RUNNER, _TEST_RUNNER = "app/migrate.py", "tests/test_migrate.py"
+_RUNNER, _TEST_RUNNER = "app/schema/migrate.py", "tests/schema/test_migrate.py"
 
 MUTANTS = (
     Mutant(
@@ -77,14 +77,14 @@ MUTANTS = (
         "a queue that somebody else installed is not taken over",
     ),
     Mutant(
-        "app/scripts.py",
+        "app/schema/scripts.py",
         'self.content.replace(b"\\r\\n", b"\\n")',
         "self.content",
         _TEST_RUNNER,
         "line ends are no edit",
     ),
     Mutant(
-        "app/scripts.py",
+        "app/schema/scripts.py",
         "if strange or len(set(numbers)) < len(numbers):",
         "if strange:",
         _TEST_RUNNER,

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from app.simulators.portal import Behaviour, Portal, Rule, serve
 from app.simulators.portal.__main__ import program
-from tests.children import child, read_line
+from tests.helpers.children import child, read_line
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 0.2

@@ -10,7 +10,7 @@ from app.context import Connection
 from app.database import as_person
 from app.errors import InvalidInput, NotFound
 from app.tenancy.store import create_workspace, find_workspace, list_workspaces, only_workspace
-from tests import factories
+from tests.helpers import factories
 
 
 def test_a_workspace_has_an_organisation_of_its_own(connection: Connection) -> None:

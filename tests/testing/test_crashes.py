@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from app.context import Connection
-from app.engine.publish import publish
-from app.engine.registry import Effect, Handler
+from app.engine.domain import Effect, Handler
+from app.engine.queue.publish import publish
 from app.testing.crashes import crash_everywhere
 from app.testing.faults import Fault
 from events import Event
 from tests.conftest import Database
-from tests.engine import toy
-from tests.engine.toy import say, want
-from tests.support import scalar, waiting
+from tests.helpers import toy
+from tests.helpers.support import scalar, waiting
+from tests.helpers.toy import say, want
 from tests.testing import wrong
 
 pytestmark = pytest.mark.usefixtures("outside")

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from app.engine.retry import Policy
+from app.engine.delivery.retry import Policy
 from app.testing.crashes import crash_everywhere
 from events import Event
 from tests.conftest import Database
-from tests.engine import toy
-from tests.engine.lines import Ground, paths, step
-from tests.engine.toy import Echo, Outside, say, want
+from tests.helpers import toy
+from tests.helpers.lines import Ground, paths, step
+from tests.helpers.toy import Echo, Outside, say, want
 from tests.testing.wrong import Telegraph
 
 pytestmark = pytest.mark.usefixtures("outside")

@@ -18,7 +18,7 @@ from app.testing.crashes import crash_everywhere
 from events import Event, Payload
 from events.base import event_type
 from tests.conftest import Database
-from tests.engine.toy import NOW
+from tests.helpers.toy import NOW
 
 PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
 

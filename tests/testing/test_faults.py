@@ -9,11 +9,11 @@ import pytest
 from psycopg import sql
 
 from app.context import Connection
-from app.engine.retry import is_disconnect
+from app.engine.delivery.retry import is_disconnect
 from app.testing import wires
 from app.testing.faults import Died, Fault, Point, Strike, Watch
 from tests.conftest import Database
-from tests.support import scalar
+from tests.helpers.support import scalar
 
 pytestmark = pytest.mark.usefixtures("outside")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from app.context import Connection
-from app.engine.publish import publish
-from app.engine.registry import use
+from app.engine.domain import use
+from app.engine.queue.publish import publish
 from app.testing.drain import drain, drain_all
 from app.testing.published import assert_published
-from tests.engine.lines import Ground, paths, step
-from tests.engine.toy import Echo, Said, Wanted, say, want
+from tests.helpers.lines import Ground, paths, step
+from tests.helpers.toy import Echo, Said, Wanted, say, want
 
 pytestmark = pytest.mark.usefixtures("outside")
 

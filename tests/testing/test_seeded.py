@@ -13,17 +13,20 @@ import pytest
 
 from app import database as doors
 from app.context import Connection
-from app.engine import admission, consume, ledger, outcomes, rescue
-from app.engine.consume import Engine
-from app.engine.delivery import Delivery, LeaseLost, Letter, Row, open_rows
-from app.engine.parcel import Parcel, Task
-from app.engine.publish import publish
-from app.engine.registry import Call
+from app.engine.delivery import consume, ledger
+from app.engine.delivery.consume import Engine
+from app.engine.domain import Call
+from app.engine.effects import claim
+from app.engine.effects import record as outcomes
+from app.engine.effects.calls import Parcel, Task
+from app.engine.queue.envelope import Delivery, LeaseLost, Letter, Row, open_rows
+from app.engine.queue.publish import publish
+from app.engine.worker import rescue
 from app.testing.crashes import crash_everywhere
 from events import Event
 from tests.conftest import Database
-from tests.engine import toy
-from tests.engine.toy import say, want
+from tests.helpers import toy
+from tests.helpers.toy import say, want
 from tests.testing.wrong import Telegraph
 
 Seed = Callable[[pytest.MonkeyPatch], None]
@@ -114,7 +117,7 @@ def acknowledged_after(patch: pytest.MonkeyPatch) -> None:
 
 def never_in_doubt(patch: pytest.MonkeyPatch) -> None:
     """No call is told that it may have been made before."""
-    patch.setattr(admission, "Call", lambda in_doubt, *known: Call(in_doubt is None, *known))
+    patch.setattr(claim, "Call", lambda in_doubt, *known: Call(in_doubt is None, *known))
 
 
 def doubt_forgotten_by_a_rescue(patch: pytest.MonkeyPatch) -> None:

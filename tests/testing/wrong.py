@@ -9,11 +9,11 @@ from uuid import uuid4
 
 from app import database as doors
 from app.context import Moment
-from app.engine.publish import publish
-from app.engine.registry import Call, Effect, Prepared
+from app.engine.domain import Call, Effect, Prepared
+from app.engine.queue.publish import publish
 from app.errors import Transient
 from events import Event
-from tests.engine.toy import Echo, Made, Said, Wanted, note
+from tests.helpers.toy import Echo, Made, Said, Wanted, note
 
 _HEARD = "INSERT INTO toy.heard (event_id, word) VALUES (%s, %s)"
 

@@ -7,7 +7,7 @@ from typing import LiteralString
 from app.chaos.scene import Done, Scene
 from app.chaos.stage import CALM, CARRIER, SLOW_MS
 from app.context import Context
-from app.engine import pauses
+from app.engine.queue import pauses
 from app.logistics import carriers
 
 _ACTOR = "chaos"

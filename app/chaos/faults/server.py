@@ -10,9 +10,9 @@ from contextlib import suppress
 
 import psycopg
 
-from app import embedded, postmaster
 from app.chaos.recovery import in_hand
 from app.chaos.scene import Done, Scene
+from app.postgres import embedded, postmaster
 
 _STOP_LIMIT_S = 30.0
 _AWAY_S = (0.0, 0.0, 1.0, 3.0)

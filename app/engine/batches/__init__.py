@@ -1,0 +1,1 @@
+"""Batches: what all jobs with items share."""

@@ -1,0 +1,1 @@
+"""Dead letters: find, edit, resolve and replay events that are not tried again."""

@@ -1,0 +1,74 @@
+"""As done: an admin says what came of a dead effect's call, and the program goes on as if the effect had said so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+from pydantic import ValidationError
+
+from app.context import Connection, Moment
+from app.engine import audit_log
+from app.engine.dead_letters import letters
+from app.engine.dead_letters.letters import DeadLetter
+from app.engine.delivery.ledger import record
+from app.engine.domain import wiring
+from app.engine.effects.calls import end_calls, seize_calls
+from app.engine.queue.envelope import Letter
+from app.engine.queue.publish import publish
+from app.errors import Conflict, InvalidInput
+from events import Event, Payload, parse_all
+
+_LOCK = """
+SELECT id, job_type, event_data, error_message, error_stack, retry_count, failed_at, resolved_at, notes, event_id,
+       tenant_id, error_class, fingerprint, replay_count, replayed_at, history, replaced_by
+  FROM engine.failed_jobs WHERE id = %s AND resolved_at IS NULL FOR UPDATE
+"""
+_NOTE = "UPDATE engine.failed_jobs SET notes = concat_ws(E'\\n', notes, %s::text) WHERE id = %s"
+
+
+def resolve_as_done(
+    connection: Connection, wanted: UUID, data: Mapping[str, Any], *, note: str, actor: str
+) -> Event[Any]:
+    """Record the result of a dead effect's call and resolve its letter; returns the result's event.
+
+    In one transaction: the effect's result event is published, the dead event is entered into the ledger, its call is
+    no longer in doubt, and the action is on record. Fields of the result that the request has too, such as ids, are
+    taken from there unless `data` names them. Raises `NotFound`; `Conflict` for a letter that is resolved, or while
+    another delivery makes the call; `InvalidInput` for an event that is no effect's, and for data that is no result.
+    """
+    with connection.transaction():
+        letter = letters.find(connection, wanted)
+        locked = connection.cursor(row_factory=class_row(DeadLetter)).execute(_LOCK, [letter.id]).fetchone()
+        if locked is None:
+            raise Conflict(f"dead letter: {letter.id} is resolved already")
+        dead, result = _result(locked, data)
+        key = wiring().effects[type(dead.data)].key(dead)
+        if key not in seize_calls(connection, {dead.id: key}):
+            raise Conflict(f"dead letter: the call of event {dead.id} is being made at this moment; its outcome counts")
+        if not record(connection, [Letter(0, 0, locked.event_data, dead)]):
+            raise Conflict(f"dead letter: event {dead.id} was applied meanwhile")
+        event = dead.follow(result, Moment.begin(connection).now)
+        publish(connection, event)
+        end_calls(connection, [key])
+        connection.execute(_NOTE, [note, locked.id])
+        details = {"event_id": str(event.id), "result": result.model_dump(mode="json")}
+        audit_log.record(connection, actor, "resolve as done", subject=locked.id, reason=note, details=details)
+    return event
+
+
+def _result(letter: DeadLetter, data: Mapping[str, Any]) -> tuple[Event[Any], Payload]:
+    (dead,) = parse_all([letter.event_data])
+    effect = wiring().effects.get(type(dead.data)) if isinstance(dead, Event) else None
+    if not isinstance(dead, Event) or effect is None:
+        raise InvalidInput(f"dead letter: {letter.job_type} is no effect: `dead resolve` without --as-done closes it")
+    if effect.result is None:
+        raise InvalidInput(f"dead letter: the effect of {letter.job_type} does not name its result (Effect.result)")
+    known = {name: value for name, value in dead.data if name in effect.result.model_fields}
+    try:
+        return dead, effect.result.model_validate({**known, **data})
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'data'}: {one['msg']}" for one in error.errors())
+        raise InvalidInput(f"data: no {effect.result.type}: {wrong}") from None

@@ -1,0 +1,57 @@
+"""Endings: what resolving or discarding dead letters of effects means for what still waits for their outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from app.context import Connection, Moment
+from app.engine.domain import Effect, wiring
+from app.engine.queue.publish import publish_all
+from app.errors import Conflict
+from events import Event, Unreadable, parse_all
+
+if TYPE_CHECKING:
+    from app.engine.dead_letters.letters import DeadLetter
+
+_NAMED = 5
+
+
+def waiting(connection: Connection, letters: Sequence[DeadLetter]) -> dict[UUID, UUID]:
+    """What waits for the outcome of dead effects, an item say, by the event's id."""
+    return {
+        event_id: one for effect, events in _by_effect(letters) for event_id, one in _open(effect, connection, events)
+    }
+
+
+def settle(connection: Connection, letters: Sequence[DeadLetter], action: str, why: str) -> None:
+    """Give what waits for the outcome of discarded letters its end, in the caller's transaction.
+
+    Raises `Conflict` for letters that are resolved while something waits: it needs a result.
+    """
+    if action == "discard":
+        moment = Moment.begin(connection)
+        for effect, events in _by_effect(letters):
+            if effect.discard is not None:
+                publish_all(connection, effect.discard(moment, events, why))
+    elif found := waiting(connection, letters):
+        named = ", ".join(str(one) for one in list(found.values())[:_NAMED])
+        raise Conflict(
+            f"dead letters: {len(found)} of them are requests whose item still waits for a result: {named};"
+            " record it with `jobs record ITEM`, or `dead resolve --as-done`, or discard the letter"
+        )
+
+
+def _open(effect: Effect, connection: Connection, events: Sequence[Event[Any]]) -> Iterator[tuple[UUID, UUID]]:
+    if effect.open_ is not None:
+        yield from effect.open_(connection, events).items()
+
+
+def _by_effect(letters: Sequence[DeadLetter]) -> Iterator[tuple[Effect, list[Event[Any]]]]:
+    read = [
+        event for event in parse_all([letter.event_data for letter in letters]) if not isinstance(event, Unreadable)
+    ]
+    for payload, effect in wiring().effects.items():
+        if events := [event for event in read if type(event.data) is payload]:
+            yield effect, events

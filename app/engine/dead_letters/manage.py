@@ -1,0 +1,136 @@
+"""Decisions: what an admin decides about a dead letter: resolve, discard, annotate, edit.
+
+Each decision is recorded in the audit log, in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+import events
+from app.context import Connection, Moment
+from app.engine import audit_log
+from app.engine.dead_letters import endings, handover
+from app.engine.dead_letters.letters import COLUMNS, DeadLetter, find
+from app.engine.queue import ordering
+from app.engine.queue.publish import publish
+from app.errors import Conflict
+from events import Event, Unreadable
+
+_LOCK = f"SELECT {COLUMNS} FROM engine.failed_jobs WHERE id = ANY(%s) ORDER BY id FOR UPDATE"  # noqa: S608
+_CLOSE = """
+UPDATE engine.failed_jobs
+   SET resolved_at = coalesce(resolved_at, now()), notes = concat_ws(E'\\n', notes, %(note)s::text),
+       replaced_by = coalesce(%(replaced_by)s, replaced_by)
+ WHERE id = ANY(%(ids)s)
+"""
+_NOTE = "UPDATE engine.failed_jobs SET notes = concat_ws(E'\\n', notes, %s::text) WHERE id = %s"
+
+
+def resolve(connection: Connection, wanted: Sequence[UUID], *, note: str, actor: str) -> list[DeadLetter]:
+    """Close letters by hand: what they were about was seen to in another way.
+
+    Raises `NotFound`, and `Conflict` for letters that are resolved, or of effects whose outcome something still waits
+    for.
+    """
+    return _close(connection, wanted, "resolve", note, actor)
+
+
+def discard(connection: Connection, wanted: Sequence[UUID], *, note: str, actor: str) -> list[DeadLetter]:
+    """Close letters because nothing is to be done about them, ever.
+
+    What waits for the outcome of a dead effect, an item say, fails in the same transaction: discarded by `actor`.
+    Raises `NotFound`, `Conflict`.
+    """
+    return _close(connection, wanted, "discard", note, actor)
+
+
+def annotate(connection: Connection, wanted: UUID, *, note: str, actor: str) -> DeadLetter:
+    """Add a note to a letter. Raises `NotFound`."""
+    with connection.transaction():
+        letter = find(connection, wanted)
+        connection.execute(_NOTE, [note, letter.id])
+        audit_log.record(connection, actor, "note", subject=letter.id, reason=note)
+    return find(connection, letter.id)
+
+
+def edit(
+    connection: Connection, wanted: UUID, data: Mapping[str, Any], *, reason: str | None, actor: str
+) -> Event[Any]:
+    """Publish the letter's event with other data as a new event that points to the old one, and resolve the letter.
+
+    Raises `InvalidEvent` for data that the event's schema does not allow, and `Conflict` for a letter that is resolved.
+    """
+    with connection.transaction():
+        letter = find(connection, wanted)
+        event = edited(Moment.begin(connection), letter, data)
+        # A line before the letter: that is the lock order of whoever applies sequenced events.
+        if letter.event_id is not None:
+            ordering.take_over(connection, letter.event_id, event.id)
+        letter = _open(connection, [letter.id])[0]
+        handover.hand_over(connection, letter.event_data, event)
+        publish(connection, event)
+        note = f"edited by {actor}: event {event.id} takes its place"
+        connection.execute(_CLOSE, {"ids": [letter.id], "note": note, "replaced_by": event.id})
+        details = {"event_id": str(event.id), "before": _data(letter.event_data), "after": dict(data)}
+        audit_log.record(connection, actor, "edit", subject=letter.id, reason=reason, details=details)
+    return event
+
+
+def edited(moment: Moment, letter: DeadLetter, data: Mapping[str, Any]) -> Event[Any]:
+    """The event that an edit would publish. Raises `InvalidEvent`."""
+    raw = letter.event_data if isinstance(letter.event_data, dict) else {}
+    kind = events.KINDS.get(str(raw.get("type")))
+    version = kind.payload.version if kind else 1
+    new = {
+        **raw,
+        "id": str(events.new_id()),
+        "time": moment.now.isoformat(),
+        "dataschema": f"{raw.get('type')}/{version}",
+        "causationid": raw.get("id"),
+        "correlationid": raw.get("correlationid") or raw.get("id"),
+        "data": dict(data),
+    }
+    found = events.parse_all([{name: value for name, value in new.items() if value is not None}])[0]
+    if isinstance(found, Unreadable):
+        raise events.InvalidEvent(found.reason)
+    return found
+
+
+def current_data(letter: DeadLetter) -> dict[str, Any]:
+    """The letter's data as the current version of its schema would have it, to be edited; as it is if that fails."""
+    read = events.parse_all([letter.event_data])[0]
+    return _data(letter.event_data) if isinstance(read, Unreadable) else dict(read.data.model_dump(mode="json"))
+
+
+def _close(connection: Connection, wanted: Sequence[UUID], action: str, note: str, actor: str) -> list[DeadLetter]:
+    with connection.transaction():
+        known = {letter.id: letter for letter in (find(connection, one) for one in wanted)}
+        ordering.release(connection, [letter.event_id for letter in known.values() if letter.event_id])
+        found = _open(connection, sorted(known))
+        # After the letters: that is the lock order of a delivery too.
+        endings.settle(connection, found, action, f"discarded by {actor}: {note}")
+        connection.execute(_CLOSE, {"ids": [letter.id for letter in found], "note": note, "replaced_by": None})
+        for letter in found:
+            audit_log.record(connection, actor, action, subject=letter.id, reason=note)
+    return [replace(letter, notes=note) for letter in found]
+
+
+def _open(connection: Connection, ids: Sequence[UUID]) -> list[DeadLetter]:
+    """Letters that are not resolved, locked. Raises `Conflict`."""
+    found = connection.cursor(row_factory=class_row(DeadLetter)).execute(_LOCK, [list(ids)]).fetchall()
+    closed = [letter for letter in found if letter.resolved_at is not None]
+    if closed:
+        named = ", ".join(f"{letter.id} (since {letter.resolved_at:%Y-%m-%d %H:%M:%S})" for letter in closed[:20])
+        raise Conflict(f"dead letters: {len(closed)} of them are resolved already: {named}")
+    return found
+
+
+def _data(raw: Any) -> dict[str, Any]:
+    data = raw.get("data") if isinstance(raw, dict) else None
+    return dict(data) if isinstance(data, dict) else {}

@@ -1,0 +1,1 @@
+"""Delivery: events of a row are applied once, put back or buried."""

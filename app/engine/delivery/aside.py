@@ -1,0 +1,51 @@
+"""Aside: put events back that did not fail, until what is in their way has passed.
+
+They go back together, with the attempts that they had. Their row remembers since when they wait and for which kind of
+error, by the database's clock, so the delay grows with the time that they have waited.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from app.context import Connection
+from app.engine.domain import Route
+from app.engine.queue.envelope import Letter, Since, remembered
+from app.engine.queue.publish import put_aside
+
+_SHORTEST_S = 1.0
+
+
+def database_now(connection: Connection) -> datetime:
+    """The time by the database's clock."""
+    row = connection.execute("SELECT clock_timestamp()").fetchone()
+    if row is None:
+        raise AssertionError
+    found: datetime = row[0]
+    return found
+
+
+def waited(letter: Letter, error: BaseException, now: datetime) -> timedelta:
+    """For how long a letter has been set aside for errors of this class."""
+    if letter.since is None or letter.since.error.partition(":")[0] != type(error).__name__:
+        return timedelta()
+    return max(timedelta(), now - letter.since.at)
+
+
+def set_aside(
+    connection: Connection, route: Route, letters: Sequence[Letter], error: BaseException, *, longest: float
+) -> float:
+    """Put letters back under `route`, in rows of their own; returns the delay in seconds, `longest` at most.
+
+    The delay is half of the time that they have waited for the same class of error, and at least a second.
+    """
+    now = database_now(connection)
+    before = max(waited(letter, error, now) for letter in letters)
+    since = Since(remembered(error), now - before)
+    delay = min(longest, max(_SHORTEST_S, before.total_seconds() / 2)) * random.uniform(0.75, 1.25)
+    for attempt in sorted({letter.attempt for letter in letters}):
+        raws = [letter.raw for letter in letters if letter.attempt == attempt]
+        put_aside(connection, route, raws, since, delay=delay, attempt=attempt)
+    return delay

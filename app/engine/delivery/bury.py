@@ -1,0 +1,115 @@
+"""Dead letters: events that will not be tried again until an admin says so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import traceback
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID, uuid5
+
+from pydantic_core import to_json
+
+from app.context import Connection
+from app.engine.queue.envelope import Letter
+from events import Event, Unreadable
+
+_BURY = """
+INSERT INTO engine.failed_jobs AS dead
+       (job_type, event_data, error_message, error_stack, retry_count, event_id, tenant_id, error_class, fingerprint,
+        history)
+SELECT r.job_type, r.event_data, r.error_message, r.error_stack, r.retry_count, r.event_id, r.tenant_id,
+       r.error_class, r.fingerprint, coalesce((
+           SELECT before.history || jsonb_build_object('at', before.failed_at, 'error_class', before.error_class,
+                      'error_message', before.error_message, 'retry_count', before.retry_count)
+             FROM engine.failed_jobs before
+            WHERE before.resolved_at IS NOT NULL AND (before.event_id = r.event_id OR before.replaced_by = r.event_id)
+            ORDER BY before.failed_at DESC LIMIT 1), '[]')
+  FROM jsonb_to_recordset(%s::jsonb) AS r (
+       job_type text, event_data jsonb, error_message text, error_stack text, retry_count integer, event_id uuid,
+       tenant_id uuid, error_class text, fingerprint text)
+ WHERE NOT EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = r.event_id)
+ON CONFLICT (event_id) WHERE resolved_at IS NULL
+DO UPDATE SET error_message = excluded.error_message, error_stack = excluded.error_stack,
+              error_class = excluded.error_class, fingerprint = excluded.fingerprint,
+              retry_count = excluded.retry_count, failed_at = now(),
+              history = dead.history || jsonb_build_object('at', dead.failed_at, 'error_class', dead.error_class,
+                            'error_message', dead.error_message, 'retry_count', dead.retry_count)
+"""
+# An event that was applied by another delivery meanwhile is not dead, whatever this delivery met.
+
+_FORGET_RESCUES = "DELETE FROM engine.event_rescues WHERE event_id = ANY(%s::uuid[])"
+# A replay is a person's decision: the count of rescues starts again.
+
+_STACK_LIMIT = 20_000
+_MESSAGE_LIMIT = 4_000
+_PARTICULARS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|'[^']*'|\"[^\"]*\"|\d+", re.IGNORECASE)
+
+
+def bury(connection: Connection, dead: Iterable[tuple[Letter, BaseException]]) -> int:
+    """Write dead letters, in the transaction that acknowledges their deliveries; returns how many were given.
+
+    An event that already is a dead letter keeps its one row, with the newest error; the death before becomes history.
+    So does the death of the event whose place it took.
+    """
+    return _write(connection, [_row(letter, error) for letter, error in dead])
+
+
+def bury_apart(connection: Connection, dead: Iterable[tuple[Letter, BaseException]]) -> int:
+    """`bury()` events whose ids belong to other events: each gets an id that its own content makes.
+
+    So neither is taken for the other, and a second death of the same content is one letter.
+    """
+    return _write(connection, [{**_row(letter, error), "event_id": _own_id(letter)} for letter, error in dead])
+
+
+def _write(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
+    rows = list({row["event_id"] or id(row): row for row in rows}.values())
+    if rows:
+        connection.execute(_BURY, [to_json(rows).decode()])
+        connection.execute(_FORGET_RESCUES, [[row["event_id"] for row in rows]])
+    return len(rows)
+
+
+def _own_id(letter: Letter) -> UUID:
+    content = {name: letter.raw.get(name) for name in ("type", "tenantid", "data")}
+    return uuid5(letter.event_id or UUID(int=0), json.dumps(content, sort_keys=True))
+
+
+def fingerprint(job_type: str, error_class: str, message: str) -> str:
+    """16 hexadecimal digits, the same for the same failure: ids, numbers and quoted values make no difference."""
+    essence = f"{job_type}\n{error_class}\n{_PARTICULARS.sub('*', message)}"
+    return hashlib.sha256(essence.encode()).hexdigest()[:16]
+
+
+def _row(letter: Letter, error: BaseException) -> dict[str, Any]:
+    event = letter.event
+    job_type, tenant = (
+        (_said(letter.raw, "type") or "unknown", None)
+        if isinstance(event, Unreadable)
+        else (event.type, event.tenantid)
+    )
+    name, message = type(error).__name__, str(error)[:_MESSAGE_LIMIT] or type(error).__name__
+    return {
+        "job_type": job_type,
+        "event_data": letter.raw,
+        "error_message": message.replace("\x00", ""),
+        "error_stack": _stack(error) if isinstance(event, Event) else None,
+        "retry_count": letter.attempt + 1,
+        "event_id": letter.event_id,
+        "tenant_id": tenant,
+        "error_class": name,
+        "fingerprint": fingerprint(job_type, name, message),
+    }
+
+
+def _said(raw: Any, name: str) -> str | None:
+    value = raw.get(name) if isinstance(raw, dict) else None
+    return value[:200] if isinstance(value, str) else None
+
+
+def _stack(error: BaseException) -> str:
+    # Frames and messages, never local variables: those may hold what must not be stored.
+    return "".join(traceback.format_exception(error))[-_STACK_LIMIT:].replace("\x00", "")

@@ -1,0 +1,135 @@
+"""The ledger: which events have been applied, and whether two different events share an id.
+
+An id stands for one fact: a type, a tenant and data. An event whose id is in the ledger for the same fact has been
+applied before. One whose id stands for another fact is a mistake of its producer, and is buried with `ReusedId`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from app.context import Connection
+from app.engine.queue.envelope import Letter
+from app.errors import ReusedId
+from events import KINDS, Event, InvalidEvent
+
+_LEDGER = """
+WITH written AS (
+    INSERT INTO engine.event_log (event_id, type, version, tenant_id, subject_id, causation_id, data, occurred_at)
+    SELECT e.id, e.type, substring(e.dataschema FROM '\\d+$')::integer, e.tenantid, e.subject, e.causationid, e.data,
+           e.time
+      FROM jsonb_to_recordset(%s::jsonb)
+           AS e (id uuid, type text, dataschema text, tenantid uuid, subject uuid, causationid uuid, data jsonb,
+                 time timestamptz)
+     ORDER BY e.id -- the same everywhere: two deliveries of the same events wait for each other, not in a circle
+    ON CONFLICT DO NOTHING
+    RETURNING event_id),
+resolved AS (
+    UPDATE engine.failed_jobs dead SET resolved_at = now()
+      FROM written WHERE dead.event_id = written.event_id AND dead.resolved_at IS NULL)
+SELECT count(*), CASE WHEN count(*) < %s THEN array_agg(event_id) END FROM written
+"""
+# Nearly always all of them are new. Then their ids, which everybody has, need not be sent back.
+_OTHER_FACTS = """
+SELECT l.event_id, l.type, l.version, l.tenant_id, l.data
+  FROM jsonb_to_recordset(%s::jsonb) AS e (id uuid, type text, tenantid uuid, data jsonb)
+  JOIN engine.event_log l ON l.event_id = e.id
+ WHERE (l.type, l.tenant_id, l.data) IS DISTINCT FROM (e.type, e.tenantid, e.data)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What the ledger has under an id."""
+
+    event_id: UUID
+    type: str
+    version: int
+    tenant_id: UUID | None
+    data: Any
+
+
+def record(connection: Connection, letters: Sequence[Letter]) -> list[Event[Any]]:
+    """Enter events into the ledger; returns those that were not there, which are this transaction's to apply.
+
+    Of several letters with one id the first is entered. A dead letter of an event that is entered is resolved.
+    """
+    readable = first_of_each(letters)
+    if not readable:
+        return []
+    text = to_json([letter.raw for letter in readable.values()]).decode()
+    count, fresh = connection.execute(_LEDGER, [text, len(readable)]).fetchone() or (0, None)
+    if count == len(readable):
+        return [letter.event for letter in readable.values()]  # type: ignore[misc]
+    new = set(fresh or ())
+    return [letter.event for event_id, letter in readable.items() if event_id in new]  # type: ignore[misc]
+
+
+def first_of_each(letters: Iterable[Letter]) -> dict[UUID, Letter]:
+    """The letters that hold an event, by its id; of several with one id, the first."""
+    readable = [letter for letter in letters if isinstance(letter.event, Event)]
+    found = {letter.event.id: letter for letter in readable if isinstance(letter.event, Event)}
+    if len(found) == len(readable):
+        return found
+    return {letter.event.id: letter for letter in reversed(readable) if isinstance(letter.event, Event)}
+
+
+def reused(connection: Connection, letters: Sequence[Letter], fresh: Iterable[Event[Any]]) -> list[Letter]:
+    """The letters whose id stands for another fact, of an earlier letter of the list or in the ledger.
+
+    `fresh` are the events of the list that the ledger did not have before: they cost nothing here.
+    """
+    first = first_of_each(letters)
+    new = {event.id for event in fresh}
+    entries = _other_facts(connection, [letter for event_id, letter in first.items() if event_id not in new])
+    return [
+        letter
+        for letter in letters
+        if isinstance(event := letter.event, Event)
+        and (_differ(first[event.id].event, event) or _differs(entries.get(event.id), event))
+    ]
+
+
+def refusal(letter: Letter) -> ReusedId:
+    """The error with which a letter of `reused()` is buried."""
+    kind = letter.event.type if isinstance(letter.event, Event) else "event"
+    return ReusedId(
+        f"{kind} {letter.event_id}: another event with this id, and with other data, was applied; give each event an id"
+        " of its own (follow() takes a key), and `dead edit` this one to publish it under a new id"
+    )
+
+
+def same_fact(one: Event[Any], other: Event[Any]) -> bool:
+    """Whether two events with one id are one event: time, cause and subject may differ from telling to telling."""
+    return one.type == other.type and one.tenantid == other.tenantid and bool(one.data == other.data)
+
+
+def _other_facts(connection: Connection, letters: Sequence[Letter]) -> dict[UUID, _Entry]:
+    if not letters:
+        return {}
+    text = to_json([letter.raw for letter in letters]).decode()
+    return {e.event_id: e for e in connection.cursor(row_factory=class_row(_Entry)).execute(_OTHER_FACTS, [text])}
+
+
+def _differ(one: object, other: Event[Any]) -> bool:
+    return one is not other and isinstance(one, Event) and not same_fact(one, other)
+
+
+def _differs(entry: _Entry | None, event: Event[Any]) -> bool:
+    """Whether an entry with other data is another fact, and not the same one in another version or with defaults."""
+    if entry is None:
+        return False
+    if (entry.type, entry.tenant_id) != (event.type, event.tenantid):
+        return True
+    kind = KINDS[event.type]
+    try:
+        return bool(kind.payload.model_validate(kind.upcast(entry.version, entry.data)) != event.data)
+    except (ValidationError, InvalidEvent):
+        return True

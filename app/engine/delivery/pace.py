@@ -1,0 +1,32 @@
+"""Pace: how many waiting events a delivery takes along, so that its transaction stays short.
+
+Handlers that write sets take hundreds of events in some milliseconds. Where each event takes long, a delivery of
+hundreds would be one transaction of seconds: other workers could not share it, and a death would undo all of it.
+"""
+
+from __future__ import annotations
+
+from app.engine.domain import PARCEL
+
+FIRST = 32
+"""Waiting events that the first delivery of a worker takes along; a quick one doubles the number for the next."""
+TARGET_S = 0.25
+"""Seconds that a delivery should not take longer than."""
+
+
+class Pace:
+    """The pace of a worker's deliveries; any thread may ask and tell."""
+
+    def __init__(self) -> None:
+        self._most = FIRST
+
+    def siblings(self) -> int:
+        """How many waiting events the next delivery may take along."""
+        return self._most
+
+    def note(self, events: int, seconds: float) -> None:
+        """Learn from a delivery of so many events that was committed after so many seconds."""
+        if seconds > TARGET_S:
+            self._most = min(self._most, max(1, int(events * TARGET_S / seconds)))
+        elif seconds < TARGET_S / 2:
+            self._most = min(PARCEL - 1, 2 * self._most)

@@ -1,0 +1,71 @@
+"""Unknown: events that this program cannot deliver and another version of it can.
+
+While a deployment is under way, old workers meet types and versions that only new ones know. Such an event waits, for
+`TALLYMAN_UNKNOWN_PATIENCE` from the first delivery that did not know it, and is a dead letter after that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from app.context import Connection
+from app.engine.delivery import bury
+from app.engine.delivery.aside import database_now, set_aside, waited
+from app.engine.domain import Route
+from app.engine.queue import ordering
+from app.engine.queue.envelope import Letter
+from app.settings import settings
+from events import Event, InvalidEvent, Unreadable
+
+log = structlog.get_logger(__name__)
+
+LONGEST_DELAY_S = 30.0
+
+Refusal = Callable[[Event[Any]], str | None]
+"""Why this worker does not serve an event in the task that delivers it; None when it does."""
+
+
+class UnknownEvent(InvalidEvent):
+    """This program does not know the event's type or version, or has no handler or effect for it here."""
+
+
+def is_unknown(error: str) -> bool:
+    """Whether a row's remembered error says that its events wait for a worker that knows them."""
+    return error.startswith(f"{UnknownEvent.__name__}: ")
+
+
+def take_out(
+    connection: Connection, letters: Sequence[Letter], refusal: Refusal, route: Callable[[], Route]
+) -> Sequence[Letter]:
+    """The letters that can be delivered; the others are put aside under `route`, or buried, in this transaction."""
+    out = {letter: error for letter in letters if (error := _error(letter, refusal)) is not None}
+    if not out:
+        return letters
+    waiting = _waiting(connection, out)
+    buried = [(letter, InvalidEvent(str(error))) for letter, error in out.items() if letter not in waiting]
+    bury.bury(connection, buried)
+    if waiting:
+        ordering.keep_places(connection, waiting)
+        delay = set_aside(connection, route(), waiting, out[waiting[0]], longest=LONGEST_DELAY_S)
+        log.info("events of an unknown type wait", events=len(waiting), delay=round(delay, 1), why=str(out[waiting[0]]))
+    return [letter for letter in letters if letter not in out]
+
+
+def _error(letter: Letter, refusal: Refusal) -> InvalidEvent | None:
+    event = letter.event
+    if isinstance(event, Unreadable):
+        return UnknownEvent(event.reason) if event.is_unknown else InvalidEvent(event.reason)
+    why = refusal(event)
+    return None if why is None else UnknownEvent(why)
+
+
+def _waiting(connection: Connection, out: dict[Letter, InvalidEvent]) -> list[Letter]:
+    unknown = [letter for letter, error in out.items() if isinstance(error, UnknownEvent)]
+    if not unknown:
+        return []
+    now, patience = database_now(connection), timedelta(seconds=settings().unknown_patience)
+    return [letter for letter in unknown if waited(letter, out[letter], now) < patience]

@@ -1,0 +1,247 @@
+"""Who serves which event: the types that `app.wiring` fills in, and the engine's way to them.
+
+The engine knows no domain, so it finds the wiring by name, when it first needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from app.context import Connection, Moment
+from app.engine.delivery.retry import Policy
+from app.engine.queue import shares
+from events import Event, Payload
+from events.contracts import Served
+
+EVENTS_QUEUE = "events"
+EVENTS_PRIORITY = 10
+EFFECTS_PRIORITY = 0
+PARCEL = 500
+"""Events in one queue row, at most."""
+
+Handler = Callable[[Moment, list[Event[Any]]], Iterable[Event[Any]]]
+"""From a list of events of one type to new state and the events that follow; touches the database alone."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Lane:
+    """What bounds how many calls run at once over all workers: at most `most` under one `key`."""
+
+    key: str
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An effect's event that is still wanted, with all that its call needs to know."""
+
+    event: Event[Any]
+    work: Any = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What delivering an event now would come to: the items it would change, and the jobs whose counters with them.
+
+    `idle` says why nothing would happen, `blocked` why it must not be tried now.
+    """
+
+    items: frozenset[UUID] = frozenset()
+    jobs: frozenset[UUID] = frozenset()
+    idle: str | None = None
+    blocked: str | None = None
+
+
+Forecaster = Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, Forecast]]
+"""From events of one type to what each would come to, by the event's id; changes nothing."""
+
+
+class QueuePaused(Exception):
+    """The queue was paused: the call is not begun, and its event waits again without having spent an attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the engine knows about one outside call.
+
+    `in_doubt`: an earlier delivery began this very call and never recorded its outcome, so ask the other side first.
+    `attempt` counts deliveries from 0; `is_last` says that a transient error now would be final. An effect whose call
+    takes several steps awaits `still_mine()` right before the one that cannot be taken back. It raises if the delivery
+    was given to another worker meanwhile or the queue was paused, and the effect lets that pass; it returns what the
+    effect's `look` says of the event at this moment.
+    """
+
+    in_doubt: bool
+    attempt: int
+    is_last: bool
+    still_mine: Callable[[], Awaitable[Any]] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """How one type of event is carried to the outside world.
+
+    `lanes` tells, by the event's id, what bounds how many of its kind are called at once over all workers; an event
+    that it does not name is bounded by nothing. `prepare` runs in the claiming transaction: it marks what is begun and
+    leaves out what nobody waits for any more. `call` runs in no transaction and returns what to say of it. `give_up`
+    says what is to be said when the last attempt failed with a transient error; without it such an event becomes a
+    dead letter. `parcel` bounds how much one delivery takes on, `at_once` how many of its calls run side by side.
+    `ask` tells what the other side knows of events whose calls are in doubt. `revive` brings dead requests back to
+    life, each as the event of its next attempt, by the dead one's id; an event that it leaves out was overtaken.
+    `call_key` tells what an event's call is about, the same for every event that may ask for it, an item and its
+    attempt say: calls of one key are never made side by side, and whichever event asks again is told that the call may
+    have been made. `prepare` leaves out an event whose key another event has done. Without `call_key` each event is a
+    call of its own, and an edited copy takes its event's place. `policy` is how often and after how long its events
+    are tried again, in place of the worker's. `result` is the payload that `call` returns: with it an admin can record
+    what came of a call in doubt. `close` hangs up when a worker stops. `settle` seconds pass before the other side is
+    asked about a call that failed half way: for so long it may still be making up its mind, and would not know of what
+    it is about to accept.
+    `look` reads again, by the event's id, what may have changed since `prepare` and would forbid the call; the answer
+    is what `still_mine()` returns. An effect that has it awaits `still_mine()` before every step that cannot be taken
+    back. For one that has none the engine looks at the lease and at pauses before it calls.
+    `open_` tells, by the event's id, what still waits for the outcome of dead events, an item say: such a letter is not
+    resolved by hand without a result. `discard` gives what waits an end, with why, and returns the events that follow.
+    `account` names the account of its tenant that an event uses: tenants get equal shares of a worker's deliveries
+    (or as their weights say), and within a tenant its accounts do. Without it a tenant is one account.
+    """
+
+    queue: str
+    prepare: Callable[[Moment, Sequence[Event[Any]]], Iterable[Prepared]]
+    call: Callable[[Prepared, Call], Awaitable[Payload]]
+    lanes: Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, Lane]] | None = None
+    give_up: Callable[[Prepared, Exception], Payload] | None = None
+    close: Callable[[], Awaitable[None]] | None = None
+    ask: Callable[[Sequence[Event[Any]]], Awaitable[Mapping[UUID, str]]] | None = None
+    revive: Callable[[Moment, Sequence[Event[Any]]], Mapping[UUID, Event[Any]]] | None = None
+    call_key: Callable[[Event[Any]], UUID] | None = None
+    look: Callable[[Connection, Sequence[Prepared]], Mapping[UUID, Any]] | None = None
+    open_: Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, UUID]] | None = None
+    discard: Callable[[Moment, Sequence[Event[Any]], str], Iterable[Event[Any]]] | None = None
+    can_be_asked: bool = True
+    settle: Callable[[], float] = field(default=lambda: 0.0)
+    account: Callable[[Event[Any]], str] | None = None
+    parcel: int = 25
+    at_once: int = 8
+    policy: Policy | None = None
+    result: type[Payload] | None = None
+
+    def key(self, event: Event[Any]) -> UUID:
+        """The key of an event's call."""
+        return self.call_key(event) if self.call_key else event.id
+
+
+@dataclass(frozen=True, slots=True)
+class Lockable:
+    """A table whose rows handlers lock, by their column `id`; `id_of` reads the row's id from an event, or None."""
+
+    schema: str
+    table: str
+    id_of: Callable[[Event[Any]], UUID | None]
+
+    @property
+    def name(self) -> str:
+        """The table's qualified name."""
+        return f"{self.schema}.{self.table}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Every handler and every effect, by the payload that it serves, and how to tell what an event would come to.
+
+    `lockables` are the rows that handlers lock first: where one is locked for long, its events are set aside together.
+    """
+
+    handlers: Mapping[type[Payload], Handler]
+    effects: Mapping[type[Payload], Effect]
+    forecasts: Mapping[type[Payload], Forecaster] = field(default_factory=dict)
+    locks: Sequence[Callable[[Connection, Sequence[Event[Any]]], None]] = ()
+    lockables: Sequence[Lockable] = ()
+
+    def lock(self, connection: Connection, events: Sequence[Event[Any]]) -> None:
+        """Lock what handlers of several types would lock one after the other, all of it in one order."""
+        for lock in self.locks:
+            lock(connection, events)
+
+    def __post_init__(self) -> None:
+        """Raise `TypeError` for an effect that is declared sequenced: calls run side by side."""
+        if sequenced := [payload.type for payload in self.effects if payload.sequenced]:
+            message = f"effects cannot be sequenced: {', '.join(sequenced)}"
+            raise TypeError(message)
+
+    def route(self, event: Event[Any]) -> Route:
+        """Where an event goes. Raises `LookupError` for a type that nobody serves."""
+        effect = self.effects.get(type(event.data))
+        if effect is not None:
+            share = shares.name(event.tenantid, effect.account(event) if effect.account else None)
+            return Route(effect.queue, EFFECTS_PRIORITY, effect.parcel, effect_of=event.type, share=share)
+        if type(event.data) in self.handlers:
+            return Route(EVENTS_QUEUE, EVENTS_PRIORITY, PARCEL)
+        message = f"nobody serves {event.type}: name its handler or effect in app/wiring.py"
+        raise LookupError(message)
+
+    def share(self, event: Event[Any]) -> str | None:
+        """Whose share of the deliveries an event of an effect takes; None: it is no effect's."""
+        return self.route(event).share if type(event.data) in self.effects else None
+
+    def served(self) -> dict[str, Served]:
+        """Where the events of each type go, and who takes them there."""
+        handled = {payload.type: Served(EVENTS_QUEUE, "handler") for payload in self.handlers}
+        return handled | {payload.type: Served(effect.queue, "effect") for payload, effect in self.effects.items()}
+
+    def call_keys(self, events: Sequence[Event[Any]]) -> dict[UUID, UUID]:
+        """The keys of the calls that these events ask for, by the event's id; events with a handler ask for none."""
+        effects = {event.id: self.effects.get(type(event.data)) for event in events}
+        return {event.id: effect.key(event) for event in events if (effect := effects[event.id])}
+
+    def queues(self) -> list[str]:
+        """Every queue that a worker can serve."""
+        return sorted({EVENTS_QUEUE, *self.effect_queues()})
+
+    def effect_queues(self) -> list[str]:
+        """Every queue that effects wait in."""
+        return sorted({effect.queue for effect in self.effects.values()})
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A queue, the priority in it, and how many events a row of it holds.
+
+    Effects of different types (`effect_of`) never share a row: each type is prepared and called by its own effect.
+    Nor do effects of different tenants or accounts (`share`): a row is delivered at the expense of one.
+    """
+
+    queue: str
+    priority: int
+    parcel: int
+    effect_of: str | None = None
+    share: str | None = None
+
+
+_chosen: list[Wiring] = []
+
+
+def wiring() -> Wiring:
+    """The wiring in force: this program's own, unless `use()` chose another."""
+    return _chosen[-1] if _chosen else _own_wiring()
+
+
+@contextmanager
+def use(chosen: Wiring) -> Iterator[None]:
+    """Serve events by another wiring for a while: how handlers that are not this program's are run and tested."""
+    _chosen.append(chosen)
+    try:
+        yield
+    finally:
+        _chosen.remove(chosen)
+
+
+@cache
+def _own_wiring() -> Wiring:
+    found: Wiring = importlib.import_module("app.wiring").WIRING
+    return found

@@ -1,0 +1,1 @@
+"""Effects: calls to the outside world, claimed, executed and recorded."""

@@ -1,0 +1,200 @@
+"""Outcomes: the transactions that write down what came of calls, and hand back what was not called."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import structlog
+
+from app.context import Connection, Moment
+from app.engine.delivery.consume import end
+from app.engine.delivery.ledger import record as enter_ledger
+from app.engine.delivery.patience import patiently
+from app.engine.delivery.retry import Bury, decide, is_final, maybe_called, rest, spends_nothing
+from app.engine.domain import PARCEL, Lane
+from app.engine.effects import concurrency, rests
+from app.engine.effects.calls import Parcel, Task, again, end_calls
+from app.engine.queue.envelope import LeaseLost, hold, release
+from app.engine.queue.publish import publish
+from app.errors import InDoubt, Permanent, Transient
+from events import Payload
+
+_LET_SETTLE = """
+UPDATE engine.calls SET ask_after = clock_timestamp() + %(settle)s * interval '1 second'
+ WHERE call_key = ANY(%(keys)s)
+"""
+_GOES_ON = "UPDATE engine.calls SET begun_at = clock_timestamp() WHERE row_id = %s"
+_NEVER_BEGUN = "DELETE FROM engine.calls WHERE call_key = ANY(%s) AND tries = 1"
+# What an earlier try left in doubt stays so; that one has had its time to settle.
+_BEGUN_BEFORE = """
+UPDATE engine.calls SET tries = tries - 1, ask_after = clock_timestamp() WHERE call_key = ANY(%s) AND tries > 1
+"""
+
+log = structlog.get_logger(__name__)
+
+
+class CannotBeRecorded(Permanent):
+    """An effect came to an outcome that cannot be written down; whether its call happened, a person must see."""
+
+
+def record(parcel: Parcel) -> None:
+    """Write down every outcome that is there; the row shrinks to what is still open, or goes.
+
+    With it shrink its slots to what it can still use, or they grow if there are free ones; and if there are more free
+    ones than that, whoever has been parked for longest is woken. An outcome that cannot be written is that task's
+    error, and no other's.
+    """
+    # Looked at once: while this runs, calls go on and more outcomes come.
+    settled = [task for task in parcel.tasks if task.outcome is not None]
+    if not settled:
+        return  # the record before took these along
+    try:
+        _commit(parcel, settled)
+    except Exception as error:
+        if isinstance(error, LeaseLost) or spends_nothing(error):
+            raise
+        for task in settled:
+            _commit_alone(parcel, task)
+
+
+def _commit_alone(parcel: Parcel, task: Task) -> None:
+    try:
+        _commit(parcel, [task])
+    except Exception as error:
+        if isinstance(error, LeaseLost) or spends_nothing(error):
+            raise
+        log.warning("an outcome cannot be recorded", event_id=str(task.event.id), why=str(error))
+        task.outcome = CannotBeRecorded(f"what came of the call cannot be written down: {error}")
+        _commit(parcel, [task])
+
+
+def _commit(parcel: Parcel, settled: list[Task]) -> None:
+    def transaction() -> int:
+        rest = [task for task in parcel.tasks if task not in settled]
+        with parcel.engine.pool.connection() as connection, connection.transaction():
+            concurrency.lock(connection, parcel.lanes)
+            hold(connection, parcel.delivery)
+            _record(connection, parcel, settled)
+            release(connection, parcel.delivery, [task.letter for task in rest])
+            lanes = _resize(connection, parcel, rest)
+            connection.execute(_GOES_ON, [parcel.delivery.row_id])
+        parcel.tasks, parcel.lanes = rest, lanes
+        return len(settled)
+
+    patiently(transaction)
+
+
+def hand_back(parcel: Parcel) -> None:
+    """The delivery ends before its time: record what is there, and let the rest wait again with the same attempt."""
+    record(parcel)
+    if not parcel.tasks:
+        return
+    begun = [task for task in parcel.tasks if task.begun]
+    rest = [task for task in parcel.tasks if not task.begun]
+
+    def transaction() -> int:
+        with parcel.engine.pool.connection() as connection, connection.transaction():
+            concurrency.lock(connection, parcel.lanes)
+            hold(connection, parcel.delivery)
+            _forget(connection, rest)
+            _let_settle(connection, parcel, begun)
+            release(connection, parcel.delivery, [])
+            # Wake first: the row that has been parked for longest is older than what goes back now.
+            _resize(connection, parcel, [])
+            again(connection, [task.letter for task in rest], parcel=PARCEL)
+            again(connection, [task.letter for task in begun], delay=parcel.effect.settle(), parcel=PARCEL)
+        return len(rest)
+
+    patiently(transaction)
+    parcel.tasks = []
+
+
+def _forget(connection: Connection, tasks: list[Task]) -> None:
+    """Calls that were marked as begun and not made: another delivery need not ask about them."""
+    keys = [task.key for task in tasks]
+    if keys:
+        connection.execute(_NEVER_BEGUN, [keys])
+        connection.execute(_BEGUN_BEFORE, [keys])
+
+
+def _let_settle(connection: Connection, parcel: Parcel, begun: list[Task]) -> None:
+    if begun:
+        wanted = {"keys": [task.key for task in begun], "settle": parcel.effect.settle()}
+        connection.execute(_LET_SETTLE, wanted)
+
+
+def _resize(connection: Connection, parcel: Parcel, rest: list[Task]) -> dict[Lane, int]:
+    open_ = Counter(task.lane for task in rest if task.begun or not parcel.makes_room)
+    wanted = {lane: min(open_[lane], parcel.effect.at_once) for lane in parcel.lanes}
+    granted = concurrency.take(connection, parcel.delivery, wanted)
+    for lane in sorted(granted):
+        concurrency.wake_parked(connection, lane)
+    return granted
+
+
+def _record(connection: Connection, parcel: Parcel, settled: list[Task]) -> None:
+    said = [(task, payload) for task in settled if (payload := _said(parcel, task)) is not None]
+    applied = {event.id for event in enter_ledger(connection, [task.letter for task, _ in said])}
+    now = Moment.begin(connection).now
+    publish(connection, *(task.event.follow(payload, now) for task, payload in said if task.event.id in applied))
+    end_calls(connection, [task.key for task, _ in said])
+    ended = {task.event.id for task, _ in said}
+    _end_unsaid(connection, parcel, [task for task in settled if task.event.id not in ended])
+
+
+def _end_unsaid(connection: Connection, parcel: Parcel, tasks: list[Task]) -> None:
+    doubtful = [task for task in tasks if _may_have_been_made(task)]
+    _forget(connection, [task for task in tasks if task not in doubtful])
+    _let_settle(connection, parcel, doubtful)
+    rests.begin(connection, _rests(parcel, tasks))
+    for task in tasks:
+        if isinstance(task.outcome, Exception):
+            settle = parcel.effect.settle() if task in doubtful else 0.0
+            end(connection, parcel.policy, [task.letter], _verdict(parcel, task, task.outcome), at_least=settle)
+
+
+def _said(parcel: Parcel, task: Task) -> Payload | None:
+    """What is to be said of a task: its result, or what the effect says when it gives up; None: the error decides."""
+    outcome = task.outcome
+    if not isinstance(outcome, Exception):
+        return outcome
+    final = isinstance(decide(outcome, task.call.attempt, parcel.policy, 0.0), Bury)
+    if final and isinstance(outcome, Transient) and parcel.effect.give_up and not _is_for_a_person(parcel, task):
+        return parcel.effect.give_up(task.prepared, outcome)
+    return None
+
+
+def _may_have_been_made(task: Task) -> bool:
+    return task.begun and isinstance(task.outcome, Exception) and maybe_called(task.outcome)
+
+
+def _is_for_a_person(parcel: Parcel, task: Task) -> bool:
+    """Whether nobody but a person can say if the call was made."""
+    error = task.outcome
+    return (
+        isinstance(error, Exception)
+        and not parcel.effect.can_be_asked
+        and _may_have_been_made(task)
+        and not is_final(error)
+    )
+
+
+def _verdict(parcel: Parcel, task: Task, error: Exception) -> Exception:
+    """The error that decides: in doubt at once, rather than after a delivery that could only find that out."""
+    if not _is_for_a_person(parcel, task):
+        return error
+    why = "the call may have been made, and the other side cannot be asked"
+    verdict = InDoubt(f"{type(error).__name__}: {error}; {why}")
+    verdict.__cause__ = error
+    return verdict
+
+
+def _rests(parcel: Parcel, tasks: list[Task]) -> dict[str, tuple[float, str]]:
+    """What the other side said of when to come back, by the key that rests: the longest time of each."""
+    said: dict[str, tuple[float, str]] = {}
+    for task in tasks:
+        seconds = rest(task.outcome) if task.begun and isinstance(task.outcome, Exception) else None
+        if seconds is not None:
+            key = parcel.rest_key(task)
+            said[key] = max(said.get(key, (0.0, "")), (seconds, str(task.outcome)))
+    return said

@@ -1,0 +1,67 @@
+"""Rests: the other side said "come back later", and no call under its concurrency limit is begun until then.
+
+Kept in the database, so it holds over all workers and their restarts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row
+
+from app.context import Connection
+from app.engine.domain import Lane
+from app.errors import Busy
+from events import Event
+
+_FIND = """
+SELECT key, extract(epoch FROM until - clock_timestamp())::double precision AS seconds, reason, until, since
+  FROM engine.rests WHERE key = ANY(%s) AND until > clock_timestamp()
+"""
+_BEGIN = """
+INSERT INTO engine.rests AS r (key, until, reason)
+SELECT key, clock_timestamp() + seconds * interval '1 second', reason
+  FROM unnest(%s::text[], %s::double precision[], %s::text[]) AS said (key, seconds, reason) ORDER BY key
+ON CONFLICT (key) DO UPDATE
+   SET until = greatest(r.until, excluded.until), reason = excluded.reason,
+       since = CASE WHEN r.until > clock_timestamp() THEN r.since ELSE clock_timestamp() END
+"""
+_REASON_LIMIT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A key under which no call is begun for `seconds` more."""
+
+    key: str
+    seconds: float
+    reason: str
+    until: datetime
+    since: datetime
+
+
+def key_of(lane: Lane | None, event: Event[Any]) -> str:
+    """What rests with an event's call: its concurrency limit, or all calls for its type where there is none."""
+    return lane.key if lane else f"effect/{event.type}"
+
+
+def find(connection: Connection, keys: Sequence[str]) -> list[Rest]:
+    """Those of these keys that rest now."""
+    if not keys:
+        return []
+    return connection.cursor(row_factory=class_row(Rest)).execute(_FIND, [list(keys)]).fetchall()
+
+
+def begin(connection: Connection, said: Mapping[str, tuple[float, str]]) -> None:
+    """Let keys rest for so many seconds, for a reason; one that rests for longer already goes on resting."""
+    if said:
+        reasons = [reason[:_REASON_LIMIT].replace("\x00", "") for _, reason in said.values()]
+        connection.execute(_BEGIN, [list(said), [seconds for seconds, _ in said.values()], reasons])
+
+
+def busy(key: str, seconds: float, reason: str) -> Busy:
+    """The error of an event whose call may not begin yet."""
+    return Busy(f"{key} rests: {reason}", retry_after=seconds)

@@ -1,0 +1,1 @@
+"""Inspect: where events are, why something does not run, and whether the invariants hold."""

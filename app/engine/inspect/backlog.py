@@ -1,0 +1,72 @@
+"""The backlog: what waits in each queue, since when, and who would take it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from psycopg.rows import class_row
+
+from app.context import Connection
+from app.engine.domain import wiring
+from app.engine.queue.pauses import Pause, pauses
+from app.engine.queue.workers import Worker, list_workers, serving
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """A queue in numbers of rows, each an event or a parcel of up to 500.
+
+    `due` could be taken now; `later` was published for later or put back; `parked` waits for a slot of its lane;
+    `in_hand` is being delivered; `failed` failed outside our code. `oldest` is how long the longest waiting due row
+    has been due. `workers` are the ids of those that live and serve it.
+    """
+
+    queue_name: str
+    due: int = 0
+    later: int = 0
+    parked: int = 0
+    in_hand: int = 0
+    failed: int = 0
+    oldest: timedelta | None = None
+    pause: Pause | None = None
+    workers: tuple[int, ...] = ()
+
+
+# The queue keeps no time at which a row came, but its events do: the lowest id came first.
+_BACKLOG = """
+WITH counted AS (
+    SELECT j.queue_name,
+           count(*) FILTER (WHERE j.status = 'todo' AND NOT coalesce(j.due_at > now(), false)) AS due,
+           count(*) FILTER (WHERE j.status = 'todo' AND j.due_at > now() AND j.key IS NULL) AS later,
+           count(*) FILTER (WHERE j.status = 'todo' AND j.due_at > now() AND j.key IS NOT NULL) AS parked,
+           count(*) FILTER (WHERE j.status = 'doing') AS in_hand,
+           count(*) FILTER (WHERE j.status = 'failed') AS failed,
+           min(j.row_id) FILTER (WHERE j.status = 'todo' AND j.due_at IS NULL) AS first_id,
+           min(j.due_at) FILTER (WHERE j.status = 'todo' AND j.due_at <= now()) AS first_at
+      FROM engine.waiting(%s) j
+     GROUP BY j.queue_name
+)
+SELECT c.queue_name, c.due, c.later, c.parked, c.in_hand, c.failed,
+       now() - least(c.first_at, (SELECT min(e.at) FROM public.procrastinate_events e
+                                   WHERE e.job_id = c.first_id AND e.type = 'deferred')) AS oldest
+  FROM counted c
+"""
+
+
+def backlogs(connection: Connection) -> list[Backlog]:
+    """Every queue of this program, by name: those that events go to, that hold its rows, or that are paused.
+
+    Rows that other programs have in the database are not counted.
+    """
+    workers, paused = list_workers(connection), pauses(connection)
+    rows = connection.cursor(row_factory=class_row(Backlog)).execute(_BACKLOG, [wiring().queues()]).fetchall()
+    found = {row.queue_name: row for row in rows}
+    names = sorted({*wiring().queues(), *found, *paused})
+    return [_complete(found.get(name, Backlog(name)), paused.get(name), workers) for name in names]
+
+
+def _complete(row: Backlog, pause: Pause | None, workers: Sequence[Worker]) -> Backlog:
+    ids = tuple(worker.worker_id for worker in serving(workers, row.queue_name))
+    return replace(row, pause=pause, workers=ids)

@@ -1,0 +1,236 @@
+"""Explain: why events have not been applied. Asked for a pattern of events, it answers with reasons.
+
+A pattern is a piece of an event's JSON: `{"id": …}` is one event, `{"subject": …}` those of a job, `{"tenantid": …}`
+those of a tenant. Nothing is indexed for it: the queue's waiting rows are read, so ask for a reason, not for a report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from app.context import Connection
+from app.engine.delivery.locked import RowLocked, by_place, is_locked
+from app.engine.delivery.unknown import is_unknown
+from app.engine.domain import wiring
+from app.engine.effects import rests
+from app.engine.inspect.holders import Session, holders
+from app.engine.inspect.reasons import Dead, Done, Failed, InDoubt, InHand, Reason
+from app.engine.inspect.waiting import (
+    InLine,
+    LockHeld,
+    NobodyServes,
+    Parked,
+    PutBack,
+    QueuePaused,
+    Resting,
+    UnknownHere,
+    Waiting,
+    WaitingTurn,
+)
+from app.engine.queue import ordering
+from app.engine.queue.envelope import Row, open_rows
+from app.engine.queue.pauses import pauses
+from app.engine.queue.workers import Worker, list_workers, serving
+from app.errors import NotFound
+from app.settings import settings
+
+Pattern = Mapping[str, Any]
+
+_WHEREABOUTS = Path(__file__).with_name("whereabouts.sql").read_bytes()
+_AHEAD = """
+SELECT count(*) FROM public.procrastinate_jobs j, public.procrastinate_jobs own
+ WHERE own.id = %s AND j.status = 'todo' AND j.queue_name = own.queue_name
+   AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
+   AND (j.priority > own.priority OR (j.priority = own.priority AND j.id < own.id))
+"""
+# Of the tenants that wait, a thousand are counted: past that the share is as good as nothing.
+_TURN = """
+WITH own AS MATERIALIZED (
+    SELECT j.id, j.queue_name, j.priority, engine.share(j.args) AS share FROM public.procrastinate_jobs j
+     WHERE j.id = %(row)s AND j.task_name = 'perform'
+), tenants AS (
+    SELECT split_part(w.share, '/', 1) AS tenant
+      FROM own, LATERAL engine.waiting_shares(ARRAY[own.queue_name::text], '', 1000, 1) w
+     UNION
+    SELECT split_part(engine.share(j.args), '/', 1) FROM own JOIN public.procrastinate_jobs j USING (queue_name)
+     WHERE j.status = 'doing' AND j.task_name = 'perform'
+     UNION
+    SELECT split_part(own.share, '/', 1) FROM own
+)
+SELECT (SELECT count(*) FROM public.procrastinate_jobs j
+         WHERE j.status = 'todo' AND j.task_name = 'perform' AND j.queue_name = own.queue_name
+           AND engine.share(j.args) COLLATE "C" = own.share AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
+           AND (j.priority > own.priority OR (j.priority = own.priority AND j.id < own.id))) AS ahead,
+       engine.tenant_weight(split_part(own.share, '/', 1)) AS weight,
+       (SELECT sum(engine.tenant_weight(t.tenant)) FROM tenants t) AS total,
+       (SELECT count(*) FROM tenants) AS tenants
+  FROM own
+"""
+_HELD_SLOTS = """
+SELECT count(*) FROM engine.slots s WHERE s.key = %s AND engine.is_live(s.row_id, s.attempts, s.worker_id)
+"""
+_DEAD = """
+SELECT count(*) AS events, (array_agg(id ORDER BY failed_at))[1] AS letter_id, min(job_type) AS type,
+       coalesce(error_class, '?') || ': ' || left((array_agg(error_message ORDER BY failed_at))[1], 300) AS error,
+       min(failed_at) AS since, fingerprint
+  FROM engine.failed_jobs WHERE resolved_at IS NULL AND event_data @> %s
+ GROUP BY fingerprint, error_class ORDER BY count(*) DESC, min(failed_at) LIMIT 20
+"""
+_ARGS = """
+SELECT row_id, args::text AS args
+  FROM (SELECT id AS row_id, args FROM public.procrastinate_jobs WHERE id = %(row_id)s
+         UNION ALL SELECT id, args FROM engine.delayed WHERE id = %(row_id)s) row
+ WHERE starts_with(args ->> 'error', %(error)s)
+"""
+_HELD_IN_LINE = "SELECT event_id FROM engine.sequence WHERE held @> %s ORDER BY position"
+_DONE = "SELECT type, applied_at FROM engine.event_log WHERE event_id = %s"
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Events that wait in the same way; `row_id` is the first of their rows."""
+
+    state: str
+    queue: str
+    events: int
+    row_id: int
+    worker_id: int | None
+    until: datetime | None
+    last_until: datetime | None
+    attempt: int
+    error: str | None
+    key: str | None
+    parked_at: datetime | None
+    doubtful: int
+    doubtful_id: UUID | None
+    begun_at: datetime | None
+    tries: int | None
+    since: datetime | None
+
+
+def explain_event(connection: Connection, event_id: UUID) -> list[Reason]:
+    """Where one event is and why. Raises `NotFound` for one that is nowhere."""
+    found = [*_done(connection, event_id), *explain(connection, {"id": str(event_id)})]
+    found += _not_its_turn(connection, event_id)
+    if not found:
+        raise NotFound(
+            f"event: {event_id} is nowhere: not waiting, not applied, not dead. It was never published, or it was"
+            f" applied more than {settings().ledger_days:g} days ago and its entry in the ledger has been pruned"
+        )
+    return found
+
+
+def explain(connection: Connection, pattern: Pattern) -> list[Reason]:
+    """Why the events that match `pattern` and are not applied are not; nothing when there are none.
+
+    Events that wait in the same way share a reason.
+    """
+    groups = _groups(connection, pattern)
+    workers = list_workers(connection)
+    waiting = sorted({group.queue for group in groups if group.state not in {"in_hand", "failed"}})
+    return [
+        *_blocked(connection, waiting, workers),
+        *(_reason(connection, group, workers) for group in groups),
+        *_resting(connection, groups),
+        *_locks(connection, groups),
+        *_doubts(groups),
+        *_in_line(connection, pattern),
+        *connection.cursor(row_factory=class_row(Dead)).execute(_DEAD, [Jsonb(pattern)]).fetchall(),
+    ]
+
+
+def _groups(connection: Connection, pattern: Pattern) -> list[_Group]:
+    cursor = connection.cursor(row_factory=class_row(_Group))
+    return cursor.execute(_WHEREABOUTS, {"pattern": Jsonb(pattern), "queues": wiring().queues()}).fetchall()
+
+
+def _blocked(connection: Connection, queues: Iterable[str], workers: Sequence[Worker]) -> Iterator[Reason]:
+    """What keeps whole queues from moving."""
+    paused = pauses(connection)
+    for queue in queues:
+        if (pause := paused.get(queue)) is not None:
+            yield QueuePaused(queue, pause.paused_by, pause.reason, pause.paused_at)
+        if not serving(workers, queue):
+            yield NobodyServes(queue)
+
+
+def _reason(connection: Connection, group: _Group, workers: Sequence[Worker]) -> Reason:
+    events, queue, row_id = group.events, group.queue, group.row_id
+    match group:
+        case _Group(state="in_hand"):
+            who = {worker.worker_id: worker for worker in workers}.get(group.worker_id or 0)
+            label, is_stale = (who.label, who.is_stale) if who else (None, True)
+            return InHand(events, queue, row_id, label, group.since, is_stale)
+        case _Group(state="failed"):
+            return Failed(events, queue, row_id)
+        case _Group(state="parked", key=str(key), parked_at=datetime() as since):
+            return Parked(events, queue, row_id, key, _count(connection, _HELD_SLOTS, key), since)
+        case _Group(state="put_back", until=datetime() as until, error=str(error)) if is_unknown(error):
+            return UnknownHere(events, queue, row_id, until, error.partition(": ")[2])
+        case _Group(state="put_back", until=datetime() as until, last_until=datetime() as last):
+            return PutBack(events, queue, row_id, until, last, group.attempt, group.error)
+        case _ if (turn := connection.execute(_TURN, {"row": row_id}).fetchone()) is not None:
+            return WaitingTurn(events, queue, row_id, *turn)
+        case _:
+            return Waiting(events, queue, row_id, _count(connection, _AHEAD, row_id))
+
+
+def _resting(connection: Connection, groups: Iterable[_Group]) -> Iterator[Reason]:
+    """Rests of what parked rows wait for. A row that was put back for a rest says so itself."""
+    for rest in rests.find(connection, sorted({group.key for group in groups if group.key})):
+        yield Resting(rest.key, rest.reason, rest.until)
+
+
+def _locks(connection: Connection, groups: Iterable[_Group]) -> Iterator[Reason]:
+    """Who holds the locks that events were set aside for; of each group, the lock of its first row."""
+    for group in groups:
+        if group.error is None or not is_locked(group.error):
+            continue
+        wanted = {"row_id": group.row_id, "error": f"{RowLocked.__name__}: "}
+        rows = connection.cursor(row_factory=class_row(Row)).execute(_ARGS, wanted).fetchall()
+        place = next(iter(by_place(open_rows(rows))), None)
+        if place is not None and place.table and place.id is not None:
+            found = holders(connection, place)
+            yield from (_lock_held(group.events, place.table, place.id, session) for session in found)
+            if not found:
+                yield LockHeld(group.events, place.table, place.id, None)
+
+
+def _lock_held(events: int, table: str, row: UUID, session: Session) -> Reason:
+    return LockHeld(events, table, row, session.pid, session.login, session.application, session.state, session.since)
+
+
+def _doubts(groups: Iterable[_Group]) -> Iterator[Reason]:
+    for group in groups:
+        if group.doubtful_id is not None and group.begun_at is not None:
+            yield InDoubt(group.doubtful, group.doubtful_id, group.begun_at, group.tries or 1)
+
+
+def _in_line(connection: Connection, pattern: Pattern) -> Iterator[Reason]:
+    held = [event_id for (event_id,) in connection.execute(_HELD_IN_LINE, [Jsonb(pattern)])]
+    if held and (place := ordering.place(connection, held[0])):
+        yield InLine(len(held), place.subject_id, place.ahead, place.first_id)
+
+
+def _not_its_turn(connection: Connection, event_id: UUID) -> Iterator[Reason]:
+    """An event that waits in the queue, only to find at its delivery that others come first."""
+    place = ordering.place(connection, event_id)
+    if place and place.ahead and not place.is_held:
+        yield InLine(1, place.subject_id, place.ahead, place.first_id)
+
+
+def _done(connection: Connection, event_id: UUID) -> list[Done]:
+    return connection.cursor(row_factory=class_row(Done)).execute(_DONE, [event_id]).fetchall()
+
+
+def _count(connection: Connection, statement: Any, value: object) -> int:
+    row = connection.execute(statement, [value]).fetchone()
+    return int(row[0]) if row else 0

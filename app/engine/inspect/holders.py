@@ -1,0 +1,46 @@
+"""Holders: the database sessions that have a row locked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.rows import class_row
+
+from app.context import Connection
+from app.database import as_login
+from app.engine.delivery.locked import Place
+
+_SESSIONS = """
+SELECT a.pid, a.usename::text AS login, nullif(a.application_name, '') AS application, a.state, a.xact_start AS since
+  FROM pg_stat_activity a WHERE a.pid IN (SELECT engine.lock_holders(%s::text::regclass, %s)) ORDER BY a.pid
+"""
+_DETAILS = """
+SELECT pid, usename::text AS login, nullif(application_name, '') AS application, state, xact_start AS since
+  FROM pg_stat_activity WHERE pid = ANY(%s) ORDER BY pid
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session of the database.
+
+    `state` and `since`, when its transaction began, are None unless it belongs to the login that asks: PostgreSQL
+    shows them to nobody else.
+    """
+
+    pid: int
+    login: str | None
+    application: str | None
+    state: str | None
+    since: datetime | None
+
+
+def holders(connection: Connection, place: Place) -> list[Session]:
+    """The sessions that hold a lock on a row now, in the caller's transaction."""
+    cursor = connection.cursor(row_factory=class_row(Session))
+    found = cursor.execute(_SESSIONS, [place.table, place.id]).fetchall()
+    if all(session.state for session in found):
+        return found
+    with as_login(connection):
+        return cursor.execute(_DETAILS, [[session.pid for session in found]]).fetchall()

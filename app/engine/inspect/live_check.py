@@ -1,0 +1,146 @@
+"""Live check: whether this code can read every event that waits or is dead, before it is deployed.
+
+One snapshot, read through server-side cursors a few rows at a time, so neither the size of the tables nor what workers
+do meanwhile matters. The check is of reading and of routing: that an event's handler then succeeds, nobody can say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, LiteralString
+from uuid import UUID
+
+from psycopg import IsolationLevel
+from psycopg.rows import class_row
+
+from app.context import Connection
+from app.engine.delivery.bury import fingerprint
+from app.engine.domain import wiring
+from app.engine.queue.envelope import Letter, Row, open_rows
+from app.settings import settings
+from events import Event, Unreadable
+
+Where = Literal["waiting", "held", "dead"]
+
+_ROWS_AT_ONCE = 50
+"""A row may be a parcel of 500 events."""
+_MOST_FINDINGS = 1_000
+
+_SOURCES: Mapping[Where, LiteralString] = {
+    "waiting": """
+        SELECT CASE place WHEN 'queue' THEN row_id::text ELSE 'delayed/' || row_id END AS place, args::text AS args
+          FROM engine.waiting() WHERE status IN ('todo', 'doing')
+        """,
+    "held": "SELECT event_id::text AS place, held::text AS args FROM engine.sequence WHERE held IS NOT NULL",
+    "dead": "SELECT id::text AS place, event_data::text AS args FROM engine.failed_jobs WHERE resolved_at IS NULL",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """One event that this code cannot take.
+
+    `place` is its queue row (`delayed/` and its row if it is delayed), its dead letter's id, or its own id if held.
+    """
+
+    where: Where
+    place: str
+    event_id: UUID | None
+    why: str
+
+
+@dataclass(slots=True)
+class Finding:
+    """The same trouble with many events: how many, and the first of them."""
+
+    type: str
+    dataschema: str
+    why: str
+    events: int = 0
+    first: list[Invalid] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Report:
+    """How many events were looked at in each place, how many are invalid, and why, the most frequent first.
+
+    At most a thousand findings are told apart.
+    """
+
+    looked_at: dict[str, int] = field(default_factory=lambda: {"waiting": 0, "held": 0, "dead": 0})
+    invalid: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    place: str
+    args: str
+
+
+def check(connection: Connection, *, examples: int = 20) -> Report:
+    """Read every waiting, held and dead event; of each finding name up to `examples` events.
+
+    The connection must be outside a transaction, and is so afterwards.
+    """
+    report = Report()
+    found: dict[str, Finding] = {}
+    connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
+    try:
+        with connection.transaction():
+            for where in _SOURCES:
+                for letters in _letters(connection, where):
+                    report.looked_at[where] += len(letters)
+                    _note(report, found, where, letters, examples)
+    finally:
+        connection.isolation_level = connection.read_only = None
+    report.findings = sorted(found.values(), key=lambda finding: (-finding.events, finding.type, finding.why))
+    return report
+
+
+def _letters(connection: Connection, where: Where) -> Iterator[list[tuple[str, Letter]]]:
+    with connection.cursor(name=f"check_{where}", row_factory=class_row(_Source)) as cursor:
+        cursor.execute(_SOURCES[where])
+        while sources := cursor.fetchmany(_ROWS_AT_ONCE):
+            opened = open_rows(Row(number, source.args) for number, source in enumerate(sources))
+            yield [(sources[letter.row_id].place, letter) for letter in opened]
+
+
+def _note(
+    report: Report,
+    found: dict[str, Finding],
+    where: Where,
+    letters: Iterable[tuple[str, Letter]],
+    examples: int,
+) -> None:
+    for place, letter in letters:
+        why = _trouble(letter.event)
+        if why is None:
+            continue
+        report.invalid += 1
+        finding = _finding(found, letter, why)
+        finding.events += 1
+        if len(finding.first) < examples:
+            finding.first.append(Invalid(where, place, letter.event_id, why))
+
+
+def _finding(found: dict[str, Finding], letter: Letter, why: str) -> Finding:
+    raw = letter.raw if isinstance(letter.raw, dict) else {}
+    kind, schema = str(raw.get("type"))[:200], str(raw.get("dataschema"))[:200]
+    key = fingerprint(f"{kind} {schema}", "", why)
+    if key not in found and len(found) >= _MOST_FINDINGS:
+        return found.setdefault("", Finding("(other)", "", "more kinds of trouble than are told apart"))
+    return found.setdefault(key, Finding(kind, schema, why))
+
+
+def _trouble(event: Event[Any] | Unreadable) -> str | None:
+    """Why this code cannot deliver it; None when it would be tried. What is merely unknown waits before it is dead."""
+    waits = f"; it waits for a worker that knows it, {settings().unknown_patience:g} s"
+    if isinstance(event, Unreadable):
+        return event.reason + waits if event.is_unknown else event.reason
+    try:
+        wiring().route(event)
+    except LookupError as error:
+        return str(error) + waits
+    return None

@@ -1,0 +1,151 @@
+"""Fetch: which row a worker takes next.
+
+Rows of effects are taken in turns: of the tenants that have some due, the one that is to be served next, and of its
+accounts the one that is. Rows of everything else are taken as Procrastinate takes them, by priority and age. Those of
+a higher priority than effects come before all effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from procrastinate import connector as connectors
+from procrastinate import jobs
+
+from app.engine.domain import EFFECTS_PRIORITY, wiring
+from app.engine.queue.turns import Share, Turns
+
+OWN_TASKS = frozenset({"consume", "consume_parcel", "perform"})
+
+_TENANTS = 16
+"""Tenants that are looked at in one fetch; the next one looks at those after them."""
+_ACCOUNTS = 8
+"""Accounts of each that are looked at."""
+_TRIES = 3
+"""Shares that are tried, if other workers take what was found, before the oldest row of all is taken."""
+
+# Of our own tasks a row's arguments stay in the database: they are read where the row is claimed, and may be long.
+_OF_A_SHARE = """
+SELECT id, status, task_name, priority, lock, queueing_lock, scheduled_at, queue_name, attempts, worker_id,
+       '{}'::jsonb AS args
+  FROM engine.fetch_share(%(queue)s, %(share)s, %(worker_id)s)
+"""
+_OLDEST = """
+SELECT id, status, task_name, priority, lock, queueing_lock, scheduled_at, queue_name, attempts, worker_id,
+       CASE WHEN task_name = ANY(%(own)s) THEN '{}' ELSE args END AS args
+  FROM public.procrastinate_fetch_job_v2(%(queues)s::varchar[], %(worker_id)s)
+"""
+_COMES_FIRST = """
+SELECT EXISTS (SELECT FROM public.procrastinate_jobs j
+                WHERE j.status = 'todo' AND j.priority > %(priority)s
+                  AND (%(queues)s::varchar[] IS NULL OR j.queue_name = ANY(%(queues)s::varchar[]))
+                  AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())) AS found
+"""
+_WAITING = """
+SELECT queue_name, share, weight FROM engine.waiting_shares(%(queues)s, %(after)s, %(tenants)s, %(accounts)s, %(last)s)
+"""
+# Where a single share waits nothing has to be decided: its row is taken in the same round trip.
+_WAITING_OR_TAKEN = """
+WITH waiting AS MATERIALIZED (
+    SELECT queue_name, share, weight
+      FROM engine.waiting_shares(%(queues)s, %(after)s, %(tenants)s, %(accounts)s, %(last)s)
+), taken AS MATERIALIZED (
+    SELECT CASE WHEN (SELECT count(*) FROM waiting) = 1
+                THEN engine.fetch_share((SELECT w.queue_name::varchar FROM waiting w), (SELECT w.share FROM waiting w),
+                                        %(worker_id)s) END AS job
+)
+SELECT w.queue_name AS share_queue, w.share, w.weight, (t.job).id, (t.job).status, (t.job).task_name, (t.job).priority,
+       (t.job).lock, (t.job).queueing_lock, (t.job).scheduled_at, (t.job).queue_name, (t.job).attempts,
+       (t.job).worker_id, '{}'::jsonb AS args
+  FROM waiting w CROSS JOIN taken t
+"""
+
+
+async def fetch(
+    connector: connectors.BaseConnector, queues: Sequence[str] | None, worker_id: int, turns: Turns | None
+) -> jobs.Job | None:
+    """Take a row of `queues` (None: of any) for a worker; None when there is none. `turns` None: the oldest."""
+    if turns is None or not (effects := _effect_queues(queues)):
+        return await _oldest(connector, queues, worker_id, turns)
+    if _serves_others(queues) and await comes_first(connector, queues):
+        return await _oldest(connector, queues, worker_id, turns)
+    job = await _in_turns(connector, effects, worker_id, turns)
+    return job or await _oldest(connector, queues, worker_id, turns)
+
+
+async def _in_turns(
+    connector: connectors.BaseConnector, queues: Sequence[str], worker_id: int, turns: Turns
+) -> jobs.Job | None:
+    wanted = {**_where(queues, turns), "worker_id": worker_id}
+    found = await connector.execute_query_all_async(query=_WAITING_OR_TAKEN, **wanted)
+    waiting = [Share(row["share_queue"], row["share"], row["weight"]) for row in found]
+    if found and found[0]["id"] is not None:
+        return _begun(found[0], turns, waiting[0])
+    for _ in range(_TRIES):
+        share = turns.pick(waiting)
+        if share is None:
+            break
+        chosen = {"queue": share.queue_name, "share": share.share, "worker_id": worker_id}
+        row = await connector.execute_query_one_async(query=_OF_A_SHARE, **chosen)
+        if row["id"] is not None:
+            return _begun(row, turns, share)
+        waiting.remove(share)
+    return None
+
+
+async def make_room(connector: connectors.BaseConnector, queues: Sequence[str] | None, turns: Turns) -> bool:
+    """Look for what waits while all deliveries of a worker are taken; whether one was asked to end early for it."""
+    if _serves_others(queues) and await comes_first(connector, queues):
+        return turns.make_room([], others_wait=True) is not None
+    effects = _effect_queues(queues)
+    waiting = await find_waiting(connector, effects, turns) if effects else []
+    return turns.make_room(waiting) is not None
+
+
+async def find_waiting(connector: connectors.BaseConnector, queues: Sequence[str], turns: Turns) -> list[Share]:
+    """The shares of which rows of these queues are due, from the one after that which was served last."""
+    rows = await connector.execute_query_all_async(query=_WAITING, **_where(queues, turns))
+    return [Share(row["queue_name"], row["share"], row["weight"]) for row in rows]
+
+
+def _where(queues: Sequence[str], turns: Turns) -> dict[str, Any]:
+    last = list(turns.last_shares.values())
+    return {
+        "queues": list(queues),
+        "after": turns.last_tenant,
+        "tenants": _TENANTS,
+        "accounts": _ACCOUNTS,
+        "last": last,
+    }
+
+
+async def comes_first(connector: connectors.BaseConnector, queues: Sequence[str] | None) -> bool:
+    """Whether a row is due that comes before all effects."""
+    wanted = {"queues": None if queues is None else list(queues), "priority": EFFECTS_PRIORITY}
+    row = await connector.execute_query_one_async(query=_COMES_FIRST, **wanted)
+    return bool(row["found"])
+
+
+async def _oldest(
+    connector: connectors.BaseConnector, queues: Sequence[str] | None, worker_id: int, turns: Turns | None
+) -> jobs.Job | None:
+    wanted = {"queues": None if queues is None else list(queues), "worker_id": worker_id, "own": list(OWN_TASKS)}
+    row = await connector.execute_query_one_async(query=_OLDEST, **wanted)
+    # There always is a row: one of nulls when nothing is due.
+    return None if row["id"] is None else _begun(row, turns, None)
+
+
+def _begun(row: dict[str, Any], turns: Turns | None, share: Share | None) -> jobs.Job:
+    if turns is not None:
+        turns.begin(row["id"], share)
+    return jobs.Job.from_row(row)
+
+
+def _effect_queues(queues: Sequence[str] | None) -> list[str]:
+    """Those of a worker's queues that effects wait in."""
+    return [queue for queue in wiring().effect_queues() if queues is None or queue in queues]
+
+
+def _serves_others(queues: Sequence[str] | None) -> bool:
+    return queues is None or not set(queues) <= set(wiring().effect_queues())

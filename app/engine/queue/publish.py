@@ -1,0 +1,189 @@
+"""Publish: put events into the queue on the caller's own connection.
+
+They exist if and only if the caller commits. Events that are published together travel in parcels, one queue row
+each; a lone event is a row of its own. A thousand rows make one round trip, as one jsonb parameter: an array of
+jsonb would be escaped element by element, which costs more than the database does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, LiteralString
+
+import psycopg
+from pydantic_core import PydanticSerializationError, to_json
+
+from app.context import Connection
+from app.engine.domain import Lane, Route, wiring
+from app.engine.queue import ordering
+from app.engine.queue.distinct import Ids
+from app.engine.queue.envelope import Since
+from events import SIZE_LIMIT, Event, InvalidEvent
+
+_ROWS_A_ROUND_TRIP = 1000
+_EVENTS_A_ROUND_TRIP = 5000
+_SHORTEST_DELAY_S = 0.001
+
+_ENQUEUE = "SELECT engine.enqueue(%s::jsonb)"
+"""What is not due it lets wait outside the queue, where no fetch has to read past it (`delayed`)."""
+
+
+def publish(
+    connection: Connection,
+    *events: Event[Any],
+    delay: float = 0,
+    parcel: int | None = None,
+) -> None:
+    """Say `events`; they are heard when the caller's transaction commits, and never if it does not.
+
+    `delay` seconds pass before they are delivered. `parcel` bounds the events a row (as the wiring says, at most 500,
+    when not given). The connection must act as `service_role`. Raises `InvalidEvent`, before anything is published,
+    for an event that is too large or holds what PostgreSQL's JSON cannot (a NUL character, half a surrogate pair), and
+    `ReusedId` for two different events with one id.
+    """
+    Ids().add(events)
+    for statement, parameters in _statements(events, delay, parcel):
+        connection.execute(statement, parameters)
+
+
+def publish_all(
+    connection: Connection, events: Iterable[Event[Any]], *, parcel: int | None = None, ids: Ids | None = None
+) -> int:
+    """Publish a stream of events, as `publish()` does, without ever holding all of it; returns how many there were.
+
+    Raises `ReusedId` for an id that comes twice in the stream, once it has been published; of a stream of more than
+    5,000 events, for an exact repeat too. `ids`, if given, are shared with other streams, and checked by the caller.
+    """
+    count = 0
+    stream = iter(events)
+    seen = ids or Ids()
+    while chunk := list(islice(stream, _EVENTS_A_ROUND_TRIP)):
+        seen.add(chunk)
+        for statement, parameters in _statements(chunk, 0, parcel):
+            connection.execute(statement, parameters)
+        count += len(chunk)
+    if ids is None:
+        seen.check()
+    return count
+
+
+async def publish_async(connection: psycopg.AsyncConnection[Any], *events: Event[Any], delay: float = 0) -> None:
+    """`publish()` for a producer that lives in an event loop."""
+    Ids().add(events)
+    for statement, parameters in _statements(events, delay, None):
+        await connection.execute(statement, parameters)
+
+
+def put_back(  # noqa: PLR0913 - each says one thing about how they wait
+    connection: Connection,
+    events: Sequence[tuple[Event[Any], Any]],
+    *,
+    delay: float,
+    attempt: int,
+    parcel: int = 1,
+    error: str | None = None,
+    lane: Lane | None = None,
+) -> None:
+    """Put events that were delivered into the queue again, each with the JSON that it was published as.
+
+    A put-back event waits `delay` seconds, has `attempt` deliveries behind it, and travels alone unless `parcel` says
+    how many may travel together. The row remembers the `error` that brought it back, for whoever asks why it waits;
+    but a lone event without attempts, which goes back as if it had never been tried. With a `lane` the rows are parked:
+    `slots.wake_parked` makes them due before their time. Raises `ValueError` for parked rows without a delay.
+    """
+    if lane is not None and delay < _SHORTEST_DELAY_S:
+        raise ValueError(delay)
+    table = wiring()
+    texts = ((table.route(event), to_json(raw).decode()) for event, raw in events)
+    for statement, parameters in _batches(texts, parcel, _Wait(delay, attempt, error, lane)):
+        connection.execute(statement, parameters)
+
+
+def put_aside(
+    connection: Connection, route: Route, raws: Sequence[Any], since: Since, *, delay: float, attempt: int
+) -> None:
+    """Put events back that did not fail, as decoded JSON, under a `route`; they may be ones that cannot be read here.
+
+    Their rows remember since when they wait, and for what error.
+    """
+    texts = ((route, to_json(raw).decode()) for raw in raws)
+    for statement, parameters in _batches(texts, None, _Wait(delay, attempt, since.error, since=since)):
+        connection.execute(statement, parameters)
+
+
+def _statements(
+    events: Sequence[Event[Any]], delay: float, parcel: int | None
+) -> Iterator[tuple[LiteralString, list[str]]]:
+    table = wiring()
+    joining = ordering.joining(events)
+    yield from _batches(((table.route(event), _wire(event)) for event in events), parcel, _Wait(delay))
+    # Last, so that no commit of a connection in autocommit mode leaves a place in line for an event that is nowhere.
+    yield from joining
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """How rows wait: `delay` seconds, after `attempt` deliveries, because of an `error`, for a slot of a `lane`.
+
+    `since` is when they were first put aside without a failure.
+    """
+
+    delay: float
+    attempt: int = 0
+    error: str | None = None
+    lane: Lane | None = None
+    since: Since | None = None
+
+
+def _batches(
+    texts: Iterable[tuple[Route, str]], parcel: int | None, wait: _Wait
+) -> Iterator[tuple[LiteralString, list[str]]]:
+    rows = _rows(texts, parcel, wait)
+    while batch := list(islice(rows, _ROWS_A_ROUND_TRIP)):
+        yield _ENQUEUE, ["[" + ",".join(batch) + "]"]
+
+
+def _rows(texts: Iterable[tuple[Route, str]], parcel: int | None, wait: _Wait) -> Iterator[str]:
+    routed: dict[Route, list[str]] = {}
+    for route, text in texts:
+        routed.setdefault(route, []).append(text)
+    later = _later(wait)
+    for route, together in routed.items():
+        size = min(parcel or route.parcel, route.parcel)
+        for start in range(0, len(together), size):
+            yield _row(route, together[start : start + size], wait, later)
+
+
+def _later(wait: _Wait) -> str:
+    """The fields of a row that is not due."""
+    parked = f',"key":{to_json(wait.lane.key).decode()},"most":{wait.lane.most}' if wait.lane else ""
+    return f',"delay":{wait.delay:.3f}{parked}' if wait.delay >= _SHORTEST_DELAY_S else ""
+
+
+def _row(route: Route, texts: list[str], wait: _Wait, later: str) -> str:
+    if len(texts) == 1 and not wait.attempt and not route.effect_of and not wait.since:
+        task, args = "consume", texts[0]
+    else:
+        task = "perform" if route.effect_of else "consume_parcel"
+        why = f'"error":{to_json(wait.error).decode()},' if wait.error else ""
+        why += f'"since":"{wait.since.at.isoformat()}",' if wait.since else ""
+        whose = f'"share":{to_json(route.share).decode()},' if route.share else ""
+        args = f'{{"attempt":{wait.attempt},{whose}{why}"events":[{",".join(texts)}]}}'
+    return f'{{"queue":"{route.queue}","task":"{task}","priority":{route.priority},"args":{args}{later}}}'
+
+
+def _wire(event: Event[Any]) -> str:
+    try:
+        text = event.json_bytes()
+    except PydanticSerializationError as error:
+        message = f"{event.type} {event.id}: cannot be written as JSON: {error}"
+        raise InvalidEvent(message) from error
+    if len(text) > SIZE_LIMIT:
+        message = f"{event.type} {event.id}: takes {len(text)} bytes, at most {SIZE_LIMIT} are allowed"
+        raise InvalidEvent(f"{message}: send ids, not documents")
+    if b"\\u0000" in text:
+        message = f"{event.type} {event.id}: data holds a NUL character, which PostgreSQL's JSON cannot: remove it"
+        raise InvalidEvent(message)
+    return text.decode()

@@ -1,0 +1,1 @@
+"""The worker: Procrastinate's app, its supervision and its housekeeping."""

@@ -1,0 +1,199 @@
+"""Rescue: deliveries of workers that died, or hung, or could not say how it ended.
+
+A worker is gone when its session ended (`liveness`), or when its heartbeat is too old.
+
+One compare-and-set statement finds and frees them, run by every worker under an advisory lock that one of them gets.
+Rescues are counted by event, because a rescued event can move to another row. An event that was rescued too often is
+buried: it kills its workers. The other events of its row are delivered again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+import structlog
+from psycopg.rows import class_row
+
+from app.context import Connection
+from app.engine.delivery import bury
+from app.engine.domain import wiring
+from app.engine.queue.envelope import Letter, Row, open_rows, shrink
+from app.errors import Permanent
+from app.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_TURN = "SELECT pg_try_advisory_xact_lock(hashtextextended('engine.rescue', 0))"
+# Rescue and sweep look for the few rows that somebody has in hand, or that failed, among any number that wait, every
+# few seconds. Under row-level security the planner takes them for many, and would read the queue, not their index.
+# A process that freezes in its turn keeps all others from theirs: not for longer than ten seconds.
+_BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL idle_in_transaction_session_timeout = '10s'"
+_FREE = """
+WITH ended AS MATERIALIZED (SELECT worker_id, by_restart FROM engine.gone_workers()
+), stuck AS (
+    SELECT j.id, j.queue_name, j.worker_id, j.attempts,
+           CASE WHEN gone.is_gone THEN 'worker_gone' ELSE 'too_long' END AS reason,
+           EXISTS (SELECT FROM ended e WHERE e.worker_id = j.worker_id AND e.by_restart) AS by_restart
+      FROM public.procrastinate_jobs j,
+           LATERAL (SELECT EXISTS (SELECT FROM ended e WHERE e.worker_id = j.worker_id)
+                        OR NOT EXISTS (SELECT FROM public.procrastinate_workers w WHERE w.id = j.worker_id
+                       AND w.last_heartbeat > now() - %(stalled_after)s * interval '1 second') AS is_gone) gone
+     WHERE j.id = ANY (ARRAY(SELECT d.id FROM public.procrastinate_jobs d WHERE d.status = 'doing'))
+       AND j.status = 'doing' AND engine.is_ours(j.task_name, j.queue_name, %(queues)s)
+       AND (gone.is_gone
+            OR greatest((SELECT max(e.at) FROM public.procrastinate_events e
+                          WHERE e.job_id = j.id AND e.type = 'started'),
+                        (SELECT max(c.begun_at) FROM engine.calls c WHERE c.row_id = j.id))
+               < now() - %(longest_run)s * interval '1 second')
+       FOR UPDATE OF j SKIP LOCKED
+), noted AS (
+    INSERT INTO engine.rescues (row_id, queue_name, worker_id, attempts, reason, by_restart)
+    SELECT id, queue_name, worker_id, attempts, reason, by_restart FROM stuck
+    RETURNING row_id
+)
+UPDATE public.procrastinate_jobs j
+   SET status = 'todo', attempts = j.attempts + 1, scheduled_at = NULL, abort_requested = false, worker_id = NULL,
+       queueing_lock = NULL -- another row with this lock may be waiting already
+  FROM stuck
+ WHERE j.id = stuck.id
+RETURNING j.id AS row_id, j.task_name, j.args::text AS args, (NOT stuck.by_restart)::integer +
+          (SELECT count(*) FROM engine.rescues r WHERE r.row_id = j.id AND NOT r.by_restart) AS rescues,
+          stuck.by_restart
+"""
+# Workers listen for inserted rows; freed ones are as good as inserted.
+_WAKE = """
+SELECT pg_notify(channel, json_build_object('type', 'job_inserted', 'job_id', freed.id)::text)
+  FROM (SELECT queue_name, min(id) AS id FROM public.procrastinate_jobs
+         WHERE id = ANY(%s) AND status = 'todo' AND scheduled_at IS NULL GROUP BY queue_name) freed,
+       unnest(ARRAY['procrastinate_any_queue_v1', 'procrastinate_queue_v1#' || freed.queue_name]) AS channel
+"""
+# `of_row` counts for rows that were rescued before rescues were counted by event.
+_COUNT = """
+INSERT INTO engine.event_rescues AS c (event_id, rescues)
+SELECT event_id, max(of_row) FROM unnest(%s::uuid[], %s::integer[]) AS rescued (event_id, of_row)
+ GROUP BY event_id ORDER BY event_id
+ON CONFLICT (event_id) DO UPDATE SET rescues = greatest(c.rescues + 1, excluded.rescues), last_at = clock_timestamp()
+RETURNING event_id, rescues
+"""
+_APART = """
+UPDATE public.procrastinate_jobs j SET scheduled_at = now() + waits.n * interval '1 second'
+  FROM unnest(%s::bigint[]) WITH ORDINALITY AS waits (row_id, n)
+ WHERE j.id = waits.row_id
+"""
+_RESOLVE = """
+UPDATE engine.failed_jobs f SET resolved_at = now()
+ WHERE f.resolved_at IS NULL AND f.failed_at > now() - interval '1 hour'
+   AND EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = f.event_id)
+"""
+# Two deliveries of one event, one that buries it while the other applies it, do not see each other.
+_FAILED = """
+SELECT id AS row_id, task_name, args::text AS args, 0 AS rescues FROM public.procrastinate_jobs
+ WHERE id = ANY (ARRAY(SELECT f.id FROM public.procrastinate_jobs f WHERE f.status = 'failed'))
+   AND status = 'failed' AND task_name <> 'prune' AND engine.is_ours(task_name, queue_name, %(queues)s)
+ ORDER BY id LIMIT 500 FOR UPDATE SKIP LOCKED
+"""
+_BURY = "DELETE FROM public.procrastinate_jobs WHERE id = ANY(%s)"
+
+
+class FailedInTheQueue(Permanent):
+    """Procrastinate failed the row without our code: it knows no such task, or could not call it."""
+
+
+class KilledItsWorkers(Permanent):
+    """Every worker that took this delivery died or hung while it had it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rescued:
+    """A delivery that was freed; `rescues` counts this time too, for the event of it that was rescued most often.
+
+    `by_restart`: a restart or failover of the server ended its worker's session. That counts for no event.
+    """
+
+    row_id: int
+    task_name: str
+    args: str
+    rescues: int
+    by_restart: bool = False
+
+
+def rescue(connection: Connection, settings: Settings) -> list[Rescued]:
+    """Free the deliveries of dead and hanging workers in one transaction; returns them (none in another's turn)."""
+    limits: dict[str, Any] = {
+        "stalled_after": settings.stalled_after,
+        "longest_run": settings.longest_run,
+        "queues": wiring().queues(),
+    }
+    with connection.transaction():
+        turn = connection.execute(_TURN).fetchone()
+        if turn is None or not turn[0]:
+            return []
+        connection.execute(_BY_INDEX)
+        freed = connection.cursor(row_factory=class_row(Rescued)).execute(_FREE, limits).fetchall()
+        counted = _count(connection, [row for row in freed if not row.by_restart], settings.most_rescues)
+        freed = [row for row in freed if row.by_restart] + counted
+        if freed:
+            connection.execute(_WAKE, [[row.row_id for row in freed]])
+    for row in freed:
+        log.warning("rescued", row=row.row_id, task=row.task_name, rescues=row.rescues)
+    return freed
+
+
+def _count(connection: Connection, freed: Sequence[Rescued], most: int) -> list[Rescued]:
+    """Count a rescue for each event of the freed rows and bury events over the limit; the rows with their counts.
+
+    Rows that were freed together may have died together, all but one of them without a fault of their own. From the
+    second time on they are delivered a second apart, so that the one that kills workers is counted alone.
+    """
+    opened = [(row, open_rows([Row(row.row_id, row.args)])) for row in freed]
+    counts = _counts(connection, opened)
+    counted, apart = [], []
+    for row, letters in opened:
+        rescues = {id(letter): counts.get(letter.event_id, row.rescues) for letter in letters}
+        rest = [letter for letter in letters if rescues[id(letter)] <= most]
+        if len(rest) < len(letters):
+            _bury(connection, row, [(letter, rescues[id(letter)]) for letter in letters if letter not in rest], rest)
+        elif max(rescues.values(), default=0) > 1:
+            apart.append(row.row_id)
+        counted.append(replace(row, rescues=max(rescues.values(), default=row.rescues)))
+    connection.execute(_APART, [apart[1:]])
+    return counted
+
+
+def _counts(connection: Connection, opened: Sequence[tuple[Rescued, Sequence[Letter]]]) -> dict[UUID | None, int]:
+    counted = [(letter.event_id, row.rescues) for row, letters in opened for letter in letters if letter.event_id]
+    ids, of_rows = [event_id for event_id, _ in counted], [rescues for _, rescues in counted]
+    return dict(connection.execute(_COUNT, [ids, of_rows]).fetchall())
+
+
+def _bury(connection: Connection, row: Rescued, killers: Sequence[tuple[Letter, int]], rest: Sequence[Letter]) -> None:
+    """Bury events that kill their workers; the row keeps the `rest`, or goes."""
+    errors = [
+        (letter, KilledItsWorkers(f"{rescues} workers died or hung while they had this event"))
+        for letter, rescues in killers
+    ]
+    bury.bury(connection, errors)
+    shrink(connection, row.row_id, rest)
+    for letter, rescues in killers:
+        log.warning("buried", event_id=str(letter.event_id), row=row.row_id, rescues=rescues)
+
+
+def sweep(connection: Connection) -> int:
+    """Bury what rows hold that Procrastinate failed without our code; returns how many rows went, at most 500.
+
+    Resolve the dead letters of events that another delivery has applied.
+    """
+    with connection.transaction():
+        connection.execute(_BY_INDEX)
+        connection.execute(_RESOLVE)
+        failed = (
+            connection.cursor(row_factory=class_row(Rescued)).execute(_FAILED, {"queues": wiring().queues()}).fetchall()
+        )
+        for row in failed:
+            error = FailedInTheQueue(f"the queue failed a row of task {row.task_name!r}, which this program cannot run")
+            bury.bury(connection, [(letter, error) for letter in open_rows([Row(row.row_id, row.args)])])
+        connection.execute(_BURY, [[row.row_id for row in failed]])
+    return len(failed)

@@ -1,0 +1,60 @@
+"""Dead letters: an event is in one state, whatever a delivery met that did not see another one's commit."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from app.context import Connection
+from app.engine.delivery import bury
+from app.engine.queue.envelope import Letter
+from app.engine.queue.publish import publish
+from app.errors import Permanent
+from events import Event
+from tests.helpers.support import deliver, scalar
+from tests.helpers.toy import Outside, Said, say
+
+
+def buried(connection: Connection, event: Event[Said]) -> int:
+    """Bury an event; the dead letters that there are then."""
+    raw = event.model_dump(mode="json", exclude_none=True)
+    bury.bury(connection, [(Letter(0, 0, raw, event), Permanent("no"))])
+    return int(scalar(connection, "SELECT count(*) FROM engine.failed_jobs"))
+
+
+def test_what_another_delivery_has_applied_is_not_buried(connection: Connection, outside: Outside) -> None:
+    """It is in the ledger, so it is not dead."""
+    event = say("applied")
+    publish(connection, event)
+    deliver(connection)
+    assert buried(connection, event) == 0
+    assert buried(connection, say("dead")) == 1
+
+
+def test_the_same_failure_of_two_events_has_one_fingerprint() -> None:
+    """Ids, numbers and quoted values make no difference; type, error and words do."""
+
+    def failure(job_type: str = "t", error: str = "E", words: str = "is of job", n: int = 1) -> str:
+        return bury.fingerprint(job_type, error, f"item {uuid4()} {words} {n}, 'Ana {n}' and \"Q{n}\"")
+
+    assert failure(n=1) == failure(n=22)
+    assert len({failure(), failure(job_type="u"), failure(error="F"), failure(words="is not of job")}) == 4
+
+
+def test_no_local_variable_is_in_a_stored_stack(connection: Connection, outside: Outside) -> None:
+    """The frames and the message are; a variable may hold a password."""
+
+    def fail(n: int) -> None:
+        secret = "hunter" + str(n)
+        raise Permanent(f"no login of {len(secret)} characters")
+
+    event = say("dead")
+    raw = event.model_dump(mode="json", exclude_none=True)
+    with pytest.raises(Permanent) as caught:
+        fail(2)
+    bury.bury(connection, [(Letter(0, 0, raw, event), caught.value)])
+    stack = scalar(connection, "SELECT error_stack FROM engine.failed_jobs")
+    assert "in fail" in stack
+    assert "Permanent: no login of 7 characters" in stack
+    assert "hunter2" not in stack

@@ -1,0 +1,111 @@
+"""Pace and parts: deliveries stay short where events take long, and a batch whose worker died is shared out."""
+
+from __future__ import annotations
+
+import pytest
+from psycopg_pool import ConnectionPool
+
+from app import database as doors
+from app.context import Connection
+from app.engine.delivery.consume import Engine, consume
+from app.engine.delivery.pace import FIRST, TARGET_S, Pace
+from app.engine.domain import PARCEL
+from app.engine.queue.envelope import Delivery, Row, open_rows
+from app.engine.queue.publish import publish
+from app.engine.worker.rescue import rescue
+from app.settings import settings
+from tests.conftest import Database
+from tests.helpers.support import drain_all, scalar
+from tests.helpers.toy import Outside, say
+
+KILLER = "n37"
+
+
+def test_quick_deliveries_take_along_twice_as_much_each_time() -> None:
+    """Up to what a batch may hold."""
+    pace, taken = Pace(), []
+    for _ in range(6):
+        taken.append(pace.siblings())
+        pace.note(taken[-1] + 1, 0.01)
+    assert taken == [32, 64, 128, 256, PARCEL - 1, PARCEL - 1]
+
+
+@pytest.mark.parametrize(
+    ("events", "seconds", "left"),
+    [
+        (32, 0.64, 12),  # 20 ms each
+        (1, 5.0, 1),  # one alone takes too long: there is always a next one
+        (32, TARGET_S, FIRST),  # as wished
+        (1, 0.3, 1),
+    ],
+)
+def test_a_slow_delivery_makes_the_next_one_smaller(events: int, seconds: float, left: int) -> None:
+    """To what fits into the wished time; never less than one."""
+    pace = Pace()
+    pace.note(events, seconds)
+    assert pace.siblings() == left
+
+
+def fetch(connection: Connection) -> Delivery:
+    """A worker that has not been heard of for an hour takes the next row."""
+    worker = int(scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()"))
+    connection.execute(
+        "UPDATE public.procrastinate_workers SET last_heartbeat = now() - interval '1 hour' WHERE id = %s", [worker]
+    )
+    statement = "SELECT id, attempts FROM procrastinate_fetch_job_v2(NULL, %s) WHERE id IS NOT NULL"
+    row = connection.execute(statement, [worker]).fetchone()
+    assert row is not None
+    return Delivery(row[0], row[1], worker)
+
+
+def sizes(connection: Connection) -> list[int]:
+    """How many events each waiting row holds."""
+    rows = connection.execute("SELECT id, args::text FROM public.procrastinate_jobs WHERE status = 'todo' ORDER BY id")
+    return [len(open_rows([Row(*row)])) for row in rows.fetchall()]
+
+
+def words(connection: Connection, delivery: Delivery) -> list[str]:
+    """What is said in a delivery's row."""
+    args = scalar(connection, "SELECT args::text FROM public.procrastinate_jobs WHERE id = %s", delivery.row_id)
+    return [letter.raw["data"]["word"] for letter in open_rows([Row(delivery.row_id, args)])]
+
+
+def die(database: Database, connection: Connection, most_rescues: int) -> list[int]:
+    """Deliver until a worker has the event that kills; it dies and is rescued. The sizes of the rows then."""
+    with ConnectionPool(doors.conninfo(database.url), min_size=1, max_size=2, open=True) as pool:
+        while True:
+            delivery = fetch(connection)
+            said = words(connection, delivery)
+            if KILLER in said and (len(said) == 1 or not delivery.attempts):
+                break
+            consume(Engine(pool), delivery, siblings=False)
+        rescue(connection, settings().model_copy(update={"most_rescues": most_rescues}))
+    return sizes(connection)
+
+
+def test_a_batch_whose_worker_died_is_split_until_its_killer_stands_alone(
+    database: Database, connection: Connection, outside: Outside
+) -> None:
+    """Into sixteen parts that workers share, then into single events; only the killer is buried."""
+    publish(connection, *[say(f"n{n}") for n in range(40)])
+    most = settings().most_rescues
+    assert die(database, connection, most) == [40]
+    assert die(database, connection, most) == [3, 1]
+    for _ in range(most - 1):
+        die(database, connection, most)
+    assert scalar(connection, "SELECT array_agg(event_data->'data'->>'word') FROM engine.failed_jobs") == [KILLER]
+    drain_all(connection)
+    assert scalar(connection, "SELECT count(*) FROM toy.heard") == 39
+
+
+def test_where_another_death_would_bury_them_events_go_alone_at_once(
+    database: Database, connection: Connection, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event is not buried for its company."""
+    monkeypatch.setenv("TALLYMAN_MOST_RESCUES", "1")
+    settings.cache_clear()
+    publish(connection, *[say(f"n{n}") for n in range(40)])
+    assert die(database, connection, 1) == [40]
+    with ConnectionPool(doors.conninfo(database.url), min_size=1, max_size=2, open=True) as pool:
+        consume(Engine(pool), fetch(connection), siblings=False)
+    assert sizes(connection) == [1] * 40

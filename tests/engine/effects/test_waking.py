@@ -1,0 +1,125 @@
+"""Waking: whoever frees a slot wakes the row that has been parked for longest, without waiting for a rescuer.
+
+Rows are delivered by hand, so nothing else could have woken them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import pytest
+
+from app.context import Connection
+from app.engine.delivery.consume import Engine
+from app.engine.effects.concurrency import wake_all
+from app.engine.effects.execute import perform
+from app.engine.queue.publish import publish
+from tests.conftest import Database
+from tests.engine.effects.test_execute import Blocking, fetch, heard, play, until
+from tests.helpers.support import deliver
+from tests.helpers.toy import Outside, want
+
+_DUE = """
+SELECT coalesce(args #>> '{events,0,data,word}', args #>> '{data,word}') FROM public.procrastinate_jobs
+ WHERE queue_name = 'toys' AND status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now()) ORDER BY id
+"""
+_FORGET_WORKERS = "UPDATE public.procrastinate_jobs SET worker_id = NULL WHERE status = 'doing'"
+
+Crowd = Callable[[Engine, Blocking, "asyncio.Task[int]"], Awaitable[None]]
+
+
+def due(connection: Connection) -> list[str]:
+    """The words of the rows that a worker would find."""
+    return [word for (word,) in connection.execute(_DUE)]
+
+
+def crowded(database: Database, connection: Connection, outside: Outside, scene: Crowd) -> None:
+    """Play a scene in which one delivery holds both slots of a lane, and three rows are parked for it, in order."""
+
+    async def whole(engine: Engine, blocking: Blocking) -> None:
+        publish(connection, want("a1", lane="account"), want("a2", lane="account"))
+        holder = asyncio.create_task(perform(engine, fetch(connection)))
+        await until(lambda: blocking.under_way == 2)
+        for word in ("b", "c", "d"):
+            publish(connection, want(word, lane="account"))
+            await perform(engine, fetch(connection))
+        assert due(connection) == []
+        await scene(engine, blocking, holder)
+        blocking.go.set()
+        with suppress(asyncio.CancelledError):
+            await holder
+
+    play(database, outside, whole)
+
+
+def test_a_recorded_outcome_wakes_the_longest_parked(
+    database: Database, connection: Connection, outside: Outside
+) -> None:
+    """One slot is free, so one row is woken: the first of those that wait."""
+
+    async def scene(_: Engine, blocking: Blocking, _holder: asyncio.Task[int]) -> None:
+        blocking.take_one()
+        await until(lambda: due(connection))
+        assert due(connection) == ["b"]
+
+    crowded(database, connection, outside, scene)
+
+
+def test_a_woken_row_that_is_not_wanted_any_more_wakes_the_next(
+    database: Database, connection: Connection, outside: Outside
+) -> None:
+    """It has nothing to call, so it gives its slot up in its claim."""
+    outside.stale.add("b")
+
+    async def scene(engine: Engine, blocking: Blocking, _holder: asyncio.Task[int]) -> None:
+        blocking.take_one()
+        await until(lambda: due(connection))
+        await perform(engine, fetch(connection))
+        assert due(connection) == ["c"]
+
+    crowded(database, connection, outside, scene)
+
+
+def test_a_delivery_that_must_stop_wakes_the_longest_parked(
+    database: Database, connection: Connection, outside: Outside
+) -> None:
+    """A worker that is told to stop hands back what it has begun, and its slots with it."""
+
+    async def scene(_: Engine, _blocking: Blocking, holder: asyncio.Task[int]) -> None:
+        holder.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await holder
+        assert due(connection) == ["b", "a1"]  # what was in the air is to be asked about
+
+    crowded(database, connection, outside, scene)
+
+
+def test_upkeep_wakes_for_a_delivery_that_died(database: Database, connection: Connection, outside: Outside) -> None:
+    """A dead delivery holds no slot; it cannot wake anybody, so upkeep does, one row a turn."""
+
+    async def scene(_: Engine, _blocking: Blocking, _holder: asyncio.Task[int]) -> None:
+        wake_all(connection)
+        assert due(connection) == []
+        connection.execute(_FORGET_WORKERS)
+        wake_all(connection)
+        assert due(connection) == ["b"]
+        wake_all(connection)
+        assert due(connection) == ["b", "c"]
+
+    crowded(database, connection, outside, scene)
+
+
+def test_the_last_outcome_lets_all_the_parked_go_on_one_after_the_other(
+    database: Database, connection: Connection, outside: Outside
+) -> None:
+    """Each delivery wakes the next: by hand, without a rescuer and before any time is up, everything is called."""
+
+    async def scene(_: Engine, blocking: Blocking, holder: asyncio.Task[int]) -> None:
+        blocking.go.set()
+        await holder
+
+    crowded(database, connection, outside, scene)
+    deliver(connection)
+    assert heard(connection) == ["a1: made", "a2: made", "b: made", "c: made", "d: made"]

@@ -1,0 +1,256 @@
+"""Delayed rows: what is not due waits outside the queue, and counts as waiting everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from app import database as doors
+from app.context import Connection
+from app.engine.domain import Lane
+from app.engine.effects.concurrency import wake_all
+from app.engine.inspect.backlog import backlogs
+from app.engine.inspect.live_check import check
+from app.engine.queue.delayed import Promoter, promote, set_aside
+from app.engine.queue.publish import publish, put_back
+from app.testing.published import assert_published
+from tests.conftest import Database
+from tests.engine.effects.test_execute import until
+from tests.helpers import toy
+from tests.helpers.support import deliver, drain, drain_all, scalar, waiting
+from tests.helpers.toy import Outside, say, want
+
+_QUEUE = "SELECT count(*) FROM public.procrastinate_jobs"
+_DELAYED = "SELECT count(*) FROM engine.delayed"
+_WORDS = "SELECT args #>> '{data,word}' FROM public.procrastinate_jobs ORDER BY id"
+_DUE_NOW = "UPDATE engine.delayed SET due_at = clock_timestamp() - id * interval '1 second'"
+
+
+def counts(connection: Connection) -> tuple[int, int]:
+    """Rows in the queue, and rows that are delayed."""
+    return scalar(connection, _QUEUE), scalar(connection, _DELAYED)
+
+
+def test_a_delayed_event_waits_outside_the_queue_until_it_is_due(connection: Connection, outside: Outside) -> None:
+    """No fetch reads past it: `deliver` finds nothing, and promoting moves it only when its time has come."""
+    publish(connection, say("later"), delay=3600)
+    publish(connection, say("now"))
+    assert counts(connection) == (1, 1)
+    deliver(connection)
+    assert promote(connection)[0] == 0
+    assert counts(connection) == (0, 1)
+    connection.execute(_DUE_NOW)
+    assert promote(connection) == (1, None)
+    assert counts(connection) == (1, 0)
+    deliver(connection)
+    assert sorted(word for (word,) in connection.execute("SELECT word FROM toy.heard")) == ["later", "now"]
+
+
+def test_a_row_keeps_its_place_in_the_order_of_the_queue(connection: Connection, outside: Outside) -> None:
+    """Rows are delivered in the order of publication, whichever of them were delayed, and for how long."""
+    publish(connection, say("written first"), delay=3600)
+    publish(connection, say("written second"))
+    publish(connection, say("written third"), delay=60)
+    connection.execute(_DUE_NOW)
+    assert promote(connection)[0] == 2
+    words = [word for (word,) in connection.execute(_WORDS)]
+    assert words == ["written first", "written second", "written third"]
+
+
+def test_a_woken_row_comes_before_those_that_were_published_after_it_was_parked(
+    connection: Connection, outside: Outside
+) -> None:
+    """Else they would take the slot that was freed for it, and it would be parked again behind all others."""
+    parked, later = want("parked"), want("later")
+    raw = parked.model_dump(mode="json", exclude_none=True)
+    put_back(connection, [(parked, raw)], delay=300, attempt=0, lane=Lane("account", 1))
+    publish(connection, later)
+    wake_all(connection)
+    words = "SELECT args #>> '{events,0,data,word}' FROM public.procrastinate_jobs ORDER BY id"
+    assert connection.execute(words).fetchall() == [("parked",), ("later",)]
+    fetched = "SELECT (engine.fetch_share('toys', share, NULL)).id FROM engine.waiting_shares('{toys}', '', 1, 1)"
+    assert scalar(connection, fetched) == scalar(connection, "SELECT min(id) FROM public.procrastinate_jobs")
+
+
+def test_a_promoted_row_is_the_row_that_was_published(connection: Connection, outside: Outside) -> None:
+    """Queue, task, priority and arguments are those of a row that is published without a delay."""
+    event = say("same")
+    read = "SELECT to_jsonb(j) - 'id' FROM public.procrastinate_jobs j"
+    publish(connection, event)
+    at_once = connection.execute(read).fetchall()
+    connection.execute("DELETE FROM public.procrastinate_jobs")
+    publish(connection, event, delay=60)
+    connection.execute(_DUE_NOW)
+    promote(connection)
+    assert connection.execute(read).fetchall() == at_once
+
+
+def test_a_parked_row_needs_a_time_at_which_it_looks_for_itself(connection: Connection, outside: Outside) -> None:
+    """Without one it could wait for ever."""
+    with pytest.raises(ValueError, match=r"^0$"):
+        put_back(connection, [(want("w"), {})], delay=0, attempt=0, lane=Lane("account", 1))
+
+
+def test_every_lane_with_a_free_slot_is_woken(connection: Connection, outside: Outside) -> None:
+    """However many rows each has: one row of each in a turn, the longest parked."""
+    for word in ("first", "second"):
+        for key in ("a", "b", "c"):
+            event = want(f"{word} of {key}")
+            raw = event.model_dump(mode="json", exclude_none=True)
+            put_back(connection, [(event, raw)], delay=300, attempt=0, lane=Lane(key, 1))
+    wake_all(connection)
+    words = "SELECT args #>> '{events,0,data,word}' FROM public.procrastinate_jobs ORDER BY id"
+    assert connection.execute(words).fetchall() == [("first of a",), ("first of b",), ("first of c",)]
+    assert counts(connection) == (3, 3)
+
+
+def test_promoting_says_when_the_next_row_is_due(connection: Connection, outside: Outside) -> None:
+    """In seconds by the database's clock; None when nothing is delayed."""
+    assert promote(connection) == (0, None)
+    publish(connection, say("later"), delay=3600)
+    moved, next_s = promote(connection)
+    assert moved == 0
+    assert next_s is not None
+    assert 3590 < next_s <= 3600
+
+
+def test_a_delay_is_kept_or_lost_with_the_transaction(connection: Connection, outside: Outside) -> None:
+    """A rollback of the publisher leaves nothing behind, and a rollback of a promotion leaves the row delayed."""
+    with connection.transaction(force_rollback=True):
+        publish(connection, say("never"), delay=60)
+    assert counts(connection) == (0, 0)
+    publish(connection, say("kept"), delay=60)
+    connection.execute(_DUE_NOW)
+    with connection.transaction(force_rollback=True):
+        promote(connection)
+    assert counts(connection) == (0, 1)
+
+
+def test_two_workers_never_promote_one_row_twice(database: Database, connection: Connection, outside: Outside) -> None:
+    """One holds its rows locked in an open transaction: the other moves the rest and waits for nothing."""
+    publish(connection, *[say(f"w{n}") for n in range(3)], delay=60, parcel=1)
+    connection.execute(_DUE_NOW)
+    with doors.connect(database.url) as other:
+        assert promote(other)[0] == 3
+        assert promote(connection)[0] == 0
+        other.commit()
+    assert counts(connection) == (3, 0)
+
+
+def test_what_is_put_back_is_delayed_with_its_attempt(connection: Connection, outside: Outside) -> None:
+    """And comes back with it."""
+    event = say("again")
+    raw = event.model_dump(mode="json", exclude_none=True)
+    put_back(connection, [(event, raw)], delay=60, attempt=2, error="Transient: not now")
+    assert counts(connection) == (0, 1)
+    connection.execute(_DUE_NOW)
+    promote(connection)
+    args = scalar(connection, "SELECT args FROM public.procrastinate_jobs")
+    assert (args["attempt"], args["error"], args["events"]) == (2, "Transient: not now", [raw])
+
+
+def test_a_delayed_event_is_waiting_for_whoever_asks(connection: Connection, outside: Outside) -> None:
+    """The gate before a deployment reads it, the plugin's assertion finds it, and the backlog counts it."""
+    publish(connection, event := say("later"), delay=3600)
+    assert [(one.id, one.place) for one in assert_published(connection, toy.Said)] == [(event.id, "waiting")]
+    assert check(connection).looked_at["waiting"] == 1
+    assert [(one.due, one.later) for one in backlogs(connection) if one.queue_name == "events"] == [(0, 1)]
+    assert waiting(connection) == 1
+
+
+def test_a_promoter_moves_a_row_when_its_time_comes(
+    database: Database, connection: Connection, outside: Outside
+) -> None:
+    """A promoter that sleeps for an hour is called by the notification of a row that is due soon."""
+
+    async def run() -> float:
+        with doors.pool() as pool:
+            promoter = Promoter(pool, 3600.0)
+            assert await promoter.turn() == 3600.0
+            publish(connection, say("soon"), delay=0.2)
+            pause = await promoter.turn()
+            assert 0 < pause <= 0.2
+            running = asyncio.create_task(promoter.run())
+            await until(lambda: scalar(connection, _QUEUE) == 1)
+            promoter.stop()
+            await running
+            return pause
+
+    asyncio.run(run())
+    assert counts(connection) == (1, 0)
+
+
+def test_a_row_that_is_due_soon_is_notified_and_a_later_one_is_not(
+    database: Database, connection: Connection, outside: Outside
+) -> None:
+    """Workers look every few seconds by themselves: only a shorter delay costs a notification."""
+    with doors.connect(database.url, autocommit=True) as listener:
+        listener.execute('LISTEN "procrastinate_queue_v1#events"')
+        publish(connection, say("in an hour"), delay=3600)
+        publish(connection, say("soon"), delay=1)
+        heard = [notification.payload for notification in listener.notifies(timeout=5, stop_after=1)]
+    assert heard == ['{"type": "row_delayed"}']
+
+
+def test_rows_that_the_version_before_scheduled_are_set_aside(connection: Connection, outside: Outside) -> None:
+    """They keep their time; parked ones stay where they are noted, and another program's job is not touched."""
+    publish(connection, say("scheduled"), want("parked"))
+    connection.execute("UPDATE public.procrastinate_jobs SET scheduled_at = now() + interval '1 hour'")
+    connection.execute(
+        "INSERT INTO engine.parked (row_id, key)"
+        " SELECT id, 'k' FROM public.procrastinate_jobs WHERE queue_name = 'toys'"
+    )
+    connection.execute(
+        "INSERT INTO public.procrastinate_jobs (queue_name, task_name, scheduled_at)"
+        " VALUES ('default', 'other.task', now() + interval '1 hour')"
+    )
+    assert set_aside(connection, 100) == 1
+    assert counts(connection) == (2, 1)
+    left = scalar(connection, "SELECT due_at - now() FROM engine.delayed")
+    assert timedelta(minutes=59) < left <= timedelta(hours=1)
+
+
+def test_rows_that_the_version_before_parked_are_woken_first(connection: Connection, outside: Outside) -> None:
+    """They are older than those that are parked in the new place."""
+    publish(connection, want("old"))
+    connection.execute("UPDATE public.procrastinate_jobs SET scheduled_at = now() + interval '1 hour'")
+    connection.execute("INSERT INTO engine.parked (row_id, key) SELECT id, 'k' FROM public.procrastinate_jobs")
+    publish(connection, want("new"), delay=300)
+    connection.execute("UPDATE engine.delayed SET key = 'k', most = 1")
+    row_id = scalar(connection, "SELECT id FROM public.procrastinate_jobs")
+    assert scalar(connection, "SELECT engine.wake_parked('k', 1)") == row_id
+    assert counts(connection) == (1, 1)
+    assert scalar(connection, "SELECT engine.wake_parked('k', 1)") == row_id + 1
+    assert counts(connection) == (2, 0)
+    assert scalar(connection, "SELECT engine.wake_parked('k', 1)") is None
+
+
+def test_fetching_and_promoting_read_an_index_however_much_is_delayed(
+    database: Database, connection: Connection, outside: Outside
+) -> None:
+    """With the statistics of an empty table, no plan of a promotion sorts or scans."""
+    with psycopg.connect(database.superuser_url, autocommit=True) as admin:
+        admin.execute("ANALYZE engine.delayed")
+        publish(connection, *[say(f"w{n}") for n in range(3000)], delay=3600, parcel=1)
+        admin.execute("LOAD 'auto_explain'")
+        for name, value in {"log_min_duration": "0", "log_nested_statements": "on", "log_level": "notice"}.items():
+            admin.execute(f"SET auto_explain.{name} = {value}")
+        plans: list[str] = []
+        admin.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
+        admin.execute("SELECT engine.promote(1000)")
+    moving = [plan for plan in plans if "SKIP LOCKED" in plan]
+    assert len(moving) == 1
+    assert "delayed_due_at_idx" in moving[0]
+    assert "Seq Scan on delayed" not in moving[0]
+
+
+def test_a_worker_delivers_what_becomes_due_while_it_runs(connection: Connection, outside: Outside) -> None:
+    """A real worker, its own promoter, and a put-back event: it is applied without help."""
+    publish(connection, say("moody", "later"))
+    drain()
+    assert counts(connection) == (0, 1)
+    drain_all(connection)
+    assert waiting(connection) == 0

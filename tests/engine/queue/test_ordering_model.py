@@ -1,0 +1,204 @@
+"""Sequence, at random: publications, deliveries, failures, crashes, replays and discards in any order, against a model.
+
+The model knows the order of publication, and what was given up. Whatever happens, a subject's applied events are a
+beginning of that order, every event is in exactly one place, and what is not sequenced is never in the way or delayed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app import database as doors
+from app.context import Connection
+from app.engine import domain
+from app.engine.delivery.consume import Engine
+from app.engine.inspect.invariants import audit
+from app.engine.queue import ordering
+from app.engine.queue.publish import publish
+from events import Event
+from tests.conftest import Database
+from tests.helpers import toy
+from tests.helpers.lines import Ground, Step, deliver, engine, fetch, make_due, paths, replay, step, taken
+
+# A step on one of three paths, or None for a word; how it fares; whether the publication is one parcel.
+EVENTS = st.lists(st.tuples(st.sampled_from([0, 0, 1, 2, None]), st.sampled_from("...sb")), min_size=1, max_size=6)
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("publish"), EVENTS, st.booleans()),
+        st.tuples(st.sampled_from(["deliver", "deliver", "deliver_all", "make_due", "crash", "mend"])),
+        st.tuples(st.sampled_from(["replay", "discard"]), st.integers(0, 5)),
+    ),
+    max_size=25,
+)
+
+_EMPTY = """
+TRUNCATE toy.heard, engine.sequence, engine.event_log, engine.failed_jobs, engine.delayed, public.procrastinate_jobs,
+         public.procrastinate_events, public.procrastinate_periodic_defers CASCADE
+"""
+_PLACES = """
+SELECT event_id, 'applied' FROM engine.event_log
+UNION ALL SELECT event_id, 'dead' FROM engine.failed_jobs WHERE resolved_at IS NULL
+UNION ALL SELECT event_id, 'waiting' FROM engine.sequence WHERE held IS NOT NULL
+UNION ALL
+SELECT (e ->> 'id')::uuid, 'waiting'
+  FROM engine.waiting(),
+       jsonb_array_elements(CASE WHEN args ? 'events' THEN args -> 'events' ELSE jsonb_build_array(args) END) e
+"""
+
+
+@dataclass(slots=True)
+class Model:
+    """What was said, in order, and what happened to it that is not the engine's doing."""
+
+    connection: Connection
+    worker: Engine
+    ground: Ground
+    subjects: list[UUID] = field(default_factory=lambda: paths(3))
+    said: list[Event[Step] | Event[toy.Said]] = field(default_factory=list)
+    given_up: set[UUID] = field(default_factory=set)
+    replayed: set[UUID] = field(default_factory=set)
+
+    def act(self, name: str, *arguments: Any) -> None:
+        """Do one thing."""
+        match name:
+            case "publish":
+                self.publish(arguments[0], together=arguments[1])
+            case "deliver":
+                deliver(self.worker, self.connection)
+            case "make_due":
+                make_due(self.connection)
+            case _:
+                getattr(self, name)(*arguments)
+
+    def publish(self, wanted: list[tuple[int | None, str]], *, together: bool) -> None:
+        """Say steps and words with their faults: fine, shaky or broken."""
+        made: list[Event[Step] | Event[toy.Said]] = []
+        for path, fault in wanted:
+            n = len(self.said) + len(made)
+            if path is None:
+                made.append(toy.say(f"word{n}"))
+                continue
+            made.append(step(self.subjects[path], n))
+            if fault == "s":
+                self.ground.shaky[n] = 1 + n % 3
+            elif fault == "b":
+                self.ground.broken.add(n)
+        self.said += made
+        publish(self.connection, *made, parcel=None if together else 1)
+
+    def deliver_all(self) -> None:
+        """Deliver what is due: after that, no word waits, whatever the paths are like."""
+        while deliver(self.worker, self.connection):
+            pass
+        words = [event.data.word for event in self.said if isinstance(event.data, toy.Said)]
+        assert self.words() == sorted(words)
+
+    def crash(self) -> None:
+        """A worker takes a row and dies; the row is rescued."""
+        fetch(self.connection)
+        self.connection.execute(
+            "UPDATE public.procrastinate_jobs SET status = 'todo', attempts = attempts + 1, worker_id = NULL"
+            " WHERE status = 'doing'"
+        )
+
+    def mend(self) -> None:
+        """A deployment mends every bug."""
+        self.ground.broken.clear()
+        self.ground.shaky.clear()
+
+    def dead(self) -> list[UUID]:
+        """The dead events, oldest first."""
+        rows = self.connection.execute(
+            "SELECT event_id FROM engine.failed_jobs WHERE resolved_at IS NULL ORDER BY failed_at, event_id"
+        )
+        return [event_id for (event_id,) in rows]
+
+    def replay(self, which: int) -> None:
+        """Replay one of the dead."""
+        if dead := self.dead():
+            event_id = dead[which % len(dead)]
+            self.replayed.add(event_id)
+            replay(self.connection, event_id)
+
+    def discard(self, which: int) -> None:
+        """Give up one of the dead that nobody replays."""
+        if dead := [event_id for event_id in self.dead() if event_id not in self.replayed]:
+            event_id = dead[which % len(dead)]
+            self.given_up.add(event_id)
+            with self.connection.transaction():
+                ordering.release(self.connection, [event_id])
+                self.connection.execute(
+                    "UPDATE engine.failed_jobs SET resolved_at = now() WHERE event_id = %s", [event_id]
+                )
+
+    def words(self) -> list[str]:
+        """The words that were heard."""
+        return [word for (word,) in self.connection.execute("SELECT word FROM toy.heard WHERE word !~ ':' ORDER BY 1")]
+
+    def expected(self, path: UUID) -> list[int]:
+        """The steps of a path that will be taken in the end."""
+        return [
+            event.data.n
+            for event in self.said
+            if isinstance(event.data, Step) and event.subject == path and event.id not in self.given_up
+        ]
+
+    def check(self) -> None:
+        """Every law, at this commit."""
+        for path in self.subjects:
+            so_far = taken(self.connection, path)
+            assert so_far == self.expected(path)[: len(so_far)]
+        assert all(verdict.holds for verdict in audit(self.connection, ordering.INVARIANTS))
+        places: dict[UUID, set[str]] = {}
+        for event_id, found in self.connection.execute(_PLACES):
+            places.setdefault(event_id, set()).add(found)
+        for event in self.said:
+            found_in = places.get(event.id, set())
+            # A replayed event waits and is dead, until its delivery decides; every other one is in one place.
+            most = 0 if event.id in self.given_up else 2 if event.id in self.replayed else 1
+            assert min(most, 1) <= len(found_in) <= most
+        assert not [event_id for event_id, found in places.items() if {"applied", "dead"} <= found]
+
+    def finish(self) -> None:
+        """Mend everything, replay every dead event, the newest first, and let everything be delivered."""
+        self.mend()
+        for _ in range(len(self.said) + 1):
+            for event_id in reversed(self.dead()):
+                self.replayed.add(event_id)
+                replay(self.connection, event_id)
+            make_due(self.connection)
+            self.deliver_all()
+        assert not self.waits()
+        for path in self.subjects:
+            assert taken(self.connection, path) == self.expected(path)
+
+    def waits(self) -> bool:
+        """Whether anything is in the queue or held."""
+        return bool(self.connection.execute(f"SELECT FROM ({_PLACES}) p (id, place) WHERE place = 'waiting'").rowcount)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(actions=ACTIONS)
+def test_whatever_happens_a_subjects_events_are_applied_in_order(
+    database: Database, outside: toy.Outside, actions: list[tuple[Any, ...]]
+) -> None:
+    """Each action is followed by every law, and in the end all is applied that was not given up."""
+    ground = Ground()
+    with (
+        psycopg.connect(database.superuser_url, autocommit=True) as admin,
+        doors.connect(database.url, autocommit=True) as connection,
+        domain.use(ground.wiring()),
+        engine(database) as worker,
+    ):
+        admin.execute(_EMPTY)
+        model = Model(connection, worker, ground)
+        for name, *arguments in actions:
+            model.act(name, *arguments)
+            model.check()
+        model.finish()

@@ -1,0 +1,155 @@
+"""Sequence and admins: what is dead, replayed, given up, replaced or left behind keeps or loses its place in line."""
+
+from __future__ import annotations
+
+from psycopg.rows import class_row
+
+from app.context import Connection
+from app.engine.dead_letters import plan
+from app.engine.dead_letters.letters import Filters
+from app.engine.delivery import bury
+from app.engine.delivery.consume import Engine
+from app.engine.queue import ordering
+from app.engine.queue.envelope import Row, open_rows
+from app.engine.queue.publish import publish
+from app.engine.worker.rescue import KilledItsWorkers
+from tests.helpers.lines import (
+    Ground,
+    deliver,
+    deliver_all,
+    held,
+    paths,
+    replay,
+    step,
+    taken,
+)
+from tests.helpers.support import scalar
+
+
+def test_events_wait_behind_a_dead_one_until_it_is_replayed(
+    connection: Connection, ground: Ground, worker: Engine
+) -> None:
+    """The replay keeps the place of each: replayed in the wrong order, they are applied in the right one."""
+    (path,) = paths(1)
+    ground.broken = {1, 3}
+    steps = [step(path, n) for n in range(5)]
+    publish(connection, *steps)
+    deliver_all(worker, connection)
+    assert taken(connection, path) == [0]
+    ground.broken.remove(1)
+    replay(connection, steps[1].id)
+    deliver_all(worker, connection)
+    assert taken(connection, path) == [0, 1, 2]
+    ground.broken.clear()
+    replay(connection, steps[3].id)
+    deliver_all(worker, connection)
+    assert taken(connection, path) == [0, 1, 2, 3, 4]
+
+
+def test_dead_events_replayed_in_any_order_are_applied_in_theirs(
+    connection: Connection, ground: Ground, worker: Engine
+) -> None:
+    """A replayed event waits for its turn like any other, and `place` says for whom."""
+    (path,) = paths(1)
+    steps = [step(path, n) for n in range(2)]
+    publish(connection, *steps)
+    letters = open_rows(
+        connection.cursor(row_factory=class_row(Row)).execute(
+            "DELETE FROM public.procrastinate_jobs RETURNING id AS row_id, args::text AS args"
+        )
+    )
+    bury.bury(connection, [(letter, KilledItsWorkers("twice")) for letter in letters])
+    alone = plan.make(connection, Filters(ids=[steps[1].id]), actor="ana")
+    assert [(one.class_, one.detail) for one in plan.letters(connection, alone.id)] == [
+        ("blocked", f"it would wait behind the dead event {steps[0].id}, which is not in the plan")
+    ]
+    both = plan.make(connection, Filters(), actor="ana")
+    assert [one.class_ for one in plan.letters(connection, both.id)] == ["valid", "valid"]
+    replay(connection, steps[1].id)
+    deliver_all(worker, connection)
+    place = ordering.place(connection, steps[1].id)
+    assert place is not None
+    assert (place.is_held, place.ahead, place.first_id) == (True, 1, steps[0].id)
+    replay(connection, steps[0].id)
+    deliver_all(worker, connection)
+    assert taken(connection, path) == [0, 1]
+
+
+def test_an_event_does_not_overtake_one_that_is_held(connection: Connection, ground: Ground, worker: Engine) -> None:
+    """Delivered together with the one that both waited for, the later of two still waits for the earlier."""
+    (path,) = paths(1)
+    ground.broken = {0}
+    steps = [step(path, n) for n in range(3)]
+    publish(connection, *steps[:2])
+    deliver_all(worker, connection)
+    assert held(connection) == 1
+    ground.broken.clear()
+    replay(connection, steps[0].id)
+    publish(connection, steps[2])
+    assert deliver(worker, connection)
+    assert taken(connection, path) == [0]
+    deliver_all(worker, connection)
+    assert taken(connection, path) == [0, 1, 2]
+
+
+def test_what_an_admin_gives_up_holds_up_nobody(connection: Connection, ground: Ground, worker: Engine) -> None:
+    """A discarded event leaves its line, and those behind it are called."""
+    (path,) = paths(1)
+    ground.broken = {1}
+    steps = [step(path, n) for n in range(4)]
+    publish(connection, *steps)
+    deliver_all(worker, connection)
+    with connection.transaction():
+        assert ordering.release(connection, [steps[1].id]) == 2
+        connection.execute("UPDATE engine.failed_jobs SET resolved_at = now()")
+    deliver_all(worker, connection)
+    assert taken(connection, path) == [0, 2, 3]
+
+
+def test_what_replaces_an_event_has_its_place(connection: Connection, ground: Ground, worker: Engine) -> None:
+    """An edited event is applied where the one was that it was made from."""
+    (path,) = paths(1)
+    ground.broken = {1}
+    steps = [step(path, n) for n in range(3)]
+    publish(connection, *steps)
+    deliver_all(worker, connection)
+    edited = step(path, 17)
+    with connection.transaction():
+        assert ordering.take_over(connection, steps[1].id, edited.id)
+        publish(connection, edited)
+    deliver_all(worker, connection)
+    assert taken(connection, path) == [0, 17, 2]
+
+
+def test_what_came_by_other_hands_joins_when_it_is_first_delivered(
+    connection: Connection, ground: Ground, worker: Engine
+) -> None:
+    """An event that nobody published through us is in line from then on, also when that delivery kills it."""
+    (path,) = paths(1)
+    ground.broken = {0}
+    for n in range(2):
+        connection.execute(
+            "INSERT INTO public.procrastinate_jobs (queue_name, task_name, args) VALUES ('events', 'consume', %s)",
+            [step(path, n).json_bytes().decode()],
+        )
+        deliver_all(worker, connection)
+    assert (taken(connection, path), held(connection)) == ([], 1)
+
+
+def test_what_an_older_program_applied_is_swept_out_of_line(
+    connection: Connection, ground: Ground, worker: Engine
+) -> None:
+    """A worker that does not know the type as sequenced leaves the place behind: it stops nobody, and goes."""
+    path, other = paths(2)
+    steps = [step(path, 0), step(path, 1), step(other, 0)]
+    publish(connection, *steps)
+    connection.execute(
+        "INSERT INTO engine.event_log (event_id, type, version, data, occurred_at)"
+        " SELECT event_id, type, 1, '{}', now() FROM engine.sequence WHERE event_id = ANY(%s)",
+        [[steps[0].id, steps[2].id]],
+    )
+    deliver_all(worker, connection)
+    assert taken(connection, path) == [1]
+    publish(connection, steps[2])
+    assert ordering.sweep(connection, 10) == 1
+    assert scalar(connection, "SELECT count(*) FROM engine.sequence") == 0

@@ -1,0 +1,204 @@
+"""Pauses: what is paused is left alone by every worker, what is in hand is finished, and who did it is on record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+import events
+from app import database as doors
+from app.context import Connection
+from app.engine import domain
+from app.engine.audit_log import history
+from app.engine.domain import Call, Effect, Prepared
+from app.engine.inspect.backlog import Backlog, backlogs
+from app.engine.queue.pauses import pause, pauses, resume
+from app.engine.queue.publish import publish
+from app.errors import InvalidInput
+from events import Event, Payload
+from events.order import OrderUpdated
+from tests.conftest import Database
+from tests.helpers import toy
+from tests.helpers.operators import work_once
+from tests.helpers.support import drain, drain_all, scalar
+from tests.helpers.toy import Outside, say, want
+from tests.helpers.waits import until
+from tests.helpers.workers import crew
+
+
+def heard(connection: Connection) -> list[str]:
+    """Every word that was heard, in order."""
+    return [word for (word,) in connection.execute("SELECT word FROM toy.heard ORDER BY word, id")]
+
+
+def test_nothing_of_a_paused_queue_is_taken_and_everything_of_the_others(
+    connection: Connection, outside: Outside
+) -> None:
+    """A worker of all queues serves the others; after the pause it serves all again."""
+    pause(connection, "toys", actor="ana", reason="the portal is down")
+    publish(connection, say("served"), want("left"))
+    work_once()
+    assert heard(connection) == ["served"]
+    assert outside.calls == []
+    resume(connection, "toys", actor="ana")
+    drain_all(connection)
+    assert heard(connection) == ["left: made", "served"]
+
+
+def test_a_worker_of_paused_queues_alone_takes_nothing(connection: Connection, outside: Outside) -> None:
+    """Nothing that it may take is nothing to fetch."""
+    pause(connection, "events", actor="ana", reason="a look at the data")
+    publish(connection, say("left"))
+    work_once(queues=["events"])
+    assert heard(connection) == []
+    assert scalar(connection, "SELECT status::text FROM public.procrastinate_jobs") == "todo"
+
+
+def test_what_is_in_hand_is_finished(database: Database, connection: Connection, outside: Outside) -> None:
+    """A call that is under way when its queue is paused is made, and its outcome counted."""
+
+    async def call(prepared: Prepared, _call: Call) -> Payload:
+        with doors.connect(database.url) as other:
+            pause(other, "toys", actor="ana", reason="enough")
+        return toy.Made(word=prepared.work.word, outcome="made")
+
+    wiring = outside.wiring()
+    effects: dict[type[Payload], Effect] = {toy.Wanted: replace(wiring.effects[toy.Wanted], call=call)}
+    with domain.use(domain.Wiring(wiring.handlers, effects)):
+        publish(connection, want("begun"))
+        work_once()
+        assert list(pauses(connection)) == ["toys"]
+        drain(queues=["events"])
+    assert heard(connection) == ["begun: made"]
+
+
+def test_who_paused_and_resumed_when_and_why_is_on_record(connection: Connection, outside: Outside) -> None:
+    """Each change once: a pause of what is paused, and a resume of what is not, change nothing and are no news."""
+    first = pause(connection, "toys", actor="ana", reason="the portal\n is down")
+    again = pause(connection, "toys", actor="ben", reason="me too")
+    assert (first.is_new, again.is_new) == (True, False)
+    assert again == first
+    assert (first.paused_by, first.reason) == ("ana", "the portal is down")
+    ended = resume(connection, "toys", actor="ben", reason="it is up again")
+    assert ended == first
+    assert resume(connection, "toys", actor="ben") is None
+    found = [(one.actor, one.action, one.subject, one.reason) for one in history(connection)]
+    assert found == [("ben", "resume", "toys", "it is up again"), ("ana", "pause", "toys", "the portal is down")]
+    assert history(connection)[0].details["paused_by"] == "ana"
+
+
+@pytest.mark.parametrize(
+    ("queue", "actor", "reason", "words"),
+    [
+        ("toy", "ana", "why", "queue: there is no 'toy'; there are events, toys"),
+        ("toys", " ", "why", "actor: must not be empty"),
+        ("toys", "ana", "\n", "reason: must not be empty"),
+        ("toys", "ana", "a\x00b", "reason: must not be empty or hold control characters"),
+    ],
+)
+def test_what_cannot_be_a_pause_is_refused(
+    connection: Connection, outside: Outside, queue: str, actor: str, reason: str, words: str
+) -> None:
+    """Nothing is paused or recorded; an unknown queue names the known ones."""
+    with pytest.raises(InvalidInput, match=words):
+        pause(connection, queue, actor=actor, reason=reason)
+    assert (pauses(connection), history(connection)) == ({}, [])
+
+
+def test_a_queue_that_is_gone_can_still_be_resumed(connection: Connection, outside: Outside) -> None:
+    """A pause outlives its queue's last event type, and must not outlive everybody's means to end it."""
+    pause(connection, "toys", actor="ana", reason="why")
+    with domain.use(domain.Wiring({toy.Said: toy.hear}, {})):
+        assert [one.queue_name for one in backlogs(connection)] == ["events", "toys"]
+        assert resume(connection, "toys", actor="ana") is not None
+        with pytest.raises(InvalidInput, match=r"there are events$"):
+            resume(connection, "toys", actor="ana")
+
+
+def test_the_backlog_tells_what_waits_for_what(connection: Connection, outside: Outside) -> None:
+    """Due, put back, parked and in hand are told apart, and the oldest due row gives the queue's age."""
+    publish(connection, want("due"))
+    connection.execute("UPDATE public.procrastinate_events SET at = now() - interval '10 minutes'")
+    publish(connection, want("due too"))
+    publish(connection, want("later"), delay=60)
+    publish(connection, want("parked"), delay=60)
+    connection.execute("UPDATE engine.delayed SET key = 'x', most = 1 WHERE id = (SELECT max(id) FROM engine.delayed)")
+    publish(connection, say("in hand"))
+    connection.execute("SELECT FROM procrastinate_fetch_job_v2(ARRAY['events']::varchar[], NULL)")
+    paused = pause(connection, "toys", actor="ana", reason="why")
+    events_queue, toys = backlogs(connection)
+    assert (events_queue.due, events_queue.in_hand, events_queue.oldest) == (0, 1, None)
+    assert toys == Backlog("toys", due=2, later=1, parked=1, oldest=toys.oldest, pause=paused)
+    assert toys.oldest is not None
+    assert timedelta(minutes=10) <= toys.oldest < timedelta(minutes=11)
+
+
+# A real worker ------------------------------------------------------------------------------------
+
+IN_TIME = timedelta(seconds=1)
+
+
+def fact() -> Event[Any]:
+    """An event of this program that its own workers apply, and that changes nothing."""
+    said = OrderUpdated(order_id=uuid4(), before={"city": "Cali"}, after={"city": "Bogotá"})
+    return events.new(said, now=datetime.now(UTC), subject=None, tenant=None)
+
+
+@pytest.fixture
+def ears(database: Database) -> Iterator[Connection]:
+    """A connection that does nothing but listen."""
+    with doors.connect(database.url, autocommit=True) as opened:
+        yield opened
+
+
+def applied(connection: Connection) -> int:
+    """How many events the ledger has."""
+    return int(scalar(connection, "SELECT count(*) FROM engine.event_log"))
+
+
+def test_running_workers_obey_within_a_second(
+    connection: Connection, ears: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pause and resume reach a worker under a stream of events within a second of their commits; no poll is needed."""
+    monkeypatch.setenv("TALLYMAN_POLLING_INTERVAL", "5")
+    with crew(tmp_path) as workers:
+        workers.work()
+        publish(connection, fact())
+        until(ears, lambda: applied(connection) == 1)
+        since = pause(connection, "events", actor="ana", reason="a test").paused_at
+        sent = 1
+        while scalar(connection, "SELECT now() < %s + interval '2 seconds'", since):
+            publish(connection, fact())
+            sent += 1
+        left = sent - applied(connection)
+        assert left > 0
+        assert scalar(connection, "SELECT max(applied_at) FROM engine.event_log") - since < IN_TIME
+        # The worker looks, finds nothing and lies down; only then is it the word of the resumption that wakes it.
+        until(ears, lambda: scalar(connection, "SELECT now() > %s + interval '2.5 seconds'", since))
+        resume(connection, "events", actor="ana")
+        until(ears, lambda: applied(connection) == sent)
+        resumed = scalar(connection, "SELECT at FROM engine.actions WHERE action = 'resume'")
+        first = scalar(connection, "SELECT min(applied_at) FROM engine.event_log WHERE applied_at > %s", resumed)
+        assert first - resumed < IN_TIME
+
+
+def test_a_pause_survives_its_workers(connection: Connection, ears: Connection, tmp_path: Path) -> None:
+    """A worker that starts while a queue is paused leaves it alone and serves the other one."""
+    pause(connection, "robots", actor="ana", reason="a test")
+    connection.execute(
+        "INSERT INTO public.procrastinate_jobs (queue_name, task_name, args) VALUES ('robots', 'perform', '{}')"
+    )
+    with crew(tmp_path) as workers:
+        workers.work("-q", "events", "-q", "robots")
+        for count in range(1, 6):
+            publish(connection, fact())
+            until(ears, lambda count=count: applied(connection) == count)  # type: ignore[misc]
+        assert scalar(connection, "SELECT status::text FROM public.procrastinate_jobs") == "todo"
+        resume(connection, "robots", actor="ana")
+        until(ears, lambda: scalar(connection, "SELECT count(*) FROM engine.failed_jobs") == 1)

@@ -1,0 +1,166 @@
+"""A toy domain: things are said, and a table counts how often each was heard.
+
+What an event's `mood` says decides how its handler fares, so a test writes down the fault it wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import psycopg
+
+import events
+from app.context import Connection, Moment
+from app.engine.domain import Call, Effect, Lane, Prepared, Wiring
+from app.errors import GuiltyEvents, Permanent, Transient
+from app.testing.database import Database
+from events import Event, Payload
+from events.base import event_type
+
+_TABLES = """
+CREATE SCHEMA IF NOT EXISTS toy;
+CREATE TABLE IF NOT EXISTS toy.heard (id bigserial PRIMARY KEY, event_id uuid, word text);
+ALTER TABLE toy.heard ENABLE ROW LEVEL SECURITY;
+ALTER TABLE toy.heard FORCE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS heard_service ON toy.heard;
+CREATE POLICY heard_service ON toy.heard TO service_role USING (true) WITH CHECK (true);
+GRANT USAGE ON SCHEMA toy TO service_role;
+GRANT ALL ON toy.heard, toy.heard_id_seq TO service_role;
+"""
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def install(database: Database) -> None:
+    """Make the toy's schema and table, always as the owner of the other tables: whoever makes them first owns them."""
+    with psycopg.connect(database.owner_url, autocommit=True) as connection:
+        connection.execute(_TABLES)
+
+
+@event_type("toy/word.said")
+class Said(Payload):
+    """A word, and how hearing it goes."""
+
+    word: str
+    mood: str = "fine"
+    echoes: int = 0
+
+
+@event_type("toy/echo.heard")
+class Echo(Payload):
+    """What follows from a word."""
+
+    word: str
+
+
+@event_type("toy/call.wanted")
+class Wanted(Payload):
+    """A call to the outside."""
+
+    word: str
+    mood: str = "fine"
+    lane: str | None = None
+
+
+@event_type("toy/call.made")
+class Made(Payload):
+    """What came of a call."""
+
+    word: str
+    outcome: str
+
+
+def hear(moment: Moment, said: list[Event[Said]]) -> Iterator[Event[Echo]]:
+    """Count the words; fail as their moods say."""
+    for event in said:
+        match event.data.mood:
+            case "bad":
+                message = f"cannot hear {event.data.word}"
+                raise Permanent(message)
+            case "bug":
+                message = f"bug at {event.data.word}"
+                raise RuntimeError(message)
+            case "later":
+                message = "not now"
+                raise Transient(message)
+            case "deadlock":
+                raise psycopg.errors.DeadlockDetected
+            case "guilty":
+                raise GuiltyEvents({e.id: "named" for e in said if e.data.mood == "guilty"})
+            case _:
+                note(moment, event.id, event.data.word)
+                for n in range(event.data.echoes):
+                    yield event.follow(Echo(word=event.data.word), moment.now, key=str(n))
+
+
+def echo(moment: Moment, heard: list[Event[Echo]]) -> Iterable[Event[Echo]]:
+    """Count the echoes."""
+    for event in heard:
+        note(moment, event.id, f"echo of {event.data.word}")
+    return ()
+
+
+def made(moment: Moment, calls: list[Event[Made]]) -> Iterable[Event[Made]]:
+    """Count what came of calls."""
+    for event in calls:
+        note(moment, event.id, f"{event.data.word}: {event.data.outcome}")
+    return ()
+
+
+def note(moment: Moment, event_id: UUID, word: str) -> None:
+    """One more row of what was heard."""
+    moment.connection.execute("INSERT INTO toy.heard (event_id, word) VALUES (%s, %s)", [event_id, word])
+
+
+class Outside:
+    """The outside world: remembers every call, and answers as the event's mood says."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Call]] = []
+        self.stale: set[str] = set()
+
+    def prepare(self, _moment: Moment, wanted: Sequence[Event[Wanted]]) -> Iterator[Prepared]:
+        """Everything is wanted but what is `stale`."""
+        for event in wanted:
+            if event.data.word not in self.stale:
+                yield Prepared(event, event.data)
+
+    def lanes(self, _connection: Connection, wanted: Sequence[Event[Wanted]]) -> dict[UUID, Lane]:
+        """Two calls at once in each lane that is named."""
+        return {event.id: Lane(event.data.lane, 2) for event in wanted if event.data.lane}
+
+    async def call(self, prepared: Prepared, call: Call) -> Payload:
+        """Fail as the mood says, or answer."""
+        wanted: Wanted = prepared.work
+        self.calls.append((wanted.word, call))
+        if wanted.mood == "never" or (wanted.mood == "once" and call.attempt == 0):
+            message = "no answer"
+            raise Transient(message)
+        if wanted.mood == "bad":
+            message = "it is forbidden"
+            raise Permanent(message)
+        return Made(word=wanted.word, outcome="asked" if call.in_doubt else "made")
+
+    def wiring(self, *, give_up: bool = False, can_be_asked: bool = True, parcel: int = 25) -> Wiring:
+        """The toy's wiring around this outside."""
+        effect = Effect(
+            queue="toys",
+            lanes=self.lanes,
+            prepare=self.prepare,
+            call=self.call,
+            give_up=(lambda prepared, _error: Made(word=prepared.work.word, outcome="gave up")) if give_up else None,
+            can_be_asked=can_be_asked,
+            parcel=parcel,
+        )
+        return Wiring(handlers={Said: hear, Echo: echo, Made: made}, effects={Wanted: effect})
+
+
+def say(word: str, mood: str = "fine", echoes: int = 0) -> Event[Said]:
+    """A word as an event."""
+    return events.new(Said(word=word, mood=mood, echoes=echoes), now=NOW, subject=None, tenant=None)
+
+
+def want(word: str, mood: str = "fine", lane: str | None = None, tenant: UUID | None = None) -> Event[Wanted]:
+    """A call as an event."""
+    return events.new(Wanted(word=word, mood=mood, lane=lane), now=NOW, subject=None, tenant=tenant)

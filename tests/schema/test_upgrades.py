@@ -1,0 +1,51 @@
+"""Upgrades: what a database of the version before holds is there afterwards."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from app.postgres.embedded import Embedded
+from app.schema import migrate
+from app.schema.scripts import Sources
+
+
+@pytest.fixture
+def addresses(server: Embedded) -> Iterator[tuple[str, str]]:
+    """An empty database of the test's own: its owner's address, and a superuser's."""
+    name = f"upgrade_{uuid4().hex}"
+    with psycopg.connect(server.superuser_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER tallyman_owner").format(sql.Identifier(name)))
+        yield make_conninfo(server.owner_url, dbname=name), make_conninfo(server.superuser_url, dbname=name)
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def before(name: str, directory: Path) -> Sources:
+    """The migrations that come before one, in a directory of their own."""
+    installed = Sources.installed()
+    for file in installed.directory.glob("*.sql"):
+        if file.name < name:
+            shutil.copy(file, directory)
+    return replace(installed, directory=directory)
+
+
+def test_the_marks_of_calls_get_keys(addresses: tuple[str, str], tmp_path: Path) -> None:
+    """A call that was begun under an event's id keeps its mark: until its effect says otherwise, the id is its key."""
+    owner, superuser = addresses
+    migrate.migrate(owner, before("0017", tmp_path))
+    event_id = uuid4()
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        connection.execute("INSERT INTO engine.calls (event_id, row_id, attempts) VALUES (%s, 1, 0)", [event_id])
+    migrate.migrate(owner)
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        assert connection.execute("SELECT event_id, call_key FROM engine.calls").fetchall() == [(event_id, event_id)]
+        forced = "SELECT relforcerowsecurity FROM pg_class WHERE oid = 'engine.calls'::regclass"
+        assert connection.execute(forced).fetchone() == (True,)
