@@ -5,6 +5,8 @@ crew.py         workers as processes, and a process manager that starts a new on
 actors.py       threads that keep doing something whatever the database does
 producer.py     submits jobs: twice, at once, half way, with the answer to its commit lost
 courier.py      delivers events again, late, early, out of order, in a stranger's name
+reused.py       events with the id of another event
+scheduler.py    publishes events in bulk that are due later
 clerk.py        retries failed items and replays dead letters
 saboteur.py     decides from a seed which fault comes when
 faults/         the faults: what is done to workers, to the server, and by bystanders

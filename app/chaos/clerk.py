@@ -34,6 +34,8 @@ SELECT id FROM logistics.robot_job_items WHERE job_id = %s AND status = 'error' 
 _OPEN_JOB = """
 SELECT id, workspace_id FROM logistics.robot_jobs WHERE status IN ('pending', 'processing') ORDER BY random() LIMIT 1
 """
+_CANNOT_BE_REPLAYED = "ReusedId"
+"""An event with another event's id: a replay of it is refused."""
 _DEAD_REQUEST = Filters(type="robot/item.requested")
 
 
@@ -109,7 +111,9 @@ def replay_all(connection: Connection, hopeless: set[UUID], show: Callable[[Prog
     """Replay every dead letter but the hopeless; how many were replayed. Raises `Conflict` if they change meanwhile."""
     dead = letters.select(connection, Filters(), limit=None)
     connection.commit()
-    ids = [letter.id for letter in dead if letter.event_id not in hopeless]
+    ids = [
+        letter.id for letter in dead if letter.event_id not in hopeless and letter.error_class != _CANNOT_BE_REPLAYED
+    ]
     if not ids:
         return 0
     plan = plans.make(connection, Filters(ids=ids), actor=_ACTOR)

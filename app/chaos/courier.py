@@ -6,6 +6,7 @@
     early        a result of an attempt that nobody has asked for yet
     foreign      a result that did not come from a robot: it counts, if it is the first
     stranger     a result that names another tenant's item: it must die
+    reused       an event with other data and the id of an applied event, or two events with one id: one must die
     gibberish    what is no event of this program: it must die
 
 Each comes in any order, some of it a moment later.
@@ -14,6 +15,7 @@ Each comes in any order, some of it a moment later.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,6 +25,7 @@ from psycopg.types.json import Jsonb
 import events
 from app.chaos.actors import Actor, until_known
 from app.chaos.model import Kind
+from app.chaos.reused import under_applied_id, under_one_id
 from app.context import Connection, Moment
 from app.engine.queue.publish import publish
 from events import Event, robot
@@ -66,9 +69,13 @@ class Courier(Actor):
             "foreign": (4, self._foreign),
             "stranger": (1, self._strangers),
         }
-        kind: Kind = self.dice.choices([*ways, "gibberish"], [*(share for share, _ in ways.values()), 1])[0]
+        shares = [*(share for share, _ in ways.values()), 1, 2]
+        kind: Kind = self.dice.choices([*ways, "gibberish", "reused"], shares)[0]
         if kind == "gibberish":
             self._gibberish()
+            return
+        if kind == "reused":
+            self._reuse()
             return
         with self.stage.connect() as connection:
             found = list(ways[kind][1](connection))
@@ -88,7 +95,8 @@ class Courier(Actor):
 
     def _copies(self, connection: Connection) -> Sequence[Event[Any]]:
         raws = [raw for (args,) in connection.execute(_LYING_HERE) for raw in args.get("events", [args])]
-        return _readable(self.dice.sample(raws, min(_MOST, len(raws))))
+        some = _readable(self.dice.sample(raws, min(_MOST, len(raws))))
+        return [event for event in some if not self.model.is_delayed(event.id)]
 
     def _applied(self, connection: Connection) -> Sequence[Event[Any]]:
         cursor = connection.cursor(row_factory=dict_row)
@@ -149,6 +157,21 @@ class Courier(Actor):
         until_known(say)
         self.model.deliver([event_id], "gibberish")
         self.model.count("delivered gibberish")
+
+    def _reuse(self) -> None:
+        """Publish an event under the id of an applied one, or two events under one new id, each in its own commit."""
+        with self.stage.connect() as connection:
+            now = Moment.begin(connection).now
+            if self.dice.random() < 0.5:  # noqa: PLR2004 - of two ways
+                some, is_applied = under_applied_id(connection, self._anywhere(), now), True
+            else:
+                some, is_applied = under_one_id(self._items(connection, waiting=True)[:1], now), False
+        for event in some:
+            self.model.reuse(event.id, event.data.error_message or "", is_applied=is_applied)
+            until_known(partial(self._say, [event], [0.0]))
+            self.model.deliver([event.id], "reused")
+        if some:
+            self.model.count("delivered reused")
 
     def _anywhere(self) -> UUID:
         return UUID(int=self.dice.getrandbits(128))

@@ -91,7 +91,25 @@ SELECT wanted.id AS event_id, EXISTS (SELECT FROM engine.event_log l WHERE l.eve
        EXISTS (SELECT FROM engine.failed_jobs f WHERE f.event_id = wanted.id AND f.resolved_at IS NULL) AS is_open
   FROM unnest(%s::uuid[]) AS wanted (id)
 """
-_OPEN_LETTERS = "SELECT event_id, job_type, error_message FROM engine.failed_jobs WHERE resolved_at IS NULL"
+_EARLY = """
+SELECT a.event_id, due.at AS due_at, a.at AS applied_at
+  FROM chaos.applied a JOIN unnest(%s::uuid[], %s::timestamptz[]) AS due (event_id, at) USING (event_id)
+ WHERE a.at < due.at
+"""
+# A letter of an event whose id is another's has an id of its own (`event_id`); the event's is in its data.
+_REUSED = """
+SELECT said.message, said.id AS event_id, said.is_applied,
+       EXISTS (SELECT FROM engine.event_log l
+                WHERE l.event_id = said.id AND l.data ->> 'error_message' = said.message) AS is_in_ledger,
+       (SELECT count(*) FROM engine.failed_jobs f
+         WHERE f.event_data ->> 'id' = said.id::text AND f.event_data -> 'data' ->> 'error_message' = said.message
+           AND f.error_class = 'ReusedId' AND f.resolved_at IS NULL) AS letters
+  FROM unnest(%s::text[], %s::uuid[], %s::boolean[]) AS said (message, id, is_applied)
+"""
+_OPEN_LETTERS = """
+SELECT event_id, job_type, error_message, event_data -> 'data' ->> 'error_message' AS said FROM engine.failed_jobs
+ WHERE resolved_at IS NULL
+"""
 
 
 def check(connection: Connection, model: Model) -> list[Violation]:
@@ -99,7 +117,7 @@ def check(connection: Connection, model: Model) -> list[Violation]:
     broken = [*model.complaints, *invariants(connection)]
     for law, query in _QUERIES.items():
         broken += _none(law, connection.cursor(row_factory=dict_row).execute(query).fetchall())
-    for look in (_submissions, _deliveries, _dead_letters):
+    for look in (_submissions, _deliveries, _delays, _reused_ids, _dead_letters):
         broken += look(connection, model)
     return broken
 
@@ -138,9 +156,28 @@ def _deliveries(connection: Connection, model: Model) -> Iterator[Violation]:
     yield from _none("what was taken back is never heard of", [str(one) for one in model.never_said if _is(found, one)])
 
 
+def _delays(connection: Connection, model: Model) -> Iterator[Violation]:
+    early = _rows(connection, _EARLY, [list(model.delayed), list(model.delayed.values())])
+    yield from _none("a delayed event is not applied before it is due", early)
+
+
+def _reused_ids(connection: Connection, model: Model) -> Iterator[Violation]:
+    """Of events with one id the ledger has one, and each other is one dead letter."""
+    said = [(message, one.event_id, one.is_applied) for message, one in model.reused.items()]
+    found = _rows(connection, _REUSED, [list(column) for column in zip(*said, strict=True)]) if said else []
+    wrong = [
+        row
+        for row in found
+        if row["letters"] != (0 if row["is_in_ledger"] else 1) or (row["is_applied"] and row["is_in_ledger"])
+    ]
+    yield from _none("an event with another event's id is one dead letter", wrong)
+
+
 def _dead_letters(connection: Connection, model: Model) -> Iterator[Violation]:
-    hopeless = model.hopeless
-    unexplained = [row for row in _rows(connection, _OPEN_LETTERS) if row["event_id"] not in hopeless]
+    hopeless, reused = model.hopeless, model.reused
+    unexplained = [
+        row for row in _rows(connection, _OPEN_LETTERS) if row["event_id"] not in hopeless and row["said"] not in reused
+    ]
     yield from _none("a dead letter that can be replayed is done in the end", unexplained)
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from threading import Lock
 from typing import Literal
 from uuid import UUID
 
 from app.chaos.report import Violation
 
-Kind = Literal["copy", "again", "late", "early", "foreign", "stranger", "gibberish"]
-"""How a delivered event relates to what the program knows: see `courier`."""
+Kind = Literal["copy", "again", "late", "early", "foreign", "stranger", "gibberish", "delayed", "reused"]
+"""How a delivered event relates to what the program knows: see `courier` and `scheduler`."""
 HOPELESS: tuple[Kind, ...] = ("stranger", "gibberish")
 """Those that can only die, and stay dead."""
 
@@ -26,6 +27,14 @@ class Submission:
     references: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """An event whose id belongs to another event too; `is_applied`: to one that was applied before it was published."""
+
+    event_id: UUID
+    is_applied: bool
+
+
 @dataclass(slots=True)
 class Model:
     """What was submitted and delivered, as far as whoever did it knows how it ended."""
@@ -35,6 +44,10 @@ class Model:
     unknown: dict[str, Submission] = field(default_factory=dict)
     delivered: dict[UUID, Kind] = field(default_factory=dict)
     never_said: set[UUID] = field(default_factory=set)
+    delayed: dict[UUID, datetime] = field(default_factory=dict)
+    """Events that are published with a delay, and when each is due at the earliest, by the database's clock."""
+    reused: dict[str, Reused] = field(default_factory=dict)
+    """Events with ids of other events, by the error message that tells each apart."""
     tracking_numbers: set[str] = field(default_factory=set)
     complaints: list[Violation] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
@@ -66,6 +79,22 @@ class Model:
                 # An event that was delivered as a stranger is one, however often it is copied.
                 if kind in HOPELESS or event_id not in self.delivered:
                     self.delivered[event_id] = kind
+
+    def delay(self, events: Iterable[UUID], due_at: datetime) -> None:
+        """Events are about to be published with a delay. Of several tries the first counts: it may have committed."""
+        with self._lock:
+            for event_id in events:
+                self.delayed.setdefault(event_id, due_at)
+
+    def is_delayed(self, event_id: UUID) -> bool:
+        """Whether an event was published with a delay: a copy without one would be applied before it is due."""
+        with self._lock:
+            return event_id in self.delayed
+
+    def reuse(self, event_id: UUID, message: str, *, is_applied: bool) -> None:
+        """An event is about to be published with an id that another event has or will have."""
+        with self._lock:
+            self.reused[message] = Reused(event_id, is_applied)
 
     def take_back_events(self, events: Iterable[UUID]) -> None:
         """Events that were published and rolled back: they must never be heard of."""

@@ -6,17 +6,22 @@ that was counted twice is here twice. Nothing here is unique or indexed, so that
     chaos.said       every event that was put into the queue or delayed, as often as it was
     chaos.results    every result that an item got, with the attempt
     chaos.endings    every time that a job ended, with the generation
+    chaos.applied    when an event of the scheduler was applied, by the database's clock
 """
 
 from __future__ import annotations
 
 import psycopg
 
+DELAYED = "delayed by chaos"
+"""The error message of the scheduler's events, by which the observer knows them."""
+
 _INSTALL = b"""
 CREATE SCHEMA chaos;
 CREATE TABLE chaos.said (event_id text, type text);
 CREATE TABLE chaos.results (item_id uuid, attempt integer, status text);
 CREATE TABLE chaos.endings (job_id uuid, generation integer);
+CREATE TABLE chaos.applied (event_id uuid, at timestamptz);
 
 CREATE FUNCTION chaos.note_events() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
@@ -47,6 +52,14 @@ BEGIN
 END $$;
 CREATE TRIGGER chaos_note AFTER UPDATE OF status ON logistics.robot_jobs
     FOR EACH ROW WHEN (NEW.status IN ('completed', 'failed')) EXECUTE FUNCTION chaos.note_ending();
+
+CREATE FUNCTION chaos.note_applied() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+BEGIN
+    INSERT INTO chaos.applied VALUES (NEW.event_id, clock_timestamp());
+    RETURN NULL;
+END $$;
+CREATE TRIGGER chaos_note AFTER INSERT ON engine.event_log
+    FOR EACH ROW WHEN (NEW.data ->> 'error_message' = 'delayed by chaos') EXECUTE FUNCTION chaos.note_applied();
 """
 
 

@@ -26,6 +26,7 @@ from app.chaos.recovery import Watch
 from app.chaos.report import Report
 from app.chaos.saboteur import Saboteur
 from app.chaos.scene import Scene
+from app.chaos.scheduler import Scheduler
 from app.chaos.stage import Stage, stage
 from app.errors import SetupError
 from app.postgres import embedded
@@ -33,7 +34,7 @@ from app.postgres import embedded
 _START_LIMIT_S = 60.0
 """Seconds for the workers to begin, and for the faults that every run has: on a busy machine both take a while."""
 _LAST_TURN_S = 100.0
-_ACTORS: tuple[type[Actor], ...] = (Producer, Producer, Courier, Courier, Clerk)
+_ACTORS: tuple[type[Actor], ...] = (Producer, Producer, Courier, Courier, Clerk, Scheduler)
 
 Say = Callable[[str], None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import LiteralString
 from uuid import UUID, uuid4
 
@@ -130,6 +130,48 @@ def test_what_the_model_knows_better_is_found(overlooking: Connection, model: Mo
         "what was taken back is never heard of",
         "one key, one job",
     }
+
+
+def test_a_delayed_event_that_is_early_or_lost_is_found(overlooking: Connection, model: Model) -> None:
+    """One applied in time is fine; one applied before it is due, and one that is nowhere, are named."""
+    rows = overlooking.execute("SELECT event_id FROM engine.event_log WHERE type = 'robot/item.completed'").fetchall()
+    (in_time,), (early,) = rows[:2]
+    now = datetime.now(UTC)
+    overlooking.execute("INSERT INTO chaos.applied VALUES (%s, %s), (%s, %s)", [in_time, now, early, now])
+    model.delay([in_time], now)
+    assert laws.check(overlooking, model) == []
+    model.delay([early], now + timedelta(milliseconds=1))
+    model.delay([in_time], now + timedelta(hours=1))  # a second try of the same publish: the first may have committed
+    model.deliver([uuid4()], "delayed")
+    assert broken(overlooking, model) == {
+        "a delayed event is not applied before it is due",
+        "a delivered event is applied or dead",
+    }
+
+
+REUSED = """
+INSERT INTO engine.failed_jobs (job_type, event_data, error_message, error_class, retry_count, event_id)
+SELECT type, jsonb_build_object('id', event_id, 'data', jsonb_build_object('error_message', %s::text)), 'died',
+       'ReusedId', 1, gen_random_uuid()
+  FROM engine.event_log WHERE event_id = %s
+"""
+
+
+def test_an_event_with_another_events_id_that_is_not_dead_once_is_found(overlooking: Connection, model: Model) -> None:
+    """The ledger keeps the event that it had; the other is one letter, no more and no less."""
+    (event_id,) = overlooking.execute(
+        "SELECT event_id FROM engine.event_log WHERE type = 'robot/item.completed'"
+    ).fetchall()[0]
+    model.reuse(event_id, "reused 1", is_applied=True)
+    law = {"an event with another event's id is one dead letter"}
+    assert broken(overlooking, model) == law
+    overlooking.execute(REUSED, ["reused 1", event_id])
+    assert broken(overlooking, model) == set()
+    overlooking.execute(REUSED, ["reused 1", event_id])
+    assert broken(overlooking, model) == law
+    overlooking.execute("DELETE FROM engine.failed_jobs")
+    overlooking.execute("""UPDATE engine.event_log SET data = data || '{"error_message": "reused 1"}'""")
+    assert broken(overlooking, model) == law
 
 
 def test_a_job_that_was_taken_back_and_exists_is_found(overlooking: Connection, model: Model) -> None:

@@ -1,0 +1,82 @@
+"""The scheduler: publishes events in bulk that are due later, in seconds or after the faults are over.
+
+They are results of attempts that nobody ever asks for, so they change no item. What matters is when they are applied:
+once each, and not before they are due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import events
+from app.chaos.actors import Actor, until_known
+from app.chaos.observer import DELAYED
+from app.context import Moment
+from app.engine.delivery.aside import database_now
+from app.engine.queue.publish import publish
+from events import Event, robot
+
+_BULK = (40, 160)
+"""Events of each delay that one turn publishes."""
+_DELAYS_S = ((0.2, 2.0), (2.0, 6.0), (8.0, 15.0))
+"""One delay of each range a turn: those of the last one are often due after the last fault."""
+_SHARE_OF_THE_LAST = 0.1
+_NEVER_ASKED = 1000
+"""An attempt that no item of a run reaches."""
+_ITEMS = """
+SELECT i.job_id, i.id, j.workspace_id FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
+ ORDER BY random() LIMIT 40
+"""
+
+_Bulk = tuple[float, Sequence[Event[Any]]]
+"""Events and their delay in seconds."""
+
+
+class Scheduler(Actor):
+    """Publishes some hundred delayed events at once, as single rows or in batches."""
+
+    pause = 4.0
+
+    def turn(self) -> None:
+        """Publish one bulk for each range of delays, in one transaction."""
+        with self.stage.connect() as connection:
+            items = connection.execute(_ITEMS).fetchall()
+            now = Moment.begin(connection).now
+        if not items:
+            return
+        bulks = [(delay, self._results(items, now, size)) for delay, size in self._sizes()]
+        parcel = self.dice.choice((1, None))
+        until_known(lambda: self._publish(bulks, parcel))
+        self.model.deliver([event.id for _, some in bulks for event in some], "delayed")
+        self.model.count("published delayed events in bulk")
+
+    def _sizes(self) -> list[tuple[float, int]]:
+        sizes = [self.dice.randint(*_BULK) for _ in _DELAYS_S]
+        sizes[-1] = max(1, int(sizes[-1] * _SHARE_OF_THE_LAST))
+        return [(round(self.dice.uniform(*span), 3), size) for span, size in zip(_DELAYS_S, sizes, strict=True)]
+
+    def _results(self, items: Sequence[tuple[UUID, UUID, UUID]], now: datetime, size: int) -> list[Event[Any]]:
+        return [_result(self.dice.choice(items), now) for _ in range(size)]
+
+    def _publish(self, bulks: Sequence[_Bulk], parcel: int | None) -> None:
+        with self.stage.connect() as connection:
+            for delay, some in bulks:
+                # Before they are published: from the commit on, another actor may read them.
+                self.model.delay([event.id for event in some], database_now(connection) + timedelta(seconds=delay))
+                publish(connection, *some, delay=delay, parcel=parcel)
+
+
+def _result(item: tuple[UUID, UUID, UUID], now: datetime) -> Event[robot.ItemCompleted]:
+    job_id, item_id, workspace_id = item
+    said = robot.ItemCompleted(
+        job_id=job_id,
+        item_id=item_id,
+        attempt=_NEVER_ASKED,
+        status="error",
+        error_type="unknown",
+        error_message=DELAYED,
+    )
+    return events.new(said, now=now, subject=job_id, tenant=workspace_id)
