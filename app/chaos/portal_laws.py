@@ -23,12 +23,13 @@ from psycopg.rows import dict_row
 from app.chaos.model import Model
 from app.chaos.report import Violation
 from app.chaos.scene import Freeze
-from app.chaos.stage import HEARTBEAT_S, PORTAL_SETTLE_S, PORTAL_TIMEOUT_S, SLOW_MS, STALLED_AFTER_S
+from app.chaos.stage import PORTAL_SETTLE_S, PORTAL_TIMEOUT_S, SLOW_MS
 from app.context import Connection
 from app.logistics.rules import request_id
 
-LONG_ENOUGH = timedelta(seconds=STALLED_AFTER_S - HEARTBEAT_S + PORTAL_SETTLE_S)
-"""A worker that is frozen for less cannot meet another one's entry: it is not taken for dead, or the portal settles."""
+LONG_ENOUGH = timedelta(seconds=PORTAL_SETTLE_S)
+"""A worker that is frozen for less cannot meet another one's entry: others wait so long before they ask the portal. It
+is taken for dead at once if its session ends while it is frozen."""
 _RIGHT_AFTER = timedelta(seconds=PORTAL_TIMEOUT_S + SLOW_MS / 1000)
 
 _ITEMS = """

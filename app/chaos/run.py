@@ -81,7 +81,7 @@ def _clear(home: Path) -> None:
 def _play(set_up: Stage, wanted: Wanted, report: Report, say: Say) -> None:
     model, watch = Model(), Watch(set_up)
     with crew(set_up.home / "logs", set_up.environment, wanted.workers) as workers:
-        scene = Scene(set_up, workers, watch)
+        scene = Scene(set_up, workers, watch, wanted.minutes * 60)
         _wait_for(scene)
         watch.start()
         _let_loose(scene, wanted, model, report, say)

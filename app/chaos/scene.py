@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import LiteralString
+from typing import LiteralString, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -17,11 +17,14 @@ from app.chaos.crew import Crew, Worker
 from app.chaos.recovery import Lease, Watch, in_hand
 from app.chaos.stage import Stage
 
-REGISTERED = "SELECT pid FROM engine.workers"
-"""The pids of workers that have begun to work: a younger one does not hear signals yet, it dies of them."""
+REGISTERED = """
+SELECT w.pid FROM engine.workers w WHERE w.worker_id NOT IN (SELECT g.worker_id FROM engine.gone_workers() g)
+"""
+"""The pids of workers that have begun to work and have a liveness session. A younger one dies of a signal."""
 BUSY = """
 SELECT w.pid FROM engine.workers w JOIN public.procrastinate_jobs j ON j.worker_id = w.worker_id AND j.status = 'doing'
 """
+T = TypeVar("T")
 _BACK_LIMIT_S = 20.0
 _LOOK_EVERY_S = 0.05
 
@@ -52,6 +55,8 @@ class Scene:
     stage: Stage
     crew: Crew
     watch: Watch
+    seconds: float
+    """How long faults are done: what lasts long lasts a part of it."""
     dice: random.Random = field(default_factory=random.Random)
     freezes: list[Freeze] = field(default_factory=list)
 
@@ -69,7 +74,11 @@ class Scene:
         with self.stage.overlook() as connection:
             pids = {pid for (pid,) in connection.execute(statement)}
         found = [worker for worker in self.crew.at_work() if worker.pid in pids]
-        return self.dice.choice(found) if found else None
+        return self.pick(found) if found else None
+
+    def pick(self, found: Sequence[T]) -> T:
+        """One of several, with one draw however many there are: what is drawn next does not depend on their number."""
+        return found[int(self.dice.random() * len(found))]
 
     def interrupt(self, kind: str, at: float, pid: int) -> int:
         """Have it watched how what a worker had in hand goes on, which it cannot change any more; how much that is."""

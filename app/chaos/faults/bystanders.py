@@ -12,9 +12,22 @@ from app.logistics import carriers
 
 _ACTOR = "chaos"
 _HOLD_S = (0.5, 4.0)
+_LONG_S = 30.0
+_LONGEST_PART = 0.25
+"""What is held for long is held for up to this part of the run, at most for `_LONG_S`."""
 
 _LOCK_JOB = """
 SELECT id FROM logistics.robot_jobs WHERE status = 'processing' ORDER BY random() LIMIT 1 FOR UPDATE SKIP LOCKED
+"""
+_LOCK_ITEM = """
+SELECT id FROM logistics.robot_job_items WHERE status IN ('pending', 'processing')
+ ORDER BY random() LIMIT 1 FOR UPDATE SKIP LOCKED
+"""
+_LOCK_ORDER = """
+SELECT o.id FROM logistics.orders o
+ WHERE EXISTS (SELECT FROM logistics.robot_job_items i
+                WHERE i.order_id = o.id AND i.status IN ('pending', 'processing'))
+ ORDER BY random() LIMIT 1 FOR UPDATE SKIP LOCKED
 """
 _LOCK_ROWS = """
 WITH queued AS (
@@ -30,19 +43,34 @@ _SEALED = "SELECT portal_password FROM logistics.carrier_configs WHERE workspace
 _SEAL = "UPDATE logistics.carrier_configs SET portal_password = %s WHERE workspace_id = %s"
 
 
-def lock_job(scene: Scene) -> Done:
-    """Somebody else holds the row of a job that is being worked on."""
-    return _hold(scene, _LOCK_JOB, "job")
+def lock_job(scene: Scene) -> Done | None:
+    """Another session holds the row of a running job."""
+    return _hold(scene, _LOCK_JOB, "job", scene.dice.uniform(*_HOLD_S))
 
 
-def lock_rows(scene: Scene) -> Done:
-    """Somebody else holds rows of the queue, waiting ones, delayed ones and ones in hand."""
-    return _hold(scene, _LOCK_ROWS, "rows")
+def lock_job_for_long(scene: Scene) -> Done | None:
+    """Another session holds the row of a running job for up to 30 s: its results wait, those of other jobs do not."""
+    return _hold_long(scene, _LOCK_JOB, "job")
 
 
-def long_transaction(scene: Scene) -> Done:
-    """Somebody keeps a snapshot open: nothing that is deleted meanwhile can be cleaned up."""
-    return _hold(scene, _READ_ROWS, "rows in the snapshot:", "REPEATABLE READ")
+def lock_item_for_long(scene: Scene) -> Done | None:
+    """Another session holds the row of an open item for up to 30 s."""
+    return _hold_long(scene, _LOCK_ITEM, "item")
+
+
+def lock_order_for_long(scene: Scene) -> Done | None:
+    """Another session holds the row of an order that is to be shipped for up to 30 s."""
+    return _hold_long(scene, _LOCK_ORDER, "order")
+
+
+def lock_rows(scene: Scene) -> Done | None:
+    """Another session holds rows of the queue: waiting ones, delayed ones and ones in hand."""
+    return _hold(scene, _LOCK_ROWS, "rows", scene.dice.uniform(*_HOLD_S))
+
+
+def long_transaction(scene: Scene) -> Done | None:
+    """Another session keeps a snapshot open: nothing that is deleted meanwhile can be cleaned up."""
+    return _hold(scene, _READ_ROWS, "rows in the snapshot:", scene.dice.uniform(*_HOLD_S), "REPEATABLE READ")
 
 
 def pause_queue(scene: Scene) -> Done:
@@ -106,10 +134,21 @@ def _portal(scene: Scene, setting: str, worse: object) -> Done:
     return Done(f"for {lasts:.1f} s", lasts, lambda: scene.stage.portal.change(**{setting: CALM[setting]}))
 
 
-def _hold(scene: Scene, statement: LiteralString, what: str, isolation: LiteralString = "READ COMMITTED") -> Done:
+def _hold_long(scene: Scene, statement: LiteralString, what: str) -> Done | None:
+    """Hold a row for a part of the run; None where there is none to hold now."""
+    lasts = scene.dice.uniform(0.5, 1.0) * min(_LONG_S, _LONGEST_PART * scene.seconds)
+    return _hold(scene, statement, what, lasts)
+
+
+def _hold(
+    scene: Scene, statement: LiteralString, what: str, lasts: float, isolation: LiteralString = "READ COMMITTED"
+) -> Done | None:
+    """Hold what a query returns for `lasts` seconds; None where it returns nothing now."""
     connection = scene.stage.overlook()
     connection.execute(f"BEGIN ISOLATION LEVEL {isolation}")
     held = [str(one) for (one,) in connection.execute(statement)]
-    lasts = scene.dice.uniform(*_HOLD_S)
+    if not held:
+        connection.close()
+        return None
     # Hanging up ends the transaction, and does not mind if the server has ended it before.
-    return Done(f"{what} {', '.join(held) or 'none'} for {lasts:.1f} s", lasts, connection.close)
+    return Done(f"{what} {', '.join(held)} for {lasts:.1f} s", lasts, connection.close)

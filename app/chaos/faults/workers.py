@@ -13,10 +13,18 @@ import psycopg
 from app.chaos.crew import Worker
 from app.chaos.recovery import in_hand
 from app.chaos.scene import BUSY, REGISTERED, Done, Freeze, Scene
+from app.engine.worker.liveness import APPLICATION
 
 _CALLS = """
 SELECT c.call_key FROM engine.calls c JOIN engine.workers w ON w.worker_id = c.worker_id WHERE w.pid = %s
 """
+_SESSIONS = """
+SELECT DISTINCT a.pid, w.pid AS worker FROM pg_stat_activity a
+  JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'advisory' AND l.granted
+  JOIN engine.workers w ON w.session_key = l.objid::bigint
+ WHERE a.application_name = %s ORDER BY a.pid
+"""
+"""The server's processes that hold workers' liveness sessions, and the workers' pids."""
 _FREEZE_S = (2.5, 6.0)
 """From a little longer than it takes to be taken for dead, to long enough for others to have done its work."""
 
@@ -81,6 +89,19 @@ def terminate(scene: Scene) -> Done | None:
         return None
     scene.crew.tell_to_stop(worker)
     return Done(f"worker {worker.pid}")
+
+
+def end_session(scene: Scene) -> Done | None:
+    """The server ends the liveness session of a worker, and no other connection: others take its deliveries over."""
+    with scene.stage.overlook() as connection:
+        sessions = connection.execute(_SESSIONS, [APPLICATION]).fetchall()
+        if not sessions:
+            return None
+        pid, worker = scene.pick(sessions)
+        at, leases = time.monotonic(), in_hand(connection, worker)
+        connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+    scene.watch.interrupted("end_session", leases, at)
+    return Done(f"of worker {worker}, {len(leases)} deliveries in hand")
 
 
 def _calls_of(scene: Scene, worker: Worker) -> frozenset[UUID]:
