@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import LiteralString
 
-import httpx
 import psycopg
 
 from app.chaos import laws, portal_laws
@@ -34,6 +33,7 @@ _COUNTS: dict[str, LiteralString] = {
     "still dead": "SELECT count(*) FROM engine.failed_jobs WHERE resolved_at IS NULL",
     "rescues": "SELECT count(*) FROM engine.rescues",
 }
+_PORTAL_COUNTS = ("accepted", "refused", "errors", "timeouts", "lost", "busy")
 _FINE = {"exit 0 (told SIGTERM)", "killed by SIGKILL (told SIGKILL)", "exit 1 (by itself)"}
 _FINE |= {f"exit {CANNOT_RECORD} ({how})" for how in ("by itself", "told SIGTERM")}
 _FINE |= {f"exit {CUT_SHORT} (told SIGTERM)"}
@@ -78,7 +78,7 @@ def _is_quiet(scene: Scene, model: Model, patience: Callable[[Progress], None]) 
 
 def judge(scene: Scene, model: Model, report: Report) -> None:
     """Compare the quiet database and the portal's books with the laws; adds to the report's violations."""
-    entries = portal_laws.read_books(scene.stage.portal.url)
+    entries = [entry for portal in scene.stage.portals for entry in portal_laws.read_books(portal.url)]
     with scene.stage.overlook() as connection:
         report.violations += laws.check(connection, model)
         findings = portal_laws.check(connection, model, entries, scene.stage.accounts, scene.freezes)
@@ -97,8 +97,8 @@ def count(scene: Scene, model: Model, report: Report) -> None:
     report.applied = found["applied"]
     report.dead = {what: found[what] for what in ("letters", "replayed", "still dead")}
     report.dead["hopeless"] = len(model.hopeless)
-    record = httpx.get(f"{scene.stage.portal.url}/record", trust_env=False).raise_for_status().json()
-    report.portal = {what: record[what] for what in ("accepted", "refused", "errors", "timeouts", "lost", "busy")}
+    records = [portal.record() for portal in scene.stage.portals]
+    report.portal = {what: sum(record[what] for record in records) for what in _PORTAL_COUNTS}
     report.did = {**dict(sorted(model.done.items())), "rescues": found["rescues"]}
     report.exits = dict(sorted(scene.crew.exits.items()))
     report.recovery = _recoveries(scene.watch.seconds())

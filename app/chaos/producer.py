@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import count
 from typing import NoReturn
 from uuid import UUID
 
@@ -16,25 +13,18 @@ import psycopg
 import events
 from app.chaos.actors import Actor, until_known
 from app.chaos.model import Model, Submission
-from app.chaos.stage import CARRIER, Stage
-from app.context import Connection, Context
+from app.chaos.stage import Stage
+from app.chaos.submitting import create, open_items, orders, submit
+from app.context import Context
 from app.engine.queue.publish import publish
-from app.errors import DuplicateRequest
-from app.logistics.jobs import create_robot_job
-from app.logistics.orders import OrderRow, import_orders
+from app.logistics.orders import OrderRow
 from app.logistics.submit import CarrierDisabled
 from events import Event, robot
 
 _ENOUGH = 150
 """Open items at which nobody submits more: the run has to end within a time that can be said beforehand."""
-_LOOK_AGAIN_S = 0.2
-_OPEN = "SELECT count(*) FROM logistics.robot_job_items WHERE status IN ('pending', 'processing')"
 _SIZES = ((1, 1), (2, 12), (10, 50), (100, 300))
 _HOW_OFTEN_EACH_SIZE = (3, 5, 4, 1)
-_ADDRESSES = ("Calle", "Vereda", "Torre", "Bodega", "Glorieta", "Pasaje")
-_HOW_OFTEN_EACH_ADDRESS = (180, 6, 4, 1, 3, 3)
-_CITIES = (("Bogotá", "Cundinamarca"), ("Medellín", "Antioquia"), ("Mitú", "Vaupés"))
-_HOW_OFTEN_EACH_CITY = (50, 30, 2)
 _SHARE_OF_JOBS_WITH_OLD_ORDERS = 0.2
 _WAYS = ("plainly", "at_once", "again", "answer_lost", "before_commit", "taken_back")
 _HOW_OFTEN_EACH_WAY = (4, 3, 2, 3, 2, 2)
@@ -48,7 +38,6 @@ class Producer(Actor):
     """Submits jobs of one to some hundred orders for all workspaces, each with an idempotency key."""
 
     pause = 0.12
-    _numbers = count(1)
 
     def __init__(self, stage: Stage, model: Model, seed: str) -> None:
         super().__init__(stage, model, seed)
@@ -68,21 +57,22 @@ class Producer(Actor):
             self._lose(submission, rows, commit=way == "answer_lost")
         together = 2 if way == "at_once" else 1
         with ThreadPoolExecutor(together) as pool:
-            for job_id in pool.map(lambda _: until_known(lambda: self._submit(submission, rows)), range(together)):
+            for job_id in pool.map(
+                lambda _: until_known(lambda: submit(self.stage, submission, rows)), range(together)
+            ):
                 self.model.accept(submission, job_id)
         if way == "again":
-            self.model.accept(submission, until_known(lambda: self._submit(submission, rows)))
+            self.model.accept(submission, until_known(lambda: submit(self.stage, submission, rows)))
         self.model.count(f"submitted {way.replace('_', ' ')}")
 
     def _is_enough(self) -> bool:
         with self.stage.connect() as connection:
-            row = connection.execute(_OPEN).fetchone()
-        return row is not None and row[0] >= _ENOUGH
+            return open_items(connection, self.stage.workspaces) >= _ENOUGH
 
     def _invent(self) -> tuple[list[OrderRow], Submission]:
         workspace_id = self.dice.choice(self.stage.workspaces)
         size = self.dice.randint(*self.dice.choices(_SIZES, _HOW_OFTEN_EACH_SIZE)[0])
-        rows = [_order(next(self._numbers), self.dice) for _ in range(size)]
+        rows = orders(size, self.dice)
         key = f"{self.name}-{rows[0].reference}"
         earlier = self._earlier[workspace_id]
         if earlier and self.dice.random() < _SHARE_OF_JOBS_WITH_OLD_ORDERS:
@@ -92,15 +82,7 @@ class Producer(Actor):
         return rows, Submission(workspace_id, key, frozenset(row.reference for row in rows))
 
     def _submit(self, submission: Submission, rows: Sequence[OrderRow]) -> UUID:
-        """Submit in a transaction of its own, once the carrier is enabled; the id of the job that has the key."""
-        while True:
-            try:
-                with self.stage.connect() as connection, connection.transaction():
-                    return _create(connection, submission, rows)
-            except DuplicateRequest as known:
-                return known.job_id
-            except CarrierDisabled:
-                time.sleep(_LOOK_AGAIN_S)
+        return until_known(lambda: submit(self.stage, submission, rows))
 
     def _take_back(self, submission: Submission, rows: Sequence[OrderRow]) -> None:
         """Submit and say something of one's own, and die before the commit: none of it happened."""
@@ -109,7 +91,7 @@ class Producer(Actor):
             self.stage.connect() as connection,
             connection.transaction(),
         ):
-            _create(connection, submission, rows)
+            create(connection, submission, rows)
             own = _note(Context.start(connection, submission.workspace_id))
             self.model.take_back_events([own.id])
             publish(connection, own)
@@ -125,7 +107,7 @@ class Producer(Actor):
             return
         try:
             connection.execute("SELECT")  # begins a transaction; without one each part would commit by itself
-            _create(connection, submission, rows)
+            create(connection, submission, rows)
             if commit:
                 connection.pgconn.send_query(b"COMMIT")
                 connection.pgconn.flush()
@@ -133,12 +115,6 @@ class Producer(Actor):
             pass  # it is not known either way, which is the point
         finally:
             connection.close()
-
-
-def _create(connection: Connection, submission: Submission, rows: Sequence[OrderRow]) -> UUID:
-    context = Context.start(connection, submission.workspace_id)
-    order_ids = import_orders(context, rows).order_ids
-    return create_robot_job(context, order_ids, carrier=CARRIER, idempotency_key=submission.key).id
 
 
 def _note(context: Context) -> Event[robot.ItemCompleted]:
@@ -152,16 +128,3 @@ def _note(context: Context) -> Event[robot.ItemCompleted]:
 
 def _change_mind() -> NoReturn:
     raise _ChangedMind
-
-
-def _order(number: int, dice: random.Random) -> OrderRow:
-    address = dice.choices(_ADDRESSES, _HOW_OFTEN_EACH_ADDRESS)[0]
-    city, department = dice.choices(_CITIES, _HOW_OFTEN_EACH_CITY)[0]
-    return OrderRow(
-        reference=f"C-{number:06}",
-        recipient_name="Ana Pérez",
-        recipient_document=str(1_000_000_000 + number),
-        address=f"{address} {number % 97} # 2-3",
-        city=city,
-        department=department,
-    )

@@ -34,6 +34,15 @@ class Recovery:
     p99: float
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How long a due row of a queue has waited, in seconds, and how much work of its kind has passed it meanwhile."""
+
+    queue: str
+    seconds: float = 0.0
+    passed: int = 0
+
+
 @dataclass(slots=True)
 class Report:
     """A run. `accepted` counts jobs, items and events whose commit is known; `home` is there if it was kept."""
@@ -51,6 +60,7 @@ class Report:
     violations: list[Violation] = field(default_factory=list)
     known_limits: list[str] = field(default_factory=list)
     recovery: dict[str, Recovery] = field(default_factory=dict)
+    waits: dict[str, Wait] = field(default_factory=dict)
     quiet_after: float | None = None
     home: Path | None = None
 
@@ -72,6 +82,8 @@ class Report:
             yield f"quiet      {self.quiet_after:.1f} s after the last fault"
         for kind, one in self.recovery.items():
             yield f"recovery   {kind}: {one.deliveries} deliveries, p50 {one.p50:.2f} s, p99 {one.p99:.2f} s"
+        for queue, wait in self.waits.items():
+            yield f"longest    {queue}: a due row waited {wait.seconds:.1f} s while {wait.passed} others were done"
         for limit in self.known_limits:
             yield f"known limit  {limit}"
         yield f"violations {len(self.violations)} (invariants looked up {self.audits} times on the way)"

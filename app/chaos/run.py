@@ -28,13 +28,15 @@ from app.chaos.saboteur import Saboteur
 from app.chaos.scene import Scene
 from app.chaos.scheduler import Scheduler
 from app.chaos.stage import Stage, stage
+from app.chaos.tenants import Flooding, Hanging, Small
+from app.chaos.waits import Waits
 from app.errors import SetupError
 from app.postgres import embedded
 
 _START_LIMIT_S = 60.0
 """Seconds for the workers to begin, and for the faults that every run has: on a busy machine both take a while."""
 _LAST_TURN_S = 100.0
-_ACTORS: tuple[type[Actor], ...] = (Producer, Producer, Courier, Courier, Clerk, Scheduler)
+_ACTORS: tuple[type[Actor], ...] = (Producer, Producer, Courier, Courier, Clerk, Scheduler, Flooding, Hanging, Small)
 
 Say = Callable[[str], None]
 
@@ -108,7 +110,8 @@ def _let_loose(scene: Scene, wanted: Wanted, model: Model, report: Report, say: 
     actors = [kind(scene.stage, model, f"{wanted.seed}-{number}") for number, kind in enumerate(_ACTORS)]
     began = time.monotonic()
     saboteur, auditor = Saboteur(scene, model, wanted.seed, began, say), Auditor(scene.stage, began)
-    for thread in (*actors, saboteur, auditor):
+    waits = Waits(scene.stage)
+    for thread in (*actors, saboteur, auditor, waits):
         thread.start()
     try:
         threading.Event().wait(wanted.minutes * 60)
@@ -122,5 +125,7 @@ def _let_loose(scene: Scene, wanted: Wanted, model: Model, report: Report, say: 
     for actor in actors:
         actor.finish(_LAST_TURN_S)
     auditor.finish()
-    report.violations += auditor.violations
+    waits.finish()
+    report.violations += [*auditor.violations, *waits.found.violations]
+    report.waits = waits.found.longest
     report.audits = auditor.audits

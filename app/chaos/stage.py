@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ CARRIER = "coordinadora"
 WORKSPACES = 4
 SESSIONS = 20
 """Order calls that each workspace's account may have in progress."""
+MANY_SESSIONS = 100
+"""The same of accounts at the slow portal: enough for one tenant to hold every delivery of every worker."""
 
 PORTAL_TIMEOUT_S = 1.0
 PORTAL_SETTLE_S = 1.5
@@ -78,23 +80,41 @@ CALM: dict[str, Any] = {
 }
 """How the portal misbehaves when nobody makes it worse."""
 
+HANGS = "Callejón"
+"""A street whose orders the slow portal leaves without an answer, twice each."""
+SLOW: dict[str, Any] = {
+    "latency_ms": 700,
+    "jitter_ms": 100,
+    "rules": [{"field": "address", "contains": HANGS, "then": "timeout", "times": 2}],
+}
+"""The portal of the tenants that load the workers."""
+
+_SHOPS = [f"shop-{number}" for number in range(1, WORKSPACES + 1)]
 _PLACES = [("Bogotá", "Cundinamarca", "BOGOTA (C/MARCA)"), ("Medellín", "Antioquia", "MEDELLIN (ANT)")]
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where a run plays. `accounts` are the portal's usernames by workspace: each has one of its own."""
+    """Where a run plays. `accounts` are the portals' usernames by workspace: each has one of its own.
+
+    `flooding` and `hanging` are tenants of the slow portal, `small` is one of the other that nothing is done to.
+    """
 
     home: Path
     server: Embedded
     portal: PortalProcess
+    slow_portal: PortalProcess
     accounts: dict[UUID, str]
+    workspaces: list[UUID]
+    flooding: UUID
+    hanging: UUID
+    small: UUID
     environment: dict[str, str]
 
     @property
-    def workspaces(self) -> list[UUID]:
-        """The tenants."""
-        return list(self.accounts)
+    def portals(self) -> tuple[PortalProcess, PortalProcess]:
+        """Both portals."""
+        return self.portal, self.slow_portal
 
     @property
     def superuser_url(self) -> str:
@@ -123,13 +143,21 @@ def stage(home: Path) -> Iterator[Stage]:
         environment = _environment(home, server)
         migrate.migrate(server.owner_url)
         observer.install(superuser_url(server))
-        names = [f"shop-{number}" for number in range(1, WORKSPACES + 1)]
-        with processes.portal({**CALM, "accounts": {name: f"{name}-password" for name in names}}) as portal:
+        with _portal(CALM, [*_SHOPS, "small"]) as portal, _portal(SLOW, ["flooding", "hanging"]) as slow:
+            doors = {**dict.fromkeys([*_SHOPS, "small"], portal), **dict.fromkeys(["flooding", "hanging"], slow)}
             with database.connect(server.service_url) as connection:
-                accounts = {_open_shop(connection, name, portal.url): name for name in names}
-            yield Stage(home, server, portal, accounts, environment)
+                ids = {name: _open_shop(connection, name, door, slow=door is slow) for name, door in doors.items()}
+            accounts = {workspace_id: name for name, workspace_id in ids.items()}
+            shops = [ids[name] for name in _SHOPS]
+            special = (ids["flooding"], ids["hanging"], ids["small"])
+            yield Stage(home, server, portal, slow, accounts, shops, *special, environment)
     finally:
         embedded.stop(home)
+
+
+def _portal(behaviour: Mapping[str, Any], names: Sequence[str]) -> AbstractContextManager[PortalProcess]:
+    """A portal with accounts of these names."""
+    return processes.portal({**behaviour, "accounts": {name: f"{name}-password" for name in names}})
 
 
 def _environment(home: Path, server: Embedded) -> dict[str, str]:
@@ -142,12 +170,13 @@ def _environment(home: Path, server: Embedded) -> dict[str, str]:
     return {**os.environ, **WORKER, **own}
 
 
-def _open_shop(connection: Connection, name: str, portal_url: str) -> UUID:
+def _open_shop(connection: Connection, name: str, portal: PortalProcess, *, slow: bool) -> UUID:
     workspace = create_workspace(connection, name)
     context = Context.start(connection, workspace.id)
     password = SecretStr(f"{name}-password")
+    sessions = MANY_SESSIONS if slow else SESSIONS
     carriers.set_carrier(
-        context, CARRIER, username=name, password=password, portal_url=portal_url, max_sessions=SESSIONS
+        context, CARRIER, username=name, password=password, portal_url=portal.url, max_sessions=sessions
     )
     carriers.enable_carrier(context, CARRIER)
     places = [CoverageRow(city=city, department=department, carrier_city=their) for city, department, their in _PLACES]

@@ -1,0 +1,130 @@
+"""Waits: for how long due rows lie in the queue while others are served.
+
+A slow machine delays everything, which breaks no promise. So a wait counts while the database answers, the row is
+neither locked nor in a paused queue, and work of the same kind goes on: events that are applied, or calls at the
+portals. A row that has waited for seconds in this sense, and was passed over by much work, breaks the law.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import LiteralString
+
+import httpx
+import psycopg
+from psycopg.rows import class_row
+
+from app.chaos.report import Violation, Wait
+from app.chaos.stage import Stage
+from app.context import Connection
+
+LONGEST_S = 10.0
+"""Seconds that a row may wait while others are served."""
+MOST_PASSED = {"events": 1000, "robots": 150}
+"""Events that may be applied, and calls that may end at the portals, while it waits. Both limits must be exceeded."""
+_LOOK_EVERY_S = 0.5
+_LONGEST_LOOK_S = 1.0
+"""What a longer pause between two looks counts at most: nobody knows what happened meanwhile."""
+_EACH = 20
+
+# Locked for a moment: a row that another session holds cannot be taken, so it does not wait for a worker.
+_DUE = """
+SELECT j.id AS row_id, j.queue_name::text AS queue FROM public.procrastinate_jobs j
+ WHERE j.status = 'todo' AND j.queue_name = %(queue)s AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
+   AND (%(tenant)s::text IS NULL OR j.args ->> 'share' LIKE %(tenant)s || '%%')
+   AND NOT EXISTS (SELECT FROM engine.paused_queues p WHERE p.queue_name = j.queue_name)
+ ORDER BY j.priority DESC, j.id LIMIT %(most)s
+   FOR KEY SHARE OF j SKIP LOCKED
+"""
+_APPLIED = "SELECT count(*) FROM engine.event_log"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    row_id: int
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look found: the due rows with their queues, the work done so far by queue, and when (monotonic)."""
+
+    rows: Mapping[int, str]
+    done: Mapping[str, int]
+    at: float
+
+
+class Comparison:
+    """Compares each look with the one before: the longest wait of each queue, and what breaks the law."""
+
+    def __init__(self) -> None:
+        self.violations: list[Violation] = []
+        self.longest: dict[str, Wait] = {queue: Wait(queue) for queue in MOST_PASSED}
+        self._waiting: dict[int, Wait] = {}
+        self._last: Look | None = None
+
+    def note(self, look: Look) -> None:
+        """Take a look in: rows that were there before have waited since then."""
+        before, self._last = self._last, look
+        waited = min(_LONGEST_LOOK_S, look.at - before.at) if before else 0.0
+        seen, self._waiting = self._waiting, {}
+        for row_id, queue in look.rows.items():
+            wait = Wait(queue)
+            if before is not None and (earlier := seen.get(row_id)) is not None:
+                passed = look.done[queue] - before.done[queue]
+                wait = Wait(queue, earlier.seconds + waited, earlier.passed + passed)
+                self.violations += _broken(row_id, earlier, wait)
+            self._waiting[row_id] = wait
+            self.longest[queue] = max(self.longest[queue], wait, key=lambda one: one.seconds)
+
+
+class Waits(threading.Thread):
+    """Looks twice a second at due rows: those of events, and of the effects of the small tenant."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(name="waits", daemon=True)
+        self.found = Comparison()
+        self._stage = stage
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Look until told to stop."""
+        while not self._over.wait(_LOOK_EVERY_S):
+            with suppress(psycopg.Error, httpx.HTTPError), self._stage.overlook() as connection:
+                self.found.note(self._look(connection))
+
+    def finish(self) -> None:
+        """Stop looking."""
+        self._over.set()
+        self.join()
+
+    def _look(self, connection: Connection) -> Look:
+        rows = [*self._due(connection, "events", None), *self._due(connection, "robots", str(self._stage.small))]
+        (applied,) = connection.execute(_APPLIED).fetchone() or (0,)
+        done = {"events": applied, "robots": sum(_calls(portal.record()) for portal in self._stage.portals)}
+        return Look({row.row_id: row.queue for row in rows}, done, time.monotonic())
+
+    def _due(self, connection: Connection, queue: LiteralString, tenant: str | None) -> list[_Row]:
+        wanted = {"queue": queue, "tenant": tenant, "most": _EACH}
+        return connection.cursor(row_factory=class_row(_Row)).execute(_DUE, wanted).fetchall()
+
+
+def _calls(record: Mapping[str, int]) -> int:
+    return sum(record[what] for what in ("accepted", "refused", "errors", "timeouts"))
+
+
+def is_too_long(wait: Wait) -> bool:
+    """Whether a row has waited for too long while others were served."""
+    return wait.seconds > LONGEST_S and wait.passed > MOST_PASSED[wait.queue]
+
+
+def _broken(row_id: int, before: Wait, now: Wait) -> Iterator[Violation]:
+    """Once a row."""
+    if is_too_long(now) and not is_too_long(before):
+        whose = "an effect of the small tenant" if now.queue == "robots" else "an event"
+        detail = f"row {row_id}, {whose}, has waited for {now.seconds:.1f} s while {now.passed} others were done"
+        yield Violation("due work goes on beside a flood, a hanging portal and locks", detail)

@@ -1,0 +1,37 @@
+"""The law of waits: broken by a row that is passed over, and not by a slow machine."""
+
+from __future__ import annotations
+
+from app.chaos.waits import LONGEST_S, MOST_PASSED, Comparison, Look
+
+ROW = 4711
+TURNS = 30
+
+
+def looked(seconds: float, calls: int, *, present: tuple[bool, ...] = (True,) * TURNS) -> Comparison:
+    """Waits after looks at one effect's row, each so many seconds and calls after the one before."""
+    waits = Comparison()
+    for turn, is_there in enumerate(present):
+        rows = {ROW: "robots"} if is_there else {}
+        waits.note(Look(rows, {"events": 0, "robots": turn * calls}, turn * seconds))
+    return waits
+
+
+def test_a_row_that_others_pass_is_found() -> None:
+    """It waits for longer than the limit while more calls end than the limit: one violation."""
+    waits = looked(0.5, 20)
+    assert (TURNS - 1) * 0.5 > LONGEST_S
+    assert MOST_PASSED["robots"] < (TURNS - 1) * 20
+    assert len(waits.violations) == 1
+    assert (waits.longest["robots"].seconds, waits.longest["robots"].passed) == ((TURNS - 1) * 0.5, (TURNS - 1) * 20)
+
+
+def test_a_slow_machine_breaks_nothing() -> None:
+    """Where nothing else is done either, a row may wait; and a gap between two looks counts for a second at most."""
+    assert looked(0.5, 1).violations == []
+    assert looked(60.0, 1000, present=(True,) * 5).violations == []
+
+
+def test_a_row_that_is_taken_begins_anew() -> None:
+    """What came back into the queue has not waited before."""
+    assert looked(0.5, 20, present=(*(True,) * 15, False, *(True,) * 15)).violations == []
