@@ -139,8 +139,9 @@ def _validate(
 
 
 def _one(kind: Kind, value: Any, raw: Any) -> Event[Any] | Unreadable:
+    model = kind.extended if value.keys() - kind.event.model_fields.keys() else kind.event
     try:
-        return kind.event.model_validate(value)
+        return model.model_validate(value)
     except ValidationError as error:
         return Unreadable(raw, explain(error))
 

@@ -47,11 +47,10 @@ class Event(BaseModel, Generic[P_co]):
 
     `id` is a UUIDv7 for a new fact and a UUIDv5 of its cause for a derived one; `subject` is the job or order that
     the event is about; `causationid` the event it followed from and `correlationid` the first of the chain.
-    Extension attributes of a producer's own are in `model_extra`; an event that follows does not take them over.
+    An event with extension attributes is an `extended()` one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow")
-    __pydantic_extra__: dict[ExtensionName, ExtensionValue] = Field(init=False)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     specversion: Literal["1.0"] = "1.0"
     id: UUID
@@ -125,6 +124,20 @@ def _source(payload: Payload) -> str:
     return f"tallyman/{payload.type.partition('/')[0]}"
 
 
+def extended(event: type[Event[P]]) -> type[Event[P]]:
+    """The class of events that carry extension attributes of their producers, in `model_extra`.
+
+    A class of its own, because every event would pay for attributes that few have. An event that follows does not take
+    them over.
+    """
+
+    class Extended(event):  # type: ignore[valid-type,misc]
+        model_config = ConfigDict(extra="allow")
+        __pydantic_extra__: dict[ExtensionName, ExtensionValue] = Field(init=False)
+
+    return Extended
+
+
 @dataclass(slots=True)
 class Kind:
     """One type of event: its current payload, how to read a list of them, and the upcasters from older versions."""
@@ -132,6 +145,7 @@ class Kind:
     payload: type[Payload]
     event: type[Event[Any]]
     events: TypeAdapter[list[Event[Any]]]
+    extended: type[Event[Any]]
     upcasters: dict[int, Upcaster] = field(default_factory=dict)
 
     def upcast(self, version: int, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,7 +180,7 @@ def event_type(name: str, *, version: int = 1, sequenced: bool = False) -> Calla
             raise TypeError(message)
         payload.type, payload.version, payload.sequenced = name, version, sequenced
         event = Event[payload]  # type: ignore[valid-type]
-        KINDS[name] = Kind(payload, event, TypeAdapter(list[event]))
+        KINDS[name] = Kind(payload, event, TypeAdapter(list[event]), extended(event))
         return payload
 
     return register

@@ -239,7 +239,7 @@ the_ledger_takes_everything = _edited(
 
 # Ids ---------------------------------------------------------------------------------------------
 
-ids_collide_silently = _patched(Ids, add=lambda _ids, _events: None)
+ids_collide_silently = _patched(Ids, add=lambda _ids, _events, _texts: None)
 the_ledger_compares_no_data = _edited(
     ledger, "_OTHER_FACTS", "(l.type, l.tenant_id, l.data) IS DISTINCT FROM (e.type, e.tenantid, e.data)", "false"
 )

@@ -43,8 +43,7 @@ def publish(
     for an event that is too large or holds what PostgreSQL's JSON cannot (a NUL character, half a surrogate pair), and
     `ReusedId` for two different events with one id.
     """
-    Ids().add(events)
-    for statement, parameters in _statements(events, delay, parcel):
+    for statement, parameters in _statements(events, delay, parcel, Ids()):
         connection.execute(statement, parameters)
 
 
@@ -60,8 +59,7 @@ def publish_all(
     stream = iter(events)
     seen = ids or Ids()
     while chunk := list(islice(stream, _EVENTS_A_ROUND_TRIP)):
-        seen.add(chunk)
-        for statement, parameters in _statements(chunk, 0, parcel):
+        for statement, parameters in _statements(chunk, 0, parcel, seen):
             connection.execute(statement, parameters)
         count += len(chunk)
     if ids is None:
@@ -71,8 +69,7 @@ def publish_all(
 
 async def publish_async(connection: psycopg.AsyncConnection[Any], *events: Event[Any], delay: float = 0) -> None:
     """`publish()` for a producer that lives in an event loop."""
-    Ids().add(events)
-    for statement, parameters in _statements(events, delay, None):
+    for statement, parameters in _statements(events, delay, None, Ids()):
         await connection.execute(statement, parameters)
 
 
@@ -114,11 +111,12 @@ def put_aside(
 
 
 def _statements(
-    events: Sequence[Event[Any]], delay: float, parcel: int | None
+    events: Sequence[Event[Any]], delay: float, parcel: int | None, ids: Ids
 ) -> Iterator[tuple[LiteralString, list[str]]]:
-    table = wiring()
     joining = ordering.joining(events)
-    yield from _batches(((table.route(event), _wire(event)) for event in events), parcel, _Wait(delay))
+    texts = [_wire(event) for event in events]
+    ids.add(events, texts)
+    yield from _batches(zip(map(wiring().route, events), texts, strict=True), parcel, _Wait(delay))
     # Last, so that no commit of a connection in autocommit mode leaves a place in line for an event that is nowhere.
     yield from joining
 

@@ -13,6 +13,7 @@ from app.context import Connection, Moment
 from app.database import as_service
 from app.engine import domain
 from app.engine.domain import Wiring
+from app.engine.queue import distinct
 from app.engine.queue.publish import publish, publish_all, publish_async
 from app.errors import ReusedId
 from events import Event
@@ -124,3 +125,10 @@ def test_types_of_one_delivery_are_looked_at_together(connection: Connection, ou
     assert scalar(connection, "SELECT count(*) FROM toy.heard") == 3
     dead = connection.execute("SELECT job_type, error_class FROM engine.failed_jobs").fetchall()
     assert dead == [("toy/call.made", "ReusedId")]
+
+
+def test_the_id_stands_where_it_is_read() -> None:
+    """Publishing reads the ids out of the JSON that it writes: every attribute may be there."""
+    event = say("word")
+    whole = event.model_copy(update={"tenantid": event.id, "datacontenttype": "application/json", "subject": event.id})
+    assert [one.json_bytes().decode()[distinct._ID] for one in (event, whole)] == [str(event.id)] * 2  # noqa: SLF001
