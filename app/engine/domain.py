@@ -181,7 +181,7 @@ class Wiring:
             share = shares.name(event.tenantid, effect.account(event) if effect.account else None)
             return Route(effect.queue, EFFECTS_PRIORITY, effect.parcel, effect_of=event.type, share=share)
         if type(event.data) in self.handlers:
-            return Route(EVENTS_QUEUE, EVENTS_PRIORITY, PARCEL)
+            return _HANDLED
         message = f"nobody serves {event.type}: name its handler or effect in app/wiring.py"
         raise LookupError(message)
 
@@ -222,6 +222,9 @@ class Route:
     effect_of: str | None = None
     share: str | None = None
 
+
+_HANDLED = Route(EVENTS_QUEUE, EVENTS_PRIORITY, PARCEL)
+"""The route of every event with a handler: one object, so that `publish()` can compare by identity."""
 
 _chosen: list[Wiring] = []
 

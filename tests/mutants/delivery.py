@@ -70,7 +70,7 @@ MUTANTS = (
     ),
     Mutant(
         _DISTINCT,
-        "if different < len(self._far):",
+        "if _different(self._far) < len(self._far):",
         "if False:",
         _TEST_DISTINCT,
         "a long stream has no id twice",

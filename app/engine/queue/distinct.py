@@ -17,9 +17,9 @@ from events import Event
 _NEAR = 5000
 """Events that are kept whole, so that a repeat can be compared."""
 _AT_ONCE = 500_000
-"""Ids that are compared at once, in some 30 MB; of more, one part after the other."""
+"""Most ids that are compared at once (about 30 MB). Of a longer stream, one part is compared after the other."""
 _ID = slice(27, 63)
-"""Where an event's JSON has its id: reading it there costs less than touching every event once more."""
+"""Position of the id in an event's JSON. Reading it there is cheaper than reading each event's attribute again."""
 
 
 class Ids:
@@ -51,15 +51,22 @@ class Ids:
         if not self._far:
             return
         self._let_go()
-        parts = 1 + len(self._far) // _AT_ONCE
-        different = sum(len({digest for digest in self._far if digest % parts == part}) for part in range(parts))
-        if different < len(self._far):
+        if _different(self._far) < len(self._far):
             message = "two of the events that a handler published have one id; give follow() a key for each"
             raise ReusedId(message)
 
     def _let_go(self) -> None:
         self._far.extend(map(hash, self._near))
         self._near = {}
+
+
+def _different(digests: array[int]) -> int:
+    if len(digests) <= _AT_ONCE:
+        return len(set(digests))
+    parts = [array("q") for _ in range(1 + len(digests) // _AT_ONCE)]
+    for digest in digests:
+        parts[digest % len(parts)].append(digest)
+    return sum(len(set(part)) for part in parts)
 
 
 def _refusal(event: Event[Any]) -> ReusedId:

@@ -43,7 +43,7 @@ def publish(
     for an event that is too large or holds what PostgreSQL's JSON cannot (a NUL character, half a surrogate pair), and
     `ReusedId` for two different events with one id.
     """
-    for statement, parameters in _statements(events, delay, parcel, Ids()):
+    for statement, parameters in _statements(events, delay, parcel, _ids(events)):
         connection.execute(statement, parameters)
 
 
@@ -69,7 +69,7 @@ def publish_all(
 
 async def publish_async(connection: psycopg.AsyncConnection[Any], *events: Event[Any], delay: float = 0) -> None:
     """`publish()` for a producer that lives in an event loop."""
-    for statement, parameters in _statements(events, delay, None, Ids()):
+    for statement, parameters in _statements(events, delay, None, _ids(events)):
         await connection.execute(statement, parameters)
 
 
@@ -111,14 +111,27 @@ def put_aside(
 
 
 def _statements(
-    events: Sequence[Event[Any]], delay: float, parcel: int | None, ids: Ids
+    events: Sequence[Event[Any]], delay: float, parcel: int | None, ids: Ids | None
 ) -> Iterator[tuple[LiteralString, list[str]]]:
-    joining = ordering.joining(events)
-    texts = [_wire(event) for event in events]
-    ids.add(events, texts)
-    yield from _batches(zip(map(wiring().route, events), texts, strict=True), parcel, _Wait(delay))
+    route = wiring().route
+    routes: list[Route] = []
+    texts: list[str] = []
+    sequenced: list[Event[Any]] = []
+    for event in events:  # One pass: reading an event's memory a second time costs more than the work.
+        routes.append(route(event))
+        texts.append(_wire(event))
+        if event.data.sequenced:
+            sequenced.append(event)
+    joining = ordering.joining(sequenced)
+    if ids:
+        ids.add(events, texts)
+    yield from _batches(zip(routes, texts, strict=True), parcel, _Wait(delay))
     # Last, so that no commit of a connection in autocommit mode leaves a place in line for an event that is nowhere.
     yield from joining
+
+
+def _ids(events: Sequence[Event[Any]]) -> Ids | None:
+    return Ids() if len(events) > 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +158,12 @@ def _batches(
 
 def _rows(texts: Iterable[tuple[Route, str]], parcel: int | None, wait: _Wait) -> Iterator[str]:
     routed: dict[Route, list[str]] = {}
+    last: Route | None = None
+    together: list[str] = []
     for route, text in texts:
-        routed.setdefault(route, []).append(text)
+        if route is not last:  # hashing a route costs as much as the rest of the loop
+            last, together = route, routed.setdefault(route, [])
+        together.append(text)
     later = _later(wait)
     for route, together in routed.items():
         size = min(parcel or route.parcel, route.parcel)

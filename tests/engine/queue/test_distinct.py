@@ -132,3 +132,17 @@ def test_the_id_stands_where_it_is_read() -> None:
     event = say("word")
     whole = event.model_copy(update={"tenantid": event.id, "datacontenttype": "application/json", "subject": event.id})
     assert [one.json_bytes().decode()[distinct._ID] for one in (event, whole)] == [str(event.id)] * 2  # noqa: SLF001
+
+
+def test_a_stream_that_is_compared_in_parts_has_no_id_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids are compared part by part in a long stream; a repeat is found, different ids are not refused."""
+    monkeypatch.setattr(distinct, "_AT_ONCE", 1000)
+    events = [say(f"word {n}") for n in range(6000)]
+    texts = [event.json_bytes().decode() for event in events]
+    ids = distinct.Ids()
+    for start in range(0, len(events), 2000):
+        ids.add(events[start : start + 2000], texts[start : start + 2000])
+    ids.check()
+    ids.add(events[:1], texts[:1])
+    with pytest.raises(ReusedId, match="two of the events"):
+        ids.check()
