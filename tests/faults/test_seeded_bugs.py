@@ -95,7 +95,7 @@ BUGS = {
         wrong.rescues_are_counted_by_row, workers.test_a_robot_whose_call_kills_its_workers_is_buried
     ),
     "replay without a lock": Seeded(
-        wrong.replays_without_a_lock, workers.test_two_plans_for_one_dead_request_revive_it_once
+        wrong.replays_without_a_lock, workers.test_a_replay_behind_a_delivery_of_the_same_event_skips_it
     ),
     "the ledger takes everything: race": Seeded(
         wrong.the_ledger_takes_everything, races.test_one_event_that_two_workers_have_is_applied_by_one

@@ -17,7 +17,7 @@ from psycopg import sql
 from app.context import Connection, Context
 from app.engine.batches import counters
 from app.engine.batches.counters import Batch, Tallied
-from app.engine.dead_letters import redeliver
+from app.engine.dead_letters import letter_locks
 from app.engine.delivery import ledger, locked
 from app.engine.domain import Effect
 from app.engine.effects import calls
@@ -231,7 +231,7 @@ def rescue_selects_then_updates(database: Database) -> Iterator[None]:
 
 the_mark_of_a_call_belongs_to_its_event = _patched(Effect, key=lambda _effect, event: event.id)
 rescues_are_counted_by_row = _edited(rescue, "_COUNT", "greatest(c.rescues + 1, excluded.rescues)", "excluded.rescues")
-replays_without_a_lock = _edited(redeliver, "_LOCK", " FOR UPDATE", "")
+replays_without_a_lock = _edited(letter_locks, "_LOCK", " FOR UPDATE OF f", "")
 the_ledger_takes_everything = _edited(
     ledger, "_LEDGER", "ON CONFLICT DO NOTHING", "ON CONFLICT (event_id) DO UPDATE SET event_id = excluded.event_id"
 )

@@ -95,8 +95,8 @@ MUTANTS = (
     ),
     Mutant(
         _REDELIVERY,
-        "letter.resolved_at is not None or letter.failed_at != one.failed_at:",
-        "letter.resolved_at is not None:",
+        "letter.resolved_at is None and letter.failed_at == one.failed_at",
+        "letter.resolved_at is None",
         _TEST_REPLAY,
         "a letter that died again since its plan is skipped",
     ),

@@ -6,26 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
 from pydantic import ValidationError
 
 from app.context import Connection, Moment
 from app.engine import audit_log
-from app.engine.dead_letters import letters
+from app.engine.dead_letters import letter_locks, letters
 from app.engine.dead_letters.letters import DeadLetter
 from app.engine.delivery.ledger import record
 from app.engine.domain import wiring
-from app.engine.effects.calls import end_calls, seize_calls
+from app.engine.effects.calls import end_calls
 from app.engine.queue.envelope import Letter
 from app.engine.queue.publish import publish
 from app.errors import Conflict, InvalidInput
 from events import Event, Payload, parse_all
 
-_LOCK = """
-SELECT id, job_type, event_data, error_message, error_stack, retry_count, failed_at, resolved_at, notes, event_id,
-       tenant_id, error_class, fingerprint, replay_count, replayed_at, history, replaced_by
-  FROM engine.failed_jobs WHERE id = %s AND resolved_at IS NULL FOR UPDATE
-"""
 _NOTE = "UPDATE engine.failed_jobs SET notes = concat_ws(E'\\n', notes, %s::text) WHERE id = %s"
 
 
@@ -41,21 +35,24 @@ def resolve_as_done(
     """
     with connection.transaction():
         letter = letters.find(connection, wanted)
-        locked = connection.cursor(row_factory=class_row(DeadLetter)).execute(_LOCK, [letter.id]).fetchone()
-        if locked is None:
-            raise Conflict(f"dead letter: {letter.id} is resolved already")
-        dead, result = _result(locked, data)
-        key = wiring().effects[type(dead.data)].key(dead)
-        if key not in seize_calls(connection, {dead.id: key}):
+        dead, result = _result(letter, data)
+        seized = letter_locks.seize(connection, [dead])
+        if not seized:
             raise Conflict(f"dead letter: the call of event {dead.id} is being made at this moment; its outcome counts")
-        if not record(connection, [Letter(0, 0, locked.event_data, dead)]):
+        # Read again: whoever had the call may have decided about the letter.
+        letter = letters.find(connection, letter.id)
+        if letter.resolved_at is not None:
+            raise Conflict(f"dead letter: {letter.id} is resolved already")
+        if not record(connection, [Letter(0, 0, letter.event_data, dead)]):
             raise Conflict(f"dead letter: event {dead.id} was applied meanwhile")
+        if not letter_locks.lock(connection, [letter], [dead.id]):
+            raise Conflict(f"dead letter: {letter.id} was changed by somebody else meanwhile; look at it again")
         event = dead.follow(result, Moment.begin(connection).now)
         publish(connection, event)
-        end_calls(connection, [key])
-        connection.execute(_NOTE, [note, locked.id])
+        end_calls(connection, list(seized))
+        connection.execute(_NOTE, [note, letter.id])
         details = {"event_id": str(event.id), "result": result.model_dump(mode="json")}
-        audit_log.record(connection, actor, "resolve as done", subject=locked.id, reason=note, details=details)
+        audit_log.record(connection, actor, "resolve as done", subject=letter.id, reason=note, details=details)
     return event
 
 

@@ -7,6 +7,7 @@ deliveries of the dead event, which may still wait in the queue, make no call be
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from app.context import Connection
 from app.engine.delivery.ledger import record
@@ -19,22 +20,24 @@ from events import Event, parse_all
 _HAND_OVER = "UPDATE engine.calls SET event_id = %s, call_key = %s WHERE call_key = %s"
 
 
-def hand_over(connection: Connection, raw: Any, copy: Event[Any]) -> None:
+def hand_over(connection: Connection, raw: Any, copy: Event[Any]) -> UUID | None:
     """Let `copy` take over the call of the dead event `raw`, in the transaction that publishes it.
 
-    The dead event is entered into the ledger. Nothing happens for a handler's event. Raises `Conflict` while another
-    delivery makes the call.
+    The dead event is entered into the ledger; returns its id if it was entered. The caller locks the letter
+    after that. Nothing happens for a handler's event. Raises `Conflict` while another delivery makes
+    the call.
     """
     (dead,) = parse_all([raw])
     effect = wiring().effects.get(type(copy.data))
     if effect is None or not isinstance(dead, Event) or type(dead.data) is not type(copy.data):
-        return
+        return None
     key = effect.key(dead)
     seized = seize_calls(connection, {dead.id: key})
     if key not in seized:
         raise Conflict(f"dead letter: the call of event {dead.id} is being made at this moment; edit it again later")
-    record(connection, [Letter(0, 0, raw, dead)])
+    entered = record(connection, [Letter(0, 0, raw, dead)])
     if seized[key]:
         connection.execute(_HAND_OVER, [copy.id, key if effect.call_key else copy.id, key])
     else:
         end_calls(connection, [key])
+    return dead.id if entered else None

@@ -15,7 +15,7 @@ from psycopg.rows import class_row
 import events
 from app.context import Connection, Moment
 from app.engine import audit_log
-from app.engine.dead_letters import endings, handover
+from app.engine.dead_letters import endings, handover, letter_locks
 from app.engine.dead_letters.letters import COLUMNS, DeadLetter, find
 from app.engine.queue import ordering
 from app.engine.queue.publish import publish
@@ -69,11 +69,11 @@ def edit(
     with connection.transaction():
         letter = find(connection, wanted)
         event = edited(Moment.begin(connection), letter, data)
-        # A line before the letter: that is the lock order of whoever applies sequenced events.
+        # The lock order of deliveries: the line, the call, the ledger, the letter.
         if letter.event_id is not None:
             ordering.take_over(connection, letter.event_id, event.id)
-        letter = _open(connection, [letter.id])[0]
-        handover.hand_over(connection, letter.event_data, event)
+        entered = handover.hand_over(connection, letter.event_data, event)
+        _lock_one(connection, letter, [entered] if entered else [])
         publish(connection, event)
         note = f"edited by {actor}: event {event.id} takes its place"
         connection.execute(_CLOSE, {"ids": [letter.id], "note": note, "replaced_by": event.id})
@@ -111,14 +111,23 @@ def current_data(letter: DeadLetter) -> dict[str, Any]:
 def _close(connection: Connection, wanted: Sequence[UUID], action: str, note: str, actor: str) -> list[DeadLetter]:
     with connection.transaction():
         known = {letter.id: letter for letter in (find(connection, one) for one in wanted)}
+        # The lock order of deliveries: lines, calls, letters, and then what `settle` locks.
         ordering.release(connection, [letter.event_id for letter in known.values() if letter.event_id])
+        calls = letter_locks.seize(connection, letter_locks.events_of(known.values()))
         found = _open(connection, sorted(known))
-        # After the letters: that is the lock order of a delivery too.
         endings.settle(connection, found, action, f"discarded by {actor}: {note}")
         connection.execute(_CLOSE, {"ids": [letter.id for letter in found], "note": note, "replaced_by": None})
         for letter in found:
             audit_log.record(connection, actor, action, subject=letter.id, reason=note)
+        letter_locks.let_go(connection, calls)
     return [replace(letter, notes=note) for letter in found]
+
+
+def _lock_one(connection: Connection, letter: DeadLetter, entered: Sequence[UUID]) -> None:
+    """Lock a letter that is as it was read and not resolved. Raises `Conflict`."""
+    if letter.resolved_at is not None or not letter_locks.lock(connection, [letter], entered):
+        _open(connection, [letter.id])
+        raise Conflict(f"dead letter: {letter.id} died again or was resolved meanwhile; look at it again")
 
 
 def _open(connection: Connection, ids: Sequence[UUID]) -> list[DeadLetter]:

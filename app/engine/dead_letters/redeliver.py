@@ -2,32 +2,30 @@
 
 A handler's event is published again with its own id: the ledger refuses it if it was applied meanwhile. A dead effect
 is revived as the event of its next attempt; the same commit enters the dead one into the ledger.
+
+Locks are taken in the order of deliveries: calls, the ledger, letters, then what `revive` locks (jobs, items, orders).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg import Rollback
 
 from app.context import Connection, Moment
+from app.engine.dead_letters import letter_locks
 from app.engine.dead_letters.letters import DeadLetter
 from app.engine.dead_letters.plan import PlanLetter
 from app.engine.delivery.ledger import record
 from app.engine.domain import Effect, wiring
-from app.engine.effects.calls import end_calls, let_settle, seize_calls, unsettled
+from app.engine.effects.calls import end_calls, let_settle, unsettled
 from app.engine.queue.envelope import Letter
 from app.engine.queue.publish import publish, put_back
 from events import Event, Unreadable, parse_all
 
-_LOCK = """
-SELECT id, job_type, event_data, error_message, error_stack, retry_count, failed_at, resolved_at, notes, event_id,
-       tenant_id, error_class, fingerprint, replay_count, replayed_at, history, replaced_by
-  FROM engine.failed_jobs WHERE id = ANY(%s) ORDER BY id FOR UPDATE
-"""
 _COUNT_REPLAY = """
 UPDATE engine.failed_jobs SET replay_count = replay_count + 1, replayed_at = clock_timestamp() WHERE id = ANY(%s)
 """
@@ -49,90 +47,134 @@ class End:
     outcome: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Dead:
+    """A letter that is replayed, its event, and the effect that carries the event, if one does."""
+
+    letter: DeadLetter
+    event: Event[Any]
+    effect: Effect | None
+
+    @property
+    def key(self) -> UUID | None:
+        """The key of the call that the event asks for."""
+        return self.effect.key(self.event) if self.effect else None
+
+    @property
+    def is_revived(self) -> bool:
+        """Whether another event takes its place; otherwise it is published again."""
+        return self.effect is not None and self.effect.revive is not None
+
+
 def redeliver(connection: Connection, taken: Sequence[PlanLetter], *, again: bool = False) -> list[End]:
     """Replay letters that were taken out of a plan; what became of each, or which event's end will tell.
 
-    A call in doubt whose other side cannot be asked is skipped, or with `again` made again.
+    Letters that have changed since the plan was made are skipped. A call in doubt whose other side cannot be asked is
+    skipped, or with `again` made again.
     """
-    cursor = connection.cursor(row_factory=class_row(DeadLetter))
-    found = {letter.id: letter for letter in cursor.execute(_LOCK, [[one.letter_id for one in taken]])}
-    ends: list[End] = []
-    alive: list[DeadLetter] = []
-    for one in taken:
-        letter = found.get(one.letter_id)
-        if letter is None or letter.resolved_at is not None or letter.failed_at != one.failed_at:
-            ends.append(End(one.letter_id, outcome="skipped"))
-        elif one.class_ == "already_applied":
-            connection.execute(_CLOSE, [[letter.id], [f"nothing to replay: {one.detail}"], [None]])
-            ends.append(End(letter.id, outcome="applied"))
-        else:
-            alive.append(letter)
-    connection.execute(_COUNT_REPLAY, [[letter.id for letter in alive]])
-    return ends + _deliver(connection, alive, again=again)
+    found = _unchanged(connection, taken)
+    read = dict(zip(found, parse_all([letter.event_data for letter in found.values()]), strict=True))
+    seized = letter_locks.seize(connection, [event for event in read.values() if not isinstance(event, Unreadable)])
+    idle = {one.letter_id: one.detail for one in taken if one.letter_id in found and one.class_ == "already_applied"}
+    dead = [one for one in _dead(found, read) if one.letter.id not in idle and _may_go(one, seized, again=again)]
+    held, fresh = _enter_and_lock(connection, [found[one] for one in idle], dead)
+    dead = [one for one in dead if one.letter.id in held]
+    over = {one.letter.id: "the ledger has it" for one in dead if one.is_revived and one.event.id not in fresh}
+    ends = _close(connection, {one: detail for one, detail in {**idle, **over}.items() if one in held})
+    ends += _deliver(connection, [one for one in dead if one.letter.id not in over], seized, again=again)
+    ended = {end.letter_id for end in ends}
+    return ends + [End(one.letter_id, outcome="skipped") for one in taken if one.letter_id not in ended]
 
 
-def _deliver(connection: Connection, found: Sequence[DeadLetter], *, again: bool) -> list[End]:
-    """Publish handlers' events as they are, and revive effects; what cannot be read any more is skipped."""
+def _unchanged(connection: Connection, taken: Sequence[PlanLetter]) -> dict[UUID, DeadLetter]:
+    """The letters that are as they were when the plan was made, by id, in the plan's order."""
+    found = {letter.id: letter for letter in letter_locks.read(connection, [one.letter_id for one in taken])}
+    return {
+        one.letter_id: letter
+        for one in taken
+        if (letter := found.get(one.letter_id)) and letter.resolved_at is None and letter.failed_at == one.failed_at
+    }
+
+
+def _dead(found: Mapping[UUID, DeadLetter], read: Mapping[UUID, Event[Any] | Unreadable]) -> Iterator[_Dead]:
+    for letter_id, event in read.items():
+        if not isinstance(event, Unreadable):
+            yield _Dead(found[letter_id], event, wiring().effects.get(type(event.data)))
+
+
+def _may_go(dead: _Dead, seized: Mapping[UUID, bool], *, again: bool) -> bool:
+    """Whether a dead event may be replayed: where another copy of it is being called, what comes of that decides.
+
+    Nor is a call made a second time that may have been made and cannot be asked about, unless `again` says so.
+    """
+    if dead.effect is None or dead.key is None:
+        return True
+    if dead.key not in seized:
+        return not dead.is_revived and dead.effect.can_be_asked
+    return dead.effect.can_be_asked or again or not seized[dead.key]
+
+
+def _enter_and_lock(
+    connection: Connection, idle: Sequence[DeadLetter], dead: Sequence[_Dead]
+) -> tuple[set[UUID], set[UUID]]:
+    """Enter the events that are revived into the ledger, then lock all letters.
+
+    Returns the ids of the letters that are still as they were read, and those of the events that were entered. What
+    was entered for a letter that has changed meanwhile is taken back.
+    """
+    while True:
+        with connection.transaction() as savepoint:
+            revived = [Letter(0, 0, one.letter.event_data, one.event) for one in dead if one.is_revived]
+            fresh = {event.id for event in record(connection, revived)}
+            wanted = [*idle, *(one.letter for one in dead)]
+            held = letter_locks.lock(connection, wanted, fresh)
+            if len(held) < len(wanted):
+                raise Rollback(savepoint)
+        if len(held) == len(wanted):
+            return held, fresh
+        idle = [letter for letter in idle if letter.id in held]
+        dead = [one for one in dead if one.letter.id in held]
+
+
+def _close(connection: Connection, details: Mapping[UUID, str | None]) -> list[End]:
+    """Resolve locked letters whose events were applied already."""
+    notes = [f"nothing to replay: {detail}" for detail in details.values()]
+    connection.execute(_CLOSE, [list(details), notes, [None] * len(notes)])
+    return [End(letter_id, outcome="applied") for letter_id in details]
+
+
+def _deliver(connection: Connection, dead: Sequence[_Dead], seized: Mapping[UUID, bool], *, again: bool) -> list[End]:
+    """Publish events of locked letters as they are, and revive effects; gives the seized calls back."""
+    connection.execute(_COUNT_REPLAY, [[one.letter.id for one in dead]])
     ends: list[End] = []
-    dead: dict[type[Any], list[tuple[DeadLetter, Event[Any]]]] = {}
-    read = parse_all([letter.event_data for letter in found])
-    closed = _not_to_be_called(connection, [event for event in read if isinstance(event, Event)], again=again)
-    for letter, event in zip(found, read, strict=True):
-        if isinstance(event, Unreadable) or event.id in closed:
-            ends.append(End(letter.id, outcome="skipped"))
-        elif (effect := wiring().effects.get(type(event.data))) is not None and effect.revive:
-            dead.setdefault(type(event.data), []).append((letter, event))
-        else:
-            put_back(connection, [(event, letter.event_data)], delay=0, attempt=0)
-            ends.append(End(letter.id, event.id))
-    for kind, some in dead.items():
-        ends += _revive(connection, wiring().effects[kind], some)
+    by_kind: dict[type[Any], list[_Dead]] = {}
+    made_again: list[UUID] = []
+    for one in dead:
+        if one.is_revived:
+            by_kind.setdefault(type(one.event.data), []).append(one)
+            continue
+        if again and one.effect is not None and one.key is not None and not one.effect.can_be_asked:
+            made_again.append(one.key)
+        put_back(connection, [(one.event, one.letter.event_data)], delay=0, attempt=0)
+        ends.append(End(one.letter.id, one.event.id))
+    for kind in sorted(by_kind, key=lambda payload: payload.type):
+        ends += _revive(connection, wiring().effects[kind], by_kind[kind], seized)
+    # A call that was not begun before leaves no mark; one that is made again counts as not made.
+    end_calls(connection, [*made_again, *(key for key, in_doubt in seized.items() if not in_doubt)])
     return ends
 
 
-def _not_to_be_called(connection: Connection, dead: Sequence[Event[Any]], *, again: bool) -> set[UUID]:
-    """Events whose call may have been made and cannot be asked about, by their ids; with `again` none, but live ones.
-
-    With `again` such a call counts as not made.
-    """
-    unasked = [
-        event for event in dead if (effect := wiring().effects.get(type(event.data))) and not effect.can_be_asked
-    ]
-    if not unasked:
-        return set()
-    keys = wiring().call_keys(unasked)
-    seized = seize_calls(connection, keys)
-    settled = [key for key, in_doubt in seized.items() if again or not in_doubt]
-    end_calls(connection, settled)
-    return {event_id for event_id, key in keys.items() if key not in settled}
-
-
-def _revive(
-    connection: Connection,
-    effect: Effect,
-    dead: Sequence[tuple[DeadLetter, Event[Any]]],
-) -> list[End]:
+def _revive(connection: Connection, effect: Effect, dead: Sequence[_Dead], seized: Mapping[UUID, bool]) -> list[End]:
     if effect.revive is None:
         raise TypeError(effect)
-    keys = {event.id: effect.key(event) for _, event in dead}
-    seized = seize_calls(connection, keys)
-    # Another copy of such an event is being called: what comes of that decides.
-    busy = [End(letter.id, outcome="skipped") for letter, event in dead if keys[event.id] not in seized]
-    dead = [(letter, event) for letter, event in dead if keys[event.id] in seized]
-    in_doubt = [key for key, is_doubtful in seized.items() if is_doubtful]
+    keys = [effect.key(one.event) for one in dead]
+    in_doubt = [key for key in keys if seized[key] and effect.can_be_asked]
     let_settle(connection, in_doubt, effect.settle())
-    revived = effect.revive(Moment.begin(connection), [event for _, event in dead])
+    revived = effect.revive(Moment.begin(connection), [one.event for one in dead])
     # The other side may still be at work on the call that is in doubt: the next attempt asks it about that one.
     publish(connection, *revived.values(), delay=unsettled(connection, in_doubt))
-    record(connection, [Letter(0, 0, letter.event_data, event) for letter, event in dead])
-    end_calls(connection, list(seized))
-    notes = [
-        f"revived as event {revived[event.id].id}" if event.id in revived else "nothing to revive: it was overtaken"
-        for _, event in dead
-    ]
-    replaced = [revived[event.id].id if event.id in revived else None for _, event in dead]
-    connection.execute(_CLOSE, [[letter.id for letter, _ in dead], notes, replaced])
-    return busy + [
-        End(letter.id, revived[event.id].id) if event.id in revived else End(letter.id, outcome="applied")
-        for letter, event in dead
-    ]
+    end_calls(connection, keys)
+    new = {one.letter.id: revived[one.event.id].id if one.event.id in revived else None for one in dead}
+    notes = [f"revived as event {it}" if it else "nothing to revive: it was overtaken" for it in new.values()]
+    connection.execute(_CLOSE, [list(new), notes, list(new.values())])
+    return [End(letter_id, it, None if it else "applied") for letter_id, it in new.items()]

@@ -31,6 +31,8 @@ SELECT r.job_type, r.event_data, r.error_message, r.error_stack, r.retry_count, 
        job_type text, event_data jsonb, error_message text, error_stack text, retry_count integer, event_id uuid,
        tenant_id uuid, error_class text, fingerprint text)
  WHERE NOT EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = r.event_id)
+ ORDER BY (SELECT open.id FROM engine.failed_jobs open WHERE open.event_id = r.event_id AND open.resolved_at IS NULL),
+          r.event_id -- letters that are there are locked in the order of their ids, as everywhere
 ON CONFLICT (event_id) WHERE resolved_at IS NULL
 DO UPDATE SET error_message = excluded.error_message, error_stack = excluded.error_stack,
               error_class = excluded.error_class, fingerprint = excluded.fingerprint,

@@ -31,9 +31,11 @@ WITH written AS (
      ORDER BY e.id -- the same everywhere: two deliveries of the same events wait for each other, not in a circle
     ON CONFLICT DO NOTHING
     RETURNING event_id),
+open AS MATERIALIZED ( -- letters too are locked in one order, that of their ids
+    SELECT dead.id FROM written JOIN engine.failed_jobs dead ON dead.event_id = written.event_id
+     WHERE dead.resolved_at IS NULL ORDER BY dead.id FOR UPDATE OF dead),
 resolved AS (
-    UPDATE engine.failed_jobs dead SET resolved_at = now()
-      FROM written WHERE dead.event_id = written.event_id AND dead.resolved_at IS NULL)
+    UPDATE engine.failed_jobs dead SET resolved_at = now() FROM open WHERE dead.id = open.id)
 SELECT count(*), CASE WHEN count(*) < %s THEN array_agg(event_id) END FROM written
 """
 # Nearly always all of them are new. Then their ids, which everybody has, need not be sent back.

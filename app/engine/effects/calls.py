@@ -60,9 +60,14 @@ DELETE FROM engine.calls c USING unnest(%s::uuid[], %s::uuid[]) AS wanted (call_
 
 # A call that a delivery left behind without an outcome may just have been made: its grace period begins now.
 _SETTLE = """
+WITH left_behind AS MATERIALIZED (
+    SELECT c.call_key FROM engine.calls c
+     WHERE c.call_key = ANY(%(keys)s) AND c.ask_after IS NULL AND NOT engine.is_live(c.row_id, c.attempts, c.worker_id)
+     ORDER BY c.call_key FOR UPDATE)
 UPDATE engine.calls c SET ask_after = clock_timestamp() + %(settle)s * interval '1 second'
- WHERE c.call_key = ANY(%(keys)s) AND c.ask_after IS NULL AND NOT engine.is_live(c.row_id, c.attempts, c.worker_id)
+  FROM left_behind WHERE c.call_key = left_behind.call_key
 """
+_LOCK = "SELECT FROM engine.calls WHERE call_key = ANY(%s) ORDER BY call_key FOR UPDATE"
 _UNSETTLED = """
 SELECT greatest(0, coalesce(extract(epoch FROM max(ask_after) - clock_timestamp()), 0))::double precision
   FROM engine.calls WHERE call_key = ANY(%s)
@@ -208,6 +213,11 @@ def again(
     for attempt in sorted({letter.attempt for letter in letters}):
         same = [(event_of(letter), letter.raw) for letter in letters if letter.attempt == attempt]
         put_back(connection, same, delay=delay, attempt=attempt, parcel=parcel, error=error, lane=lane)
+
+
+def lock_calls(connection: Connection, keys: Sequence[UUID]) -> None:
+    """Lock calls in the order of their keys until the transaction ends: before the ledger and dead letters."""
+    connection.execute(_LOCK, [list(keys)])
 
 
 def end_calls(connection: Connection, keys: Sequence[UUID]) -> None:

@@ -76,9 +76,18 @@ def claim(engine: Engine, delivery: Delivery) -> Parcel | None:
 def _claim(connection: Connection, engine: Engine, delivery: Delivery, letters: Sequence[Letter]) -> Parcel | None:
     known = unknown.take_out(connection, letters, _refusal, lambda: _route(connection, delivery))
     wanted = _not_applied(connection, known)
+    parcel = _take_on(connection, engine, delivery, letters, wanted)
     if len(wanted) < len(known):
+        # After the calls: letters come later in the order of locks.
         others = reused(connection, known, [event_of(letter) for letter in wanted])
         bury.bury_apart(connection, [(letter, refusal(letter)) for letter in others])
+    return parcel
+
+
+def _take_on(
+    connection: Connection, engine: Engine, delivery: Delivery, letters: Sequence[Letter], wanted: list[Letter]
+) -> Parcel | None:
+    """Mark the calls of those letters of the row that are `wanted`, and keep no others in it."""
     if delivery.attempts and len(wanted) > 1:
         # A parcel whose worker died may hold a call that kills workers: from now on each event travels alone.
         again(connection, wanted)

@@ -13,7 +13,7 @@ from app.engine.delivery.patience import patiently
 from app.engine.delivery.retry import Bury, decide, is_final, maybe_called, rest, spends_nothing
 from app.engine.domain import PARCEL, Lane
 from app.engine.effects import concurrency, rests
-from app.engine.effects.calls import Parcel, Task, again, end_calls
+from app.engine.effects.calls import Parcel, Task, again, end_calls, lock_calls
 from app.engine.queue.envelope import LeaseLost, hold, release
 from app.engine.queue.publish import publish
 from app.errors import InDoubt, Permanent, Transient
@@ -74,6 +74,7 @@ def _commit(parcel: Parcel, settled: list[Task]) -> None:
         with parcel.engine.pool.connection() as connection, connection.transaction():
             concurrency.lock(connection, parcel.lanes)
             hold(connection, parcel.delivery)
+            lock_calls(connection, [task.key for task in parcel.tasks])
             _record(connection, parcel, settled)
             release(connection, parcel.delivery, [task.letter for task in rest])
             lanes = _resize(connection, parcel, rest)
@@ -96,6 +97,7 @@ def hand_back(parcel: Parcel) -> None:
         with parcel.engine.pool.connection() as connection, connection.transaction():
             concurrency.lock(connection, parcel.lanes)
             hold(connection, parcel.delivery)
+            lock_calls(connection, [task.key for task in parcel.tasks])
             _forget(connection, rest)
             _let_settle(connection, parcel, begun)
             release(connection, parcel.delivery, [])

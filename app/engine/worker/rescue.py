@@ -84,9 +84,12 @@ UPDATE public.procrastinate_jobs j SET scheduled_at = now() + waits.n * interval
  WHERE j.id = waits.row_id
 """
 _RESOLVE = """
-UPDATE engine.failed_jobs f SET resolved_at = now()
- WHERE f.resolved_at IS NULL AND f.failed_at > now() - interval '1 hour'
-   AND EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = f.event_id)
+WITH open AS MATERIALIZED (
+    SELECT f.id FROM engine.failed_jobs f
+     WHERE f.resolved_at IS NULL AND f.failed_at > now() - interval '1 hour'
+       AND EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = f.event_id)
+     ORDER BY f.id FOR UPDATE OF f)
+UPDATE engine.failed_jobs f SET resolved_at = now() FROM open WHERE f.id = open.id
 """
 # Two deliveries of one event, one that buries it while the other applies it, do not see each other.
 _FAILED = """

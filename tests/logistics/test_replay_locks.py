@@ -1,0 +1,273 @@
+"""Lock order: calls, the ledger, dead letters, jobs, items, orders; also of whoever decides about a dead letter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, LiteralString
+from uuid import UUID
+
+import pytest
+from psycopg.errors import DeadlockDetected, LockNotAvailable
+
+import events
+from app import database as doors
+from app.context import Connection, Context
+from app.engine.dead_letters import manage
+from app.engine.dead_letters import plan as plans
+from app.engine.dead_letters.as_done import resolve_as_done
+from app.engine.dead_letters.letters import Filters
+from app.engine.dead_letters.redeliver import redeliver
+from app.engine.delivery.consume import Engine, apply
+from app.engine.effects import claim
+from app.engine.queue.envelope import Delivery, Letter, Row, open_rows
+from app.engine.queue.publish import put_back
+from app.errors import Conflict
+from app.logistics import cancel, ends, jobs, rules
+from app.logistics.results import update_job_item_results
+from events import Event
+from events.robot import ItemCompleted
+from tests.conftest import Database
+from tests.helpers.support import drain, scalar
+from tests.helpers.waits import LIMIT_S, SOMEBODY_WAITS, until_somebody_waits
+from tests.logistics.answers import broken, items_of
+from tests.logistics.conftest import Shop
+from tests.logistics.test_bad_morning import lose_the_key
+
+Act = Callable[[Connection], object]
+
+_ENTER = """
+INSERT INTO engine.event_log (event_id, type, version, tenant_id, subject_id, data, occurred_at)
+VALUES (%s, 'robot/item.requested', 1, NULL, NULL, '{}', now()) ON CONFLICT DO NOTHING
+"""
+_CALL = """
+INSERT INTO engine.calls (call_key, event_id, row_id, attempts) VALUES (%s, gen_random_uuid(), 0, 0)
+ON CONFLICT (call_key) DO UPDATE SET row_id = 0
+"""
+_TAKE = "UPDATE public.procrastinate_jobs SET status = 'doing' WHERE queue_name = 'robots' RETURNING id"
+LEVELS: dict[str, LiteralString] = {
+    "call": _CALL,
+    "ledger": _ENTER,
+    "letter": "SELECT FROM engine.failed_jobs WHERE id = %s FOR UPDATE",
+    "job": "SELECT FROM logistics.robot_jobs WHERE id = %s FOR UPDATE",
+    "item": "SELECT FROM logistics.robot_job_items WHERE id = %s FOR UPDATE",
+    "order": "SELECT FROM logistics.orders WHERE id = %s FOR NO KEY UPDATE",
+}
+"""What a transaction takes, in the order of the program, and the statement that takes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A job of one order whose request died, and everything that can be done about it at the same time."""
+
+    shop: Shop
+    job_id: UUID
+    item_id: UUID
+    order_id: UUID
+    letter_id: UUID
+    letter: Letter
+    plan: list[plans.PlanLetter]
+
+    @property
+    def event(self) -> Event[Any]:
+        """The dead request."""
+        assert isinstance(self.letter.event, Event)
+        return self.letter.event
+
+    def hold(self, connection: Connection, level: str) -> None:
+        """Take the row of this scene that a level is about."""
+        ids = {
+            "call": rules.request_id(self.item_id, 0),
+            "ledger": self.event.id,
+            "letter": self.letter_id,
+            "job": self.job_id,
+            "item": self.item_id,
+            "order": self.order_id,
+        }
+        connection.execute(LEVELS[level], [ids[level]])
+
+    def acts(self) -> dict[str, Act]:
+        """What may be done about the letter, its item, its job and its order."""
+        return {
+            "replay": lambda connection: redeliver(connection, self.plan),
+            "discard": lambda connection: manage.discard(connection, [self.letter_id], note="no", actor="ana"),
+            "edit": lambda connection: manage.edit(
+                connection, self.letter_id, self.event.data.model_dump(mode="json"), reason="typo", actor="ana"
+            ),
+            "resolve as done": lambda connection: resolve_as_done(
+                connection, self.letter_id, {"status": "success", "tracking_number": "7"}, note="seen", actor="ana"
+            ),
+            "record": lambda connection: ends.record_item(
+                self.context(connection), self.item_id, actor="ana", reason="seen", tracking_number="7"
+            ),
+            "cancel job": lambda connection: ends.cancel_job(
+                self.context(connection), self.job_id, actor="ana", reason="no"
+            ),
+            "retry job": lambda connection: jobs.retry_failed_items(self.context(connection), self.job_id),
+            "cancel order": lambda connection: cancel.cancel_orders(self.context(connection), [self.order_id]),
+            "deliver the result": lambda connection: apply(connection, [self._result()]),
+        }
+
+    def context(self, connection: Connection) -> Context:
+        """The shop's context on another connection."""
+        return Context.start(connection, self.shop.workspace_id)
+
+    def _result(self) -> Letter:
+        said = ItemCompleted(job_id=self.job_id, item_id=self.item_id, attempt=0, status="success", tracking_number="8")
+        event = events.new(said, now=datetime.now(UTC), subject=self.job_id, tenant=self.shop.workspace_id)
+        return Letter(0, 0, event.model_dump(mode="json", exclude_none=True), event)
+
+
+ACTS = (
+    "replay",
+    "discard",
+    "edit",
+    "resolve as done",
+    "record",
+    "cancel job",
+    "retry job",
+    "cancel order",
+    "deliver the result",
+)
+
+
+@pytest.fixture
+def scene(connection: Connection, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """One dead request."""
+    lose_the_key(connection, monkeypatch, shop)
+    job = jobs.create_robot_job(shop.context, shop.order(1))
+    drain()
+    (item,) = items_of(shop, job.id)
+    plan = plans.letters(connection, plans.make(connection, Filters(), actor="ana").id)
+    letter = open_rows([Row(0, scalar(connection, "SELECT event_data::text FROM engine.failed_jobs"))])[0]
+    return Scene(shop, job.id, item.id, item.order_id, plan[0].letter_id, letter, plan)
+
+
+@pytest.fixture
+def crowd(database: Database) -> Iterator[list[Connection]]:
+    """Four more connections."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(doors.connect(database.url, autocommit=True)) for _ in range(4)]
+
+
+def undone(connection: Connection, act: Act) -> None:
+    """Do something and take it back, so that the next one finds the same scene. A refusal counts as done."""
+    with connection.transaction(force_rollback=True), suppress(Conflict):
+        act(connection)
+
+
+def until_it_waits(connection: Connection, running: Future[Any], least: int = 1) -> bool:
+    """Whether so many wait for a lock; False once it has ended without."""
+    while not running.done():
+        if len(connection.execute(SOMEBODY_WAITS).fetchall()) >= least:
+            return True
+    return False
+
+
+def is_free(connection: Connection, scene: Scene, level: str) -> bool:
+    """Whether nobody holds the row that a level is about."""
+    with connection.transaction(force_rollback=True):
+        connection.execute("SET LOCAL lock_timeout = '50ms'")
+        try:
+            scene.hold(connection, level)
+        except LockNotAvailable:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_who_waits_holds_nothing_that_comes_later(scene: Scene, crowd: list[Connection], name: str) -> None:
+    """Calls, ledger, letters, jobs, items, orders: at each of them, what comes after it is still free."""
+    holder, acting, probing, _ = crowd
+    act = scene.acts()[name]
+    wrong: list[tuple[str, str]] = []
+    for n, level in enumerate(LEVELS):
+        with ThreadPoolExecutor(1) as threads:
+            with holder.transaction(force_rollback=True):
+                scene.hold(holder, level)
+                running = threads.submit(undone, acting, act)
+                if until_it_waits(probing, running):
+                    wrong += [(level, later) for later in list(LEVELS)[n + 1 :] if not is_free(probing, scene, later)]
+            running.result(LIMIT_S)
+    assert wrong == []
+
+
+@pytest.mark.parametrize("first", ACTS)
+def test_no_two_of_them_wait_for_each_other(scene: Scene, crowd: list[Connection], first: str) -> None:
+    """Whatever a third session holds while both come: when it lets go, both end, and neither by a deadlock."""
+    holder, one, two, probing = crowd
+    acts = scene.acts()
+    deadlocks: list[tuple[str, str]] = []
+    for second in ACTS:
+        for level in ("letter", "job", "item", "order"):
+            with ThreadPoolExecutor(2) as threads:
+                with holder.transaction(force_rollback=True):
+                    scene.hold(holder, level)
+                    running = [threads.submit(undone, one, acts[first])]
+                    waiting = until_it_waits(probing, running[0])
+                    running.append(threads.submit(undone, two, acts[second]))
+                    until_it_waits(probing, running[1], 1 + waiting)
+                if any(isinstance(done.exception(LIMIT_S), DeadlockDetected) for done in running):
+                    deadlocks.append((second, level))
+                else:
+                    [done.result(LIMIT_S) for done in running]
+    assert deadlocks == []
+
+
+@pytest.mark.parametrize("name", ["replay", "discard", "edit", "resolve as done"])
+def test_a_delivery_of_another_copy_comes_first(
+    database: Database, scene: Scene, crowd: list[Connection], name: str
+) -> None:
+    """A delivery has its call and waits for its item, which has a result: it enters the event, and resolves the letter.
+
+    Who decides about the letter waits for the call, and then finds that nothing is left to decide.
+    """
+    holder, acting, probing, _ = crowd
+    failed = ItemCompleted(
+        job_id=scene.job_id, item_id=scene.item_id, attempt=0, status="error", error_type="portal", error_message="no"
+    )
+    update_job_item_results(scene.shop.context, [failed])
+    put_back(probing, [(scene.event, scene.letter.raw)], delay=0, attempt=0)
+    row_id = scalar(probing, _TAKE)
+    with ThreadPoolExecutor(2) as threads, doors.pool(address=database.url) as pool:
+        with holder.transaction():
+            scene.hold(holder, "item")
+            delivered = threads.submit(claim.claim, Engine(pool), Delivery(row_id, 0, None))
+            until_somebody_waits(probing)
+            decided = threads.submit(outcome, acting, scene.acts()[name])
+            until_somebody_waits(probing, 2)
+        assert delivered.result(LIMIT_S) is None
+        assert decided.result(LIMIT_S) in {"skipped", "refused"}
+    assert scalar(probing, "SELECT count(*) FROM engine.failed_jobs WHERE resolved_at IS NULL") == 0
+    assert scalar(probing, "SELECT count(*) FROM engine.event_log WHERE event_id = %s", scene.event.id) == 1
+    assert scalar(probing, "SELECT count(*) FROM engine.calls") == 0
+    assert broken(probing) == []
+
+
+def outcome(connection: Connection, act: Act) -> str:
+    """What came of a decision."""
+    try:
+        with connection.transaction():
+            done = act(connection)
+    except Conflict:
+        return "refused"
+    return done[0].outcome or "awaited" if isinstance(done, list) else "done"
+
+
+@pytest.mark.parametrize("name", ["discard", "edit", "resolve as done"])
+def test_a_replay_behind_a_decision_skips_the_letter(scene: Scene, crowd: list[Connection], name: str) -> None:
+    """A person decided: what the replay had entered into the ledger is taken back, and no call is left behind."""
+    deciding, replaying, probing, _ = crowd
+    with ThreadPoolExecutor(1) as threads:
+        with deciding.transaction():
+            scene.acts()[name](deciding)
+            replayed = threads.submit(outcome, replaying, scene.acts()["replay"])
+            until_somebody_waits(probing)
+        assert replayed.result(LIMIT_S) == "skipped"
+    assert scalar(probing, "SELECT count(*) FROM engine.failed_jobs WHERE replay_count > 0") == 0
+    assert scalar(probing, "SELECT retry_count FROM logistics.robot_job_items") == 0
+    assert scalar(probing, "SELECT count(*) FROM engine.calls WHERE row_id = 0") == 0
+    assert broken(probing) == []
