@@ -25,7 +25,7 @@ NOTIFICATION = "row_delayed"
 """The type of the notification that a row which is due soon was committed."""
 
 _PROMOTE = "SELECT moved, next_s FROM engine.promote(%s)"
-_SET_ASIDE = "SELECT engine.set_aside(%s)"
+_TAKE_SCHEDULED = "SELECT engine.set_aside(%s)"
 
 
 def promote(connection: Connection) -> tuple[int, float | None]:
@@ -38,9 +38,9 @@ def promote(connection: Connection) -> tuple[int, float | None]:
     return moved, next_s
 
 
-def set_aside(connection: Connection, most: int) -> int:
+def take_scheduled(connection: Connection, most: int) -> int:
     """Take up to `most` rows out of the queue that an older version scheduled in it; returns how many."""
-    row = connection.execute(_SET_ASIDE, [most]).fetchone()
+    row = connection.execute(_TAKE_SCHEDULED, [most]).fetchone()
     return int(row[0]) if row else 0
 
 

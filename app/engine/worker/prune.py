@@ -136,7 +136,7 @@ def prune(connection: Connection, *, older_than: float | None = None) -> dict[st
     365 days at least. Tenants with too many dead letters are named in the log. Rows that an older version scheduled in
     the queue are moved out of it. The connection must be outside a transaction.
     """
-    moved = _in_batches(connection, lambda: delayed.set_aside(connection, _BATCH))
+    moved = _in_batches(connection, lambda: delayed.take_scheduled(connection, _BATCH))
     if moved:
         log.info("moved rows that an older version scheduled in the queue", rows=moved)
     gone = {_LEFT_IN_LINE.table: _in_batches(connection, lambda: ordering.sweep(connection, _BATCH))}

@@ -14,7 +14,7 @@ from app.engine.domain import Lane
 from app.engine.effects.concurrency import wake_all
 from app.engine.inspect.backlog import backlogs
 from app.engine.inspect.live_check import check
-from app.engine.queue.delayed import Promoter, promote, set_aside
+from app.engine.queue.delayed import Promoter, promote, take_scheduled
 from app.engine.queue.publish import publish, put_back
 from app.testing.published import assert_published
 from tests.conftest import Database
@@ -207,7 +207,7 @@ def test_rows_that_the_version_before_scheduled_are_set_aside(connection: Connec
         "INSERT INTO public.procrastinate_jobs (queue_name, task_name, scheduled_at)"
         " VALUES ('default', 'other.task', now() + interval '1 hour')"
     )
-    assert set_aside(connection, 100) == 1
+    assert take_scheduled(connection, 100) == 1
     assert counts(connection) == (2, 1)
     left = scalar(connection, "SELECT due_at - now() FROM engine.delayed")
     assert timedelta(minutes=59) < left <= timedelta(hours=1)
