@@ -9,7 +9,8 @@ courier.py      delivers events again, late, early, out of order, in a stranger'
 reused.py       events with the id of another event
 tenants.py      a tenant that floods, one whose portal hangs, and a small one beside them
 scheduler.py    publishes events in bulk that are due later
-clerk.py        retries failed items and replays dead letters
+cancellations.py  cancels orders before and after they are submitted
+clerk.py        retries failed items, replays dead letters and discards those of cancelled orders
 saboteur.py     does the faults of the deck and undoes them
 deck.py         which fault comes when, decided by the seed alone
 faults/         the faults: what is done to workers, to the server, and by bystanders
@@ -19,7 +20,8 @@ observer.py     triggers that write down what was committed: the run's own memor
 waits.py        for how long due rows lie in the queue while others are served
 model.py        what the outside world was promised
 auditor.py      looks the program's invariants up on the way
-laws.py         what must be true of the database at the end; portal_laws.py, of the portal's books
+laws.py         what must be true of the database at the end; order_laws.py, of cancelled orders; portal_laws.py, of
+                the portals' books
 ending.py       waits until it is quiet, compares and counts
 run.py          all of it together
 report.py       what came of it

@@ -36,6 +36,11 @@ SELECT id, workspace_id FROM logistics.robot_jobs WHERE status IN ('pending', 'p
 """
 _CANNOT_BE_REPLAYED = "ReusedId"
 """An event with another event's id: a replay of it is refused."""
+_DEAD_OF_CANCELLED = """
+SELECT f.id FROM engine.failed_jobs f
+ WHERE f.job_type = 'robot/item.requested' AND f.resolved_at IS NULL
+   AND f.event_data -> 'data' ->> 'order_id' IN (SELECT o.id::text FROM logistics.orders o WHERE o.status = 'cancelled')
+"""
 _DEAD_REQUEST = Filters(type="robot/item.requested")
 
 
@@ -108,16 +113,32 @@ class Clerk(Actor):
 
 
 def replay_all(connection: Connection, hopeless: set[UUID], show: Callable[[Progress], None] = lambda _: None) -> int:
-    """Replay every dead letter but the hopeless; how many were replayed. Raises `Conflict` if they change meanwhile."""
+    """Replay every dead letter but the hopeless, and discard those that no replay takes; how many there were.
+
+    Raises `Conflict` if they change meanwhile.
+    """
+    discarded = _discard_cancelled(connection)
     dead = letters.select(connection, Filters(), limit=None)
     connection.commit()
     ids = [
         letter.id for letter in dead if letter.event_id not in hopeless and letter.error_class != _CANNOT_BE_REPLAYED
     ]
     if not ids:
-        return 0
+        return discarded
     plan = plans.make(connection, Filters(ids=ids), actor=_ACTOR)
-    return replay.run(connection, plan, Pace(), actor=_ACTOR, reason="chaos", show=show).replayed
+    return discarded + replay.run(connection, plan, Pace(), actor=_ACTOR, reason="chaos", show=show).replayed
+
+
+def _discard_cancelled(connection: Connection) -> int:
+    """Discard dead requests for orders that are cancelled, which no replay takes; how many there were.
+
+    Raises `Conflict` if they change meanwhile.
+    """
+    ids = [letter_id for (letter_id,) in connection.execute(_DEAD_OF_CANCELLED)]
+    if ids:
+        manage.discard(connection, ids, note="the order is cancelled", actor=_ACTOR)
+    connection.commit()
+    return len(ids)
 
 
 def _newest(connection: Connection, job_id: UUID, most: int) -> Sequence[UUID]:

@@ -8,7 +8,7 @@ from typing import LiteralString
 
 import psycopg
 
-from app.chaos import laws, portal_laws
+from app.chaos import laws, order_laws, portal_laws
 from app.chaos.clerk import replay_all
 from app.chaos.model import Model
 from app.chaos.recovery import Watch
@@ -82,6 +82,7 @@ def judge(scene: Scene, model: Model, report: Report) -> None:
     with scene.stage.overlook() as connection:
         report.violations += laws.check(connection, model)
         findings = portal_laws.check(connection, model, entries, scene.stage.accounts, scene.freezes)
+        report.violations += order_laws.check(connection, model, entries, scene.freezes)
     report.violations += [*findings.violations, *wrong_ends(scene.crew.exits), *_gone_on(scene.watch)]
     report.known_limits = findings.known_limits
     if report.quiet_after is None:

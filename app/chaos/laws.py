@@ -73,7 +73,7 @@ _QUERIES: dict[str, LiteralString] = {
     """,
     "a shipped order has a number that one of its items got": """
         SELECT o.id AS order_id, o.status, o.tracking_number FROM logistics.orders o
-         WHERE (o.status = 'shipped') <> (o.tracking_number IS NOT NULL)
+         WHERE (o.status <> 'cancelled' AND (o.status = 'shipped') <> (o.tracking_number IS NOT NULL))
             OR (o.tracking_number IS NOT NULL AND NOT EXISTS (
                 SELECT FROM logistics.robot_job_items i
                  WHERE i.order_id = o.id AND i.tracking_number = o.tracking_number))

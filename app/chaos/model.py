@@ -35,6 +35,14 @@ class Reused:
     is_applied: bool
 
 
+@dataclass(frozen=True, slots=True)
+class CancelledOrder:
+    """An order whose cancel was committed before `at`; `is_begun`: a robot may have begun to enter it by then."""
+
+    at: datetime
+    is_begun: bool
+
+
 @dataclass(slots=True)
 class Model:
     """What was submitted and delivered, as far as whoever did it knows how it ended."""
@@ -46,6 +54,7 @@ class Model:
     never_said: set[UUID] = field(default_factory=set)
     delayed: dict[UUID, datetime] = field(default_factory=dict)
     """Events that are published with a delay, and when each is due at the earliest, by the database's clock."""
+    cancelled: dict[UUID, CancelledOrder] = field(default_factory=dict)
     reused: dict[str, Reused] = field(default_factory=dict)
     """Events with ids of other events, by the error message that tells each apart."""
     tracking_numbers: set[str] = field(default_factory=set)
@@ -90,6 +99,11 @@ class Model:
         """Whether an event was published with a delay: a copy without one would be applied before it is due."""
         with self._lock:
             return event_id in self.delayed
+
+    def cancel(self, order_id: UUID, at: datetime, *, is_begun: bool) -> None:
+        """An order's cancel is known to be committed. Of several cancels the first counts."""
+        with self._lock:
+            self.cancelled.setdefault(order_id, CancelledOrder(at, is_begun))
 
     def reuse(self, event_id: UUID, message: str, *, is_applied: bool) -> None:
         """An event is about to be published with an id that another event has or will have."""

@@ -47,13 +47,15 @@ class Entry:
     tracking_number: str
     account: str
     accepted_at: datetime
+    began_at: datetime
+    """When the call arrived at the portal."""
 
     @classmethod
     def read(cls, line: Mapping[str, Any]) -> Self:
         """One line of the portal's record."""
         item_id, _, attempt = line["reference"].rpartition("-")
-        accepted_at = datetime.fromisoformat(line["accepted_at"])
-        return cls(UUID(item_id), int(attempt), line["tracking_number"], line["account"], accepted_at)
+        accepted_at, began_at = (datetime.fromisoformat(line[name]) for name in ("accepted_at", "began_at"))
+        return cls(UUID(item_id), int(attempt), line["tracking_number"], line["account"], accepted_at, began_at)
 
 
 @dataclass(slots=True)
@@ -105,13 +107,15 @@ def _late_call(twice: Sequence[Entry], freezes: Iterable[Freeze]) -> Freeze | No
     if len(twice) > 2:  # noqa: PLR2004 - one zombie makes one entry too many
         return None
     for freeze in freezes:
-        for entry in twice:
-            if freeze.ended - freeze.began < LONG_ENOUGH:
-                continue
-            in_hand = request_id(entry.item_id, entry.attempt) in freeze.calls
-            if in_hand and freeze.ended <= entry.accepted_at <= freeze.ended + _RIGHT_AFTER:
-                return freeze
+        if freeze.ended - freeze.began >= LONG_ENOUGH and any(is_late_call(entry, freeze) for entry in twice):
+            return freeze
     return None
+
+
+def is_late_call(entry: Entry, freeze: Freeze) -> bool:
+    """Whether a worker that was frozen with this very call in hand sent it right after it went on."""
+    in_hand = request_id(entry.item_id, entry.attempt) in freeze.calls
+    return in_hand and freeze.ended <= entry.accepted_at <= freeze.ended + _RIGHT_AFTER
 
 
 def _strangers(

@@ -18,7 +18,7 @@ from app.chaos.submitting import create, open_items, orders, submit
 from app.context import Context
 from app.engine.queue.publish import publish
 from app.logistics.orders import OrderRow
-from app.logistics.submit import CarrierDisabled
+from app.logistics.submit import CancelledOrders, CarrierDisabled
 from events import Event, robot
 
 _ENOUGH = 150
@@ -55,15 +55,22 @@ class Producer(Actor):
             return
         if way in {"answer_lost", "before_commit"}:
             self._lose(submission, rows, commit=way == "answer_lost")
+        try:
+            self._submit_so_often(submission, rows, way)
+        except CancelledOrders:
+            # An order of an earlier job was cancelled meanwhile. Nothing was submitted under this key.
+            self._earlier[submission.workspace_id] = []
+            self.model.take_back(submission)
+            return
+        self.model.count(f"submitted {way.replace('_', ' ')}")
+
+    def _submit_so_often(self, submission: Submission, rows: Sequence[OrderRow], way: str) -> None:
         together = 2 if way == "at_once" else 1
         with ThreadPoolExecutor(together) as pool:
-            for job_id in pool.map(
-                lambda _: until_known(lambda: submit(self.stage, submission, rows)), range(together)
-            ):
+            for job_id in pool.map(lambda _: self._submit(submission, rows), range(together)):
                 self.model.accept(submission, job_id)
         if way == "again":
-            self.model.accept(submission, until_known(lambda: submit(self.stage, submission, rows)))
-        self.model.count(f"submitted {way.replace('_', ' ')}")
+            self.model.accept(submission, self._submit(submission, rows))
 
     def _is_enough(self) -> bool:
         with self.stage.connect() as connection:
@@ -87,7 +94,7 @@ class Producer(Actor):
     def _take_back(self, submission: Submission, rows: Sequence[OrderRow]) -> None:
         """Submit and say something of one's own, and die before the commit: none of it happened."""
         with (
-            suppress(_ChangedMind, CarrierDisabled, psycopg.Error),
+            suppress(_ChangedMind, CancelledOrders, CarrierDisabled, psycopg.Error),
             self.stage.connect() as connection,
             connection.transaction(),
         ):
@@ -111,7 +118,7 @@ class Producer(Actor):
             if commit:
                 connection.pgconn.send_query(b"COMMIT")
                 connection.pgconn.flush()
-        except (CarrierDisabled, psycopg.Error):
+        except (CancelledOrders, CarrierDisabled, psycopg.Error):
             pass  # it is not known either way, which is the point
         finally:
             connection.close()

@@ -17,6 +17,7 @@ from pathlib import Path
 from app.chaos import ending
 from app.chaos.actors import Actor
 from app.chaos.auditor import Auditor
+from app.chaos.cancellations import Cancellations
 from app.chaos.clerk import Clerk
 from app.chaos.courier import Courier
 from app.chaos.crew import crew
@@ -36,7 +37,18 @@ from app.postgres import embedded
 _START_LIMIT_S = 60.0
 """Seconds for the workers to begin, and for the faults that every run has: on a busy machine both take a while."""
 _LAST_TURN_S = 100.0
-_ACTORS: tuple[type[Actor], ...] = (Producer, Producer, Courier, Courier, Clerk, Scheduler, Flooding, Hanging, Small)
+_ACTORS: tuple[type[Actor], ...] = (
+    Producer,
+    Producer,
+    Courier,
+    Courier,
+    Clerk,
+    Scheduler,
+    Cancellations,
+    Flooding,
+    Hanging,
+    Small,
+)
 
 Say = Callable[[str], None]
 

@@ -11,8 +11,9 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from app.chaos import ending, laws, observer, portal_laws
+from app.chaos import ending, laws, observer, order_laws, portal_laws
 from app.chaos.model import Model, Submission
+from app.chaos.order_laws import IN_FLIGHT
 from app.chaos.portal_laws import LONG_ENOUGH, Entry, Findings
 from app.chaos.report import summarise
 from app.chaos.scene import Freeze
@@ -224,6 +225,28 @@ def test_books_that_are_wrong_are_found(overlooking: Connection, model: Model, e
     }
     ours = books(overlooking, model, entries, account="somebody else").violations
     assert {violation.law for violation in ours} == {"an item is entered in its own workspace's name"}
+
+
+def test_a_cancelled_order_that_is_entered_is_found(
+    overlooking: Connection, model: Model, entries: list[Entry]
+) -> None:
+    """Not if its call had begun; always if no robot had begun it; and a cancelled order stays cancelled."""
+    item_orders = dict(overlooking.execute("SELECT id, order_id FROM logistics.robot_job_items").fetchall())
+    in_flight, late, never = entries[:3]
+    overlooking.execute("UPDATE logistics.orders SET status = 'cancelled'")
+    model.cancel(item_orders[in_flight.item_id], in_flight.began_at, is_begun=True)
+    assert list(order_laws.check(overlooking, model, entries, [])) == []
+    model.cancel(item_orders[late.item_id], late.began_at - IN_FLIGHT - timedelta(milliseconds=1), is_begun=True)
+    model.cancel(item_orders[never.item_id], never.began_at, is_begun=False)
+    overlooking.execute("UPDATE logistics.orders SET status = 'shipped' WHERE id = %s", [item_orders[late.item_id]])
+    assert {one.law for one in order_laws.check(overlooking, model, entries, [])} == {
+        "a cancelled order stays cancelled",
+        "no call for a cancelled order begins",
+        "an order that was cancelled before a robot began it is not entered",
+    }
+    call = frozen(late, LONG_ENOUGH)
+    explained = {one.law for one in order_laws.check(overlooking, model, entries, [call])}
+    assert "no call for a cancelled order begins" not in explained
 
 
 def frozen(entry: Entry, lasts: timedelta, calls: frozenset[UUID] | None = None) -> Freeze:

@@ -123,6 +123,7 @@ async def log_in(login: Login, desk: TheDesk) -> dict[str, Any]:
 @_customers.post("/orders")
 async def enter_order(form: OrderForm, account: Account, desk: TheDesk, request: Request) -> Response:
     """Enter one order; nobody looks whether its reference was entered before."""
+    began = desk.clock()
     # A caller that gave up on one call and makes the next has one in progress, not two: let the loop hear of
     # departures that have already happened before counting.
     for _ in range(_LOOP_TURNS_TO_NOTICE_A_DEPARTURE):
@@ -133,14 +134,14 @@ async def enter_order(form: OrderForm, account: Account, desk: TheDesk, request:
             raise HTTPException(429, "too many sessions at once", _retry_after(desk))
         fate = desk.director.fate(desk.behaviour, form)
         await desk.work(fate.delay)
-        return await _carry_out(fate, form, account, desk, request)
+        return await _carry_out(fate, form, account, desk, request, began)
 
 
-async def _carry_out(fate: Fate, form: OrderForm, account: str, desk: Desk, request: Request) -> Response:
+async def _carry_out(fate: Fate, form: OrderForm, account: str, desk: Desk, request: Request, began: float) -> Response:
     record = desk.record
     match fate.then:
         case "accept":
-            return JSONResponse(record.accept(account, form, desk.clock()).answer(), 201)
+            return JSONResponse(record.accept(account, form, desk.clock(), began).answer(), 201)
         case "refuse":
             record.refused += 1
             raise HTTPException(422, fate.message)
@@ -153,15 +154,15 @@ async def _carry_out(fate: Fate, form: OrderForm, account: str, desk: Desk, requ
             raise HTTPException(504, "the portal took too long")
         case "lost":
             record.lost += 1
-            record.accept(account, form, desk.clock())
+            record.accept(account, form, desk.clock(), began)
             if desk.behaviour.lost_answer == "hold":
                 await desk.hold(request)
             raise HTTPException(502, "no answer from behind")
         case "garble":
-            record.accept(account, form, desk.clock())
+            record.accept(account, form, desk.clock(), began)
             return HTMLResponse("<p>Gracias</p>", 201)
         case "flood":
-            record.accept(account, form, desk.clock())
+            record.accept(account, form, desk.clock(), began)
             return StreamingResponse(_flood(desk), 201, media_type="application/json")
         case "drip":
             record.timeouts += 1

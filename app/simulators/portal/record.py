@@ -27,6 +27,8 @@ class Entry:
     account: str
     accepted_at: datetime
     form: OrderForm
+    began_at: datetime
+    """When the call arrived that it was accepted in."""
 
     def answer(self) -> dict[str, str]:
         """What the portal tells its customers of it."""
@@ -39,7 +41,8 @@ class Entry:
 
     def whole(self) -> dict[str, Any]:
         """All that the portal knows of it, ready for JSON."""
-        return self.form.model_dump() | self.answer() | {"account": self.account}
+        about = {"account": self.account, "began_at": self.began_at.isoformat()}
+        return self.form.model_dump() | self.answer() | about
 
 
 class Summary(BaseModel):
@@ -83,10 +86,14 @@ class Record:
     _by_reference: defaultdict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
     _in_progress: Counter[str] = field(default_factory=Counter)
 
-    def accept(self, account: str, form: OrderForm, clock: float) -> Entry:
-        """Write one order down, whether or not its reference was seen before; `clock` is seconds since 1970."""
+    def accept(self, account: str, form: OrderForm, clock: float, began: float) -> Entry:
+        """Write one order down, whether or not its reference was seen before.
+
+        `clock` is now and `began` when the call arrived, both in seconds since 1970.
+        """
         number = str(_FIRST_TRACKING_NUMBER + len(self.entries))
-        entry = Entry(number, account, datetime.fromtimestamp(clock, UTC), form)
+        at, began_at = (datetime.fromtimestamp(moment, UTC) for moment in (clock, began))
+        entry = Entry(number, account, at, form, began_at)
         same = self._by_reference[form.reference]
         same.append(entry)
         self.entries.append(entry)
