@@ -86,13 +86,13 @@ class Record:
     _by_reference: defaultdict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
     _in_progress: Counter[str] = field(default_factory=Counter)
 
-    def accept(self, account: str, form: OrderForm, clock: float, began: float) -> Entry:
+    def accept(self, account: str, form: OrderForm, clock: float, began: float | None = None) -> Entry:
         """Write one order down, whether or not its reference was seen before.
 
-        `clock` is now and `began` when the call arrived, both in seconds since 1970.
+        `clock` is now and `began` when the call arrived, both in seconds since 1970; without `began` it arrives now.
         """
         number = str(_FIRST_TRACKING_NUMBER + len(self.entries))
-        at, began_at = (datetime.fromtimestamp(moment, UTC) for moment in (clock, began))
+        at, began_at = (datetime.fromtimestamp(moment, UTC) for moment in (clock, clock if began is None else began))
         entry = Entry(number, account, at, form, began_at)
         same = self._by_reference[form.reference]
         same.append(entry)
