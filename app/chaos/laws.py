@@ -65,6 +65,10 @@ _QUERIES: dict[str, LiteralString] = {
         SELECT j.id AS job_id, j.generation FROM logistics.robot_jobs j
          WHERE NOT EXISTS (SELECT FROM chaos.endings e WHERE (e.job_id, e.generation) = (j.id, j.generation))
     """,
+    "a lock of another session makes no dead letter": """
+        SELECT event_id, job_type, error_class, error_message FROM engine.failed_jobs
+         WHERE error_class IN ('LockNotAvailable', 'RowLocked')
+    """,
     "no outside call is left open": "SELECT event_id, row_id, tries FROM engine.calls",
     "an event of a job is its workspace's": """
         SELECT l.event_id, l.type, l.tenant_id, j.workspace_id FROM engine.event_log l

@@ -80,6 +80,10 @@ TAMPERED: dict[str, LiteralString] = {
     "every job has ended": "UPDATE logistics.robot_jobs SET status = 'processing', completed_at = NULL",
     "a job that ended has said so once a generation": "DELETE FROM engine.event_log WHERE type = 'robot/job.completed'",
     "a job has ended in its last generation": "UPDATE logistics.robot_jobs SET generation = generation + 1",
+    "a lock of another session makes no dead letter": (
+        "INSERT INTO engine.failed_jobs (job_type, event_data, error_message, error_class, retry_count, resolved_at)"
+        " VALUES ('robot/item.completed', '{}', 'locked', 'RowLocked', 1, now())"
+    ),
     "no outside call is left open": (
         "INSERT INTO engine.calls (event_id, row_id, attempts) VALUES (gen_random_uuid(), 1, 0)"
     ),
