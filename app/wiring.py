@@ -41,7 +41,11 @@ WIRING = Wiring(
         ),
     },
     locks=(logistics.lock_jobs,),
-    lockables=(Lockable(ROBOT_JOBS.schema, ROBOT_JOBS.table, logistics.job_of),),
+    lockables=(
+        Lockable(ROBOT_JOBS.schema, ROBOT_JOBS.table, logistics.job_of),
+        Lockable("logistics", "robot_job_items", logistics.item_of),
+        Lockable("logistics", "orders", lambda _event: None, logistics.orders_of),
+    ),
     forecasts={
         robot.JobSubmitted: revival.forecast_submissions,
         robot.ItemRequested: revival.forecast_requests,

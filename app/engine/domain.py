@@ -138,11 +138,16 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Lockable:
-    """A table whose rows handlers lock, by their column `id`; `id_of` reads the row's id from an event, or None."""
+    """A table whose rows handlers and effects lock, by their column `id`.
+
+    `id_of` reads the row's id from an event; None: it names none. `look_up` finds, by the event's id, rows that events
+    do not name; it locks nothing.
+    """
 
     schema: str
     table: str
     id_of: Callable[[Event[Any]], UUID | None]
+    look_up: Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, UUID]] | None = None
 
     @property
     def name(self) -> str:
@@ -154,7 +159,8 @@ class Lockable:
 class Wiring:
     """Every handler and every effect, by the payload that it serves, and how to tell what an event would come to.
 
-    `lockables` are the rows that handlers lock first: where one is locked for long, its events are set aside together.
+    `lockables` are the rows that events need locked, in the order of locking: where another session holds one for
+    long, the events that need it are set aside together.
     """
 
     handlers: Mapping[type[Payload], Handler]

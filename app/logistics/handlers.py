@@ -47,6 +47,22 @@ def job_of(event: Event[Any]) -> UUID | None:
     return event.data.job_id if isinstance(event.data, JobSubmitted | ItemCompleted) else None
 
 
+def item_of(event: Event[Any]) -> UUID | None:
+    """The item that is locked for an event: to count its result, or to begin it."""
+    return event.data.item_id if isinstance(event.data, ItemCompleted | ItemRequested) else None
+
+
+def orders_of(connection: Connection, events: Sequence[Event[Any]]) -> dict[UUID, UUID]:
+    """The orders that results ship, by the event's id."""
+    shipped = {
+        event.id: event.data.item_id
+        for event in events
+        if isinstance(event.data, ItemCompleted) and event.data.status == "success"
+    }
+    items = store.item_states(connection, list(shipped.values()))
+    return {event_id: items[item_id].order_id for event_id, item_id in shipped.items() if item_id in items}
+
+
 def item_completed(moment: Moment, completed: list[Event[ItemCompleted]]) -> Iterable[Event[object]]:  # type: ignore[type-var]
     """Results are counted: item, counters, order, and the completion of the job."""
     without = {event.id: "tenantid: a result must say whose it is" for event in completed if event.tenantid is None}

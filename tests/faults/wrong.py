@@ -249,5 +249,5 @@ one_of_an_id_in_a_batch_is_dropped = _patched(ledger, _differ=lambda _one, _othe
 # Locks -------------------------------------------------------------------------------------------
 
 what_is_locked_takes_its_batch_along = _patched(
-    locked, by_place=lambda letters: {locked.Place("", None): list(letters)}
+    locked, find_locked=lambda _, letters: locked.Found({locked.Place("", None): list(letters)}, set())
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
@@ -12,13 +13,18 @@ import pytest
 from app import database as doors
 from app.context import Connection
 from app.engine.batches import counters
+from app.engine.delivery.consume import Engine
+from app.engine.effects.execute import perform
 from app.engine.inspect.explain import explain
 from app.engine.inspect.invariants import audit
 from app.engine.inspect.waiting import LockHeld
+from app.engine.queue.envelope import Delivery
 from app.engine.queue.publish import publish
+from app.logistics import effects
 from app.logistics.jobs import get_robot_job
-from app.logistics.store import ROBOT_JOBS
+from app.logistics.store import ROBOT_JOBS, RobotJobItem
 from app.settings import settings, using
+from app.simulators.portal import Portal
 from app.wiring import INVARIANTS
 from tests.conftest import Database
 from tests.helpers import lines
@@ -28,7 +34,10 @@ from tests.logistics.conftest import Shop
 
 _SET_ASIDE = """
 SELECT (args->>'attempt')::int, split_part(args->>'error', ':', 1), jsonb_array_length(args->'events')
-  FROM engine.delayed WHERE queue_name = 'events'
+  FROM engine.delayed WHERE queue_name = %s
+"""
+_FETCH = """
+SELECT id, attempts, worker_id FROM public.procrastinate_fetch_job_v2(ARRAY['robots'], NULL) WHERE id IS NOT NULL
 """
 
 
@@ -79,7 +88,7 @@ def test_a_locked_job_delays_nobody_else(database: Database, connection: Connect
     with locked(database.url, a):
         drain(queues=["events"])
         assert (counted(shop, a), counted(other, b)) == (0, 40)
-        rows = connection.execute(_SET_ASIDE).fetchall()
+        rows = connection.execute(_SET_ASIDE, ["events"]).fetchall()
         assert {(attempt, error) for attempt, error, _ in rows} == {(0, "RowLocked")}
         assert (sum(size for *_, size in rows), len(rows) < 10) == (40, True)
         assert audit_holds(connection)
@@ -109,20 +118,84 @@ def test_what_was_locked_is_looked_at_before_it_is_waited_for(
     assert scalar(connection, "SELECT count(*) FROM engine.failed_jobs") == 0
 
 
-def test_a_lock_below_the_job_is_found_job_by_job(
-    database: Database, connection: Connection, shop: Shop, other: Shop
+BELOW = {
+    "logistics.robot_job_items": "SELECT id FROM logistics.robot_job_items WHERE id = %s FOR UPDATE",
+    "logistics.orders": """
+        SELECT o.id FROM logistics.orders o JOIN logistics.robot_job_items i ON i.order_id = o.id
+         WHERE i.id = %s FOR UPDATE OF o""",
+}
+"""Statements that lock a row below a job, by the row's table."""
+
+
+@contextmanager
+def locked_below(address: str, table: str, item: RobotJobItem) -> Iterator[tuple[int, UUID]]:
+    """Somebody else's session, which has locked a row of an item's; its process id, and the row's."""
+    with psycopg.connect(doors.conninfo(address)) as other:
+        yield other.info.backend_pid, scalar(other, BELOW[table], item.id)
+
+
+@pytest.mark.parametrize("table", BELOW)
+def test_a_lock_below_the_job_delays_one_result(
+    database: Database, connection: Connection, shop: Shop, other: Shop, table: str
 ) -> None:
-    """An item or an order that somebody holds: its job's results wait, the others are applied."""
+    """An item or an order that somebody holds: its result waits, all others are counted, `explain` names who holds."""
     a, b = begun(shop, 3), begun(other, 3)
     both((shop, a), (other, b))
-    with psycopg.connect(doors.conninfo(database.url)) as holder:
-        holder.execute("SELECT FROM logistics.robot_job_items WHERE job_id = %s FOR UPDATE", [a])
+    with locked_below(database.url, table, items_of(shop, a)[1]) as (pid, row):
         drain(queues=["events"])
-        assert (counted(shop, a), counted(other, b)) == (0, 3)
-        rows = connection.execute(_SET_ASIDE).fetchall()
-        assert ({attempt for attempt, *_ in rows}, sum(size for *_, size in rows)) == ({0}, 3)
+        assert (counted(shop, a), counted(other, b)) == (2, 3)
+        assert connection.execute(_SET_ASIDE, ["events"]).fetchall() == [(0, "RowLocked", 1)]
+        (found,) = locks(connection, a)
+        assert (found.events, found.table, found.id, found.pid) == (1, table, row, pid)
     drain_all(connection)
     assert counted(shop, a) == 3
+    assert audit_holds(connection)
+
+
+def test_a_locked_item_delays_one_request(
+    database: Database, connection: Connection, shop: Shop, other: Shop, portal: Portal
+) -> None:
+    """The others of its batch are entered, it spends no attempt, and `explain` names the session."""
+    a, b = begun(shop, 3), begun(other, 2)
+    with locked_below(database.url, "logistics.robot_job_items", items_of(shop, a)[1]) as (pid, row):
+        drain(queues=["robots"])
+        assert portal.record.summary().accepted == 4
+        assert connection.execute(_SET_ASIDE, ["robots"]).fetchall() == [(0, "RowLocked", 1)]
+        (found,) = locks(connection, a)
+        assert (found.events, found.id, found.pid) == (1, row, pid)
+    drain_all(connection)
+    assert (counted(shop, a), counted(other, b)) == (3, 2)
+    assert portal.record.duplicates == []
+    assert audit_holds(connection)
+
+
+def perform_all(worker: Engine, connection: Connection) -> None:
+    """Deliver the requests that are due, one row after the other, until none is."""
+
+    async def whole() -> None:
+        while (row := connection.execute(_FETCH).fetchone()) is not None:
+            await perform(worker, Delivery(*row))
+        await effects.close()
+
+    asyncio.run(whole())
+
+
+def test_a_request_whose_item_was_locked_is_not_waited_for_again(
+    database: Database, connection: Connection, shop: Shop, portal: Portal
+) -> None:
+    """A later delivery of the same process looks first: it does not wait, however long its patience is."""
+    a, b = begun(shop, 2), begun(shop, 1)
+    with lines.engine(database) as worker:
+        with locked_below(database.url, "logistics.robot_job_items", items_of(shop, a)[0]):
+            perform_all(worker, connection)
+            assert portal.record.summary().accepted == 2
+            lines.make_due(connection)
+            with using(lock_patience=600):
+                perform_all(worker, connection)
+        lines.make_due(connection)
+        perform_all(worker, connection)
+    drain_all(connection)
+    assert (counted(shop, a), counted(shop, b)) == (2, 1)
 
 
 def test_a_locked_table_sets_everything_aside(database: Database, connection: Connection, shop: Shop) -> None:

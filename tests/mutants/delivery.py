@@ -35,10 +35,10 @@ MUTANTS = (
     ),
     Mutant(
         _BISECT,
-        "return _set_aside(self.stuck[place])",
-        "return None",
+        "self._each_row(some, _set_aside(place.error))",
+        "self._each_row(some, _set_aside(error))",
         _TEST_LOCKED,
-        "what is locked is set aside, and not tried again by the same delivery",
+        "what is set aside remembers which row is locked",
     ),
     Mutant(
         _LOCKED,

@@ -82,21 +82,20 @@ class Bisect:
     def _judge_locked(self, letters: list[Letter], error: Exception) -> int:
         """Set the events aside whose rows are locked; where it is not known which those are, try row by row."""
         self.waits += 1
-        groups = locked.by_place(letters)
         with self.engine.pool.connection() as connection, connection.transaction():
             limit_waits(connection)
-            found = locked.find_locked(connection, groups)
-        self.engine.locked.note(groups, found)
-        self.stuck |= {place: place.error for place in found}
-        if not found and len(groups) == 1:
+            found = locked.find_locked(connection, letters)
+        self.engine.locked.note(found)
+        if found.locked:
+            # The others first.
+            applied = self._each_row(found.free(letters))
+            return applied + sum(self._each_row(some, _set_aside(place.error)) for place, some in found.locked.items())
+        # A lock that no probe sees costs a wait for each row, so not many of those are tried.
+        groups = locked.by_place(letters)
+        if len(groups) == 1:
             self.stuck |= dict.fromkeys(groups, error)
-        free = [letter for place, some in groups.items() if place not in self.stuck for letter in some]
-        # The others first. A lock that no probe sees costs a wait for each row, so not many of those are tried.
-        applied = self._each_row(free) if free and found else 0
-        for place in [place for place in groups if not found or place in self.stuck]:
-            for part in self._by_row(groups[place]):
-                applied += self._attempt(part, self._unless_stuck(place, error))
-        return applied
+        parts = [(place, part) for place, some in groups.items() for part in self._by_row(some)]
+        return sum(self._attempt(part, self._unless_stuck(place, error)) for place, part in parts)
 
     def _unless_stuck(self, place: locked.Place, error: Exception) -> Act | None:
         """Set the events of a row aside that could not be locked; None: they may be tried."""

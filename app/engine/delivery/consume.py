@@ -23,7 +23,7 @@ from app.context import Connection, Moment
 from app.engine.delivery import bury, unknown
 from app.engine.delivery.bisect import ROUTE, Bisect, set_aside
 from app.engine.delivery.ledger import record, refusal, reused
-from app.engine.delivery.locked import Memory, by_place, find_locked
+from app.engine.delivery.locked import Memory, find_locked
 from app.engine.delivery.pace import Pace
 from app.engine.delivery.patience import limits, patiently
 from app.engine.delivery.retry import Bury, Policy, PutBack, decide, is_disconnect
@@ -93,15 +93,13 @@ def _deliver(engine: Engine, delivery: Delivery, limit: int, letters: list[Lette
 
 def _without_locked(connection: Connection, engine: Engine, letters: list[Letter]) -> list[Letter]:
     """Set those letters aside whose rows were locked a while ago and still are; the others."""
-    places = engine.locked.among(letters)
-    if not places:
+    if not engine.locked.concerns(letters):
         return letters
-    still = find_locked(connection, places)
-    engine.locked.note(places, still)
-    groups = by_place(letters)
-    for place in still:
-        set_aside(connection, groups.pop(place), place.error)
-    return [letter for group in groups.values() for letter in group]
+    found = find_locked(connection, letters)
+    engine.locked.note(found)
+    for place, some in found.locked.items():
+        set_aside(connection, some, place.error)
+    return found.free(letters)
 
 
 def _unpack(connection: Connection, letters: Sequence[Letter]) -> int:

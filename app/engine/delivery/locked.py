@@ -7,22 +7,26 @@ waiting, whether those are free again.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from psycopg import errors as pg
 from psycopg import sql
 
 from app.context import Connection
-from app.engine.domain import wiring
+from app.engine.domain import Lockable, wiring
 from app.engine.queue.envelope import Letter
 from app.errors import Busy
 from events import Event
 
 LONGEST_DELAY_S = 10.0
 _REMEMBERED_S = 30.0
+
+_REMEMBERED = re.compile(r"RowLocked: (?P<table>[\w.]+) (?P<id>[0-9a-f-]{36}) is locked")
 
 # A row that does not exist is not locked.
 _LOCKED = sql.SQL("""
@@ -32,12 +36,12 @@ SELECT t.id FROM {table} t WHERE t.id = ANY(%(ids)s) AND NOT EXISTS (SELECT FROM
 
 
 class RowLocked(Busy):
-    """Another session holds a lock on a row that the events' handler must lock."""
+    """Another session holds a lock on a row that must be locked for the events."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """What an event's handler locks first: a row of a declared table; or, where none is known, just its subject."""
+    """What is locked for an event: a row of a declared table; or, where none is known, just its subject."""
 
     table: str
     id: UUID | None
@@ -48,39 +52,80 @@ class Place:
         return RowLocked(f"{self.table} {self.id} is locked by another session")
 
 
-def is_locked(error: str) -> bool:
-    """Whether a row's remembered error says that its events wait for a lock."""
-    return error.startswith(f"{RowLocked.__name__}: ")
+def place_in(error: str) -> Place | None:
+    """The row that a row's remembered error says its events wait for; None if it says nothing of a lock."""
+    found = _REMEMBERED.match(error)
+    if found is None or found["table"] not in {one.name for one in wiring().lockables}:
+        return None
+    return Place(found["table"], UUID(found["id"]))
 
 
 def place_of(letter: Letter) -> Place:
-    """What a letter's handler locks first."""
+    """What is locked first for a letter."""
     event = letter.event
     if not isinstance(event, Event):
         return Place("", letter.event_id)
-    for one in wiring().lockables:
-        if (row := one.id_of(event)) is not None:
-            return Place(one.name, row)
-    return Place("", event.subject or event.id)
+    return next(iter(_named(event)), Place("", event.subject or event.id))
 
 
 def by_place(letters: Iterable[Letter]) -> dict[Place, list[Letter]]:
-    """Letters by what their handlers lock first."""
+    """Letters by what is locked first for them."""
     groups: dict[Place, list[Letter]] = {}
     for letter in letters:
         groups.setdefault(place_of(letter), []).append(letter)
     return groups
 
 
-def find_locked(connection: Connection, places: Iterable[Place]) -> set[Place]:
-    """Which rows somebody else has locked now. Waits for none, and leaves none locked."""
-    wanted = list(places)
-    return {place for one in wiring().lockables for place in _locked(connection, one.schema, one.table, wanted)}
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The rows that another session has locked, each with the letters that need it, and all that were looked at.
+
+    A letter that needs several locked rows is with the first.
+    """
+
+    locked: dict[Place, list[Letter]]
+    looked_at: set[Place]
+
+    def free(self, letters: Iterable[Letter]) -> list[Letter]:
+        """Those of some letters that need none of the locked rows, in their order."""
+        waiting = {letter for some in self.locked.values() for letter in some}
+        return [letter for letter in letters if letter not in waiting]
 
 
-def _locked(connection: Connection, schema: str, table: str, places: Sequence[Place]) -> set[Place]:
+def find_locked(connection: Connection, letters: Sequence[Letter]) -> Found:
+    """Which rows that these letters need somebody else has locked now. Waits for none, and leaves none locked."""
+    found = Found({}, set())
+    for one in wiring().lockables:
+        needed = _needed(connection, one, found.free(letters))
+        locked = _locked(connection, one.schema, one.table, set(needed.values()))
+        for letter, place in needed.items():
+            if place in locked:
+                found.locked.setdefault(place, []).append(letter)
+        found.looked_at.update(needed.values())
+    return found
+
+
+def _needed(connection: Connection, one: Lockable, letters: Iterable[Letter]) -> dict[Letter, Place]:
+    events = {letter: letter.event for letter in letters if isinstance(letter.event, Event)}
+    looked_up: Mapping[UUID, UUID] = {}
+    if one.look_up is not None:
+        try:
+            with connection.transaction():
+                looked_up = one.look_up(connection, list(events.values()))
+        except pg.LockNotAvailable:
+            pass  # a table that it reads is locked: nothing can be said of single rows
+    ids = {letter: one.id_of(event) or looked_up.get(event.id) for letter, event in events.items()}
+    return {letter: Place(one.name, row) for letter, row in ids.items() if row is not None}
+
+
+def _named(event: Event[Any]) -> list[Place]:
+    ids = ((one.name, one.id_of(event)) for one in wiring().lockables)
+    return [Place(name, row) for name, row in ids if row is not None]
+
+
+def _locked(connection: Connection, schema: str, table: str, places: Iterable[Place]) -> set[Place]:
     name = f"{schema}.{table}"
-    ids = sorted({place.id for place in places if place.table == name and place.id is not None})
+    ids = sorted({place.id for place in places if place.id is not None})
     if not ids:
         return set()
     query = _LOCKED.format(table=sql.Identifier(schema, table))
@@ -98,18 +143,22 @@ class Memory:
 
     _until: dict[Place, float] = field(default_factory=dict)
 
-    def among(self, letters: Iterable[Letter]) -> set[Place]:
-        """The rows of these letters that were locked a while ago. Costs nothing while none is remembered."""
-        if not self._until:
-            return set()
+    def concerns(self, letters: Iterable[Letter]) -> bool:
+        """Whether a row that these letters need may be locked still. Costs nothing while none is remembered."""
+        until = self._until
+        if not until:
+            return False
+        if {place.table for place in list(until)} & {one.name for one in wiring().lockables if one.look_up}:
+            return True
         now = time.monotonic()
-        return {place for letter in letters if self._until.get(place := place_of(letter), 0.0) > now}
+        events = (letter.event for letter in letters if isinstance(letter.event, Event))
+        return any(until.get(place, 0.0) > now for event in events for place in _named(event))
 
-    def note(self, looked_at: Iterable[Place], locked: set[Place]) -> None:
+    def note(self, found: Found) -> None:
         """Remember which of the rows that were looked at are locked, and forget the others."""
         now = time.monotonic()
-        for place in looked_at:
-            if place in locked:
+        for place in found.looked_at:
+            if place in found.locked:
                 self._until[place] = now + _REMEMBERED_S
             else:
                 self._until.pop(place, None)

@@ -15,11 +15,14 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from psycopg import errors as pg
+
 from app.context import Connection, Moment
-from app.engine.delivery import bury, unknown
+from app.engine.delivery import aside, bury, unknown
 from app.engine.delivery.consume import Engine, end
 from app.engine.delivery.ledger import first_of_each, refusal, reused
 from app.engine.delivery.ledger import record as enter_ledger
+from app.engine.delivery.locked import LONGEST_DELAY_S, find_locked
 from app.engine.delivery.patience import limit_waits, patiently
 from app.engine.delivery.retry import is_disconnect
 from app.engine.domain import EVENTS_QUEUE, PARCEL, Call, Effect, Lane, Route, wiring
@@ -73,8 +76,20 @@ def claim(engine: Engine, delivery: Delivery) -> Parcel | None:
         return None
 
 
+def _without_locked(
+    connection: Connection, engine: Engine, delivery: Delivery, letters: Sequence[Letter]
+) -> list[Letter]:
+    """Set those letters aside whose rows another session has locked; the others."""
+    found = find_locked(connection, letters)
+    engine.locked.note(found)
+    for place, some in found.locked.items():
+        aside.set_aside(connection, _route(connection, delivery), some, place.error, longest=LONGEST_DELAY_S)
+    return found.free(letters)
+
+
 def _claim(connection: Connection, engine: Engine, delivery: Delivery, letters: Sequence[Letter]) -> Parcel | None:
-    known = unknown.take_out(connection, letters, _refusal, lambda: _route(connection, delivery))
+    free = _without_locked(connection, engine, delivery, letters) if engine.locked.concerns(letters) else letters
+    known = unknown.take_out(connection, free, _refusal, lambda: _route(connection, delivery))
     wanted = _not_applied(connection, known)
     parcel = _take_on(connection, engine, delivery, letters, wanted)
     if len(wanted) < len(known):
@@ -216,11 +231,19 @@ def _route(connection: Connection, delivery: Delivery) -> Route:
 
 
 def _give_back(engine: Engine, delivery: Delivery, letters: list[Letter], error: Exception) -> None:
-    """The claim failed: alone, an event is ended by the error; of several each goes alone, to see whose it is."""
+    """The claim failed: alone, an event is ended by the error; of several each goes alone, to see whose it is.
+
+    If rows are locked, it is clear whose: those events are set aside, and the others wait again together.
+    """
     with engine.pool.connection() as connection, connection.transaction():
+        limit_waits(connection)
         hold(connection, delivery)
-        if len(letters) == 1:
+        free = letters
+        if isinstance(error, pg.LockNotAvailable):
+            free = _without_locked(connection, engine, delivery, letters)
+        if len(free) == len(letters) == 1:
             end(connection, engine.policy, letters, error)
         else:
-            again(connection, unknown.take_out(connection, letters, _refusal, lambda: _route(connection, delivery)))
+            known = unknown.take_out(connection, free, _refusal, lambda: _route(connection, delivery))
+            again(connection, known, parcel=PARCEL if len(free) < len(letters) else 1)
         release(connection, delivery, [])

@@ -17,7 +17,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from app.context import Connection
-from app.engine.delivery.locked import RowLocked, by_place, is_locked
+from app.engine.delivery.locked import place_in
 from app.engine.delivery.unknown import is_unknown
 from app.engine.domain import wiring
 from app.engine.effects import rests
@@ -36,7 +36,6 @@ from app.engine.inspect.waiting import (
     WaitingTurn,
 )
 from app.engine.queue import ordering
-from app.engine.queue.envelope import Row, open_rows
 from app.engine.queue.pauses import pauses
 from app.engine.queue.workers import Worker, list_workers, serving
 from app.errors import NotFound
@@ -83,12 +82,6 @@ SELECT count(*) AS events, (array_agg(id ORDER BY failed_at))[1] AS letter_id, m
        min(failed_at) AS since, fingerprint
   FROM engine.failed_jobs WHERE resolved_at IS NULL AND event_data @> %s
  GROUP BY fingerprint, error_class ORDER BY count(*) DESC, min(failed_at) LIMIT 20
-"""
-_ARGS = """
-SELECT row_id, args::text AS args
-  FROM (SELECT id AS row_id, args FROM public.procrastinate_jobs WHERE id = %(row_id)s
-         UNION ALL SELECT id, args FROM engine.delayed WHERE id = %(row_id)s) row
- WHERE starts_with(args ->> 'error', %(error)s)
 """
 _HELD_IN_LINE = "SELECT event_id FROM engine.sequence WHERE held @> %s ORDER BY position"
 _DONE = "SELECT type, applied_at FROM engine.event_log WHERE event_id = %s"
@@ -190,14 +183,10 @@ def _resting(connection: Connection, groups: Iterable[_Group]) -> Iterator[Reaso
 
 
 def _locks(connection: Connection, groups: Iterable[_Group]) -> Iterator[Reason]:
-    """Who holds the locks that events were set aside for; of each group, the lock of its first row."""
+    """Who holds the locks that events were set aside for; of each group, one lock."""
     for group in groups:
-        if group.error is None or not is_locked(group.error):
-            continue
-        wanted = {"row_id": group.row_id, "error": f"{RowLocked.__name__}: "}
-        rows = connection.cursor(row_factory=class_row(Row)).execute(_ARGS, wanted).fetchall()
-        place = next(iter(by_place(open_rows(rows))), None)
-        if place is not None and place.table and place.id is not None:
+        place = place_in(group.error) if group.error else None
+        if place is not None and place.id is not None:
             found = holders(connection, place)
             yield from (_lock_held(group.events, place.table, place.id, session) for session in found)
             if not found:
