@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar
 from uuid import UUID
 
 from hypothesis.stateful import RuleBasedStateMachine
 
+from app.engine.dead_letters import letters, replay
 from app.engine.dead_letters import plan as plans
-from app.engine.dead_letters import replay
 from app.engine.dead_letters.awaited import Progress
 from app.engine.dead_letters.letters import Filters
 from app.engine.dead_letters.replay import Pace
 from app.engine.queue import pauses
 from app.engine.queue.publish import publish
+from app.errors import Conflict
+from app.logistics import carriers
 from events import Event
 from events.robot import ItemCompleted
-from tests.faults.facts import Outcome, Word
+from tests.faults.facts import Outcome, Request, Word
 from tests.faults.fuse import Died
 from tests.faults.look import broken, look, most_slots
 from tests.faults.model import Model
-from tests.faults.stage import MOST_RESCUES, MOST_SESSIONS, QUEUES, Hand, Stage
+from tests.faults.stage import CARRIER, MOST_RESCUES, MOST_SESSIONS, QUEUES, Hand, Stage
 from tests.faults.world import Killed
+from tests.logistics.conftest import Shop
 
 ROUNDS = 60
 """After so many the last thing must have been done."""
 
 _COUNTED = "SELECT event_id FROM engine.event_rescues"
 """Burying an event begins its count anew."""
-_UNDER_WAY = "SELECT event_id FROM engine.calls WHERE engine.is_live(row_id, attempts, worker_id)"
+_LIVE = "SELECT call_key FROM engine.calls WHERE engine.is_live(row_id, attempts, worker_id)"
 _ROWS = "SELECT id, args FROM public.procrastinate_jobs"
 
 
@@ -50,17 +54,21 @@ class Companions(RuleBasedStateMachine):
         super().__init__()
         self.stage.empty()
         self.model = Model(answered=self.stage.world.answered)
+        self.stage.world.forbids = self._forbids
         self.orders: Sequence[UUID] = ()
         self.keys: dict[str, tuple[UUID, frozenset[UUID]]] = {}
         self.raws: dict[UUID, Any] = {}
         self.hands: list[Hand] = []
         self.rescues: Counter[UUID] = Counter()
         self.paused: set[str] = set()
+        self.disabled: set[UUID] = set()
+        self.home: dict[UUID, Shop] = {}
         self.is_sound = True
 
     def check(self, **allowed: Any) -> None:
         """The audit holds, and the model comes to what there is; `allowed` is `Model.follow`'s."""
         self.is_sound = False
+        assert not self.stage.world.violations
         assert broken(self.stage.connection) == []
         assert most_slots(self.stage.connection) <= MOST_SESSIONS
         assert all(count == 1 for count in self.stage.world.entered.values()), "entered twice"
@@ -69,6 +77,27 @@ class Companions(RuleBasedStateMachine):
         self.stage.stop_the_clock()
         self.raws.update(waiting)
         self.is_sound = True
+
+    def shop_of(self, job: UUID) -> Shop:
+        """Whose a job is."""
+        return self.home.get(job, self.stage.shop)
+
+    def live_calls(self) -> set[UUID]:
+        """The keys of the calls that live deliveries make: the ids of the requests, whatever event asked."""
+        return {key for (key,) in self.stage.connection.execute(_LIVE)}
+
+    def guarded(self, happens: Callable[[], None]) -> None:
+        """Do something in the middle of a call, where an error would be the call's: it is a violation instead."""
+        try:
+            happens()
+        except Exception:  # noqa: BLE001 - raised by the check that follows
+            self.stage.world.violations.append(traceback.format_exc())
+
+    def _forbids(self, item: UUID) -> str | None:
+        """Why an item's order must not be entered at this moment."""
+        if self.shop_of(self.model.items[item].job).workspace_id in self.disabled:
+            return "the carrier is disabled"
+        return "the queue is paused" if "robots" in self.paused else self.model.forbids(item)
 
     def publish(self, said: Sequence[Event[Any]], *, together: bool) -> None:
         """Say new events, in one parcel or each in a row of its own."""
@@ -137,17 +166,18 @@ class Companions(RuleBasedStateMachine):
                 hand.is_rescued |= hand.delivery.row_id == row.row_id
         self.check(doomed=doomed)
 
-    def replay_letters(self, letters: Sequence[UUID]) -> None:
+    def replay_letters(self, dead: Sequence[UUID]) -> None:
         """Plan a replay of some dead letters and carry it out; what comes of it is for the steps that follow."""
         connection = self.stage.connection
-        under_way = {event for (event,) in connection.execute(_UNDER_WAY)}
-        plan = plans.make(connection, Filters(ids=letters), actor="ana")
+        live = self.live_calls()
+        useless = {letter for letter in dead if self._is_blocked(letter, live)}
+        plan = plans.make(connection, Filters(ids=dead), actor="ana")
         found = plans.letters(connection, plan.id)
         blocked = {one.event_id for one in found if one.class_ == "blocked"}
         # What an earlier replay has put into the queue waits there: it is not put there a second time.
         waiting = {one.event_id for one in found if (one.detail or "").startswith("replayed, waiting")}
-        assert blocked - waiting == (under_way & set(letters)) - waiting, "a call under way must not be repeated"
-        letters = [event for event in letters if event not in blocked]
+        assert blocked - waiting == useless - waiting, "a call under way must not be repeated, nor one be made in vain"
+        replayed = [event for event in dead if event not in blocked]
 
         def show(progress: Progress) -> None:
             if progress.replayed == progress.total:
@@ -156,9 +186,48 @@ class Companions(RuleBasedStateMachine):
         with suppress(Done):
             replay.run(connection, plan, Pace(), actor="ana", reason=None, show=show)
         seen, _ = look(connection)
-        self.model.replay(letters, seen)
-        self.happened["replayed"] += len(letters)
+        self.model.replay(replayed, seen)
+        self.happened["replayed"] += len(replayed)
         self.check()
+
+    def _is_blocked(self, letter: UUID, live: Collection[UUID]) -> bool:
+        """Whether a replay would only have to wait, or make a call that is refused."""
+        request = self.model.facts[letter]
+        if not isinstance(request, Request):
+            return False
+        item = self.model.items[request.item]
+        if request.id in live:
+            return True
+        is_closed = (
+            self.shop_of(item.job).workspace_id in self.disabled or self.model.orders.get(item.order) == "cancelled"
+        )
+        return is_closed and item.attempt == request.attempt and item.status != "success"
+
+    def discard_letter(self, letter: UUID) -> None:
+        """Discard a dead letter. Raises `Conflict` if its item waits for a robot that is at it."""
+        said = self.model.facts[letter]
+        is_busy = (
+            isinstance(said, Request)
+            and said.id in self.live_calls()
+            and self.model.items[said.item].awaits(said.attempt)
+        )
+        try:
+            letters.discard(self.stage.connection, [letter], note="of no use", actor="ana")
+        except Conflict:
+            assert is_busy
+            return
+        assert not is_busy
+        self.model.discard(letter)
+        self.happened["discarded"] += 1
+        self.check()
+
+    def pass_time(self) -> None:
+        """Everything that waits for its time is due."""
+        self.model.early.clear()
+        self.stage.pass_time()
+
+    def tidy(self) -> None:
+        """Give an end to what would wait for ever for an operator."""
 
     def rows(self) -> dict[int, frozenset[UUID]]:
         """The rows in the queue, with the events that the model knows of."""
@@ -178,26 +247,33 @@ class Companions(RuleBasedStateMachine):
         for queue in self.paused:
             pauses.resume(self.stage.connection, queue, actor="ana")
         self.paused.clear()
+        for shop in (self.stage.shop, self.stage.other):
+            carriers.enable_carrier(shop.context, CARRIER)
+        self.disabled.clear()
         self.stage.world.mend()
         for slow in self.hands:
             self.stage.die(slow)
         for _ in range(ROUNDS):
-            self.stage.pass_time()
+            self.pass_time()
             self.rescue()
             for queue in QUEUES:
                 while hand := self.fetch(queue):
                     self.deliver(hand, [])
             if self.model.dead:
                 self.replay_letters(sorted(self.model.dead))
-            elif not self.rows():
+            elif not self.rows() and self._all_done():
                 break
+            self.tidy()
         assert not self.rows()
-        assert all(item.status in {"success", "error"} for item in self.model.items.values())
-        assert all(job.status in {"completed", "failed"} for job in self.model.jobs.values())
+        assert self._all_done()
         # Once more, and what is late is late: a slow worker finds that nothing is left for it.
         for slow in self.hands:
             assert self.stage.deliver(slow) == 0
         self.check()
+
+    def _all_done(self) -> bool:
+        is_done = all(item.status in {"success", "error"} for item in self.model.items.values())
+        return is_done and all(job.is_done for job in self.model.jobs.values())
 
     def _mortal(self) -> set[UUID]:
         facts = self.model.facts.items()

@@ -44,10 +44,10 @@ class Outcome:
     attempt: int
     succeeded: bool
 
-    @property
-    def id(self) -> UUID:
-        """What a robot says of its request follows from it; what others say has ids of its own."""
-        return uuid5(Request(self.item, self.attempt).id, "robot/item.completed:")
+    @staticmethod
+    def id_after(request: UUID) -> UUID:
+        """The id of what a robot says of the request with this id; what others say has ids of its own."""
+        return uuid5(request, "robot/item.completed:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,7 @@ class Item:
     """An order in a job."""
 
     job: UUID
+    order: UUID
     status: str = "pending"
     attempt: int = 0
 
@@ -114,6 +115,12 @@ class Job:
     succeeded: int = 0
     failed: int = 0
     generation: int = 1
+    cancelled: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every item has a result."""
+        return self.status in {"completed", "failed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +131,7 @@ class JobState:
     succeeded: int
     failed: int
     generation: int
+    cancelled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +147,9 @@ class Seen:
     """What there is at one commit.
 
     `applied` are the ledger's events, those of one transaction together, in the order of the transactions; the other
-    events are `waiting` (in the queue) or `dead`, with the class of the error. `heard` counts the words.
+    events are `waiting` (in the queue) or `dead`, with the class of the error. `heard` counts the words. `orders` are
+    those that are not pending, with their status. `reused` are facts that came under the id of another one: those that
+    wait, and those that were buried for it.
     """
 
     jobs: dict[UUID, JobState]
@@ -149,3 +159,5 @@ class Seen:
     waiting: frozenset[UUID]
     dead: dict[UUID, str]
     heard: dict[str, int] = field(default_factory=dict)
+    orders: dict[UUID, str] = field(default_factory=dict)
+    reused: frozenset[tuple[UUID, Fact]] = frozenset()

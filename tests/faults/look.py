@@ -9,7 +9,7 @@ from uuid import UUID
 from app.context import Connection
 from app.engine.inspect.invariants import audit
 from app.wiring import INVARIANTS
-from tests.faults.facts import ItemState, JobState, Seen, fact
+from tests.faults.facts import Fact, ItemState, JobState, Seen, fact
 
 _EVENTS = """
 SELECT event_id, 'applied' AS place, applied_at AS at, 0 AS row, NULL AS why,
@@ -25,8 +25,11 @@ SELECT (e ->> 'id')::uuid, 'waiting', NULL,
        WITH ORDINALITY AS letters (e, n)
  ORDER BY at, row -- as they were said: ids are chance, and every walk of one way must be the same
 """
-_JOBS = "SELECT id, status, success_count, error_count, generation FROM logistics.robot_jobs"
+_JOBS = """
+SELECT id, status, success_count, error_count, generation, cancelled_at IS NOT NULL FROM logistics.robot_jobs
+"""
 _ITEMS = "SELECT id, status, retry_count FROM logistics.robot_job_items"
+_ORDERS = "SELECT id, status FROM logistics.orders WHERE status <> 'pending'"
 _HEARD = "SELECT word, count(*) FROM toy.heard GROUP BY word"
 _SLOTS = """
 SELECT key, count(*) FROM engine.slots WHERE engine.is_live(row_id, attempts, worker_id) GROUP BY key
@@ -40,7 +43,9 @@ def look(connection: Connection) -> tuple[Seen, dict[UUID, Any]]:
         rows = [row for row in connection.execute(_EVENTS) if row[5]["type"] != "order/updated"]
         jobs = {id_: JobState(*state) for id_, *state in connection.execute(_JOBS)}
         items = {id_: ItemState(*state) for id_, *state in connection.execute(_ITEMS)}
+        orders = dict(connection.execute(_ORDERS).fetchall())
         heard = dict(connection.execute(_HEARD).fetchall())
+    rows, reused = _apart(rows)
     applied = [row for row in rows if row[1] == "applied"]
     seen = Seen(
         jobs,
@@ -51,8 +56,23 @@ def look(connection: Connection) -> tuple[Seen, dict[UUID, Any]]:
         waiting=frozenset(row[0] for row in rows if row[1] == "waiting"),
         dead={row[0]: row[4] for row in rows if row[1] == "dead"},
         heard=heard,
+        orders=orders,
+        reused=reused,
     )
     return seen, {row[0]: row[5] for row in rows if row[1] == "waiting"}
+
+
+def _apart(rows: list[Any]) -> tuple[list[Any], frozenset[tuple[UUID, Fact]]]:
+    """The rows, those of the ledger first, without those whose id is another fact's; and what those say."""
+    known: dict[UUID, Fact] = {row[0]: fact(row[5]) for row in rows if row[1] == "applied"}
+    own, reused = [], set()
+    for row in rows:
+        says, id_ = fact(row[5]), UUID(row[5].get("id", str(row[0])))
+        if id_ == row[0] and known.setdefault(id_, says) == says:
+            own.append(row)
+        else:
+            reused.add((id_, says))
+    return own, frozenset(reused)
 
 
 def broken(connection: Connection) -> list[str]:

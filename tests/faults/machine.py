@@ -21,45 +21,62 @@ from app.errors import Conflict, DuplicateRequest, KeyReused
 from app.logistics.jobs import create_robot_job, retry_failed_items, update_job_status
 from app.logistics.results import update_job_item_results
 from app.logistics.store import select_items
-from tests.faults.companions import Companions, outcome
+from app.logistics.submit import CancelledOrders, CarrierDisabled
+from tests.faults.companions import outcome
+from tests.faults.operators import MOOD, WHICH, Operators
 from tests.faults.stage import MOST_RESCUES, QUEUES
-from tests.faults.world import MOODS
 from tests.helpers import toy
 
 ORDERS = 6
 MOST_IN_HAND = 3
 
-WHICH = st.sampled_from(range(12))
 QUEUE = st.sampled_from(QUEUES)
-MOOD = st.lists(st.sampled_from(MOODS), max_size=4)
 # Which item, how far the attempt is from the one that it waits for, and whether it succeeded.
 RESULTS = st.lists(st.tuples(WHICH, st.sampled_from([0, 0, 0, 0, -1, 1]), st.booleans()), min_size=1, max_size=4)
 
 
-class Tallyman(Companions):
+class Tallyman(Operators):
     """The rules. Each does one thing to the program and to the model, and compares them."""
 
     @initialize(count=st.integers(1, 4), begun=st.booleans())
     def orders_come_in(self, count: int, *, begun: bool) -> None:
         """A shop has orders, and a job for some of them, which robots may have been asked for."""
         self.orders = self.stage.shop.order(ORDERS)
+        self.strange = self.stage.other.order(ORDERS)
         self.submit(0, count, None)
         if begun:
             self.work(["events"], [])
 
     # What producers and robots say ----------------------------------------------------------------
 
-    @rule(first=st.integers(0, ORDERS - 1), count=st.integers(1, 4), key=st.sampled_from([None, None, "K", "L"]))
-    def submit(self, first: int, count: int, key: str | None) -> None:
-        """A job of some orders, which may have had a job before; under a key, perhaps."""
-        wanted = list(self.orders[first : first + count])
+    @rule(
+        first=st.integers(0, ORDERS - 1),
+        count=st.integers(1, 4),
+        key=st.sampled_from([None, None, "K", "L"]),
+        elsewhere=st.sampled_from([False, False, True]),
+    )
+    def submit(self, first: int, count: int, key: str | None, *, elsewhere: bool = False) -> None:
+        """A job of some orders, which may have had a job before; under a key, perhaps, or of the other shop."""
+        shop, orders, key = (self.stage.other, self.strange, None) if elsewhere else (self.stage.shop, self.orders, key)
+        wanted = list(orders[first : first + count])
         if key in self.keys:
             return self._submit_again(wanted, key)
-        job = create_robot_job(self.stage.shop.context, wanted, idempotency_key=key)
+        try:
+            job = create_robot_job(shop.context, wanted, idempotency_key=key)
+        except CarrierDisabled:
+            assert shop.workspace_id in self.disabled
+            return self.check()
+        except CancelledOrders as error:
+            assert set(error.order_ids) == {order for order in wanted if self.model.orders.get(order) == "cancelled"}
+            assert error.order_ids
+            return self.check()
+        assert shop.workspace_id not in self.disabled
+        assert not any(self.model.orders.get(order) == "cancelled" for order in wanted)
         if key:
             self.keys[key] = job.id, frozenset(wanted)
+        self.home[job.id] = shop
         found = select_items(self.stage.connection, job.id, status=None, after=None, limit=ORDERS)
-        self.model.submit(job.id, [item.id for item in found])
+        self.model.submit(job.id, {item.id: item.order_id for item in found})
         return self.check()
 
     @precondition(lambda self: self.keys)
@@ -94,7 +111,9 @@ class Tallyman(Companions):
     def record(self, results: list[tuple[int, int, bool]]) -> None:
         """Results that somebody records directly: the first for each attempt counts, the others are late."""
         said = [self.result(*result) for result in results]
-        applied = update_job_item_results(self.stage.shop.context, said)
+        shop = self.shop_of(said[0].job_id)
+        said = [one for one in said if self.shop_of(one.job_id) is shop]
+        applied = update_job_item_results(shop.context, said)
         counted = self.model.record(outcome(one) for one in said)
         assert (applied.counted, applied.late) == (counted, len(said) - counted)
         self.happened["late"] += applied.late
@@ -104,10 +123,11 @@ class Tallyman(Companions):
     @rule(results=RESULTS, together=st.booleans())
     def complete(self, results: list[tuple[int, int, bool]], *, together: bool) -> None:
         """Results as events, in one parcel or each in a row of its own."""
-        shop = self.stage.shop
         said = [self.result(*result) for result in results]
-        now, tenant = shop.context.now, shop.workspace_id
-        self.publish([events.new(one, now=now, subject=one.job_id, tenant=tenant) for one in said], together=together)
+        now, whose = self.stage.shop.context.now, {one.job_id: self.shop_of(one.job_id).workspace_id for one in said}
+        self.publish(
+            [events.new(one, now=now, subject=one.job_id, tenant=whose[one.job_id]) for one in said], together=together
+        )
 
     @precondition(lambda self: self.raws)
     @rule(which=st.lists(WHICH, min_size=1, max_size=4), together=st.booleans())
@@ -184,7 +204,7 @@ class Tallyman(Companions):
     @rule()
     def later(self) -> None:
         """Everything that waits for its time is due, and the deliveries of the dead wait again."""
-        self.stage.pass_time()
+        self.pass_time()
         self.rescue()
 
     # What operators do ----------------------------------------------------------------------------
@@ -203,11 +223,11 @@ class Tallyman(Companions):
         if item in failed:
             return self._retry(job, [item], [item])
         with pytest.raises(Conflict):
-            retry_failed_items(self.stage.shop.context, job, [item])
+            retry_failed_items(self.shop_of(job).context, job, [item])
         return self.check()
 
     def _retry(self, job: UUID, expected: list[UUID], named: list[UUID] | None) -> None:
-        assert retry_failed_items(self.stage.shop.context, job, named).items == len(expected)
+        assert retry_failed_items(self.shop_of(job).context, job, named).items == len(expected)
         self.model.retry(job, expected)
         self.happened["retried"] += 1
         self.check()
@@ -242,7 +262,7 @@ class Tallyman(Companions):
         begun = {id_: job for id_, job in self.model.jobs.items() if job.status not in {"completed", "failed"}}
         id_, job = list(begun.items())[which % len(begun)]
         try:
-            update_job_status(self.stage.shop.context, id_, "processing")
+            update_job_status(self.shop_of(id_).context, id_, "processing")
         except Conflict:
             assert job.status == "processing"
         else:

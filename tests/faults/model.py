@@ -1,6 +1,6 @@
 """The model: what robot jobs are meant to be, without a database, a queue, a lock or a transaction.
 
-It is told what is asked of the program (`submit`, `record`, `retry`, `replay`) and then what there is. In between the
+It is told what is asked of the program (`submit`, `record`, `retry`, `cancel`, `edit`, `replay`…) and then what there is. In between the
 program may have applied events, each of which must have been waiting, in transactions of its choice; the model applies
 the same events in the same order, and must come to the same state. It says which events follow from which, so nothing
 is lost and nothing appears from nowhere.
@@ -9,7 +9,7 @@ is lost and nothing appears from nowhere.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from uuid import UUID
@@ -35,7 +35,8 @@ class Model:
     """Everything that was said, and what it comes to.
 
     `answered` is the outside world's: whether a robot was last told that an item was entered. `expected` are events
-    that must be said by now and whose ids are known; of the `unnamed` ones only the content is.
+    that must be said by now and whose ids are known; of the `unnamed` ones only the content is. `reused` are facts that
+    were said under the id of another one, `early` events that are not due. `orders` have their status once it changed.
     """
 
     jobs: dict[UUID, Job] = field(default_factory=dict)
@@ -47,13 +48,16 @@ class Model:
     answered: dict[UUID, bool] = field(default_factory=dict)
     expected: dict[UUID, Fact] = field(default_factory=dict)
     unnamed: list[Fact] = field(default_factory=list)
+    orders: dict[UUID, str] = field(default_factory=dict)
+    reused: set[tuple[UUID, Fact]] = field(default_factory=set)
+    early: set[UUID] = field(default_factory=set)
 
     # What is asked of the program -----------------------------------------------------------------
 
-    def submit(self, job: UUID, items: Sequence[UUID]) -> None:
-        """A job was made."""
+    def submit(self, job: UUID, items: Mapping[UUID, UUID]) -> None:
+        """A job was made; `items` are its items, each with its order."""
         self.jobs[job] = Job(list(items))
-        self.items.update({item: Item(job) for item in items})
+        self.items.update({item: Item(job, order) for item, order in items.items()})
         self.unnamed.append(Submission(job))
 
     def record(self, outcomes: Iterable[Outcome]) -> int:
@@ -71,6 +75,40 @@ class Model:
             self._next_attempt(item)
         self._reopen(job, len(items))
         self.unnamed.append(Submission(job, frozenset(items)))
+
+    def cancel(self, job: UUID) -> None:
+        """A job that is not done was cancelled: what no robot has begun fails."""
+        self.jobs[job].cancelled = True
+        items = {item: self.items[item] for item in self.jobs[job].items}
+        self._count([Outcome(id_, item.attempt, False) for id_, item in items.items() if item.status == "pending"])  # noqa: FBT003
+
+    def discard(self, letter: UUID) -> None:
+        """A dead letter was discarded: an item that waits for its outcome fails."""
+        fact = self.facts[letter]
+        self._close(letter)
+        if isinstance(fact, Request):
+            self.record([Outcome(fact.item, fact.attempt, False)])  # noqa: FBT003
+
+    def edit(self, letter: UUID, copy: Fact) -> None:
+        """A dead letter's event was said with other data and under another id. A request's own call is not made."""
+        self._close(letter)
+        self.unnamed.append(copy)
+        if isinstance(self.facts[letter], Request):
+            self.closed.discard(letter)
+            self.applied.add(letter)
+
+    def _close(self, letter: UUID) -> None:
+        self.dead.discard(letter)
+        self.closed.add(letter)
+
+    def forbids(self, item: UUID) -> str | None:
+        """Why the item's order must not be entered, by what was asked of the program; None if it may."""
+        its = self.items[item]
+        if self.jobs[its.job].cancelled:
+            return f"job {its.job} is cancelled"
+        if self.orders.get(its.order) == "cancelled":
+            return f"order {its.order} is cancelled"
+        return None
 
     def failed(self, job: UUID) -> list[UUID]:
         """The job's failed items."""
@@ -137,11 +175,12 @@ class Model:
     def _apply(self, together: list[UUID], seen: Seen) -> None:
         for event in together:
             assert event in self.facts, f"{seen.facts[event]} is applied, and nobody said it"
+        assert not self.early & set(together), "applied before its time"
         facts = [self.facts[event] for event in together]
         self._count(self._winners([fact for fact in facts if isinstance(fact, Outcome)], seen))
-        for fact in facts:
+        for event, fact in zip(together, facts, strict=True):
             if isinstance(fact, Request):
-                self._perform(fact)
+                self._perform(event, fact)
         for fact in facts:
             if isinstance(fact, Submission):
                 self._begin(fact)
@@ -162,12 +201,12 @@ class Model:
             winners.append(next((one for one in some if one.succeeded == shown), some[0]))
         return winners
 
-    def _perform(self, request: Request) -> None:
+    def _perform(self, event: UUID, request: Request) -> None:
         item = self.items[request.item]
         if item.awaits(request.attempt):
             item.status = "processing"
             outcome = Outcome(request.item, request.attempt, self.answered[request.item])
-            self.expected[outcome.id] = outcome
+            self.expected[Outcome.id_after(event)] = outcome
 
     def _begin(self, submission: Submission) -> None:
         job = self.jobs[submission.job]
@@ -203,6 +242,8 @@ class Model:
     def _compare(self, seen: Seen) -> None:
         assert seen.jobs == {id_: self._shown(job) for id_, job in self.jobs.items()}
         assert seen.items == {id_: ItemState(item.status, item.attempt) for id_, item in self.items.items()}
+        assert seen.orders == {order: status for order, status in self.orders.items() if status != "pending"}
+        assert seen.reused == self.reused
         assert set(chain.from_iterable(seen.applied)) == self.applied
         assert seen.dead.keys() == self.dead
         lost = self.facts.keys() - self.applied - self.dead - self.closed - seen.waiting
@@ -217,6 +258,8 @@ class Model:
         for outcome in outcomes:
             item = self.items[outcome.item]
             item.status = "success" if outcome.succeeded else "error"
+            if outcome.succeeded and self.orders.get(item.order) != "cancelled":
+                self.orders[item.order] = "shipped"
             job = self.jobs[item.job]
             job.succeeded += outcome.succeeded
             job.failed += not outcome.succeeded
@@ -239,8 +282,9 @@ class Model:
             job = self.jobs[id_]
             job.failed -= count
             job.generation += 1
+            job.cancelled &= not job.is_done
             job.status = "processing"
 
     @staticmethod
     def _shown(job: Job) -> JobState:
-        return JobState(job.status, job.succeeded, job.failed, job.generation)
+        return JobState(job.status, job.succeeded, job.failed, job.generation, job.cancelled)

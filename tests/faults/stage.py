@@ -32,7 +32,7 @@ from app.engine.queue.envelope import Delivery, Row, open_rows
 from app.engine.queue.job_manager import FencedManager
 from app.engine.worker.app import fresh_connector
 from app.engine.worker.rescue import Rescued, rescue, sweep
-from app.logistics import carriers, coverage
+from app.logistics import carriers, coverage, effects
 from app.logistics.coverage import CoverageRow
 from app.settings import Settings, settings
 from app.wiring import WIRING
@@ -44,6 +44,7 @@ from tests.helpers import toy
 from tests.helpers.factories import make_workspace
 from tests.logistics.conftest import Shop
 
+CARRIER = "coordinadora"
 MOST_RESCUES = 2
 MOST_SESSIONS = 2
 QUEUES = ("events", "robots")
@@ -82,6 +83,7 @@ class Stage:
 
     admin: Connection
     shop: Shop
+    other: Shop
     engine: Engine
     fuse: Fuse
     runner: asyncio.Runner
@@ -104,6 +106,8 @@ class Stage:
         # In any order: neither foreign keys nor other triggers are looked at.
         no_triggers = sql.SQL("SET LOCAL session_replication_role = replica")
         self.admin.execute(sql.SQL("; ").join([no_triggers, *empty]))
+        for shop in (self.shop, self.other):
+            carriers.enable_carrier(shop.context, CARRIER)
         self.world.start_over()
         self.fuse.left = None
 
@@ -112,7 +116,7 @@ class Stage:
         effect = replace(
             WIRING.effects[robot.ItemRequested],
             call=self.call,
-            give_up=self.world.give_up,
+            give_up=self.give_up,
             ask=None,
             close=None,
             settle=lambda: 0.0,
@@ -121,12 +125,23 @@ class Stage:
         return replace(WIRING, handlers=handlers, effects={robot.ItemRequested: effect})
 
     async def call(self, prepared: Prepared, call: Call) -> Payload:
-        """A robot calls the outside world."""
+        """A robot calls the outside world, as the program's own does."""
         self.fuse.pass_by("before the call")
         try:
-            return await self.world.call(prepared, call)
+            with self.world.calling():
+                return self._note(prepared, await effects.enter_order(prepared, call))
         finally:
             self.fuse.pass_by("after the call")
+
+    def give_up(self, prepared: Prepared, error: Exception) -> Payload:
+        """The last attempt failed too."""
+        return self._note(prepared, effects.give_up(prepared, error))
+
+    def _note(self, prepared: Prepared, said: Payload) -> Payload:
+        assert isinstance(said, robot.ItemCompleted)
+        entry: effects.Entry = prepared.work
+        self.world.note(entry.requested.item_id, said)
+        return said
 
     def take(self, queue: str) -> Hand | None:
         """A new worker registers and takes what is due next."""
@@ -207,7 +222,7 @@ def stage(database: Database) -> Iterator[Stage]:
         stack.callback(settings.cache_clear)
         admin = stack.enter_context(psycopg.connect(database.superuser_url, autocommit=True))
         toy.install(database)
-        shop = _shop(stack.enter_context(doors.connect(database.url, autocommit=True)))
+        connection = stack.enter_context(doors.connect(database.url, autocommit=True))
         fuse = Fuse()
         pool = stack.enter_context(mortal_pool(database.url, fuse))
         runner = stack.enter_context(asyncio.Runner())
@@ -215,8 +230,15 @@ def stage(database: Database) -> Iterator[Stage]:
         runner.run(connector.open_async())
         stack.callback(lambda: runner.run(connector.close_async()))
         made = Stage(
-            admin, shop, Engine(pool, Policy(most_attempts=3, base=100)), fuse, runner, FencedManager(connector)
+            admin,
+            _shop(connection),
+            _shop(connection),
+            Engine(pool, Policy(most_attempts=3, base=100)),
+            fuse,
+            runner,
+            FencedManager(connector),
         )
+        environment.setattr(effects, "portal", lambda: made.world)
         with domain.use(made.wiring()):
             yield made
 
@@ -225,13 +247,13 @@ def _shop(connection: Connection) -> Shop:
     shop = Shop(connection, make_workspace(connection).id)
     carriers.set_carrier(
         shop.context,
-        "coordinadora",
+        CARRIER,
         username="robot",
         password=SecretStr("secret"),
         portal_url="http://portal.invalid",
         max_sessions=MOST_SESSIONS,
     )
-    carriers.enable_carrier(shop.context, "coordinadora")
+    carriers.enable_carrier(shop.context, CARRIER)
     city = CoverageRow(city="Bogotá", department="Cundinamarca", carrier_city="BOGOTA (C/MARCA)")
-    coverage.import_coverage(connection, "coordinadora", [city])
+    coverage.import_coverage(connection, CARRIER, [city])
     return shop
