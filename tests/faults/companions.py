@@ -62,6 +62,7 @@ class Companions(RuleBasedStateMachine):
         self.rescues: Counter[UUID] = Counter()
         self.paused: set[str] = set()
         self.disabled: set[UUID] = set()
+        self.before_lock: set[UUID] = set()
         self.home: dict[UUID, Shop] = {}
         self.is_sound = True
 
@@ -99,10 +100,10 @@ class Companions(RuleBasedStateMachine):
             return "the carrier is disabled"
         return "the queue is paused" if "robots" in self.paused else self.model.forbids(item)
 
-    def publish(self, said: Sequence[Event[Any]], *, together: bool) -> None:
+    def publish(self, said: Sequence[Event[Any]], *, together: bool, delay: float = 0) -> None:
         """Say new events, in one parcel or each in a row of its own."""
         self.model.unnamed += [_fact(event) for event in said]
-        publish(self.stage.connection, *said, parcel=None if together else 1)
+        publish(self.stage.connection, *said, parcel=None if together else 1, delay=delay)
         self.check()
 
     def result(self, which: int, shift: int, succeeded: bool) -> ItemCompleted:  # noqa: FBT001 - drawn
@@ -198,18 +199,17 @@ class Companions(RuleBasedStateMachine):
         item = self.model.items[request.item]
         if request.id in live:
             return True
-        is_closed = (
-            self.shop_of(item.job).workspace_id in self.disabled or self.model.orders.get(item.order) == "cancelled"
-        )
-        return is_closed and item.attempt == request.attempt and item.status != "success"
+        is_disabled = self.shop_of(item.job).workspace_id in self.disabled
+        is_refused = is_disabled or self.model.orders.get(item.order) == "cancelled"
+        return is_refused and item.attempt == request.attempt and item.status != "success"
 
     def discard_letter(self, letter: UUID) -> None:
         """Discard a dead letter. Raises `Conflict` if its item waits for a robot that is at it."""
         said = self.model.facts[letter]
         is_busy = (
             isinstance(said, Request)
-            and said.id in self.live_calls()
             and self.model.items[said.item].awaits(said.attempt)
+            and said.id in self.live_calls()
         )
         try:
             letters.discard(self.stage.connection, [letter], note="of no use", actor="ana")

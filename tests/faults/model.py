@@ -1,6 +1,6 @@
 """The model: what robot jobs are meant to be, without a database, a queue, a lock or a transaction.
 
-It is told what is asked of the program (`submit`, `record`, `retry`, `cancel`, `edit`, `replay`…) and then what there is. In between the
+It is told what is asked of the program (`submit`, `record`, `cancel`, `edit`…) and then what there is. In between the
 program may have applied events, each of which must have been waiting, in transactions of its choice; the model applies
 the same events in the same order, and must come to the same state. It says which events follow from which, so nothing
 is lost and nothing appears from nowhere.

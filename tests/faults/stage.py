@@ -30,6 +30,7 @@ from app.engine.effects.execute import perform
 from app.engine.queue.delayed import promote
 from app.engine.queue.envelope import Delivery, Row, open_rows
 from app.engine.queue.job_manager import FencedManager
+from app.engine.queue.turns import Turns
 from app.engine.worker.app import fresh_connector
 from app.engine.worker.rescue import Rescued, rescue, sweep
 from app.logistics import carriers, coverage, effects
@@ -143,11 +144,29 @@ class Stage:
         self.world.note(entry.requested.item_id, said)
         return said
 
-    def take(self, queue: str) -> Hand | None:
-        """A new worker registers and takes what is due next."""
+    def worker(self, capacity: int) -> int:
+        """A new worker, which shares so many deliveries out among those that wait; its id."""
+        worker_id = self.runner.run(self.manager.register_worker())
+        self.manager.turns[worker_id] = Turns(capacity)
+        return worker_id
+
+    @contextmanager
+    def locked(self, table: str, row: UUID) -> Iterator[None]:
+        """Somebody holds a row of the domain's; deliveries have little patience."""
+        statement = sql.SQL("SELECT FROM {} WHERE id = %s FOR UPDATE").format(sql.Identifier("logistics", table))
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("TALLYMAN_LOCK_PATIENCE", "0.05")
+            settings.cache_clear()
+            with self.admin.transaction():
+                self.admin.execute(statement, [row])
+                yield
+        settings.cache_clear()
+
+    def take(self, queue: str, worker: int | None = None) -> Hand | None:
+        """A worker, a new one if none is named, takes what is due next."""
 
         async def fetch() -> jobs.Job | None:
-            worker_id = await self.manager.register_worker()
+            worker_id = worker or await self.manager.register_worker()
             return await self.manager.fetch_job([queue], worker_id)
 
         job = self.runner.run(fetch())
