@@ -11,7 +11,7 @@ from uuid import UUID
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from app.engine.dead_letters import letters, replay
+from app.engine.dead_letters import manage, replay
 from app.engine.dead_letters import plan as plans
 from app.engine.dead_letters.awaited import Progress
 from app.engine.dead_letters.letters import Filters
@@ -212,7 +212,7 @@ class Companions(RuleBasedStateMachine):
             and said.id in self.live_calls()
         )
         try:
-            letters.discard(self.stage.connection, [letter], note="of no use", actor="ana")
+            manage.discard(self.stage.connection, [letter], note="of no use", actor="ana")
         except Conflict:
             assert is_busy
             return

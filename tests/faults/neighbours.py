@@ -57,13 +57,13 @@ class Neighbours(Operators):
         items = list(self.model.items)
         item = self.model.items[id_ := items[which % len(items)]]
         row = {"robot_jobs": item.job, "robot_job_items": id_, "orders": item.order}[table]
-        before = self._attempts()
+        before, mine = self._attempts(), hand.events & self.model.facts.keys()
         with self.stage.locked(table, row):
             self.deliver(hand, moods)
         if queue == "events":
-            self._nothing_came_of({event for event in hand.events if self._needs(table, row, event)}, before)
+            self._nothing_came_of({event for event in mine if self._needs(table, row, event)}, before)
         if queue == "events" and table == "robot_jobs" and not (hand.job.attempts or hand.is_rescued):
-            others = {event for event in hand.events if not self._needs(table, row, event)}
+            others = {event for event in mine if not self._needs(table, row, event)}
             assert others <= self.model.applied | self._mortal() | self.model.dead, "held up by a lock of others"
         self.happened["delivered beside a lock"] += 1
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from app.engine.dead_letters import letters
+from app.engine.dead_letters import letters, manage
 from app.engine.queue import pauses
 from app.errors import Conflict
 from app.logistics import carriers
@@ -134,10 +134,10 @@ class Operators(Companions):
         """A dead letter is said again under a new id: for another attempt (None: the one that is waited for)."""
         letter = self._letter(which)
         said, connection = self.model.facts[letter], self.stage.connection
-        data = letters.current_data(letters.find(connection, letter))
+        data = manage.current_data(letters.find(connection, letter))
         if isinstance(said, Request | Outcome):
             data["attempt"] = self.model.items[said.item].attempt if attempt is None else attempt
-        edit = partial(letters.edit, connection, letter, data, reason=None, actor="ana")
+        edit = partial(manage.edit, connection, letter, data, reason=None, actor="ana")
         if isinstance(said, Request) and said.id in self.live_calls():
             with pytest.raises(Conflict):
                 edit()

@@ -19,21 +19,37 @@ from tests.faults.stage import stage
 
 EXAMPLES = os.environ.get("TALLYMAN_FAULTS_EXAMPLES")
 PARTS = 5
-WAYS = settings(max_examples=50 // PARTS, stateful_step_count=40, deadline=None, derandomize=True, print_blob=True)
+WAYS = settings(max_examples=40 // PARTS, stateful_step_count=28, deadline=None, derandomize=True, print_blob=True)
 if EXAMPLES:
     WAYS = settings(WAYS, max_examples=-(-int(EXAMPLES) // PARTS), derandomize=False)
 
 HAPPENS = {
     "DuplicateRequest",
     "KeyReused",
+    "cancel job before a call",
+    "cancel order before a call",
+    "carrier disabled",
+    "delayed",
+    "delivered beside a lock",
     "died between statements",
     "died in a call",
+    "disable before a call",
+    "discarded",
+    "edited",
+    "id reused",
+    "job cancelled",
     "killed too often",
     "late",
+    "order cancelled",
+    "pause before a call",
+    "record before a call",
+    "recorded by hand",
     "redelivered",
     "replayed",
     "rescued",
     "retried",
+    "shared among shops",
+    "written by an older version",
     "zombie",
 }
 
@@ -78,7 +94,39 @@ def walk_by_hand(database: Database) -> None:
         machine.work(["events", "robots", "events", "events"], [])
         machine.replay(0, everything=True)
         machine.mend()
+        steer_by_hand(machine)
         machine.teardown()
+
+
+def steer_by_hand(machine: Tallyman) -> None:
+    """What operators and others do, on a machine that has some jobs."""
+    machine.pause_or_resume("robots")
+    machine.work(["robots", "events"] * 6, [])
+    whats = {"cancel order": 3, "record": 4, "cancel job": 5, "disable": 4, "pause": 5}
+    for what, order in whats.items():
+        machine.work(["events", "events", "robots", "robots", "events", "events", "events"], [])
+        machine.submit(order, 1, None)
+        machine.work(["events"], [])
+        machine.interfere(what, 0, [])
+        if what == "disable":
+            machine.operate(what, 0)
+    machine.pause_or_resume("robots")
+    machine.work(["robots", "robots", "events", "events"], [])
+    machine.submit(0, 3, None, elsewhere=True)
+    machine.submit(4, 2, None)
+    machine.work(["events", "events"], [])
+    machine.older_version(scheduled=False)
+    machine.take_turns(["break", "lost answer", "break"])
+    machine.edit(0, 0)
+    machine.discard(0)
+    machine.say_later(2, together=True)
+    machine.older_version(scheduled=True)
+    machine.reuse(0)
+    machine.complete([(n, 0, True) for n in range(12)], together=True)
+    machine.deliver_beside_a_lock("robot_jobs", 11, "events", [])
+    machine.operate("record", 11)
+    machine.later()
+    machine.operate("record", len(machine.model.items) - 1)
 
 
 def test_the_machine_leads_through_all_that_can_go_wrong(database: Database) -> None:
