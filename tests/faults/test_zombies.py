@@ -31,7 +31,12 @@ from tests.faults.zombie import (
 )
 from tests.helpers import toy
 
-HOLD, LEDGER, PUT_BACK, BURY = "FOR UPDATE", "INTO engine.event_log", "engine.enqueue", "INTO engine.failed_jobs"
+HOLD, LEDGER, PUT_BACK, BURY = (
+    "status = 'doing' AND attempts",
+    "INTO engine.event_log",
+    "engine.enqueue",
+    "INTO engine.failed_jobs",
+)
 
 POINTS = {
     "events: before the claim": Point("events", "engine.claim("),
