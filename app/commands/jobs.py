@@ -211,9 +211,12 @@ def _submit_pending(workspace: str | None, carrier: str, key: str | None, *, wat
         done = submit_pending(context, carrier=carrier, idempotency_key=key)
     elsewhere = [{"job_id": job_id, "orders": count} for job_id, count in done.in_open_jobs.items()]
     line = {"job_id": None, "total_items": 0} if done.job is None else _line(done.job)
-    emit({**line, "in_open_jobs": elsewhere}, as_json=as_json, human=line if done.job else "nothing to submit")
+    report = {**line, "in_open_jobs": elsewhere, "in_doubt": done.in_doubt}
+    emit(report, as_json=as_json, human=line if done.job else "nothing to submit")
     for one in [] if as_json else elsewhere:
         note(f"{one['orders']} pending orders are in job {one['job_id']}, which is not done")
+    if done.in_doubt and not as_json:
+        note(f"{done.in_doubt} pending orders may be in another carrier's portal: retry or record their items first")
     if watch and done.job is not None:
         _watch(workspace_id, done.job.id, as_json=as_json)
 

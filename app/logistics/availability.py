@@ -14,6 +14,7 @@ from uuid import UUID
 from psycopg.rows import scalar_row
 
 from app.context import Connection, Context
+from app.logistics.elsewhere import IN_DOUBT_ELSEWHERE
 
 _IN_OPEN_ITEM: LiteralString = """
 EXISTS (SELECT FROM logistics.robot_job_items i WHERE i.order_id = o.id AND i.status IN ('pending', 'processing'))"""
@@ -25,7 +26,7 @@ SELECT count(*) FROM locked
 """
 _LOCK_FREE: LiteralString = f"""
 SELECT o.id FROM logistics.orders o
- WHERE o.workspace_id = %s AND o.status = 'pending' AND NOT {_IN_OPEN_ITEM}
+ WHERE o.workspace_id = %(workspace)s AND o.status = 'pending' AND NOT {_IN_OPEN_ITEM} AND NOT {IN_DOUBT_ELSEWHERE}
  ORDER BY o.id FOR NO KEY UPDATE
 """  # noqa: S608 - a constant
 _LOCK_OF_ITEMS = """
@@ -47,7 +48,12 @@ SELECT o.id FROM logistics.orders o
  ORDER BY o.id
 """  # noqa: S608 - a constant
 _STILL_FREE: LiteralString = f"""
-SELECT o.id FROM logistics.orders o WHERE o.id = ANY(%s) AND NOT {_IN_OPEN_ITEM} ORDER BY o.id
+SELECT o.id FROM logistics.orders o
+ WHERE o.id = ANY(%(orders)s) AND NOT {_IN_OPEN_ITEM} AND NOT {IN_DOUBT_ELSEWHERE} ORDER BY o.id
+"""  # noqa: S608 - a constant
+_COUNT_IN_DOUBT: LiteralString = f"""
+SELECT count(*) FROM logistics.orders o
+ WHERE o.workspace_id = %(workspace)s AND o.status = 'pending' AND NOT {_IN_OPEN_ITEM} AND {IN_DOUBT_ELSEWHERE}
 """  # noqa: S608 - a constant
 _PENDING_IN_JOBS = """
 SELECT i.job_id, count(*) FROM logistics.orders o JOIN logistics.robot_job_items i ON i.order_id = o.id
@@ -72,11 +78,20 @@ def lock_orders_of_items(connection: Connection, item_ids: Sequence[UUID]) -> No
     connection.execute(_LOCK_OF_ITEMS, [list(item_ids)])
 
 
-def lock_free_orders(context: Context) -> list[UUID]:
-    """Lock the workspace's pending orders that no open job has; their ids, oldest first."""
+def lock_free_orders(context: Context, carrier: str) -> list[UUID]:
+    """Lock the workspace's pending orders that no open job has, and no other carrier than `carrier` may have.
+
+    Returns their ids, oldest first.
+    """
     cursor = context.connection.cursor(row_factory=scalar_row)
-    locked = cursor.execute(_LOCK_FREE, [context.tenant_id]).fetchall()
-    return cursor.execute(_STILL_FREE, [locked]).fetchall()
+    locked = cursor.execute(_LOCK_FREE, {"workspace": context.tenant_id, "carrier": carrier}).fetchall()
+    return cursor.execute(_STILL_FREE, {"orders": locked, "carrier": carrier}).fetchall()
+
+
+def count_in_doubt(context: Context, carrier: str) -> int:
+    """How many pending orders that no open job has another carrier than `carrier` may have."""
+    wanted = {"workspace": context.tenant_id, "carrier": carrier}
+    return int(context.connection.cursor(row_factory=scalar_row).execute(_COUNT_IN_DOUBT, wanted).fetchone() or 0)
 
 
 def missing_orders(context: Context, order_ids: Sequence[UUID]) -> list[UUID]:

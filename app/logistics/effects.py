@@ -154,6 +154,8 @@ async def _enter_once(gateway: Portal, entry: Entry, config: PortalConfig, form:
             return next(iter(found.values()))
     elif entry.order.status == "cancelled":
         raise Unwanted(ORDER_CANCELLED)
+    if entry.traces.elsewhere is not None:
+        raise Unwanted(entry.traces.elsewhere)
     while True:
         try:
             return await gateway.enter(account(config), form, partial(_look, call, config))

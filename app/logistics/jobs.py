@@ -16,7 +16,7 @@ from app.errors import Conflict, InvalidInput, NotFound
 from app.logistics import availability, rules, store
 from app.logistics.rules import ItemStatus, JobStatus
 from app.logistics.store import ROBOT_JOBS, RobotJob, RobotJobItem
-from app.logistics.submit import AlreadyTaken, CancelledOrders, ForeignOrders, create_robot_job
+from app.logistics.submit import AlreadyTaken, CancelledOrders, ForeignOrders, InDoubtElsewhere, create_robot_job
 from app.settings import settings
 from events import robot
 
@@ -24,6 +24,7 @@ __all__ = [
     "AlreadyTaken",
     "CancelledOrders",
     "ForeignOrders",
+    "InDoubtElsewhere",
     "JobPage",
     "Retried",
     "create_robot_job",

@@ -15,7 +15,8 @@ import events
 from app.context import Context
 from app.engine.queue.publish import publish
 from app.errors import Conflict, DuplicateRequest, InvalidInput, KeyReused
-from app.logistics import availability, carriers, rules, store
+from app.logistics import availability, carriers, elsewhere, rules, store
+from app.logistics.elsewhere import Elsewhere
 from app.logistics.fields import carrier_name
 from app.logistics.store import RobotJob
 from events import new_id, robot
@@ -54,6 +55,17 @@ class CancelledOrders(Conflict):
         self.order_ids = tuple(order_ids)
 
 
+class InDoubtElsewhere(Conflict):
+    """Orders that another carrier may have; `order_ids` are all of them."""
+
+    def __init__(self, found: Sequence[Elsewhere]) -> None:
+        super().__init__(
+            f"order_ids: {len(found)} of them may be in another carrier's portal, so nothing was created:"
+            f" {rules.name_some([one.order_id for one in found])}. {found[0].sentence}"
+        )
+        self.order_ids = tuple(one.order_id for one in found)
+
+
 class CarrierDisabled(Conflict):
     """The workspace has disabled the carrier: nothing is submitted, and no call begins."""
 
@@ -62,11 +74,13 @@ class CarrierDisabled(Conflict):
 class PendingSubmitted:
     """What a submit of the pending orders came to.
 
-    `job` is None when no order was free; `in_open_jobs` counts, by job, the pending orders that other jobs have.
+    `job` is None when no order was free; `in_open_jobs` counts, by job, the pending orders that other jobs have;
+    `in_doubt` counts the orders left out because another carrier may have them.
     """
 
     job: RobotJob | None
     in_open_jobs: dict[UUID, int]
+    in_doubt: int = 0
 
 
 def create_robot_job(
@@ -81,8 +95,9 @@ def create_robot_job(
 
     An order may be in several jobs, and each ships it; without `again`, `AlreadyTaken` is raised instead.
     Raises `InvalidInput` for an empty list, an order named twice, or orders that are not the workspace's
-    (`ForeignOrders`); `CancelledOrders`; `NotFound` or `Conflict` for a carrier that is unknown, disabled or without
-    credentials; `DuplicateRequest` and `KeyReused`, both with the existing job's id, for a key that was used before.
+    (`ForeignOrders`); `CancelledOrders`; `InDoubtElsewhere`; `NotFound` or `Conflict` for a carrier that is unknown,
+    disabled or without credentials; `DuplicateRequest` and `KeyReused`, both with the existing job's id, for a key that
+    was used before.
     Waits for other transactions that submit or change one of these orders.
     """
     rules.check_order_list(order_ids)
@@ -94,6 +109,8 @@ def create_robot_job(
         job = _insert(context, order_ids, carrier, idempotency_key)
         _check_carrier(context, carrier)
         _check_orders(context, order_ids, locked, again=again)
+        if found := elsewhere.of_orders(context, order_ids, carrier):
+            raise InDoubtElsewhere(found)
         _publish(context, job, order_ids)
     return job
 
@@ -103,6 +120,7 @@ def submit_pending(
 ) -> PendingSubmitted:
     """Submit every order of the workspace that is not shipped, not cancelled and in no open job, as one job.
 
+    Those that another carrier may have are left out.
     Of two that run at once each order goes to one. Raises as `create_robot_job` does for a carrier; for a key that
     was used before `DuplicateRequest` if there is nothing new to submit, else `KeyReused`.
     """
@@ -110,17 +128,18 @@ def submit_pending(
     carrier = carrier_name(carrier)
     with context.connection.transaction():
         _check_carrier(context, carrier)
-        elsewhere = availability.pending_in_open_jobs(context)
-        order_ids = availability.lock_free_orders(context)
+        in_open_jobs = availability.pending_in_open_jobs(context)
+        order_ids = availability.lock_free_orders(context, carrier)
+        in_doubt = availability.count_in_doubt(context, carrier)
         if idempotency_key is not None and (used := store.job_by_key(context, idempotency_key)) is not None:
             # With nothing new to submit it is the same request: what it took is in its job.
             raise (KeyReused if order_ids else DuplicateRequest)(idempotency_key, used.id)
         if not order_ids:
             # What another submit has taken meanwhile is elsewhere too.
-            return PendingSubmitted(None, availability.pending_in_open_jobs(context))
+            return PendingSubmitted(None, availability.pending_in_open_jobs(context), in_doubt)
         job = _insert(context, order_ids, carrier, idempotency_key)
         _publish(context, job, order_ids)
-    return PendingSubmitted(job, elsewhere)
+    return PendingSubmitted(job, in_open_jobs, in_doubt)
 
 
 def _refuse_used_key(context: Context, order_ids: Sequence[UUID], carrier: str, key: str | None) -> None:

@@ -15,7 +15,8 @@ from psycopg.rows import class_row
 from app.context import Connection
 from app.engine.effects.calls import in_hand
 from app.errors import Busy
-from app.logistics import rules
+from app.logistics import elsewhere, rules
+from app.logistics.elsewhere import Elsewhere
 from app.logistics.store import ItemState
 from app.settings import settings
 
@@ -52,13 +53,15 @@ class Traces:
     """References to ask a portal for, the item's own first. `may_be_there`: a call may have been made under one.
 
     `keys` are those of the calls that may still be under way, beside the item's present attempt; `unsettled` seconds
-    must pass before the portal is asked.
+    must pass before the portal is asked. `elsewhere` says why the order must not be entered unless it is found: another
+    carrier may have it.
     """
 
     references: list[str]
     may_be_there: bool
     keys: list[UUID]
     unsettled: float
+    elsewhere: str | None = None
 
 
 def find(connection: Connection, items: Iterable[ItemState]) -> dict[UUID, Traces]:
@@ -68,14 +71,15 @@ def find(connection: Connection, items: Iterable[ItemState]) -> dict[UUID, Trace
     others: dict[UUID, list[Other]] = {}
     for other in connection.cursor(row_factory=class_row(Other)).execute(_OTHERS, wanted):
         others.setdefault(other.item_id, []).append(other)
-    return {item.id: _traces(item, others.get(item.id, [])) for item in by_id.values()}
+    carriers = elsewhere.of_items(connection, by_id)
+    return {item.id: _traces(item, others.get(item.id, []), carriers.get(item.id, [])) for item in by_id.values()}
 
 
 def refuse_unsettled(connection: Connection, found: Iterable[Traces]) -> None:
     """Raise `Busy` while another call for one of the orders is under way, or until the portal may be asked about it.
 
     Such calls are those of an item's earlier attempts, which somebody else ended and asked for again, and those of
-    other items of its order.
+    other items of its order, also at other carriers.
     """
     all_ = list(found)
     keys = [key for traces in all_ for key in traces.keys]
@@ -85,11 +89,13 @@ def refuse_unsettled(connection: Connection, found: Iterable[Traces]) -> None:
         raise Busy("another attempt at the order failed a moment ago: the portal may not be asked yet", delay=wait)
 
 
-def _traces(item: ItemState, others: Sequence[Other]) -> Traces:
+def _traces(item: ItemState, others: Sequence[Other], carriers: Sequence[Elsewhere]) -> Traces:
     references = rules.references(item.id, item.retry_count)
     keys = [rules.request_id(item.id, n) for n in range(item.retry_count)]
     for other in others:
         references += rules.references(other.other_id, other.attempt)
         keys += [rules.request_id(other.other_id, n) for n in range(other.attempt + 1)]
+    keys += [key for other in carriers for key in other.keys]
     may_be_there = bool(others) or item.status == "processing" or item.retry_count > 0
-    return Traces(references, may_be_there, keys, max((other.unsettled for other in others), default=0.0))
+    unsettled = max((other.unsettled for other in others), default=0.0)
+    return Traces(references, may_be_there, keys, unsettled, carriers[0].sentence if carriers else None)

@@ -130,4 +130,18 @@ MUTANTS = (
         _TEST_CARRIERS,
         "an account that lacks something is not enabled",
     ),
+    Mutant(
+        "app/logistics/effects.py",
+        "if entry.traces.elsewhere is not None:",
+        "if False:",
+        "tests/logistics/test_elsewhere.py",
+        "a robot does not enter what another carrier may have",
+    ),
+    Mutant(
+        "app/logistics/elsewhere.py",
+        "OR strpos(i.error_message, 'a retry asks the portal') > 0",
+        "",
+        "tests/logistics/test_elsewhere.py",
+        "an attempt that was given up leaves its order in doubt",
+    ),
 )

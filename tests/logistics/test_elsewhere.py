@@ -1,0 +1,124 @@
+"""Orders in doubt at one carrier are not entered at another one before somebody knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+from pydantic import SecretStr
+
+from app.logistics import carriers, coverage, jobs
+from app.logistics.coverage import CoverageRow
+from app.logistics.ends import record_item
+from app.logistics.jobs import InDoubtElsewhere, create_robot_job
+from app.logistics.results import update_job_item_result
+from app.logistics.store import RobotJob
+from app.logistics.submit import submit_pending
+from app.settings import settings
+from app.simulators.portal import Portal, Rule
+from tests.conftest import Database
+from tests.helpers.support import deliver, drain_all, scalar
+from tests.logistics.answers import broken, failure, items_of
+from tests.logistics.conftest import Shop
+from tests.logistics.test_one_entry import in_doubt
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
+
+@pytest.fixture
+def two_carriers(shop: Shop, portal: Portal) -> Shop:
+    """The shop with an account with a second carrier, in the same portal."""
+    context = shop.context
+    carriers.set_carrier(
+        context, "servientrega", username="demo", password=SecretStr("demo-password"), portal_url=portal.url
+    )
+    carriers.enable_carrier(context, "servientrega")
+    city = CoverageRow(city="Bogotá", department="Cundinamarca", carrier_city="BOGOTA (C/MARCA)")
+    coverage.import_coverage(shop.connection, "servientrega", [city])
+    return shop
+
+
+def lost(shop: Shop, portal: Portal) -> UUID:
+    """An order whose answer was lost: the first carrier's portal has it, and its item failed."""
+    portal.change(rules=(Rule(field="address", contains="Calle", then="lost", times=1),))
+    settings.cache_clear()
+    orders = shop.order(1)
+    create_robot_job(shop.context, orders)
+    drain_all(shop.connection)
+    portal.change(rules=())
+    return orders[0]
+
+
+@pytest.fixture
+def once(monkeypatch: pytest.MonkeyPatch, hasty: None) -> None:
+    """A call is made once."""
+    monkeypatch.setenv("TALLYMAN_MOST_ATTEMPTS", "1")
+    settings.cache_clear()
+
+
+def test_a_submit_refuses_what_another_carrier_may_have(database: Database, two_carriers: Shop, portal: Portal) -> None:
+    """The worker died after the call: the error names the carrier, the job, the item and what to do."""
+    item = in_doubt(database, two_carriers)
+    with pytest.raises(InDoubtElsewhere, match=f"carrier coordinadora may have the order: item {item.id}") as refused:
+        create_robot_job(two_carriers.context, [item.order_id, *two_carriers.order(1)], carrier="servientrega")
+    assert refused.value.order_ids == (item.order_id,)
+    assert scalar(two_carriers.connection, "SELECT count(*) FROM logistics.robot_jobs") == 1
+
+
+@pytest.mark.usefixtures("once")
+def test_pending_leaves_out_what_another_carrier_may_have(two_carriers: Shop, portal: Portal) -> None:
+    """The others are submitted, and how many were left out is said; the same carrier takes them."""
+    order, other = lost(two_carriers, portal), two_carriers.order(1)[0]
+    done = submit_pending(two_carriers.context, carrier="servientrega")
+    assert done.job is not None
+    assert ([item.order_id for item in items_of(two_carriers, done.job.id)], done.in_doubt) == ([other], 1)
+    again = submit_pending(two_carriers.context)
+    assert again.job is not None
+    assert [item.order_id for item in items_of(two_carriers, again.job.id)] == [order]
+
+
+def answered(shop: Shop, job: RobotJob) -> None:
+    """The first carrier refuses the order: it does not have it."""
+    (item,) = items_of(shop, job.id)
+    update_job_item_result(shop.context, failure(item, "portal"))
+
+
+def recorded(shop: Shop, job: RobotJob) -> None:
+    """A person has looked into the first carrier's portal."""
+    (item,) = items_of(shop, job.id)
+    record_item(shop.context, item.id, actor="ana", reason="looked", error="it is not there")
+
+
+@pytest.mark.parametrize("cleared", [answered, recorded], ids=lambda way: str(way.__name__))
+def test_a_clear_no_lets_another_carrier_have_the_order(
+    two_carriers: Shop, portal: Portal, cleared: Callable[[Shop, RobotJob], None]
+) -> None:
+    """A refusal and a person's word are no doubt."""
+    orders = two_carriers.order(1)
+    first = create_robot_job(two_carriers.context, orders)
+    cleared(two_carriers, first)
+    second = create_robot_job(two_carriers.context, orders, carrier="servientrega")
+    drain_all(two_carriers.connection)
+    assert [item.status for item in items_of(two_carriers, second.id)] == ["success"]
+    assert portal.record.summary().accepted == 1
+
+
+@pytest.mark.usefixtures("once")
+def test_a_robot_does_not_enter_what_another_carrier_may_have(two_carriers: Shop, portal: Portal) -> None:
+    """Submitted to both before either began: the second robot makes no call, and its item says why."""
+    portal.change(rules=(Rule(field="address", contains="Calle", then="lost", times=1),))
+    orders = two_carriers.order(1)
+    both = [create_robot_job(two_carriers.context, orders, carrier=one) for one in ("coordinadora", "servientrega")]
+    deliver(two_carriers.connection)
+    (in_doubt_,), (refused,) = sorted(
+        (items_of(two_carriers, job.id) for job in both), key=lambda some: some[0].error_type or ""
+    )
+    assert (in_doubt_.error_type, refused.error_type) == ("portal", "validation")
+    assert f"may have the order: item {in_doubt_.id}" in (refused.error_message or "")
+    assert portal.record.summary().accepted == 1
+    jobs.retry_failed_items(two_carriers.context, in_doubt_.job_id)
+    drain_all(two_carriers.connection)
+    assert [item.status for item in items_of(two_carriers, in_doubt_.job_id)] == ["success"]
+    assert portal.record.summary().accepted == 1
+    assert broken(two_carriers.connection) == []
