@@ -107,7 +107,7 @@ def connect(address: str | None = None, *, autocommit: bool = False) -> Connecti
 
 
 class _Pooled(psycopg.Connection[Any]):
-    """A connection of a pool, which `hang_up_pools()` finds whoever uses it."""
+    """A connection of a pool, which `hang_up_pools()` finds wherever it is used."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -128,7 +128,7 @@ def hang_up_pools() -> None:
 
 
 def pool(*, min_size: int = 1, max_size: int = 4, address: str | None = None) -> ConnectionPool[Connection]:
-    """A pool of connections as `service_role`; open, and to be closed by whoever made it."""
+    """A pool of connections as `service_role`; open, and to be closed by the caller."""
     made: ConnectionPool[Connection] = ConnectionPool(
         conninfo(address),
         connection_class=_Pooled,

@@ -94,7 +94,7 @@ class ReusedId(Permanent):
 
 
 class NotCalled(Permanent):
-    """An effect failed before anything went out: whoever tries again need not ask whether it happened."""
+    """An effect failed before anything went out: the next attempt need not ask whether it happened."""
 
     maybe_called = False
 

@@ -130,7 +130,7 @@ def embedded_keyring(home: Path) -> Keyring:
 
 
 def _make(path: Path) -> None:
-    """Write a new key beside `path` and link it there: whoever links first wins, and nobody sees half a key."""
+    """Write a new key beside `path` and link it there: the first link wins, and no process reads half a key."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     material = base64.b64encode(os.urandom(_KEY_BYTES)).decode()
     # mkstemp makes it readable for this account alone.

@@ -62,7 +62,7 @@ def test_a_worker_refuses_service_role_and_says_what_to_do(as_worker: Database) 
 
 
 def test_a_login_without_the_role_is_told_how_to_get_it(as_worker: Database) -> None:
-    """Whoever may, runs three statements."""
+    """A role that may, runs three statements."""
     with psycopg.connect(as_worker.owner_url, autocommit=True) as admin:
         admin.execute(f"REVOKE {WORKER} FROM tallyman")
         try:

@@ -62,7 +62,7 @@ def test_every_table_of_ours_has_a_comment(catalogue: Connection) -> None:
 
 
 def test_functions_with_their_owners_rights_pin_the_search_path(catalogue: Connection) -> None:
-    """Else whoever calls one decides what the names in it mean."""
+    """Else its caller decides what the names in it mean."""
     definers = """
     SELECT oid::regprocedure::text FROM pg_proc
      WHERE prosecdef AND pronamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')

@@ -1,4 +1,4 @@
-"""Progress: whoever watches is told that something changed, once a statement, and looks for itself."""
+"""Progress: a listener is told that something changed, once a statement, and looks for itself."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_what_changes_nothing_says_nothing(ears: Connection, connection: Connect
 
 
 def test_a_persons_change_is_told_too(ears: Connection, connection: Connection, workspace: Workspace) -> None:
-    """Whoever may change a job need not be allowed anything of the engine's."""
+    """A role that may change a job needs no grant on the engine."""
     (job_id,) = insert(connection, workspace, 1)
     heard(ears, connection)
     with doors.as_person(connection, make_member(connection, workspace)):

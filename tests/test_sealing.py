@@ -124,7 +124,7 @@ def test_the_embedded_server_has_a_key_of_its_own(monkeypatch: pytest.MonkeyPatc
 
 
 def test_all_who_come_at_once_get_the_same_key(tmp_path: Path) -> None:
-    """Whoever links first wins; no draft is left behind."""
+    """The first link wins; no draft is left behind."""
     with ThreadPoolExecutor(16) as threads:
         rings = list(threads.map(lambda _: embedded_keyring(tmp_path), range(64)))
     assert len({tuple(one.keys.items()) for one in rings}) == 1

@@ -113,7 +113,7 @@ class _Stage:
         self.stock.empty()
         self.stock.effects(case.effects)
         self.stock.applied(case.applied)
-        # Before the sample is published: whoever looks for its rows passes by these.
+        # Before the sample is published: a search for its rows passes by these.
         self.stock.put_back(case.put_back)
         self.laid[:] = [case.besides]
 

@@ -77,7 +77,7 @@ class _Observer:
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """Jobs of one item each, so that whoever counts a result is heard of once a result."""
+    """Jobs of one item each, so that each counted result is one notification."""
 
     ground: Ground
     cast: Cast

@@ -1,4 +1,4 @@
-"""Processes that benchmarks start: worker processes of the program, and of whoever else takes part."""
+"""Processes that benchmarks start: worker processes of this program and of the others that are compared."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class _Stage:
         }
 
     def keep(self) -> None:
-        """Keep the very rows that the program writes, for whoever copies them."""
+        """Keep the very rows that the program writes, to be copied."""
         for name, parcel in ((PARCELS, None), (ROWS, 1)):
             self._publish_all(parcel)
             self.kept[name] = rows.keep(self.ground)

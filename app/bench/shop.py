@@ -46,7 +46,7 @@ RETURNING id
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """A workspace that can ship. Whoever works for it needs the keys of its `environment`."""
+    """A workspace that can ship. Its workers need the keys of its `environment`."""
 
     ground: Ground
     workspace_id: UUID

@@ -100,7 +100,7 @@ class _Stage:
         return accepted, fanned_out
 
     def keep(self) -> None:
-        """Keep the very queue rows that the program writes, for whoever copies them."""
+        """Keep the very queue rows that the program writes, to be copied."""
         self.ours()
         self.kept[:] = [rows.keep(self.ground)]
 

@@ -10,7 +10,7 @@ from app.bench.cast import NotExact
 from app.context import Connection
 
 PROGRESS: LiteralString = "LISTEN tallyman_progress"
-"""Every commit that changes a robot job says so on this channel, whoever made it."""
+"""Every commit that changes a robot job says so on this channel, from any session."""
 _LOOK_AGAIN_S = 0.1
 _QUIET: LiteralString = """
 SELECT NOT EXISTS (SELECT FROM engine.waiting(%(queues)s::text[])

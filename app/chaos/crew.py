@@ -79,7 +79,7 @@ class Crew:
         worker.send(signal.SIGCONT)
 
     def stop(self) -> None:
-        """Ask everybody to stop and wait until they have; whoever does not is killed."""
+        """Ask everybody to stop and wait until they have; one that does not is killed."""
         for worker in self.workers:
             self.thaw(worker)
             self.tell_to_stop(worker)

@@ -45,7 +45,7 @@ class CancelledOrder:
 
 @dataclass(slots=True)
 class Model:
-    """What was submitted and delivered, as far as whoever did it knows how it ended."""
+    """What was submitted and delivered, as far as the process that did it knows how it ended."""
 
     accepted: dict[str, tuple[Submission, UUID]] = field(default_factory=dict)
     taken_back: dict[str, Submission] = field(default_factory=dict)

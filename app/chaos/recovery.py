@@ -75,7 +75,7 @@ class Watch(threading.Thread):
         """A fault of this kind, at this reading of the monotonic clock, interrupted these deliveries."""
         with self._lock:
             for lease in leases:
-                # Whoever is interrupted twice has been waiting since the first time.
+                # One that is interrupted twice has been waiting since the first time.
                 self._waiting.setdefault(lease, _Interrupted(kind, at))
 
     def seconds(self) -> dict[str, list[float]]:

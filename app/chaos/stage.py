@@ -118,7 +118,7 @@ class Stage:
 
     @property
     def superuser_url(self) -> str:
-        """The run's database for whoever does harm or checks: not subject to any tenant's wall."""
+        """The run's database for faults and checks: not subject to any tenant's wall."""
         return superuser_url(self.server)
 
     def connect(self) -> Connection:

@@ -6,7 +6,7 @@
     3    not finished in time: `dead replay --wait`
     130  interrupted
 
-Results are for people on a terminal, tab-separated text off a terminal, and JSON for whoever says `--json`.
+Results are for people on a terminal, tab-separated text off a terminal, and JSON with `--json`.
 """
 
 from __future__ import annotations

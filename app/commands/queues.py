@@ -36,7 +36,7 @@ def list_(*, as_json: Json = False) -> None:
 def pause(
     queue: QueueArgument,
     *,
-    reason: Annotated[str, typer.Option("--reason", help="Why; whoever asks why nothing moves is told.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; `explain` shows it.")],
     actor: Actor,
     as_json: Json = False,
 ) -> None:

@@ -117,7 +117,7 @@ def replay(
 
 @contextmanager
 def _going_on(made: Plan) -> Iterator[None]:
-    """Say how an interrupted replay goes on: whoever named letters does not know the plan."""
+    """Say how an interrupted replay goes on: a user who named letters does not know the plan."""
     try:
         yield
     except KeyboardInterrupt:

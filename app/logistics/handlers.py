@@ -73,7 +73,7 @@ def item_completed(moment: Moment, completed: list[Event[ItemCompleted]]) -> Ite
 
 
 def noted(_moment: Moment, _events: list[Event[object]]) -> Iterable[Event[object]]:  # type: ignore[type-var]
-    """Facts that the ledger keeps and that nothing of ours answers to: whoever listens may."""
+    """Record-only events: the ledger keeps them, and no handler reacts to them."""
     return ()
 
 

@@ -84,7 +84,7 @@ def list_jobs(
 def update_job_status(context: Context, job_id: UUID, status: JobStatus) -> RobotJob:
     """Move a job to `status`.
 
-    For whoever must overrule the engine: a job ends by itself with its last result, and one that is ended by hand
+    To overrule the engine by hand: a job ends by itself with its last result, and one that is ended by hand
     while items are open is named by the audit. Raises `NotFound`, and `Conflict` for a transition that is not allowed.
     """
     with context.connection.transaction():

@@ -71,7 +71,7 @@ def fingerprint(carrier: str, order_ids: Iterable[UUID]) -> str:
 
 
 def request_id(item_id: UUID, attempt: int) -> UUID:
-    """The id of the event that asks for an attempt at an item: whoever asks for it, it is asked for once."""
+    """The id of the event that asks for an attempt at an item: the same for all who ask, so it is asked for once."""
     return uuid5(item_id, f"robot/item.requested/{attempt}")
 
 

@@ -158,7 +158,7 @@ SELECT id, order_id, retry_count FROM logistics.robot_job_items
 def insert_job(
     context: Context, job_id: UUID, carrier: str, total: int, key: str | None, fingerprint: str
 ) -> RobotJob | None:
-    """A new job, or None when its idempotency key is taken; waits for whoever is about to take it."""
+    """A new job, or None when its idempotency key is taken; waits for a transaction that is about to take it."""
     values = {"id": job_id, "workspace_id": context.tenant_id, "carrier": carrier}
     return _jobs(context.connection, _INSERT_JOB, {**values, "total": total, "key": key, "fingerprint": fingerprint})
 

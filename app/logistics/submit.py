@@ -1,8 +1,8 @@
 """Submit orders as a robot job.
 
 The orders are locked by id before anything is looked up about them, so of two submits that overlap the second sees
-what the first has committed. The job row is new and its idempotency key is taken after the orders: whoever holds a key
-waits for no order.
+what the first has committed. The job row is new and its idempotency key is taken after the orders: a
+transaction that holds a key waits for no order.
 """
 
 from __future__ import annotations

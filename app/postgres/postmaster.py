@@ -166,7 +166,7 @@ def _belongs_to_another(data: Path) -> SetupError:
 
 
 def _is_postmaster(pid: int, data: Path) -> bool:
-    """Whether it is this data directory's server that runs under `pid`, and not whoever got the number since."""
+    """Whether it is this data directory's server that runs under `pid`, and not a process that got the number since."""
     try:
         process = psutil.Process(pid)
         return process.name() == "postgres" and str(data) in process.cmdline() and not _is_zombie(process)

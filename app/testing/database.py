@@ -46,7 +46,7 @@ class Database:
         }
 
     def empty(self) -> None:
-        """Disconnect whoever is still there, and empty every table of it."""
+        """Disconnect the sessions that are still there, and empty every table of it."""
         with psycopg.connect(self.superuser_url, autocommit=True) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",

@@ -30,7 +30,7 @@ from events import Event
 _MOST_DELIVERIES = 500
 
 # A connection that was cut holds its locks until the server has noticed. Each connection of a watched process has
-# this lock too, so whoever gets it alone knows that nothing of the process is left.
+# this lock too, so a session that gets it alone knows that nothing of the process is left.
 _ATTEND = "SELECT pg_advisory_lock_shared(hashtextextended('app.testing', 0))"
 _ALONE = "SELECT pg_advisory_lock(hashtextextended('app.testing', 0))"
 _TOGETHER = "SELECT pg_advisory_unlock(hashtextextended('app.testing', 0))"

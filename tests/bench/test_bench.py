@@ -31,7 +31,7 @@ class Outcome:
 
 
 def bench(*arguments: object) -> Outcome:
-    """Run `bench …` in this process, as whoever measures would type it."""
+    """Run `bench …` in this process, as one types it."""
     done = CliRunner().invoke(app, ["bench", *map(str, arguments)])
     return Outcome(done.exit_code, done.stdout, done.stderr)
 
@@ -163,7 +163,7 @@ def test_plot_draws_a_picture_a_benchmark(tmp_path: Path) -> None:
     ],
 )
 def test_plot_refuses_what_is_no_report(tmp_path: Path, text: str, why: str) -> None:
-    """What cannot be drawn is an error of whoever asks, and nothing is drawn."""
+    """What cannot be drawn is the caller's error, and nothing is drawn."""
     reports = tmp_path / "reports.jsonl"
     reports.write_text(text)
 
@@ -175,7 +175,7 @@ def test_plot_refuses_what_is_no_report(tmp_path: Path, text: str, why: str) -> 
 
 
 def test_plot_says_what_to_install_where_matplotlib_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing is for whoever develops the program: elsewhere the remedy is named."""
+    """Drawing is for development: elsewhere the remedy is named."""
     # What the import system makes of a module that is not installed.
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     reports = tmp_path / "reports.jsonl"

@@ -100,7 +100,7 @@ def test_a_plan_says_what_would_happen_and_a_dry_run_does_nothing(connection: Co
     ],
 )
 def test_bad_input_is_exit_code_2_and_named(database: Database, arguments: list[object], said: str) -> None:
-    """Whoever asks for what is not there, or cannot be, is told what."""
+    """An error names what is not there, or cannot be."""
     assert said in run("dead", *arguments, code=2).stderr
 
 

@@ -17,7 +17,7 @@ from tests.helpers.support import drain_all, scalar, working
 def test_a_replay_out_of_time_ends_with_its_own_exit_code_and_goes_on(
     database: Database, connection: Connection
 ) -> None:
-    """Exit code 3 and the plan's id, whoever named a letter; the plan goes on, and shows what waits."""
+    """Exit code 3 and the plan's id, also when a letter was named; the plan goes on, and shows what waits."""
     toy.install(database)
     with use(toy.Outside().wiring()):
         publish(connection, event := toy.say("word", "bad"))

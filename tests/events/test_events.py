@@ -86,7 +86,7 @@ def test_every_older_version_has_an_upcaster() -> None:
     ],
 )
 def test_bad_input_is_named_by_its_field(change: dict[str, Any], named: str) -> None:
-    """Whoever sends nonsense is told which field it was."""
+    """The error about nonsense names the field."""
     with pytest.raises(InvalidEvent, match=f"(^|; ){named}:"):
         events.parse(submitted(**change))
 

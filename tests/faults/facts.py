@@ -32,7 +32,7 @@ class Request:
 
     @property
     def id(self) -> UUID:
-        """The item and the attempt make it: whoever asks, it is asked for once."""
+        """The item and the attempt make it: the same for all who ask, so it is asked for once."""
         return rules.request_id(self.item, self.attempt)
 
 

@@ -21,7 +21,7 @@ class Died(psycopg.OperationalError):
 class Fuse:
     """What happens to workers between two statements, and around calls.
 
-    After so many statements, those that are `left`, a worker dies; None: it does not. Whoever `watches` is told of
+    After so many statements, those that are `left`, a worker dies; None: it does not. What `watches` is told of
     every statement, with its connection, and of every call.
     """
 

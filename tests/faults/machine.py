@@ -174,7 +174,7 @@ class Tallyman(Neighbours):
 
     @rule(queue=QUEUE, statements=st.integers(0, 3))
     def kill(self, queue: str, statements: int) -> None:
-        """Whoever takes what is due dies, until nobody may take it any more."""
+        """Every worker that takes what is due dies, until none may take it any more."""
         self.rescue()
         for _ in range(MOST_RESCUES + 1):
             self.crash(queue, statements)

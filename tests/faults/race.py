@@ -24,7 +24,7 @@ Second = TypeVar("Second")
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """A stage, and connections for whoever races on it."""
+    """A stage, and connections for its racers."""
 
     database: Database
     stage: Stage

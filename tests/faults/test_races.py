@@ -174,7 +174,7 @@ def test_one_event_that_two_workers_have_is_applied_by_one(race: Race) -> None:
 
 @pytest.mark.parametrize("late_first", [True, False])
 def test_a_retry_and_a_late_result_do_not_mix(race: Race, *, late_first: bool) -> None:
-    """Whoever comes first, the result of the attempt before does not count for the next one."""
+    """Whichever comes first, the result of the attempt before does not count for the next one."""
     job, (item, other) = submitted(race.stage, 2)
     update_job_item_result(race.stage.shop.context, failure(item))
 
@@ -216,7 +216,7 @@ def test_a_retry_and_the_last_result_agree_on_the_generation(race: Race, *, resu
 
 @pytest.mark.parametrize("by_hand_first", [True, False])
 def test_ending_a_job_by_hand_and_its_last_result(race: Race, *, by_hand_first: bool) -> None:
-    """The result counts whoever comes first, and the counters decide how the job ended; it completes once."""
+    """The result counts whichever comes first, and the counters decide how the job ended; it completes once."""
     job, (item,) = submitted(race.stage, 1)
 
     def end(connection: Connection) -> str:

@@ -1,4 +1,4 @@
-"""Wrong versions of the program, as they are written by whoever does not think of the others.
+"""Wrong versions of the program, as an author writes them who does not think of other workers.
 
 Each is a context manager that puts one in place and takes it away again, whatever happens meanwhile.
 """

@@ -146,7 +146,7 @@ def buried(zombie: Zombie) -> None:
 
 
 def nobody_can_take_it(zombie: Zombie) -> None:
-    """Whoever comes to the rescue passes by: the worker is in its transaction."""
+    """A rescuer passes by: the worker is in its transaction."""
     rescued(zombie)
     assert scalar(zombie.race.stage.connection, "SELECT count(*) FROM engine.rescues") == 0
 

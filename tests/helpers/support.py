@@ -25,7 +25,7 @@ def scalar(connection: Connection, statement: str, *parameters: object) -> Any:
 
 @contextmanager
 def working(url: str) -> Iterator[None]:
-    """A worker that keeps draining in a thread of its own, for whoever waits for what comes of it."""
+    """A worker that keeps draining in a thread of its own, while the caller waits for what comes of it."""
     done = threading.Event()
 
     def work() -> None:

@@ -33,7 +33,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def install(database: Database) -> None:
-    """Make the toy's schema and table, always as the owner of the other tables: whoever makes them first owns them."""
+    """Make the toy's schema and table, always as the owner of the other tables."""
     with psycopg.connect(database.owner_url, autocommit=True) as connection:
         connection.execute(_TABLES)
 

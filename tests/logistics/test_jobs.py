@@ -223,7 +223,7 @@ def test_a_status_that_is_none_is_refused(shop: Shop) -> None:
 
 
 def test_a_job_that_begins_breaks_no_invariant(shop: Shop) -> None:
-    """Status and timestamps agree, whoever sets it going."""
+    """Status and timestamps agree, whatever sets it going."""
     job = create_robot_job(shop.context, shop.order(1))
     jobs.update_job_status(shop.context, job.id, "processing")
     assert [verdict for verdict in audit(shop.connection, INVARIANTS) if not verdict.holds] == []

@@ -99,7 +99,7 @@ def test_a_request_that_failed_has_not_used_its_key(shop: Shop) -> None:
 
 
 def test_a_failed_request_leaves_the_callers_transaction_alive(shop: Shop) -> None:
-    """Whoever catches the error goes on in the same transaction, and what it does there counts."""
+    """A caller that catches the error goes on in the same transaction, and what it does there counts."""
     order_ids = shop.order(2)
     with as_service(shop.connection):
         first = create_robot_job(shop.context, order_ids[:1], idempotency_key="K")

@@ -163,7 +163,7 @@ def test_another_job_with_an_order_whose_answer_was_lost_takes_what_the_portal_h
 
 
 def test_an_order_that_was_shipped_is_shipped_again_by_another_job(shop: Shop, portal: Portal) -> None:
-    """What succeeded is no doubt: whoever submits it again wants it again."""
+    """What succeeded is no doubt: a second submit wants it again."""
     orders = shop.order(2)
     for _ in range(2):
         jobs.create_robot_job(shop.context, orders)

@@ -1,4 +1,4 @@
-"""Lock order: calls, the ledger, dead letters, jobs, items, orders; also of whoever decides about a dead letter."""
+"""Lock order: calls, the ledger, dead letters, jobs, items, orders; also of decisions about a dead letter."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def _told_to_stop(home: Path) -> int:
 
 
 def test_a_server_that_is_stopping_is_ended_and_started_anew(home: Path) -> None:
-    """It would wait for its clients for ever and let nobody in; whoever needs it has it again, and nothing is lost."""
+    """It would wait for its clients for ever and let nobody in; the next command has it again, and nothing is lost."""
     server = embedded.ensure_running(home)
     with psycopg.connect(server.owner_url, autocommit=True) as client:
         client.execute("CREATE TABLE kept AS SELECT 1 AS n")

@@ -121,7 +121,7 @@ def never_in_doubt(patch: pytest.MonkeyPatch) -> None:
 
 
 def doubt_forgotten_by_a_rescue(patch: pytest.MonkeyPatch) -> None:
-    """Whoever rescues a delivery forgets its calls."""
+    """A rescue of a delivery forgets its calls."""
     patch.setattr(rescue, "_BY_INDEX", "DELETE FROM engine.calls")
 
 

@@ -39,7 +39,7 @@ def resolve_as_done(
         seized = letter_locks.seize(connection, [dead])
         if not seized:
             raise Conflict(f"dead letter: the call of event {dead.id} is being made at this moment; its outcome counts")
-        # Read again: whoever had the call may have decided about the letter.
+        # Read again: the session that had the call may have decided about the letter.
         letter = letters.find(connection, letter.id)
         if letter.resolved_at is not None:
             raise Conflict(f"dead letter: {letter.id} is resolved already")

@@ -1,6 +1,6 @@
 """Locks of dead letters, in the order of deliveries: calls, then the ledger, then the letters by id.
 
-Whoever decides about a dead letter of an effect first takes its call. So two who decide about one letter, and a
+A decision about a dead letter of an effect first takes its call. So two decisions about one letter, and a
 delivery of another copy of its event, wait for each other at the call, and hold nothing yet that the other needs.
 """
 

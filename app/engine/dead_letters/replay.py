@@ -1,7 +1,7 @@
 """Replay: walk through a plan at a pace, and see what comes of it.
 
 Each letter is replayed in a transaction that takes it out of the plan, so two who replay one plan share the work, and
-whoever is interrupted goes on where it was. What is done with a letter then is `redeliver`'s; what came of it is
+an interrupted replay goes on where it was. What is done with a letter then is `redeliver`'s; what came of it is
 looked up in the ledger and among the dead letters.
 """
 

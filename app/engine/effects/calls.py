@@ -114,7 +114,7 @@ class Lease:
     async def _together(self) -> Mapping[UUID, Any]:
         if self._next is None:
             self._next = asyncio.create_task(self._take_turn())
-            # Whoever asked may be cancelled before there is an answer: then nobody reads it.
+            # The task that asked may be cancelled before there is an answer: then nobody reads it.
             self._next.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await asyncio.shield(self._next)
 

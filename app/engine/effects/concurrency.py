@@ -46,7 +46,7 @@ def take(connection: Connection, delivery: Delivery, wanted: Mapping[Lane, int])
 
 
 def lock(connection: Connection, lanes: Iterable[Lane]) -> None:
-    """Be alone with some lanes until the transaction ends. Whoever takes slots takes them first, before its rows."""
+    """Be alone with some lanes until the transaction ends. Every transaction takes lanes first, before its rows."""
     for lane in sorted(lanes):
         connection.execute(_LOCK, [lane.key])
 

@@ -4,7 +4,7 @@ One short transaction claims the parcel's events; the calls run in no transactio
 lanes and the other workers allow; each outcome is recorded as it comes, together with those that came while the one
 before was being written. The queue row goes in the commit that leaves nothing of it undone.
 
-A call that was begun and has no recorded outcome is in doubt: whoever delivers its event next asks the other side for
+A call that was begun and has no recorded outcome is in doubt: the next delivery of its event asks the other side for
 its reference before submitting. Where the other side cannot be asked, a person decides.
 """
 

@@ -41,7 +41,7 @@ def record(parcel: Parcel) -> None:
     """Write down every outcome that is there; the row shrinks to what is still open, or goes.
 
     With it shrink its slots to what it can still use, or they grow if there are free ones; and if there are more free
-    ones than that, whoever has been parked for longest is woken. An outcome that cannot be written is that task's
+    ones than that, the row that has been parked for longest is woken. An outcome that cannot be written is that task's
     error, and no other's.
     """
     # Looked at once: while this runs, calls go on and more outcomes come.

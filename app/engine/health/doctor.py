@@ -47,7 +47,7 @@ class Limits:
 class Patient:
     """The system under examination, through two connections in autocommit mode.
 
-    `service` acts as `service_role`. `login` acts as whoever logged in: PostgreSQL shows a session's transaction to
+    `service` acts as `service_role`. `login` acts as the login role: PostgreSQL shows a session's transaction to
     those of its own login alone.
     """
 

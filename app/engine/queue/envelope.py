@@ -3,7 +3,7 @@
 A row carries one event (task `consume`), or a parcel: `{"attempt": n, "events": [...]}` (tasks `consume_parcel` and
 `perform`), with the `"error"` that brought it back if one did, `"since"` when it waits for that to pass and, of
 effects, the `"share"` of the deliveries that it belongs to. `open_rows` never fails: what is no event becomes a letter
-that says so, and is buried by whoever reads it.
+that says so, and its reader buries it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from events import SIZE_LIMIT, Event, Unreadable, parse_all
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One attempt of a worker at a queue row. The three are its lease: whoever else gets the row has others."""
+    """One attempt of a worker at a queue row. The three are its lease: another delivery of the row has others."""
 
     row_id: int
     attempts: int

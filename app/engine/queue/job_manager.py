@@ -1,7 +1,7 @@
 """Fence: what a worker says about a delivery counts only while the delivery is still its own.
 
 Stock Procrastinate matches on the row's id and status alone, so a worker that was taken for dead and comes back would
-finish, or put back, the delivery of whoever has the row now. Here finish and retry match the row's attempts and
+finish, or put back, the delivery of the worker that has the row now. Here finish and retry match the row's attempts and
 worker too; no matching row is no error. Consumers delete their own row in the transaction that applies its events, so
 for them a finish usually finds nothing and writes nothing.
 

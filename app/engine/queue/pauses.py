@@ -19,7 +19,7 @@ from app.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A queue that is paused: since when, by whom and why; `is_new` in the answer to whoever began it."""
+    """A queue that is paused: since when, by whom and why; `is_new` in the answer to the call that began it."""
 
     queue_name: str
     paused_at: datetime

@@ -86,7 +86,7 @@ def put_back(  # noqa: PLR0913 - each says one thing about how they wait
     """Put events that were delivered into the queue again, each with the JSON that it was published as.
 
     A put-back event waits `delay` seconds, has `attempt` deliveries behind it, and travels alone unless `parcel` says
-    how many may travel together. The row remembers the `error` that brought it back, for whoever asks why it waits;
+    how many may travel together. The row remembers the `error` that brought it back, which `explain` shows;
     but a lone event without attempts, which goes back as if it had never been tried. With a `lane` the rows are parked:
     `slots.wake_parked` makes them due before their time. Raises `ValueError` for parked rows without a delay.
     """

@@ -66,8 +66,8 @@ def who_yields(claimants: Sequence[Claimant], capacity: int) -> Claimant | None:
     """Who gives up a delivery when all are taken; None when nobody has to.
 
     Somebody has to if one that waits has less than its share, rounded down but at least one delivery. Then it is
-    whoever holds most beyond its own share; where nobody does, there are more claimants than deliveries, and of those
-    that have run for a while whoever was served most makes room for one that was served less.
+    the one that holds most beyond its own share. Where nobody does, there are more claimants than deliveries: of those
+    that have run for a while the one that was served most makes room for one that was served less.
     """
     shares = {one.key: share_of(one, claimants, capacity) for one in claimants}
     short = [one for one in claimants if one.waits and one.in_hand < max(1, math.floor(shares[one.key] + _ROUNDING))]

@@ -74,7 +74,7 @@ class _Served:
     def begin(self, key: str, running: Iterable[str]) -> None:
         """A delivery begins beside those that are running."""
         self.level = max(self.level, min((self.of(one) for one in running), default=self.of(key)))
-        # Whoever has had no more than the level needs no entry.
+        # A share that has had no more than the level needs no entry.
         self.had = {one: had for one, had in self.had.items() if had > self.level}
 
     def end(self, key: str, seconds: float) -> None:

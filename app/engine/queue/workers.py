@@ -165,12 +165,12 @@ def introduce(name: str | None, queues: Iterable[str] | None, turns: Turns | Non
 
 
 def turns_of_introduced() -> Turns | None:
-    """The deliveries of whoever was introduced in this task."""
+    """The deliveries of the worker that was introduced in this task."""
     return _introduction.get(Introduction()).turns
 
 
 def introduced(session_key: int | None) -> dict[str, Any]:
-    """The parameters of `REGISTER` for whoever was introduced in this task; the lock of its process, if it has one."""
+    """The parameters of `REGISTER` for the worker introduced in this task; `session_key`: the lock of its process."""
     who = _introduction.get(Introduction())
     return {
         "name": who.name,

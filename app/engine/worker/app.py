@@ -173,7 +173,7 @@ class Application(procrastinate.App):
                 for worker in ended:
                     worker.result()
             finally:
-                # They stop together, and each waits for its deliveries. Whoever cancels again waits too.
+                # They stop together, and each waits for its deliveries. A second cancellation waits too.
                 self.job_manager.is_stopping = True
                 for worker in running:
                     worker.cancel()

@@ -8,7 +8,7 @@
     __main__.py     the same as a program: `python -m app.simulators.portal`
 
 It is somebody else's program: it imports nothing of ours and knows nothing of jobs and items. Above all it does not
-recognise a reference that it has seen before. Whoever enters an order twice has two parcels, and the record says so.
+recognise a reference that it has seen before. An order that is entered twice is two parcels, and the record says so.
 """
 
 from app.simulators.portal.application import create_portal

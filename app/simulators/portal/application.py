@@ -3,7 +3,7 @@
     POST /login          {username, password} → {session, expires_in}; 401
     POST /orders         a form, with `Authorization: Bearer <session>` → 201; 401, 422, 429, 5xx, or no answer
     GET  /orders         ?reference=a&reference=b → {orders: [...]}; 401
-    GET  /record         the simulator's own counters, for whoever asks
+    GET  /record         the simulator's own counters
     GET  /record/orders  every accepted order, one JSON object a line
     PUT  /behaviour      change the settings that are named, from the next call on
 
@@ -33,7 +33,7 @@ _WAVE = b" " * 65_536
 
 
 class Desk:
-    """One portal's state. `clock` gives seconds since 1970; whoever sets `closing` lets go of every held caller."""
+    """One portal's state. `clock` gives seconds since 1970; `closing`, once set, lets go of every held caller."""
 
     def __init__(self, behaviour: Behaviour, clock: Callable[[], float]) -> None:
         self.behaviour = behaviour

@@ -132,7 +132,7 @@ def test_a_rate_is_kept(database: Database, connection: Connection, outside: Out
 
 
 def test_two_who_replay_one_plan_share_the_work(database: Database, connection: Connection, outside: Outside) -> None:
-    """Each letter is taken out of the plan once: every word is heard once, whoever replayed it."""
+    """Each letter is taken out of the plan once: every word is heard once, whichever replayed it."""
     buried(connection, *[f"w{n:03}" for n in range(100)])
     plan = plans.make(connection, Filters(), actor="ana")
 

@@ -171,7 +171,7 @@ def test_a_later_success_resolves_the_dead_letter(connection: Connection, outsid
 
 
 def test_an_event_within_the_limit_is_never_too_large(connection: Connection, outside: toy.Outside) -> None:
-    """What PostgreSQL adds in blanks, or JSON in escapes, counts for nothing, whoever stands beside it."""
+    """What PostgreSQL adds in blanks, or JSON in escapes, counts for nothing, whatever else is in the row."""
     words = ["ñ" * 120_000, json.dumps([[n] for n in range(24_000)])]
     publish(connection, *[say(word) for word in words], say("bad neighbour", "bad"))
     drain_all(connection)

@@ -29,7 +29,7 @@ _LETTER = "SELECT id FROM engine.failed_jobs WHERE resolved_at IS NULL"
 
 
 def word_key(event: Event[Wanted]) -> UUID:
-    """Whoever wants a word wants the same call."""
+    """All events that want a word want the same call."""
     return uuid5(NAMESPACE_OID, event.data.word)
 
 

@@ -100,7 +100,7 @@ def test_in_doubt_and_nobody_to_ask_is_for_a_person(connection: Connection, outs
 
 
 def test_an_event_with_a_handler_is_no_effect(connection: Connection, outside: Outside) -> None:
-    """Whoever puts the wrong event into the wrong task gets a dead letter, not a call."""
+    """A wrong event in the wrong task becomes a dead letter, not a call."""
     connection.execute(
         "INSERT INTO public.procrastinate_jobs (queue_name, task_name, args) VALUES ('toys', 'perform', %s::jsonb)",
         [toy.say("hello").json_bytes().decode()],

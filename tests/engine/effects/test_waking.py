@@ -1,4 +1,4 @@
-"""Waking: whoever frees a slot wakes the row that has been parked for longest, without waiting for a rescuer.
+"""Waking: a delivery that frees a slot wakes the row that has been parked for longest, without waiting for a rescuer.
 
 Rows are delivered by hand, so nothing else could have woken them.
 """

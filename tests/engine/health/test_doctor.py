@@ -91,7 +91,7 @@ def test_a_table_that_is_open_to_all_tenants_is_a_problem(database: Database, ou
 def test_a_login_that_can_do_anything_is_told(
     database: Database, outside: Outside, worker: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Workers put it aside for a role; whoever has the address need not."""
+    """Workers put it aside for a role; a holder of the address need not."""
     monkeypatch.setenv("DATABASE_URL", database.superuser_url)
     settings.cache_clear()
     assert of("safety") == [("warning", "login postgres is subject to no policy once it leaves service_role")]

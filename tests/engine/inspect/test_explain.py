@@ -118,7 +118,7 @@ def test_a_queue_that_nobody_serves_is_told(connection: Connection, outside: Out
 
 
 def test_a_paused_queue_is_told_with_who_and_why(connection: Connection, outside: Outside, worker: int) -> None:
-    """Whoever asks why nothing moves need not ask who did that."""
+    """The answer to why nothing moves says who did that."""
     event = want("held up")
     publish(connection, event)
     pause(connection, "toys", actor="ana", reason="the portal is down")

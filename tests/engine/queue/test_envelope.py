@@ -24,7 +24,7 @@ def test_an_error_is_remembered_as_far_as_it_can_be_stored() -> None:
 
 
 def test_a_row_remembers_its_error_and_its_events_are_the_same(connection: Connection, outside: Outside) -> None:
-    """Quotes and all; whoever opens the row finds the event and its attempt, as without an error."""
+    """Quotes and all; the reader of the row finds the event and its attempt, as without an error."""
     for event in (say("w"), want("c")):
         raw = event.model_dump(mode="json", exclude_none=True)
         put_back(connection, [(event, raw)], delay=0, attempt=2, error='Transient: "no" \\ answer')

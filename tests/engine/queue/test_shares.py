@@ -99,7 +99,7 @@ def served(clock: Clock, turns: Turns, waiting: list[Share], seconds: dict[str, 
 
 
 def test_a_single_delivery_is_shared_in_time_by_weight() -> None:
-    """With one delivery at once, a weight of three is three times the seconds, whoever takes how long."""
+    """With one delivery at once, a weight of three is three times the seconds, however long each delivery takes."""
     clock, seconds = Clock(), {"a": 1.0, "b": 1.0}
     order = served(clock, Turns(1, clock), [Share("q", "a", 3.0), Share("q", "b", 1.0)], seconds, 40)
     assert order.count("a") == 30

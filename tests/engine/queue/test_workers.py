@@ -84,7 +84,7 @@ def test_a_worker_of_procrastinates_command_line_says_who_it_is(
 def test_a_worker_that_was_killed_turns_stale_and_is_forgotten_by_the_next(
     connection: Connection, outside: Outside, ears: Connection, tmp_path: Path
 ) -> None:
-    """Nobody unregisters it: its heartbeat ages, and whoever starts next drops both of its rows."""
+    """Nobody unregisters it: its heartbeat ages, and the next worker that starts drops both of its rows."""
     with crew(tmp_path) as workers:
         killed = workers.work()
         until(ears, lambda: known(connection) == 2)

@@ -96,7 +96,7 @@ def test_a_server_that_loses_commits_is_refused(database: Database, connection: 
 def test_a_worker_that_fails_again_and_again_gives_up(
     database: Database, connection: Connection, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After ten failures in a row its exit code is 1: whoever started it can see that something is wrong."""
+    """After ten failures in a row its exit code is 1, which tells that something is wrong."""
     monkeypatch.setattr(supervise, "_LONGEST_PAUSE_S", 0.01)
     register = "FUNCTION public.procrastinate_register_worker_v1()"
     with psycopg.connect(database.owner_url, autocommit=True) as owner, app.replace_connector(fresh_connector()):

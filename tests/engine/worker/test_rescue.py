@@ -163,13 +163,13 @@ def test_a_zombies_word_changes_nothing(connection: Connection, outside: Outside
     ],
 )
 def test_an_owners_word_counts(connection: Connection, outside: Outside, word: str, left: str | None) -> None:
-    """Failure keeps the row, whoever had to stop leaves it waiting, and so does one of our tasks that left it there."""
+    """Failure keeps the row; a worker that had to stop leaves it waiting, as does a task of ours that left it there."""
     publish(connection, say("mine"))
     row = fetch(connection)
     owner = held(row)
     asyncio.run(speak(owner, word))
     found = connection.execute("SELECT status::text, attempts FROM public.procrastinate_jobs").fetchone()
-    # Whoever delivers it next is told apart from this delivery by its attempts.
+    # The next delivery is told apart from this delivery by its attempts.
     assert found == (left and (left, 1))
 
 
