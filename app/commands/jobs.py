@@ -155,6 +155,7 @@ def cancel(
     job: JobArgument,
     *,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the record and for each item.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be cancelled.")] = False,
     workspace: WorkspaceOption = None,
     yes: Yes = False,
     actor: Actor,
@@ -162,14 +163,18 @@ def cancel(
 ) -> None:
     """Cancel a job that is not done: items that no robot has begun fail, and no further call begins.
 
-    Items that a robot has begun get the result of their call. The job completes with its last result.
+    Items whose request is dead fail too, and their dead letters are resolved. Items that a robot has begun get the
+    result of their call. The job completes with its last result.
     """
     from app.logistics.ends import cancel_job
 
-    confirm(f"Cancel job {job}?", yes=yes)
+    confirm(f"Cancel job {job}?", yes=yes or dry_run)
     with acting_for(workspace) as context:
-        done = cancel_job(context, job, actor=actor, reason=reason)
-    emit({**_line(done.job), "cancelled_items": done.failed, "in_hand": done.in_hand}, as_json=as_json)
+        done = cancel_job(context, job, actor=actor, reason=reason, dry_run=dry_run)
+    counts = {"cancelled_items": done.failed, "in_hand": done.in_hand, "resolved_letters": done.letters}
+    emit({**_line(done.job), **counts, "dry_run": dry_run}, as_json=as_json)
+    if dry_run:
+        note("nothing was changed")
 
 
 @app.command()

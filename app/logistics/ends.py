@@ -15,11 +15,12 @@ from psycopg.rows import class_row
 from app.context import Connection, Context, Moment
 from app.engine import audit_log
 from app.engine.batches import counters
+from app.engine.dead_letters import closing
 from app.engine.effects.calls import live
 from app.engine.queue.publish import publish_all
 from app.errors import Conflict, InvalidInput, NotFound
 from app.logistics import rules, store
-from app.logistics.results import Result, apply_results
+from app.logistics.results import Applied, Result, apply_results
 from app.logistics.store import ROBOT_JOBS, ItemState, RobotJob
 from events import Event
 from events.robot import ErrorType, ItemCompleted, ItemRequested
@@ -39,22 +40,26 @@ SELECT i.id, i.job_id, j.workspace_id, i.order_id, i.status, i.retry_count
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """A job that was cancelled: items that failed at once, and items that a robot had begun."""
+    """A job that was cancelled: items that failed at once, items that a robot had begun, dead letters resolved."""
 
     job: RobotJob
     failed: int
     in_hand: int
+    letters: int
 
 
-def cancel_job(context: Context, job_id: UUID, *, actor: str, reason: str) -> Cancelled:
+def cancel_job(context: Context, job_id: UUID, *, actor: str, reason: str, dry_run: bool = False) -> Cancelled:
     """Cancel a job that is not done: items that no robot has begun fail now, no call for the others begins.
 
-    Items that a robot has begun get the result of their call, or fail when the robot looks before it calls. The job
-    completes with its last result, as always. Cancelling again changes nothing. Raises `NotFound`, `InvalidInput`
-    for an empty reason, and `Conflict` for a job that is done.
+    Items whose request is dead fail too, and the dead letters are resolved. Items that a robot has begun get the
+    result of their call, or fail when the robot looks before it calls. The job completes with its last result, as
+    always. Cancelling again ends what died since. With `dry_run` all of it is rolled back: the numbers say what would
+    be done. Raises `NotFound`, `InvalidInput` for an empty reason, and `Conflict` for a job that is done.
     """
     reason = audit_log.text("reason", reason)
-    with context.connection.transaction():
+    why = rules.cancelled_by(actor, reason)
+    with context.connection.transaction(force_rollback=dry_run):
+        dead = closing.hold(context.connection, ItemRequested, job_id, lambda event: _is_of(context, event, job_id))
         job = store.lock_job(context, job_id)
         if job is None:
             raise NotFound(f"job: {job_id} is no job of this workspace; `jobs list` shows them")
@@ -62,9 +67,12 @@ def cancel_job(context: Context, job_id: UUID, *, actor: str, reason: str) -> Ca
             raise Conflict(f"job: {job_id} is {job.status}: there is nothing to cancel")
         if context.connection.execute(_CANCEL, {"id": job_id, "actor": actor, "reason": reason}).rowcount:
             audit_log.record(context.connection, actor, "cancel job", subject=job_id, reason=reason)
-        failed = _fail_not_begun(context, job_id, rules.cancelled_by(actor, reason))
-    job = store.job_by_id(context, job_id) or job
-    return Cancelled(job, failed, job.total_items - job.success_count - job.error_count)
+        ended = _fail_requested(context, list(dead.letters.values()), why)
+        publish_all(context.connection, ended.follow)
+        failed = ended.counted + _fail_not_begun(context, job_id, why)
+        letters = closing.close(context.connection, dead, "cancel job", why, actor)
+    in_hand = job.total_items - job.success_count - job.error_count - failed
+    return Cancelled(store.job_by_id(context, job_id) or job, failed, in_hand, letters)
 
 
 def record_item(  # noqa: PLR0913 - each says another thing about the result
@@ -79,8 +87,9 @@ def record_item(  # noqa: PLR0913 - each says another thing about the result
 ) -> RobotJob:
     """Record what a person knows came of an item: its tracking number, or an error; returns its job.
 
-    It counts as a robot's result does. Raises `InvalidInput` unless it is one of the two, `NotFound`, and `Conflict`
-    for an item that has a result or that a robot is entering at this moment.
+    It counts as a robot's result does, and resolves the dead letters of the item's requests. Raises `InvalidInput`
+    unless it is one of the two, `NotFound`, and `Conflict` for an item that has a result or that a robot is entering
+    at this moment.
     """
     if (tracking_number is None) == (error is None):
         raise InvalidInput("result: say --tracking or --error, one of them")
@@ -90,7 +99,14 @@ def record_item(  # noqa: PLR0913 - each says another thing about the result
         item = store.item_states(context.connection, [item_id]).get(item_id)
         if item is None or item.workspace_id != context.tenant_id:
             raise NotFound(f"item: {item_id} is no item of this workspace; `jobs show JOB` lists a job's items")
-        store.lock_job(context, item.job_id)
+        job_id = item.job_id
+        dead = closing.hold(
+            context.connection,
+            ItemRequested,
+            job_id,
+            lambda event: _is_of(context, event, job_id) and event.data.item_id == item_id,
+        )
+        store.lock_job(context, job_id)
         item = store.lock_items(context.connection, [item_id])[item_id]
         _refuse_live(context.connection, [item])
         said = (
@@ -104,6 +120,8 @@ def record_item(  # noqa: PLR0913 - each says another thing about the result
             raise Conflict(f"item: {item_id} has a result already; `jobs retry` asks for a failed one again")
         details = {"status": said.status, "tracking_number": said.tracking_number, "error": said.error_message}
         audit_log.record(context.connection, actor, "record item", subject=item_id, reason=reason, details=details)
+        note = f"recorded by {actor}: item {item_id} {_told(said)}: {reason}"
+        closing.close(context.connection, dead, "record item", note, actor)
     job = store.job_by_id(context, item.job_id)
     if job is None:
         raise NotFound(f"job: {item.job_id} is gone")
@@ -119,12 +137,7 @@ def discard_requests(moment: Moment, requested: Sequence[Event[ItemRequested]], 
     states = store.lock_items(moment.connection, sorted({event.data.item_id for event in requested}))
     waiting = open_items(moment.connection, requested)
     _refuse_live(moment.connection, [states[item_id] for item_id in waiting.values()])
-    results = [
-        Result(states[waiting[event.id]].workspace_id, _failed(states[waiting[event.id]], why, "unknown"))
-        for event in requested
-        if event.id in waiting
-    ]
-    return apply_results(moment, results).follow if results else []
+    return _fail_requested(moment, requested, why).follow
 
 
 def open_items(connection: Connection, requested: Sequence[Event[ItemRequested]]) -> dict[UUID, UUID]:
@@ -138,6 +151,24 @@ def open_items(connection: Connection, requested: Sequence[Event[ItemRequested]]
         == (event.data.job_id, event.tenantid, event.data.attempt)
         and item.status in {"pending", "processing"}
     }
+
+
+def _fail_requested(moment: Moment, requested: Sequence[Event[ItemRequested]], why: str) -> Applied:
+    """Fail the items of locked jobs that still wait for these dead requests; the caller publishes what follows."""
+    states = store.lock_items(moment.connection, sorted({event.data.item_id for event in requested}))
+    waiting = open_items(moment.connection, requested)
+    results = [
+        Result(states[item_id].workspace_id, _failed(states[item_id], why, "unknown")) for item_id in waiting.values()
+    ]
+    return apply_results(moment, results) if results else Applied(0, 0, [])
+
+
+def _is_of(context: Context, event: Event[Any], job_id: UUID) -> bool:
+    return event.tenantid == context.tenant_id and event.data.job_id == job_id
+
+
+def _told(said: ItemCompleted) -> str:
+    return f"shipped as {said.tracking_number}" if said.status == "success" else f"failed: {said.error_message}"
 
 
 def _fail_not_begun(context: Context, job_id: UUID, why: str) -> int:

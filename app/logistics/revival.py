@@ -21,6 +21,9 @@ from events import Event
 from events.robot import ItemCompleted, ItemRequested, JobSubmitted
 
 _CANCELLED = "SELECT id FROM logistics.orders WHERE id = ANY(%s) AND status = 'cancelled'"
+_CANCELLED_JOBS = """
+SELECT id, cancelled_by, cancel_reason FROM logistics.robot_jobs WHERE id = ANY(%s) AND cancelled_at IS NOT NULL
+"""
 _PENDING = """
 SELECT i.id FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
  WHERE i.job_id = %s AND j.workspace_id = %s AND i.status = 'pending' AND (%s::uuid[] IS NULL OR i.id = ANY(%s))
@@ -35,11 +38,14 @@ def forecast_requests(connection: Connection, requested: Sequence[Event[ItemRequ
     )
     found: dict[UUID, Forecast] = {}
     cancelled = _cancelled(connection, [event.data.order_id for event in requested])
+    cancelled_jobs = _cancelled_jobs(connection, [event.data.job_id for event in requested])
     for event in requested:
         item, asked = items.get(event.data.item_id), event.data
         config = configs.get((event.tenantid, asked.carrier)) if event.tenantid else None
         if item is None or not _can_be_revived(item, event):
             found[event.id] = Forecast(idle="overtaken: the item has a result, or a later attempt, or is gone")
+        elif asked.job_id in cancelled_jobs:
+            found[event.id] = Forecast(blocked=f"job {asked.job_id} is {cancelled_jobs[asked.job_id]}")
         elif config is None or not config.is_ready:
             found[event.id] = Forecast(blocked=f"carrier {asked.carrier} is disabled or has no credentials")
         elif asked.order_id in cancelled:
@@ -135,6 +141,12 @@ async def ask(requested: Sequence[Event[ItemRequested]]) -> dict[UUID, str]:
 
 def _cancelled(connection: Connection, order_ids: Sequence[UUID]) -> set[UUID]:
     return {order_id for (order_id,) in connection.execute(_CANCELLED, [list(order_ids)])}
+
+
+def _cancelled_jobs(connection: Connection, job_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Those of these jobs that are cancelled: by whom and why."""
+    rows = connection.execute(_CANCELLED_JOBS, [list(job_ids)])
+    return {job_id: rules.cancelled_by(actor, reason) for job_id, actor, reason in rows}
 
 
 def _can_be_revived(item: ItemState, event: Event[ItemRequested]) -> bool:

@@ -8,19 +8,29 @@ import psycopg
 import pytest
 
 from app.engine.audit_log import history
-from app.engine.dead_letters import manage
+from app.engine.dead_letters import letters, manage, plan
+from app.engine.dead_letters.letters import Filters
 from app.errors import Conflict, InvalidInput, NotFound
 from app.logistics import jobs
 from app.logistics.ends import cancel_job, record_item
 from app.logistics.orders import get_orders
+from app.logistics.results import update_job_item_result
+from app.settings import settings
 from app.simulators.portal import Portal
 from tests.helpers.support import deliver, drain_all, scalar
-from tests.logistics.answers import broken, items_of
+from tests.logistics.answers import broken, items_of, success
 from tests.logistics.conftest import Shop
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
 _LETTER = "SELECT id FROM engine.failed_jobs WHERE resolved_at IS NULL"
+
+
+@pytest.fixture
+def late(hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed waits for minutes, so that only `drain_all` tries it again, however slow the machine is."""
+    monkeypatch.setenv("TALLYMAN_RETRY_BASE", "600")
+    settings.cache_clear()
 
 
 def dead_request(shop: Shop) -> tuple[UUID, UUID]:
@@ -73,6 +83,7 @@ def test_a_cancelled_job_ends_with_every_item_failed(shop: Shop, portal: Portal)
     assert broken(shop.connection) == []
 
 
+@pytest.mark.usefixtures("late")
 def test_items_that_a_robot_had_begun_are_not_entered_after_a_cancel(shop: Shop, portal: Portal) -> None:
     """They wait to be tried again: the robot looks before it calls."""
     portal.change(is_down=True)
@@ -161,6 +172,81 @@ def test_a_request_whose_item_waits_is_not_resolved_without_a_result(shop: Shop,
     with pytest.raises(Conflict, match="jobs record"):
         manage.resolve(shop.connection, [letter], note="seen to", actor="ana")
     (item,) = items_of(shop, job_id)
-    record_item(shop.context, item.id, actor="ana", reason="asked", tracking_number="700-2")
+    update_job_item_result(shop.context, success(item))
     manage.resolve(shop.connection, [letter], note="seen to", actor="ana")
+    assert broken(shop.connection) == []
+
+
+def test_a_recorded_result_resolves_the_dead_request(shop: Shop, portal: Portal) -> None:
+    """In the same transaction; the letter's note names the record, and who made it and why."""
+    job_id, letter = dead_request(shop)
+    (item,) = items_of(shop, job_id)
+    record_item(shop.context, item.id, actor="ana", reason="seen in the portal", tracking_number="700-3")
+    assert scalar(shop.connection, "SELECT notes FROM engine.failed_jobs WHERE resolved_at IS NOT NULL") == (
+        f"recorded by ana: item {item.id} shipped as 700-3: seen in the portal"
+    )
+    assert [(one.actor, one.action) for one in history(shop.connection, subject=letter)] == [("ana", "record item")]
+    assert scalar(shop.connection, "SELECT count(*) FROM engine.calls") == 0
+    assert broken(shop.connection) == []
+
+
+def test_a_recorded_result_leaves_other_requests_dead(shop: Shop, portal: Portal) -> None:
+    """Of the same job: only the item's own letter is resolved, also one that was edited and died again."""
+    shop.connection.execute("UPDATE logistics.carrier_configs SET portal_password = 'sealed:v1:lost:AAAA'")
+    job = jobs.create_robot_job(shop.context, shop.order(2))
+    drain_all(shop.connection)
+    first, second = items_of(shop, job.id)
+    letter = next(one for one in letters.select(shop.connection, Filters()) if str(first.id) in str(one.event_data))
+    manage.edit(shop.connection, letter.id, manage.current_data(letter), reason="again", actor="ana")
+    drain_all(shop.connection)
+    record_item(shop.context, first.id, actor="ana", reason="seen", error="lost")
+    (left,) = letters.select(shop.connection, Filters())
+    assert left.event_data["data"]["item_id"] == str(second.id)
+    assert broken(shop.connection) == []
+
+
+def test_a_cancelled_job_ends_items_whose_request_is_dead(shop: Shop, portal: Portal) -> None:
+    """No robot would look at them any more: they fail, and the dead letters are resolved as of the cancel."""
+    job_id, letter = dead_request(shop)
+    done = cancel_job(shop.context, job_id, actor="ana", reason="wrong file")
+    assert (done.failed, done.in_hand, done.letters, done.job.status) == (1, 0, 1, "failed")
+    (item,) = items_of(shop, job_id)
+    assert (item.error_type, item.error_message) == ("unknown", "cancelled by ana: wrong file")
+    closed = letters.find(shop.connection, letter)
+    assert (closed.resolved_at is not None, closed.notes) == (True, "cancelled by ana: wrong file")
+    assert [(one.actor, one.action, one.reason) for one in history(shop.connection, subject=letter)] == [
+        ("ana", "cancel job", "cancelled by ana: wrong file")
+    ]
+    assert broken(shop.connection) == []
+
+
+def test_a_dry_run_cancels_nothing(shop: Shop, portal: Portal) -> None:
+    """It gives the numbers of the cancel that follows, and leaves jobs, items, letters, queue and record alone."""
+    job_id, _ = dead_request(shop)
+    everything = """
+        SELECT (SELECT json_agg(j) FROM logistics.robot_jobs j), (SELECT json_agg(i) FROM logistics.robot_job_items i),
+               (SELECT json_agg(f) FROM engine.failed_jobs f), (SELECT json_agg(q) FROM procrastinate_jobs q),
+               (SELECT json_agg(a) FROM engine.actions a), (SELECT json_agg(c) FROM engine.calls c)"""
+    before = shop.connection.execute(everything).fetchall()
+    would = cancel_job(shop.context, job_id, actor="ana", reason="wrong file", dry_run=True)
+    assert shop.connection.execute(everything).fetchall() == before
+    done = cancel_job(shop.context, job_id, actor="ana", reason="wrong file")
+    assert (would.failed, would.in_hand, would.letters) == (done.failed, done.in_hand, done.letters) == (1, 0, 1)
+
+
+@pytest.mark.usefixtures("late")
+def test_a_request_that_dies_after_the_cancel_is_blocked_and_ended_by_another_cancel(
+    shop: Shop, portal: Portal
+) -> None:
+    """A plan says that its job is cancelled, by whom and why; the second cancel ends its item."""
+    portal.change(is_down=True)
+    job = jobs.create_robot_job(shop.context, shop.order(1))
+    deliver(shop.connection)
+    assert cancel_job(shop.context, job.id, actor="ana", reason="wrong file").in_hand == 1
+    shop.connection.execute("UPDATE logistics.carrier_configs SET portal_password = 'sealed:v1:lost:AAAA'")
+    drain_all(shop.connection)
+    (planned,) = plan.letters(shop.connection, plan.make(shop.connection, Filters(), actor="ana").id)
+    assert (planned.class_, planned.detail) == ("blocked", f"job {job.id} is cancelled by ana: wrong file")
+    done = cancel_job(shop.context, job.id, actor="ben", reason="end it")
+    assert (done.failed, done.letters, done.job.status) == (1, 1, "failed")
     assert broken(shop.connection) == []

@@ -257,7 +257,7 @@ def outcome(connection: Connection, act: Act) -> str:
     return done[0].outcome or "awaited" if isinstance(done, list) else "done"
 
 
-@pytest.mark.parametrize("name", ["discard", "edit", "resolve as done"])
+@pytest.mark.parametrize("name", ["discard", "edit", "resolve as done", "record", "cancel job"])
 def test_a_replay_behind_a_decision_skips_the_letter(scene: Scene, crowd: list[Connection], name: str) -> None:
     """A person decided: what the replay had entered into the ledger is taken back, and no call is left behind."""
     deciding, replaying, probing, _ = crowd

@@ -6,14 +6,14 @@ delivery of another copy of its event, wait for each other at the call, and hold
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from psycopg.rows import class_row
 
 from app.context import Connection
-from app.engine.dead_letters.letters import COLUMNS, DeadLetter
+from app.engine.dead_letters.letters import COLUMNS, Dead, DeadLetter
 from app.engine.domain import wiring
 from app.engine.effects.calls import end_calls, seize_calls
 from events import Event, Unreadable, parse_all
@@ -49,12 +49,12 @@ def seize(connection: Connection, events: Sequence[Event[Any]]) -> dict[UUID, bo
     return seize_calls(connection, keys) if keys else {}
 
 
-def let_go(connection: Connection, seized: dict[UUID, bool]) -> None:
+def let_go(connection: Connection, seized: Mapping[UUID, bool]) -> None:
     """Leave calls as they were before `seize()`: those in doubt stay in doubt."""
     end_calls(connection, [key for key, in_doubt in seized.items() if not in_doubt])
 
 
-def lock(connection: Connection, letters: Sequence[DeadLetter], entered: Collection[UUID] = ()) -> set[UUID]:
+def lock(connection: Connection, letters: Sequence[DeadLetter | Dead], entered: Collection[UUID] = ()) -> set[UUID]:
     """Lock letters in the order of their ids; the ids of those that are as they were read.
 
     The others died again, or were resolved, since then. `entered`: events that this transaction has entered into the
