@@ -43,8 +43,9 @@ def list_(
     """List dead letters, the newest first."""
     from app.engine.dead_letters import letters
 
-    chosen = filters(type, tenant, error_class, fingerprint, since, until, text, None if every else resolved)
+    only = None if every else resolved
     with as_service() as connection:
+        chosen = filters(connection, type, tenant, error_class, fingerprint, since, until, text, only)
         if group:
             emit(letters.group(connection, chosen, limit), as_json=as_json)
             return
@@ -206,6 +207,7 @@ def history(
 
 
 app.command()(replaying.plan)
+app.command(name="plans")(replaying.list_plans)
 app.command()(replaying.replay)
 
 

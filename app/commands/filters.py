@@ -12,6 +12,7 @@ from app.commands.spans import span
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
+    from app.context import Connection
     from app.engine.dead_letters.letters import Filters
 
 Type = Annotated[str | None, typer.Option("--type", help="Only of this event type.")]
@@ -24,6 +25,7 @@ Text = Annotated[str | None, typer.Option("--text", help="Whose error or event c
 
 
 def filters(  # noqa: PLR0917 - the options of two commands, in one order
+    connection: Connection,
     type_: str | None,
     tenant: UUID | None,
     error_class: str | None,
@@ -33,17 +35,22 @@ def filters(  # noqa: PLR0917 - the options of two commands, in one order
     text: str | None,
     resolved: bool | None,  # noqa: FBT001 - one of the filters
 ) -> Filters:
-    """The filters of a command. Raises `InvalidInput` for a time that is none."""
+    """The filters of a command; spans of time count back from the database's clock, which dates the letters.
+
+    Raises `InvalidInput` for a time that is none.
+    """
     from app.engine.dead_letters.letters import Filters
 
-    began, ended = _instant("since", since), _instant("until", until)
+    began, ended = _instant(connection, "since", since), _instant(connection, "until", until)
     return Filters(type_, tenant, error_class, fingerprint, began, ended, text, resolved)
 
 
-def _instant(name: str, text: str | None) -> datetime | None:
+def _instant(connection: Connection, name: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
         return datetime.fromisoformat(text).astimezone()
     except ValueError:
-        return datetime.now().astimezone() - span(f"--{name}", text)
+        from app.engine.dead_letters.letters import ago
+
+        return ago(connection, span(f"--{name}", text))

@@ -28,6 +28,7 @@ _MOST_LINES = 20
 
 
 def plan(
+    stored: Annotated[UUID | None, typer.Argument(metavar="[PLAN]", help="Show this plan; makes no new one.")] = None,
     *,
     type: Type = None,  # noqa: A002 - the option's name
     tenant: Tenant = None,
@@ -39,13 +40,41 @@ def plan(
     actor: Actor,
     as_json: Json = False,
 ) -> None:
-    """Freeze a set of letters and say what a replay of each would do; changes nothing."""
-    from app.engine.dead_letters import plan as plans
+    """Freeze a set of letters and say what a replay of each would do; changes nothing.
 
-    chosen = filters(type, tenant, error_class, fingerprint, since, until, text, resolved=False)
+    With the id of a plan: show it, and what has come of its letters.
+    """
+    from app.engine.dead_letters import plan as plans
+    from app.engine.dead_letters.letters import Filters
+
     with as_service() as connection:
-        made = plans.make(connection, chosen, actor=actor)
+        chosen = filters(connection, type, tenant, error_class, fingerprint, since, until, text, resolved=False)
+        connection.commit()
+        if stored is None:
+            made = plans.make(connection, chosen, actor=actor)
+        elif chosen != Filters():
+            raise InvalidInput("plan: a plan that is made takes no filters; leave out its id or the filters")
+        else:
+            made = plans.find(connection, stored)
         _show_plan(connection, made, as_json=as_json)
+
+
+def list_plans(
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Finished and expired ones too.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000)] = 100,
+    as_json: Json = False,
+) -> None:
+    """List the plans that are open, the newest first: letters still to replay, and letters without an outcome."""
+    from app.engine.dead_letters import plan_list
+
+    shown = 0
+    with as_service() as connection:
+        for page in plan_list.pages(connection, every=every, limit=limit):
+            emit(page, as_json=as_json)
+            shown += len(page)
+    if shown == limit:
+        note(f"there may be more: --limit {limit * 10}")
 
 
 def replay(

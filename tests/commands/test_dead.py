@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import time_machine
 from typer.testing import CliRunner, Result
 
 from app.context import Connection
@@ -136,3 +138,38 @@ def test_letters_are_closed_with_a_note(connection: Connection, dead: Event[Any]
     assert "resolved already" in run("dead", "discard", dead.id, "--note", "x", "--yes", code=2).stderr
     assert scalar(connection, "SELECT notes FROM engine.failed_jobs") == "asked the carrier\nseen to by phone"
     assert [one["action"] for one in lines("dead", "history")] == ["resolve", "note"]
+
+
+def test_a_plan_is_shown_again_and_listed_while_it_is_open(dead: Event[Any]) -> None:
+    """By its id, with its letters; a list counts what is left to replay. No second plan is made."""
+    (made,) = lines("dead", "plan")
+    (shown,) = lines("dead", "plan", made["plan"]["id"])
+    assert shown == made
+    assert "blocked" in run("dead", "plan", made["plan"]["id"]).stdout
+    (listed,) = lines("dead", "plans")
+    assert (listed["id"], listed["letters"], listed["to_replay"], listed["waiting"]) == (made["plan"]["id"], 1, 0, 0)
+    assert made["plan"]["id"] in run("dead", "plans").stdout
+    assert "there may be more" in run("dead", "plans", "--limit", "1").stderr
+
+
+def test_a_finished_plan_is_listed_only_with_all(connection: Connection, dead: Event[Any]) -> None:
+    """So is one that has expired."""
+    (made,) = lines("dead", "plan")
+    connection.execute("UPDATE engine.replay_plans SET finished_at = now()")
+    assert lines("dead", "plans") == []
+    assert [one["id"] for one in lines("dead", "plans", "--all")] == [made["plan"]["id"]]
+
+
+def test_a_plan_that_is_none_or_with_filters_is_refused(dead: Event[Any]) -> None:
+    """Exit code 2 for an unknown plan, and for a plan with filters: they would mean nothing."""
+    assert "plan: there is none" in run("dead", "plan", uuid4(), code=2).stderr
+    (made,) = lines("dead", "plan")
+    assert "takes no filters" in run("dead", "plan", made["plan"]["id"], "--type", "x", code=2).stderr
+
+
+def test_a_span_counts_back_from_the_databases_clock(dead: Event[Any]) -> None:
+    """Also where the host's clock is a day ahead or behind."""
+    for shift in (timedelta(days=1), timedelta(days=-1)):
+        with time_machine.travel(datetime.now(UTC) + shift):
+            assert len(lines("dead", "list", "--since", "1h")) == 1
+            assert lines("dead", "list", "--until", "1h") == []

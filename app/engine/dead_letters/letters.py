@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -144,6 +144,15 @@ _AFTER = """
 SELECT event_id, type, occurred_at, applied_at FROM engine.event_log
  WHERE subject_id = %(subject)s AND applied_at > %(at)s ORDER BY applied_at, event_id LIMIT %(limit)s
 """
+
+
+def ago(connection: Connection, span: timedelta) -> datetime:
+    """So long before now, by the database's clock."""
+    row = connection.execute("SELECT clock_timestamp() - %s", [span]).fetchone()
+    if row is None:
+        raise AssertionError
+    found: datetime = row[0]
+    return found
 
 
 def select(connection: Connection, filters: Filters, limit: int | None = 100) -> list[DeadLetter]:

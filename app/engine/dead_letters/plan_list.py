@@ -1,0 +1,57 @@
+"""The list of replay plans: how far each is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from app.context import Connection
+from app.engine.dead_letters.forecast import REPLAYED
+
+PAGE = 100
+"""Plans that are read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A plan: its letters, those that a replay still does something about, and those replayed without an outcome."""
+
+    id: UUID
+    created_at: datetime
+    created_by: str
+    filters: dict[str, Any]
+    letters: int
+    to_replay: int
+    waiting: int
+    finished_at: datetime | None
+    expired_at: datetime | None
+
+
+_LIST = """
+SELECT p.id, p.created_at, p.created_by, p.filters, count.letters, count.to_replay, count.waiting, p.finished_at,
+       p.expired_at
+  FROM engine.replay_plans p,
+       LATERAL (
+           SELECT count(*) AS letters,
+                  count(*) FILTER (WHERE l.class = ANY(%(replayed)s) AND l.replayed_at IS NULL) AS to_replay,
+                  count(*) FILTER (WHERE l.replayed_at IS NOT NULL AND l.outcome IS NULL AND NOT EXISTS (
+                      SELECT FROM engine.event_log e WHERE e.event_id = l.awaited_id) AND NOT EXISTS (
+                      SELECT FROM engine.failed_jobs f WHERE f.event_id = l.awaited_id AND f.failed_at > l.replayed_at)
+                  ) AS waiting
+             FROM engine.replay_plan_letters l WHERE l.plan_id = p.id) count
+ WHERE %(every)s OR p.finished_at IS NULL AND p.expired_at IS NULL
+ ORDER BY p.created_at DESC, p.id LIMIT %(limit)s
+"""
+
+
+def pages(connection: Connection, *, every: bool, limit: int) -> Iterator[list[Listed]]:
+    """The open plans, or `every` plan, the newest first, at most `limit`; in pages, never all of them are held."""
+    with connection.transaction(), connection.cursor(name="plans", row_factory=class_row(Listed)) as cursor:
+        cursor.execute(_LIST, {"replayed": list(REPLAYED), "every": every, "limit": limit})
+        while page := cursor.fetchmany(PAGE):
+            yield page
