@@ -59,7 +59,7 @@ async def _claim(engine: Engine, delivery: Delivery) -> Parcel | None:
         # What is claimed by now has not been called: it must not stay behind as in doubt.
         parcel = await claiming
         if parcel is not None:
-            await _whole(asyncio.to_thread(record.hand_back, parcel))
+            await _whole(asyncio.to_thread(record.hand_back, parcel, stops=True))
         raise
 
 
@@ -81,7 +81,7 @@ async def _run(parcel: Parcel) -> int:
     except asyncio.CancelledError:
         # The worker stops and will wait no longer: what is in the air stays in doubt, the rest simply waits again.
         await _stop(calls)
-        await _whole(asyncio.to_thread(record.hand_back, parcel))
+        await _whole(asyncio.to_thread(record.hand_back, parcel, stops=True))
         raise
     except BaseException:
         await _stop(calls)

@@ -14,7 +14,7 @@ from app.engine.delivery.retry import Bury, decide, is_final, maybe_called, rest
 from app.engine.domain import PARCEL, Lane
 from app.engine.effects import concurrency, rests
 from app.engine.effects.calls import Parcel, Task, again, end_calls, lock_calls
-from app.engine.queue.envelope import LeaseLost, hold, release
+from app.engine.queue.envelope import LeaseLost, hold, release, wait_again
 from app.engine.queue.publish import publish
 from app.errors import InDoubt, Permanent, Transient
 from events import Payload
@@ -85,8 +85,11 @@ def _commit(parcel: Parcel, settled: list[Task]) -> None:
     patiently(transaction)
 
 
-def hand_back(parcel: Parcel) -> None:
-    """The delivery ends before its time: record what is there, and let the rest wait again with the same attempt."""
+def hand_back(parcel: Parcel, *, stops: bool = False) -> None:
+    """The delivery ends before its time: record what is there, and let the rest wait again with the same attempt.
+
+    `stops`: the worker takes no more rows, so the rest keeps its row and with it its place in the queue.
+    """
     record(parcel)
     if not parcel.tasks:
         return
@@ -100,10 +103,15 @@ def hand_back(parcel: Parcel) -> None:
             lock_calls(connection, [task.key for task in parcel.tasks])
             _forget(connection, rest)
             _let_settle(connection, parcel, begun)
-            release(connection, parcel.delivery, [])
+            letters = [task.letter for task in rest]
+            if stops and letters:
+                wait_again(connection, parcel.delivery, letters)
+            else:
+                release(connection, parcel.delivery, [])
             # Wake first: the row that has been parked for longest is older than what goes back now.
             _resize(connection, parcel, [])
-            again(connection, [task.letter for task in rest], parcel=PARCEL)
+            if not stops:
+                again(connection, letters, parcel=PARCEL)
             again(connection, [task.letter for task in begun], delay=parcel.effect.settle(), parcel=PARCEL)
         return len(rest)
 

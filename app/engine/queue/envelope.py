@@ -135,6 +135,14 @@ DELETE FROM public.procrastinate_jobs j
  WHERE j.id = free.id
 RETURNING j.id
 """
+# Workers listen for inserted rows; this one is as good as inserted.
+_WAIT_AGAIN = """
+WITH waits AS (
+    UPDATE public.procrastinate_jobs SET status = 'todo', worker_id = NULL, abort_requested = false WHERE id = %s
+    RETURNING id, queue_name)
+SELECT pg_notify(channel, json_build_object('type', 'job_inserted', 'job_id', waits.id)::text)
+  FROM waits, unnest(ARRAY['procrastinate_any_queue_v1', 'procrastinate_queue_v1#' || waits.queue_name]) AS channel
+"""
 _REMOVE = "DELETE FROM public.procrastinate_jobs WHERE id = %s"
 
 
@@ -159,6 +167,15 @@ def shrink(connection: Connection, row_id: int, remaining: Sequence[Letter]) -> 
         connection.execute(_SHRINK, [to_json(parcel).decode(), row_id])
     else:
         connection.execute(_REMOVE, [row_id])
+
+
+def wait_again(connection: Connection, delivery: Delivery, letters: Sequence[Letter]) -> None:
+    """Let the held row wait again with `letters`, at least one, under its own id: in its place in the queue.
+
+    Only for a worker that takes no more rows: if it took this one again, both deliveries would have one lease.
+    """
+    shrink(connection, delivery.row_id, letters)
+    connection.execute(_WAIT_AGAIN, [delivery.row_id])
 
 
 def take_siblings(connection: Connection, letters: Sequence[Letter]) -> list[Letter]:

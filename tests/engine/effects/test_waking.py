@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from uuid import uuid4
 
 import pytest
 
@@ -18,7 +19,7 @@ from app.engine.effects.execute import perform
 from app.engine.queue.publish import publish
 from tests.conftest import Database
 from tests.engine.effects.test_execute import Blocking, fetch, heard, play, until
-from tests.helpers.support import deliver
+from tests.helpers.support import deliver, scalar
 from tests.helpers.toy import Outside, want
 
 _DUE = """
@@ -123,3 +124,54 @@ def test_the_last_outcome_lets_all_the_parked_go_on_one_after_the_other(
     crowded(database, connection, outside, scene)
     deliver(connection)
     assert heard(connection) == ["a1: made", "a2: made", "b: made", "c: made", "d: made"]
+
+
+def test_a_limit_that_tenants_share_wakes_the_longest_parked_of_all(
+    database: Database, connection: Connection, outside: Outside
+) -> None:
+    """One key, several tenants: they are woken in the order in which they were parked, whichever frees a slot."""
+    a, b = uuid4(), uuid4()
+
+    async def scene(engine: Engine, blocking: Blocking) -> None:
+        publish(connection, want("a1", lane="shared", tenant=a), want("a2", lane="shared", tenant=a))
+        holder = asyncio.create_task(perform(engine, fetch(connection)))
+        await until(lambda: blocking.under_way == 2)
+        for word, tenant in (("b1", b), ("a3", a), ("b2", b)):
+            publish(connection, want(word, lane="shared", tenant=tenant))
+            await perform(engine, fetch(connection))
+        assert due(connection) == []
+        blocking.take_one()
+        await until(lambda: due(connection))
+        assert due(connection) == ["b1"]
+        blocking.go.set()
+        await holder
+
+    play(database, outside, scene)
+    assert due(connection) == ["b1", "a3"]
+    deliver(connection)
+    words = [word for word, _ in outside.calls]
+    assert words[-3:] == ["b1", "a3", "b2"]
+
+
+def test_what_a_stopping_worker_hands_back_keeps_its_place(
+    database: Database, connection: Connection, outside: Outside
+) -> None:
+    """A row that was published later comes after it, and the row is delivered as if it had not been before."""
+
+    async def scene(engine: Engine, blocking: Blocking) -> None:
+        publish(connection, *(want(word, lane="account") for word in ("a1", "a2", "older", "old")))
+        holder = asyncio.create_task(perform(engine, fetch(connection)))
+        await until(lambda: blocking.under_way == 2)
+        publish(connection, want("newer"))
+        holder.cancel()
+        with suppress(asyncio.CancelledError):
+            await holder
+        assert due(connection)[:2] == ["older", "newer"]
+        blocking.go.set()
+
+    play(database, outside, scene)
+    row = "SELECT attempts, worker_id, args -> 'attempt', jsonb_array_length(args -> 'events') FROM procrastinate_jobs"
+    assert connection.execute(f"{row} ORDER BY id LIMIT 1").fetchall() == [(0, None, 0, 2)]
+    deliver(connection)
+    assert heard(connection) == ["a1: asked", "a2: asked", "newer: made", "old: made", "older: made"]
+    assert scalar(connection, "SELECT count(*) FROM engine.calls") == 0

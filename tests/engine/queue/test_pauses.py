@@ -16,10 +16,12 @@ from app import database as doors
 from app.context import Connection
 from app.engine import domain
 from app.engine.audit_log import history
-from app.engine.domain import Call, Effect, Prepared
+from app.engine.domain import Call, Effect, Lane, Prepared
+from app.engine.effects.concurrency import wake_all
 from app.engine.inspect.backlog import Backlog, backlogs
+from app.engine.queue.delayed import promote
 from app.engine.queue.pauses import pause, pauses, resume
-from app.engine.queue.publish import publish
+from app.engine.queue.publish import publish, put_back
 from app.errors import InvalidInput
 from events import Event, Payload
 from events.order import OrderUpdated
@@ -58,6 +60,27 @@ def test_a_worker_of_paused_queues_alone_takes_nothing(connection: Connection, o
     work_once(queues=["events"])
     assert heard(connection) == []
     assert scalar(connection, "SELECT status::text FROM public.procrastinate_jobs") == "todo"
+
+
+def test_what_becomes_due_in_a_paused_queue_waits(connection: Connection, outside: Outside) -> None:
+    """Rows that were delayed, put back or parked are promoted and woken as always, and nobody takes them."""
+    pause(connection, "toys", actor="ana", reason="the portal is down")
+    pause(connection, "events", actor="ana", reason="a look at the data")
+    later, parked = want("later"), want("parked")
+    publish(connection, say("an event"), later, delay=3600)
+    raw = parked.model_dump(mode="json", exclude_none=True)
+    put_back(connection, [(parked, raw)], delay=300, attempt=0, lane=Lane("account", 1))
+    connection.execute("UPDATE engine.delayed SET due_at = now() WHERE key IS NULL")
+    wake_all(connection)
+    work_once()
+    assert promote(connection) == (0, None)
+    rows = "SELECT status::text, attempts FROM public.procrastinate_jobs WHERE task_name <> 'prune'"
+    statuses = connection.execute(rows).fetchall()
+    assert (heard(connection), outside.calls, statuses) == ([], [], [("todo", 0)] * 3)
+    for queue in ("toys", "events"):
+        resume(connection, queue, actor="ana")
+    drain_all(connection)
+    assert heard(connection) == ["an event", "later: made", "parked: made"]
 
 
 def test_what_is_in_hand_is_finished(database: Database, connection: Connection, outside: Outside) -> None:
