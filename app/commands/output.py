@@ -259,7 +259,8 @@ def show_times_in(timezone: str) -> None:
     _ZONE.set(timezone)
 
 
-def _local(value: Any) -> Any:
+def local(value: Any) -> Any:
+    """A time in the zone of `show_times_in()`; anything else as it is."""
     zone = _ZONE.get()
     if zone is None or not isinstance(value, datetime):
         return value
@@ -269,7 +270,7 @@ def _local(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    simple = plain(_local(value))
+    simple = plain(local(value))
     if simple is None:
         return ""
     return simple if isinstance(simple, str) else json.dumps(simple, ensure_ascii=False)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 
 from app.context import Connection
 from app.engine.inspect.explain import explain
@@ -75,6 +75,10 @@ SELECT i.id, i.job_id, j.workspace_id, j.carrier, i.status, i.retry_count, i.tra
   FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
  WHERE i.id = %s
 """
+_WORKSPACE = """
+SELECT workspace_id FROM logistics.robot_jobs
+ WHERE id = %(id)s OR id = (SELECT job_id FROM logistics.robot_job_items WHERE id = %(id)s)
+"""
 _ACCOUNTS = """
 SELECT id, workspace_id, carrier, is_enabled, max_sessions,
        has_password AND portal_username IS NOT NULL AND portal_url IS NOT NULL AS is_complete
@@ -111,6 +115,11 @@ def explain_item(connection: Connection, item_id: UUID) -> list[Reason]:
     # An item that nobody has asked for yet waits with the event that will.
     found = found or explain(connection, {"type": JobSubmitted.type, "subject": str(item.job_id)})
     return [*_unusable(item.workspace_id, item.carrier, accounts), *(found or [Lost()])]
+
+
+def workspace_of(connection: Connection, id_: UUID) -> UUID | None:
+    """The workspace of a robot job, or of an item of one; None if neither has this id."""
+    return connection.cursor(row_factory=scalar_row).execute(_WORKSPACE, {"id": id_}).fetchone()
 
 
 def explain_workspace(connection: Connection, workspace_id: UUID) -> list[Reason]:

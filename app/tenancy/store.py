@@ -101,6 +101,12 @@ def find_workspace(connection: Connection, wanted: str) -> Workspace:
     return found[0]
 
 
+def timezone_of(connection: Connection, workspace_id: UUID) -> str | None:
+    """The time zone of a workspace, an IANA name; None if there is no such workspace."""
+    row = connection.execute("SELECT timezone FROM tenancy.workspaces WHERE id = %s", [workspace_id]).fetchone()
+    return None if row is None else str(row[0])
+
+
 def only_workspace(connection: Connection) -> Workspace:
     """The workspace, when there is exactly one. Raises `NotFound` for none and `InvalidInput` for several."""
     found = list_workspaces(connection, _NAMED + 1)

@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.context import Connection, Context
+from app.engine.queue.pauses import pause
 from app.logistics import carriers
 from app.logistics.jobs import get_job_with_items
 from app.logistics.results import update_job_item_results
@@ -91,6 +92,26 @@ def test_times_are_shown_in_the_workspaces_zone(run: Run, file: Path, connection
     assert "+09:00" not in told
     assert datetime.fromisoformat(shown) == datetime.fromisoformat(told)
     assert job["created_at"] == told
+
+
+def test_explain_shows_times_in_the_workspaces_zone(run: Run, file: Path, connection: Connection) -> None:
+    """Its sentences too, of a job, an item, an event and a workspace; the fields for programs keep their offset."""
+    connection.execute("UPDATE tenancy.workspaces SET timezone = 'Asia/Tokyo'")
+    job = submit(run, "--file", file)
+    pause(connection, "events", actor="ana", reason="a look")
+    event = scalar(connection, "SELECT args ->> 'id' FROM public.procrastinate_jobs")
+    item = items_of_job(connection, job["job_id"])
+    for what in (("job", job["job_id"]), ("item", item), ("event", event), ("tenant", "Acme")):
+        assert "is paused since 20" in (told := run("explain", *what).out), told
+        assert "+0900 by ana" in told
+        paused = next(row for row in run("explain", *what, "--json").rows if row["kind"] == "queue_paused")
+        assert "+09:00" not in paused["since"]
+
+
+def items_of_job(connection: Connection, job_id: str) -> str:
+    """The id of one item of a job."""
+    statement = "SELECT id::text FROM logistics.robot_job_items WHERE job_id = %s ORDER BY id LIMIT 1"
+    return str(scalar(connection, statement, job_id))
 
 
 def test_orders_are_named_by_reference_or_id(run: Run, file: Path, connection: Connection) -> None:

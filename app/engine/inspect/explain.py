@@ -7,13 +7,14 @@ those of a tenant. Nothing is indexed for it: the queue's waiting rows are read,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from app.context import Connection
@@ -84,6 +85,18 @@ SELECT count(*) AS events, (array_agg(id ORDER BY failed_at))[1] AS letter_id, m
  GROUP BY fingerprint, error_class ORDER BY count(*) DESC, min(failed_at) LIMIT 20
 """
 _HELD_IN_LINE = "SELECT event_id FROM engine.sequence WHERE held @> %s ORDER BY position"
+_TENANT = """
+SELECT tenant_id::text FROM engine.event_log WHERE event_id = %(id)s
+UNION ALL
+SELECT tenant_id::text FROM engine.failed_jobs WHERE event_id = %(id)s
+UNION ALL
+SELECT e ->> 'tenantid'
+  FROM engine.waiting(%(queues)s::text[]) j,
+       jsonb_array_elements(CASE WHEN jsonb_typeof(j.args -> 'events') = 'array' THEN j.args -> 'events'
+                                 ELSE jsonb_build_array(j.args) END) e
+ WHERE e ->> 'id' = %(id)s::text
+ LIMIT 1
+"""
 _DONE = "SELECT type, applied_at FROM engine.event_log WHERE event_id = %s"
 
 
@@ -119,6 +132,15 @@ def explain_event(connection: Connection, event_id: UUID) -> list[Reason]:
             f" applied more than {settings().ledger_days:g} days ago and its entry in the ledger has been pruned"
         )
     return found
+
+
+def tenant_of(connection: Connection, event_id: UUID) -> UUID | None:
+    """The tenant of an event that waits or is dead or applied; None: it names none, or the event is nowhere."""
+    parameters = {"id": event_id, "queues": wiring().queues()}
+    said = connection.cursor(row_factory=scalar_row).execute(_TENANT, parameters).fetchone()
+    with suppress(ValueError):  # what waits was not read yet: it may say anything
+        return UUID(said) if said else None
+    return None
 
 
 def explain(connection: Connection, pattern: Pattern) -> list[Reason]:

@@ -6,9 +6,10 @@ A reason speaks for `events` of them at once, so that a batch of a million has a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Self
 from uuid import UUID
 
 
@@ -22,6 +23,11 @@ class Reason(ABC):
     @abstractmethod
     def sentence(self) -> str:
         """The reason in a sentence."""
+
+    def with_times(self, convert: Callable[[datetime], datetime]) -> Self:
+        """The same reason with every time converted, to another time zone say."""
+        times = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: convert(at) for name, at in times.items() if isinstance(at, datetime)})
 
 
 @dataclass(frozen=True, slots=True)
