@@ -36,6 +36,8 @@ SELECT id, workspace_id FROM logistics.robot_jobs WHERE status IN ('pending', 'p
 """
 _CANNOT_BE_REPLAYED = "ReusedId"
 """An event with another event's id: a replay of it is refused."""
+_DISCARDED = "discarded by chaos"
+"""The note of letters that are discarded, by which `laws` knows them."""
 _DEAD_OF_CANCELLED = """
 SELECT f.id FROM engine.failed_jobs f
  WHERE f.job_type = 'robot/item.requested' AND f.resolved_at IS NULL
@@ -136,7 +138,7 @@ def _discard_cancelled(connection: Connection) -> int:
     """
     ids = [letter_id for (letter_id,) in connection.execute(_DEAD_OF_CANCELLED)]
     if ids:
-        manage.discard(connection, ids, note="the order is cancelled", actor=_ACTOR)
+        manage.discard(connection, ids, note=_DISCARDED, actor=_ACTOR)
     connection.commit()
     return len(ids)
 

@@ -107,6 +107,19 @@ TAMPERED: dict[str, LiteralString] = {
 """What breaks each law of the database."""
 
 
+def test_the_mark_of_a_discarded_call_may_stay(overlooking: Connection, model: Model) -> None:
+    """Nobody knows how the call of a discarded request ended; of one that was resolved otherwise it is known."""
+    overlooking.execute("INSERT INTO engine.calls (event_id, row_id, attempts) VALUES (gen_random_uuid(), 0, 0)")
+    overlooking.execute(
+        "INSERT INTO engine.failed_jobs"
+        " (job_type, event_data, error_message, retry_count, event_id, resolved_at, notes)"
+        " SELECT 'robot/item.requested', '{}', 'died', 1, event_id, now(), 'discarded by chaos' FROM engine.calls"
+    )
+    assert broken(overlooking, model) == set()
+    overlooking.execute("UPDATE engine.failed_jobs SET notes = 'replayed'")
+    assert broken(overlooking, model) == {"no outside call is left open"}
+
+
 def test_every_law_can_be_broken(database: Database, overlooking: Connection, model: Model) -> None:
     """A run in which nothing went wrong breaks none; tampered with, each is named."""
     assert laws.check(overlooking, model) == []
