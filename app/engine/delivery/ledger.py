@@ -84,18 +84,19 @@ def first_of_each(letters: Iterable[Letter]) -> dict[UUID, Letter]:
 
 
 def reused(connection: Connection, letters: Sequence[Letter], fresh: Iterable[Event[Any]]) -> list[Letter]:
-    """The letters whose id stands for another fact, of an earlier letter of the list or in the ledger.
+    """The letters whose id stands for another fact: in the ledger or, if it is new there, earlier in the list.
 
     `fresh` are the events of the list that the ledger did not have before: they cost nothing here.
     """
     first = first_of_each(letters)
     new = {event.id for event in fresh}
-    entries = _other_facts(connection, [letter for event_id, letter in first.items() if event_id not in new])
+    known = [letter for letter in letters if isinstance(letter.event, Event) and letter.event.id not in new]
+    entries = _other_facts(connection, known)
     return [
         letter
         for letter in letters
         if isinstance(event := letter.event, Event)
-        and (_differ(first[event.id].event, event) or _differs(entries.get(event.id), event))
+        and (_differ(first[event.id].event, event) if event.id in new else _differs(entries.get(event.id), event))
     ]
 
 

@@ -53,6 +53,22 @@ def test_an_applied_id_with_other_data_was_not_applied_before(connection: Connec
     assert all(verdict.holds for verdict in audit(connection, ENGINE))
 
 
+def test_a_copy_of_an_applied_event_behind_another_with_its_id_was_applied_before(
+    connection: Connection, outside: toy.Outside
+) -> None:
+    """In one transaction with the other, in either order: each is compared with the ledger, not with its neighbour."""
+    event = say("first")
+    publish(connection, event)
+    drain()
+    with connection.transaction():
+        for one in (other(event, "second"), event, other(event, "third"), event):
+            publish(connection, one)
+    drain(concurrency=1)
+    assert heard(connection) == ["first"]
+    assert dead(connection) == [("second", "ReusedId"), ("third", "ReusedId")]
+    assert waiting(connection) == 0
+
+
 def test_of_two_facts_with_one_id_in_a_batch_one_is_applied_and_one_is_dead(
     connection: Connection, outside: toy.Outside
 ) -> None:
