@@ -211,6 +211,7 @@ class Stage:
         freed = rescue(self.connection, self.settings)
         sweep(self.connection)
         wake_all(self.connection)
+        promote(self.connection)
         return freed
 
     def due(self, queue: str) -> int:

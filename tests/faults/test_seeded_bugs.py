@@ -141,6 +141,10 @@ BUGS = {
         wrong.what_is_locked_takes_its_batch_along, locks.test_a_locked_job_delays_no_other_job
     ),
     "pauses are not looked up": Seeded(wrong.pauses_are_not_looked_up, machine_by_hand),
+    "cancelled orders are called": Seeded(wrong.cancelled_orders_are_called, machine_by_hand),
+    "carriers are looked up once a batch": Seeded(wrong.carriers_are_looked_up_once_a_batch, machine_by_hand),
+    "promotion loses rows": Seeded(wrong.promotion_loses_rows, machine_by_hand),
+    "promotion comes early": Seeded(wrong.promotion_comes_early, machine_by_hand),
 }
 
 

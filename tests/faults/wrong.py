@@ -25,7 +25,7 @@ from app.engine.queue import envelope, fetch, job_manager
 from app.engine.queue.distinct import Ids
 from app.engine.queue.job_manager import FencedManager
 from app.engine.worker import rescue
-from app.logistics import availability, results, store
+from app.logistics import availability, results, store, wanted
 from app.logistics.store import RobotJob
 from tests.conftest import Database
 
@@ -204,6 +204,18 @@ async def _none_is_paused(_manager: FencedManager) -> frozenset[str]:
 
 
 pauses_are_not_looked_up = _patched(FencedManager, _paused_queues=_none_is_paused)
+
+
+# Last looks --------------------------------------------------------------------------------------
+
+cancelled_orders_are_called = _patched(wanted, _obstacle=lambda _now: None)
+carriers_are_looked_up_once_a_batch = _patched(wanted, check_account=lambda _now, _config: None)
+
+
+# Delayed rows ------------------------------------------------------------------------------------
+
+promotion_loses_rows = _function("engine.promote", {"FROM taken t;": "FROM taken t LIMIT 1;"})
+promotion_comes_early = _function("engine.promote", {"WHERE d.due_at <= moment": "WHERE true"})
 
 
 # Fairness ----------------------------------------------------------------------------------------
