@@ -76,11 +76,31 @@ class Model:
         self._reopen(job, len(items))
         self.unnamed.append(Submission(job, frozenset(items)))
 
-    def cancel(self, job: UUID) -> None:
-        """A job that is not done was cancelled: what no robot has begun fails."""
+    def cancel(self, job: UUID, live: Collection[UUID]) -> None:
+        """A job that is not done was cancelled: what no robot has begun fails, and what its dead requests asked for.
+
+        `live` are the keys of calls that are under way: a dead request of one of those stays.
+        """
         self.jobs[job].cancelled = True
+        for letter in self.requests(self.jobs[job].items, live):
+            self.discard(letter)
         items = {item: self.items[item] for item in self.jobs[job].items}
         self._count([Outcome(id_, item.attempt, False) for id_, item in items.items() if item.status == "pending"])  # noqa: FBT003
+
+    def record_by_hand(self, outcome: Outcome, live: Collection[UUID]) -> None:
+        """A person recorded the outcome of an item that waits for it: the dead requests for it are closed."""
+        assert self.record([outcome]) == 1
+        for letter in self.requests([outcome.item], live):
+            self._close(letter)
+
+    def requests(self, items: Collection[UUID], live: Collection[UUID]) -> list[UUID]:
+        """The dead requests for some items, but those whose calls are under way."""
+        facts = {letter: self.facts[letter] for letter in self.dead}
+        return [
+            letter
+            for letter, fact in facts.items()
+            if isinstance(fact, Request) and fact.item in items and fact.id not in live
+        ]
 
     def discard(self, letter: UUID) -> None:
         """A dead letter was discarded: an item that waits for its outcome fails."""

@@ -78,9 +78,9 @@ class Operators(Companions):
             with pytest.raises(Conflict):
                 cancel()
             return
-        before = self.model.jobs[job].failed
+        before, live = self.model.jobs[job].failed, self.live_calls()
         cancelled = cancel()
-        self.model.cancel(job)
+        self.model.cancel(job, live)
         assert cancelled.failed == self.model.jobs[job].failed - before
         self.happened["job cancelled"] += 1
 
@@ -112,12 +112,13 @@ class Operators(Companions):
         its = self.model.items[item]
         said: dict[str, Any] = {"tracking_number": f"T-{item}"} if succeeded else {"error": "lost by hand"}
         record = partial(record_item, self.shop_of(its.job).context, item, actor="ana", reason="a call", **said)
-        if Request(item, its.attempt).id in self.live_calls() or not its.awaits(its.attempt):
+        live = self.live_calls()
+        if Request(item, its.attempt).id in live or not its.awaits(its.attempt):
             with pytest.raises(Conflict):
                 record()
             return
         record()
-        assert self.model.record([Outcome(item, its.attempt, succeeded)]) == 1
+        self.model.record_by_hand(Outcome(item, its.attempt, succeeded), live)
         self.happened["recorded by hand"] += 1
 
     # Dead letters ---------------------------------------------------------------------------------
