@@ -125,11 +125,15 @@ class DuplicateRequest(Conflict):
 
 
 class KeyReused(Conflict):
-    """The idempotency key was used before, for another request; `job_id` is what that one made."""
+    """The idempotency key was used before, for another request; `job_id` is what that one made.
 
-    def __init__(self, key: str, job_id: UUID) -> None:
+    `content` names what tells two requests apart.
+    """
+
+    def __init__(self, key: str, job_id: UUID, content: str | None = None) -> None:
+        other = f" ({content})" if content else ""
         super().__init__(
-            f"idempotency key {key!r} belongs to job {job_id}, which has other content (carrier or orders);"
+            f"idempotency key {key!r} belongs to job {job_id}, which has other content{other};"
             " choose a new key for a new request"
         )
         self.key = key

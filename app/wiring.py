@@ -42,7 +42,7 @@ WIRING = Wiring(
     },
     locks=(logistics.lock_jobs,),
     lockables=(
-        Lockable(ROBOT_JOBS.schema, ROBOT_JOBS.table, logistics.job_of),
+        Lockable(ROBOT_JOBS.schema, ROBOT_JOBS.jobs, logistics.job_of),
         Lockable("logistics", "robot_job_items", logistics.item_of),
         Lockable("logistics", "orders", lambda _event: None, logistics.orders_of),
     ),

@@ -11,10 +11,10 @@ from uuid import UUID
 from psycopg.rows import class_row, dict_row
 
 from app.context import Connection, Context
-from app.engine.batches.counters import Batch
+from app.engine.batches.tables import JobTable
 from app.logistics.rules import ItemStatus, JobStatus
 
-ROBOT_JOBS = Batch("logistics", "robot_jobs", total="total_items", succeeded="success_count", failed="error_count")
+ROBOT_JOBS = JobTable(schema="logistics", jobs="robot_jobs")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ from app.logistics.store import RobotJob
 from events import new_id, robot
 
 
+_CONTENT = "carrier or orders"
+
+
 class ForeignOrders(InvalidInput):
     """Orders that do not exist, or are another workspace's; `order_ids` are all of them."""
 
@@ -133,7 +136,9 @@ def submit_pending(
         in_doubt = availability.count_in_doubt(context, carrier)
         if idempotency_key is not None and (used := store.job_by_key(context, idempotency_key)) is not None:
             # With nothing new to submit it is the same request: what it took is in its job.
-            raise (KeyReused if order_ids else DuplicateRequest)(idempotency_key, used.id)
+            if order_ids:
+                raise KeyReused(idempotency_key, used.id, _CONTENT)
+            raise DuplicateRequest(idempotency_key, used.id)
         if not order_ids:
             # What another submit has taken meanwhile is elsewhere too.
             return PendingSubmitted(None, availability.pending_in_open_jobs(context), in_doubt)
@@ -162,8 +167,9 @@ def _insert(context: Context, order_ids: Sequence[UUID], carrier: str, key: str 
 
 
 def _key_error(used: RobotJob, fingerprint: str) -> Conflict:
-    error = DuplicateRequest if used.request_fingerprint == fingerprint else KeyReused
-    return error(used.idempotency_key or "", used.id)
+    if used.request_fingerprint == fingerprint:
+        return DuplicateRequest(used.idempotency_key or "", used.id)
+    return KeyReused(used.idempotency_key or "", used.id, _CONTENT)
 
 
 def _check_orders(context: Context, order_ids: Sequence[UUID], locked: int, *, again: bool) -> None:

@@ -16,7 +16,8 @@ from psycopg import sql
 
 from app.context import Connection, Context
 from app.engine.batches import counters
-from app.engine.batches.counters import Batch, Tallied
+from app.engine.batches.counters import Counted
+from app.engine.batches.tables import JobTable
 from app.engine.dead_letters import letter_locks
 from app.engine.delivery import ledger, locked
 from app.engine.domain import Effect
@@ -88,7 +89,7 @@ def _definition(owner: Connection, name: LiteralString) -> str:
 # Counters ----------------------------------------------------------------------------------------
 
 
-def _read_then_write(connection: Connection, batch: Batch, changes: Mapping[UUID, tuple[int, int]]) -> list[Tallied]:
+def _read_then_write(connection: Connection, batch: JobTable, changes: Mapping[UUID, tuple[int, int]]) -> list[Counted]:
     """Count in the program: what somebody else counts between the two statements is overwritten."""
     tallied = []
     for job_id, (succeeded, failed) in changes.items():
@@ -101,7 +102,7 @@ def _read_then_write(connection: Connection, batch: Batch, changes: Mapping[UUID
         connection.execute(
             "UPDATE logistics.robot_jobs SET success_count = %s, error_count = %s WHERE id = %s", [*now, job_id]
         )
-        tallied.append(Tallied(job_id, total, *now, is_done=sum(now) == total))
+        tallied.append(Counted(job_id, total, *now, is_done=sum(now) == total))
     return tallied
 
 

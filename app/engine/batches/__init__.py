@@ -1,1 +1,54 @@
-"""Batches: what all jobs with items share."""
+"""Jobs with items: what every kind of them shares.
+
+A domain declares a `Batch`: its tables, columns, words and events. The functions here take it and give submit with an
+idempotency key, counters, completion once a generation, retry of failed items as the next generation, revival of dead
+requests, forecasts for replay plans, reasons for `explain`, invariants for `audit` and check-ups for `doctor`:
+
+    PRINTS = Batch(name="print job", command="prints", schema="postcards", jobs="print_jobs", items="cards", …)
+    job = submit(context, PRINTS, [{"address": "…", "text": "…"}], idempotency_key="day-1")
+    WIRING = wiring(PRINTS, effect(PRINTS, queue="printshop", call=print_card, find=find_card))
+
+The connection, the context or the moment comes first, the batch second. Who is about to change items locks their jobs
+by id first, then the items by id.
+"""
+
+from __future__ import annotations
+
+from app.engine.batches.checks import checkups, invariants
+from app.engine.batches.effects import Work, effect, serve
+from app.engine.batches.ends import Cancelled, cancel, record_item
+from app.engine.batches.explainers import Explainer, explain_item, explain_job
+from app.engine.batches.lifecycle import JobPage, get_job, get_page, list_jobs, set_status, submit
+from app.engine.batches.results import Applied, Result
+from app.engine.batches.retry import Retried, retry_failed
+from app.engine.batches.tables import Batch, Item, Job, JobTable
+from app.engine.batches.wiring import wiring
+
+__all__ = [
+    "Applied",
+    "Batch",
+    "Cancelled",
+    "Explainer",
+    "Item",
+    "Job",
+    "JobPage",
+    "JobTable",
+    "Result",
+    "Retried",
+    "Work",
+    "cancel",
+    "checkups",
+    "effect",
+    "explain_item",
+    "explain_job",
+    "get_job",
+    "get_page",
+    "invariants",
+    "list_jobs",
+    "record_item",
+    "retry_failed",
+    "serve",
+    "set_status",
+    "submit",
+    "wiring",
+]

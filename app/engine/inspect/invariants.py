@@ -23,7 +23,7 @@ class Invariant:
     """Something that is true at every commit, and the query for what would contradict it."""
 
     name: str
-    statement: LiteralString
+    statement: LiteralString | sql.Composed
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,9 @@ def audit(connection: Connection, invariants: Iterable[Invariant]) -> list[Verdi
 
 def _look(connection: Connection, invariant: Invariant) -> Verdict:
     # Counted where they are, so that a broken invariant of a million rows does not fetch them.
+    broken = invariant.statement if isinstance(invariant.statement, sql.Composed) else sql.SQL(invariant.statement)
     query = sql.SQL("SELECT count(*) OVER () AS violations, broken.* FROM ({}) AS broken LIMIT {}").format(
-        sql.SQL(invariant.statement), _NAMED
+        broken, _NAMED
     )
     rows = connection.cursor(row_factory=dict_row).execute(query).fetchall()
     violations = rows[0]["violations"] if rows else 0

@@ -1,0 +1,247 @@
+"""The effect of a batch: do each requested item in the outside world, at most once however often it is requested.
+
+Each attempt at an item has a reference, which the call hands to the other side. Where an earlier call may have been
+made (the call is in doubt, the item was begun before, or it is retried) the other side is asked for the references
+before the call is made; what is found there is the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Generic
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from app.context import Connection, Moment
+from app.engine.batches import ends, retry, rules, store
+from app.engine.batches.tables import Batch, ItemState, ItemT, JobT, statement
+from app.engine.delivery.retry import Policy
+from app.engine.domain import Call, Effect, Lane, Prepared
+from app.engine.effects.calls import in_hand
+from app.errors import Busy, GuiltyEvents, TallymanError
+from events import Event, Payload
+
+_LOOK = """
+SELECT asked.event_id, i.{status} IN ({pending}, {processing}) AND i.retry_count = asked.attempt AS is_awaited,
+       j.cancelled_by, j.cancel_reason
+  FROM unnest(%s::uuid[], %s::uuid[], %s::integer[]) AS asked (event_id, item_id, attempt)
+  JOIN {items} i ON i.id = asked.item_id
+  JOIN {jobs} j ON j.id = i.{job_id}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Generic[ItemT]):
+    """An item to be done: its row, its tenant, and the references of its attempts so far, this one's last.
+
+    `may_be_there`: an earlier call may have been made under one of the references.
+    """
+
+    batch: Batch[Any, ItemT] = field(repr=False)
+    item: ItemT
+    tenant_id: UUID
+    requested: Any
+    references: Sequence[str]
+    may_be_there: bool
+
+    @property
+    def reference(self) -> str:
+        """The reference of this attempt."""
+        return self.references[-1]
+
+    def succeeded(self, **result: object) -> Payload:
+        """The result of an item that is done, with the batch's result fields."""
+        return self._result(status=self.batch.success, **result)
+
+    def failed(self, error_message: str, error_type: str = "unknown", **result: object) -> Payload:
+        """The result of an item that failed. `error_type` is `validation` if no call was made."""
+        return self._result(status=self.batch.error, error_type=error_type, error_message=error_message, **result)
+
+    def _result(self, **result: object) -> Payload:
+        named = {
+            self.batch.job_id: self.batch.job_of(self.requested),
+            self.batch.item_id: self.item.id,
+            "attempt": self.batch.attempt_of(self.requested),
+        }
+        return self.batch.completed(**named, **result)
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """An item right before its call. `is_awaited`: it has no result and waits for this very attempt."""
+
+    event_id: UUID
+    is_awaited: bool
+    cancelled_by: str | None
+    cancel_reason: str | None
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why the call must not be made any more."""
+        if not self.is_awaited:
+            return "the item is not waiting for this attempt any more"
+        return rules.cancelled_by(self.cancelled_by, self.cancel_reason or "") if self.cancelled_by else None
+
+
+def effect(  # noqa: PLR0913 - an effect's own options
+    batch: Batch[JobT, ItemT],
+    *,
+    queue: str,
+    call: Callable[[Work[ItemT]], Awaitable[Payload]],
+    find: Callable[[Work[ItemT]], Awaitable[Payload | None]] | None = None,
+    lanes: Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, Lane]] | None = None,
+    close: Callable[[], Awaitable[None]] | None = None,
+    parcel: int = 25,
+    at_once: int = 8,
+    policy: Policy | None = None,
+) -> Effect:
+    """The effect that serves a batch's requests.
+
+    `call` does an item under `work.reference` and returns `work.succeeded(…)` or `work.failed(…)`; it raises
+    `Transient` to be called again later. `find` asks the other side for `work.references` and returns the result of
+    the one that it knows, or None. Without `find` a call in doubt waits for a person, and a retry of an item that
+    failed without a clear no may do it twice. The other options are those of `Effect`.
+    """
+    made = Effect(
+        queue=queue,
+        prepare=partial(_prepare, batch),
+        call=partial(_carry, call, find),
+        lanes=lanes,
+        look=partial(_look, batch),
+        give_up=_give_up,
+        ask=partial(_ask, batch, find) if find else None,
+        can_be_asked=find is not None,
+        close=close,
+        parcel=parcel,
+        at_once=at_once,
+        policy=policy,
+    )
+    return serve(batch, made)
+
+
+def serve(batch: Batch[Any, Any], effect: Effect) -> Effect:
+    """An effect of a batch's requests with what the batch knows: call keys, revival, discarding, open items."""
+    return replace(
+        effect,
+        call_key=lambda event: call_key(batch, event),
+        revive=lambda moment, requested: retry.revive(moment, batch, requested),
+        open_=lambda connection, requested: ends.open_items(connection, batch, requested),
+        discard=lambda moment, requested, why: ends.discard(moment, batch, requested, why),
+        settle=batch.settle,
+        result=batch.completed,
+    )
+
+
+def call_key(batch: Batch[Any, Any], event: Event[Any]) -> UUID:
+    """The key of a request's call: an attempt at an item, whatever the request's id."""
+    return rules.request_id(batch.requested, batch.item_of(event.data), batch.attempt_of(event.data))
+
+
+def lock_requested(
+    connection: Connection, batch: Batch[Any, Any], requested: Sequence[Event[Any]]
+) -> tuple[dict[UUID, ItemState], list[Event[Any]]]:
+    """Lock the items of requests; the items as they are by id, and the requests that they still wait for.
+
+    Raises `GuiltyEvents` for requests that name an item of another job, another tenant or about something else.
+    """
+    items = store.lock_items(connection, batch, [batch.item_of(event.data) for event in requested])
+    mismatched = {
+        event.id: f"item {batch.item_of(event.data)} is not of job {batch.job_of(event.data)} of this {batch.owner}"
+        for event in requested
+        if (item := items.get(batch.item_of(event.data))) is None or not retry.matches(batch, item, event)
+    }
+    if mismatched:
+        raise GuiltyEvents(mismatched)
+    # `processing` too: an earlier delivery of this very event began it. Two deliveries of one event never run at once.
+    return items, [event for event in requested if _is_awaited(batch, items[batch.item_of(event.data)], event)]
+
+
+def _is_awaited(batch: Batch[Any, Any], item: ItemState, event: Event[Any]) -> bool:
+    return item.is_open and item.retry_count == batch.attempt_of(event.data)
+
+
+def _prepare(batch: Batch[JobT, ItemT], moment: Moment, requested: Sequence[Event[Any]]) -> Iterator[Prepared]:
+    connection = moment.connection
+    states, waiting = lock_requested(connection, batch, requested)
+    ids = [batch.item_of(event.data) for event in waiting]
+    _refuse_unsettled(connection, batch, [states[item_id] for item_id in ids])
+    rows = store.items_by_id(connection, batch, ids)
+    store.begin_items(connection, batch, ids)
+    for event, item_id in zip(waiting, ids, strict=True):
+        yield Prepared(event, _work(batch, event, states[item_id], rows[item_id]))
+
+
+def _work(batch: Batch[JobT, ItemT], event: Event[Any], state: ItemState, row: ItemT) -> Work[ItemT]:
+    may_be_there = state.status == "processing" or state.retry_count > 0
+    references = rules.references(state.id, state.retry_count)
+    return Work(batch, row, state.tenant_id, event.data, references, may_be_there)
+
+
+def _refuse_unsettled(connection: Connection, batch: Batch[Any, Any], items: Sequence[ItemState]) -> None:
+    # Calls of earlier attempts, which somebody ended by hand and asked for again.
+    keys = [rules.request_id(batch.requested, item.id, n) for item in items for n in range(item.retry_count)]
+    if keys and in_hand(connection, keys, batch.settle()):
+        raise Busy("another attempt at the item is under way, or the other side may not be asked about it yet")
+
+
+async def _carry(
+    do: Callable[[Work[Any]], Awaitable[Payload]],
+    find: Callable[[Work[Any]], Awaitable[Payload | None]] | None,
+    prepared: Prepared,
+    call: Call,
+) -> Payload:
+    work: Work[Any] = prepared.work
+    may_be_there = bool(work.may_be_there or call.in_doubt or call.attempt)
+    if find and may_be_there and (found := await find(work)) is not None:
+        # Also if the job was cancelled meanwhile: the other side has done it.
+        return found
+    now: Now | None = await call.still_mine()
+    if why := now.obstacle if now else "the item is gone":
+        return work.failed(why, "unknown" if may_be_there and not find else rules.NEVER_CALLED)
+    return await do(work)
+
+
+def _give_up(prepared: Prepared, error: Exception) -> Payload:
+    work: Work[Any] = prepared.work
+    return work.failed(str(error) or type(error).__name__)
+
+
+def _look(batch: Batch[Any, Any], connection: Connection, prepared: Sequence[Prepared]) -> dict[UUID, Now]:
+    asked = [(one.event.id, batch.item_of(one.event.data), batch.attempt_of(one.event.data)) for one in prepared]
+    columns = [list(column) for column in zip(*asked, strict=True)] or [[], [], []]
+    found = connection.cursor(row_factory=class_row(Now)).execute(statement(batch, _LOOK), columns)
+    return {now.event_id: now for now in found}
+
+
+async def _ask(
+    batch: Batch[JobT, ItemT],
+    find: Callable[[Work[ItemT]], Awaitable[Payload | None]],
+    requested: Sequence[Event[Any]],
+) -> dict[UUID, str]:
+    """What the other side knows of requests whose calls may have been made."""
+    from app import database  # noqa: PLC0415 - only an admin's command asks
+
+    ids = [batch.item_of(event.data) for event in requested]
+    with database.connect() as connection:
+        states = store.item_states(connection, batch, ids)
+        rows = store.items_by_id(connection, batch, ids)
+    said: dict[UUID, str] = {}
+    for event in requested:
+        item_id = batch.item_of(event.data)
+        if item_id not in states:
+            said[event.id] = "the other side was not asked: the item is gone"
+            continue
+        try:
+            found = await find(_work(batch, event, states[item_id], rows[item_id]))
+        except TallymanError as error:
+            said[event.id] = f"the other side could not be asked: {error}"
+        else:
+            said[event.id] = (
+                "the other side has done it: the replay records that and makes no call"
+                if found
+                else "the other side does not know it: the replay makes the call"
+            )
+    return said

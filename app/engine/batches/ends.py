@@ -1,0 +1,153 @@
+"""End items by hand: cancel a job, record a known result, discard the dead request of an item.
+
+All of them record through `results.apply`: the same locks, counters, completion and events as any result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from app.context import Connection, Context, Moment
+from app.engine import audit_log
+from app.engine.batches import counters, lifecycle, results, rules, store
+from app.engine.batches.results import Result
+from app.engine.batches.tables import Batch, ItemState, ItemT, JobT
+from app.engine.effects.calls import live
+from app.engine.queue.publish import publish_all
+from app.errors import Conflict, InvalidInput, NotFound
+from events import Event, Payload, explain
+
+_PAGE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled(Generic[JobT]):
+    """A job that was cancelled: items that failed at once, and items whose call had begun."""
+
+    job: JobT
+    failed: int
+    in_hand: int
+
+
+def cancel(context: Context, batch: Batch[JobT, ItemT], job_id: UUID, *, actor: str, reason: str) -> Cancelled[JobT]:
+    """Cancel a job that is not done: items whose call has not begun fail now, no further call begins.
+
+    Items whose call has begun get the result of their call, or fail when the effect looks before it calls. The job
+    completes with its last result, as always. Cancelling again changes nothing. Raises `NotFound`, `InvalidInput`
+    for an empty reason, and `Conflict` for a job that is done.
+    """
+    reason = audit_log.text("reason", reason)
+    with context.connection.transaction():
+        job = lifecycle.lock_job(context, batch, job_id)
+        if job.status in {"completed", "failed"}:
+            raise Conflict(f"job: {job_id} is {job.status}: there is nothing to cancel")
+        if store.mark_cancelled(context.connection, batch, job_id, actor, reason):
+            audit_log.record(context.connection, actor, "cancel job", subject=job_id, reason=reason)
+        failed = _fail_not_begun(context, batch, job_id, rules.cancelled_by(actor, reason))
+    job = lifecycle.get_job(context, batch, job_id)
+    total, *ended = batch.counters(job)
+    return Cancelled(job, failed, total - sum(ended))
+
+
+def record_item(  # noqa: PLR0913 - each names another thing about the result
+    context: Context,
+    batch: Batch[JobT, ItemT],
+    item_id: UUID,
+    result: Mapping[str, Any],
+    *,
+    actor: str,
+    reason: str,
+    details: Mapping[str, Any] | None = None,
+) -> JobT:
+    """Record the result of an item that a person knows; returns its job.
+
+    `result` gives `status` and the batch's result fields. It counts as an effect's result does. `details` go into the
+    audit log (the result itself when not given). Raises `InvalidInput` for a result that cannot be one, `NotFound`,
+    and `Conflict` for an item that has a result or whose call is under way.
+    """
+    reason = audit_log.text("reason", reason)
+    with context.connection.transaction():
+        item = store.item_states(context.connection, batch, [item_id]).get(item_id)
+        if item is None or item.tenant_id != context.tenant_id:
+            raise NotFound(
+                f"item: {item_id} is no item of this {batch.owner}; `{batch.command} show JOB` lists a job's items"
+            )
+        lifecycle.lock_job(context, batch, item.job_id)
+        item = store.lock_items(context.connection, batch, [item_id])[item_id]
+        _refuse_live(context.connection, batch, [item])
+        if not _apply(context, batch, [Result(item.tenant_id, _said(batch, item, result))]):
+            raise Conflict(f"item: {item_id} has a result already; `{batch.command} retry` asks for a failed one again")
+        noted = dict(result) if details is None else details
+        audit_log.record(context.connection, actor, "record item", subject=item_id, reason=reason, details=noted)
+    return lifecycle.get_job(context, batch, item.job_id)
+
+
+def discard(moment: Moment, batch: Batch[Any, Any], requested: Sequence[Event[Any]], why: str) -> Iterable[Event[Any]]:
+    """Record an error for the items of discarded requests; returns the events that follow.
+
+    Raises `Conflict` for an item whose call is under way.
+    """
+    connection = moment.connection
+    counters.lock(connection, batch, sorted({batch.job_of(event.data) for event in requested}))
+    states = store.lock_items(connection, batch, sorted({batch.item_of(event.data) for event in requested}))
+    waiting = open_items(connection, batch, requested)
+    _refuse_live(connection, batch, [states[item_id] for item_id in waiting.values()])
+    failed = [
+        Result(states[waiting[event.id]].tenant_id, failure(batch, states[waiting[event.id]], why, "unknown"))
+        for event in requested
+        if event.id in waiting
+    ]
+    return results.apply(moment, batch, failed).follow if failed else []
+
+
+def open_items(connection: Connection, batch: Batch[Any, Any], requested: Sequence[Event[Any]]) -> dict[UUID, UUID]:
+    """The items that still wait for the results of requests, by the request's event id."""
+    states = store.item_states(connection, batch, [batch.item_of(event.data) for event in requested])
+    return {
+        event.id: item.id
+        for event in requested
+        if (item := states.get(batch.item_of(event.data)))
+        and (item.job_id, item.tenant_id, item.retry_count)
+        == (batch.job_of(event.data), event.tenantid, batch.attempt_of(event.data))
+        and item.is_open
+    }
+
+
+def failure(batch: Batch[Any, Any], item: ItemState, why: str, error_type: str) -> Payload:
+    """The result of an item that failed: `error_type` is `validation` if no call was made."""
+    return _said(batch, item, {"status": batch.error, "error_type": error_type, "error_message": why})
+
+
+def _said(batch: Batch[Any, Any], item: ItemState, result: Mapping[str, Any]) -> Payload:
+    named = {batch.job_id: item.job_id, batch.item_id: item.id, "attempt": item.retry_count}
+    try:
+        return batch.completed(**named, **result)
+    except ValidationError as error:
+        raise InvalidInput(f"result: {explain(error)}") from error
+
+
+def _fail_not_begun(context: Context, batch: Batch[Any, Any], job_id: UUID, why: str) -> int:
+    count = 0
+    while items := store.not_begun(context.connection, batch, job_id, _PAGE):
+        failed = [Result(item.tenant_id, failure(batch, item, why, rules.NEVER_CALLED)) for item in items]
+        count += _apply(context, batch, failed)
+    return count
+
+
+def _refuse_live(connection: Connection, batch: Batch[Any, Any], items: Sequence[ItemState]) -> None:
+    # The items are locked: no call of theirs begins any more before this transaction ends.
+    keys = {rules.request_id(batch.requested, item.id, item.retry_count): item.id for item in items}
+    if found := live(connection, list(keys)):
+        named = rules.name_some([keys[key] for key in found])
+        raise Conflict(f"items: their calls are under way at this moment, the results count: {named}")
+
+
+def _apply(context: Context, batch: Batch[Any, Any], said: Sequence[Result]) -> int:
+    applied = results.apply(context, batch, said)
+    publish_all(context.connection, applied.follow)
+    return applied.counted

@@ -1,0 +1,155 @@
+"""Why a job or an item has not ended: the batch's own reasons, beside the engine's.
+
+These are an operator's questions: they are asked of all tenants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Generic
+from uuid import UUID
+
+from app.context import Connection
+from app.engine.batches import store
+from app.engine.batches.tables import Batch, ItemT, JobT
+from app.engine.inspect.explain import explain
+from app.engine.inspect.reasons import Reason, shown
+from app.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded(Reason):
+    """Every item has a result."""
+
+    kind: ClassVar[str] = "done"
+    status: str
+    success_count: int
+    error_count: int
+    completed_at: datetime | None
+
+    @property
+    def sentence(self) -> str:
+        """How it ended."""
+        since = f" since {shown(self.completed_at)}" if self.completed_at else ""
+        return f"the job is {self.status}{since}: {self.success_count} succeeded, {self.error_count} failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSucceeded(Reason):
+    """The item is done."""
+
+    kind: ClassVar[str] = "done"
+    completed_at: datetime
+
+    @property
+    def sentence(self) -> str:
+        """Since when."""
+        return f"succeeded at {shown(self.completed_at)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFailed(Reason):
+    """The item failed, and is not tried again unless somebody retries it."""
+
+    kind: ClassVar[str] = "item_failed"
+    job_id: UUID
+    item_id: UUID
+    error_type: str
+    error_message: str | None
+    attempt: int
+    completed_at: datetime
+    command: str = "jobs"
+
+    @property
+    def sentence(self) -> str:
+        """Why, and how to ask again."""
+        why = f"{self.error_type}: {self.error_message}" if self.error_message else self.error_type
+        return (
+            f"attempt {self.attempt} failed at {shown(self.completed_at)} of {why}"
+            f" (`{self.command} retry {self.job_id} --item {self.item_id}`)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Lost(Reason):
+    """It is open, and no event that would bring it on is waiting, in hand, held or dead."""
+
+    kind: ClassVar[str] = "lost"
+
+    @property
+    def sentence(self) -> str:
+        """What that means."""
+        return "it is open and no event of it waits, is in hand or is dead: a promise is broken, run `audit`"
+
+
+@dataclass(frozen=True, slots=True)
+class Explainer(Generic[JobT, ItemT]):
+    """A domain's additions.
+
+    job_ended, item_succeeded   its own words for these
+    refine      the engine's reasons as the domain knows them
+    obstacles   what of the job's surroundings keeps its items from being done
+    """
+
+    job_ended: Callable[[JobT], Reason] | None = None
+    item_succeeded: Callable[[ItemT], Reason] | None = None
+    refine: Callable[[Connection, JobT, list[Reason]], Iterable[Reason]] | None = None
+    obstacles: Callable[[Connection, JobT], Iterable[Reason]] | None = None
+
+
+def explain_job(
+    connection: Connection, batch: Batch[JobT, ItemT], job_id: UUID, domain: Explainer[JobT, ItemT] | None = None
+) -> list[Reason]:
+    """Why a job has not ended, or that it has. Raises `NotFound`."""
+    domain = domain or Explainer()
+    job = _job(connection, batch, job_id)
+    found = _refined(connection, domain, job, explain(connection, {"subject": str(job_id)}))
+    if job.status in {"completed", "failed"}:
+        return [(domain.job_ended or _job_ended(batch))(job), *found]
+    return [*_obstacles(connection, domain, job), *(found or [Lost()])]
+
+
+def explain_item(
+    connection: Connection, batch: Batch[JobT, ItemT], item_id: UUID, domain: Explainer[JobT, ItemT] | None = None
+) -> list[Reason]:
+    """Why an item has no result, or which one it has. Raises `NotFound`."""
+    domain = domain or Explainer()
+    state = store.item_states(connection, batch, [item_id]).get(item_id)
+    if state is None:
+        raise NotFound(f"item: there is no item {item_id} of a {batch.name}; `{batch.command} show JOB` lists a job's")
+    row: Any = store.items_by_id(connection, batch, [item_id])[item_id]
+    job = _job(connection, batch, state.job_id)
+    found = _refined(connection, domain, job, explain(connection, {"data": {batch.item_id: str(item_id)}}))
+    if state.status == "success":
+        return [domain.item_succeeded(row) if domain.item_succeeded else ItemSucceeded(row.completed_at), *found]
+    if state.status == "error":
+        why = (row.error_type, row.error_message, state.retry_count, row.completed_at)
+        return [ItemFailed(state.job_id, item_id, *why, batch.command), *found]
+    # An item that nobody has requested yet waits with the event that will.
+    found = found or explain(connection, {"type": batch.submitted.type, "subject": str(state.job_id)})
+    return [*_obstacles(connection, domain, job), *(found or [Lost()])]
+
+
+def _job(connection: Connection, batch: Batch[JobT, ItemT], job_id: UUID) -> JobT:
+    job = store.any_job(connection, batch, job_id)
+    if job is None:
+        raise NotFound(f"job: there is no {batch.name} {job_id}; `{batch.command} list` shows a {batch.owner}'s")
+    return job
+
+
+def _refined(connection: Connection, domain: Explainer[JobT, ItemT], job: JobT, found: list[Reason]) -> list[Reason]:
+    return list(domain.refine(connection, job, found)) if domain.refine else found
+
+
+def _obstacles(connection: Connection, domain: Explainer[JobT, ItemT], job: JobT) -> list[Reason]:
+    return list(domain.obstacles(connection, job)) if domain.obstacles else []
+
+
+def _job_ended(batch: Batch[JobT, ItemT]) -> Callable[[JobT], Reason]:
+    def ended(job: JobT) -> Reason:
+        _, succeeded, failed = batch.counters(job)
+        return JobEnded(job.status, succeeded, failed, getattr(job, "completed_at", None))
+
+    return ended

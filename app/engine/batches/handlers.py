@@ -1,0 +1,72 @@
+"""Handlers of a batch's events: request a submitted job's items, count results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+from app.context import Connection, Moment
+from app.engine.batches import counters, rules, store
+from app.engine.batches.results import Result, apply
+from app.engine.batches.tables import Batch
+from app.errors import GuiltyEvents
+from events import Event
+
+_ITEMS_A_PAGE = 5_000
+
+
+def job_submitted(moment: Moment, batch: Batch[Any, Any], submitted: Sequence[Event[Any]]) -> Iterator[Event[Any]]:
+    """Begin jobs: one request for each item that is pending, or for those of them that the event names."""
+    connection = moment.connection
+    counters.lock(connection, batch, sorted({batch.job_of(event.data) for event in submitted}))
+    _begin(connection, batch, submitted)
+    fields = set(batch.requested.model_fields)
+    for event in submitted:
+        job_id = batch.job_of(event.data)
+        same = {name: getattr(event.data, name) for name in fields & set(type(event.data).model_fields)}
+        only = getattr(event.data, "attempt_items", None)
+        for item_id, attempt, about in store.pending_items(connection, batch, job_id, only, _ITEMS_A_PAGE):
+            values = {**same, **about, batch.item_id: item_id, "attempt": attempt}
+            requested = rules.payload(batch.requested, values)
+            event_id = rules.request_id(batch.requested, item_id, attempt)
+            yield event.follow(requested, moment.now, event_id=event_id)
+
+
+def item_completed(moment: Moment, batch: Batch[Any, Any], completed: Sequence[Event[Any]]) -> Iterable[Event[Any]]:
+    """Count results: items, counters, and the completion of their jobs. Raises `GuiltyEvents`."""
+    without = {event.id: "tenantid: a result must say whose it is" for event in completed if event.tenantid is None}
+    if without:
+        raise GuiltyEvents(without)
+    results = [Result(event.tenantid, event.data, event) for event in completed if event.tenantid]
+    return apply(moment, batch, results).follow
+
+
+def ignore(_moment: Moment, _events: Sequence[Event[Any]]) -> Iterable[Event[Any]]:
+    """Record events in the ledger, for the timeline; do nothing else."""
+    return ()
+
+
+def lock_jobs(connection: Connection, batch: Batch[Any, Any], events: Sequence[Event[Any]]) -> None:
+    """Lock the jobs of events of several types at once: handlers lock jobs by id before anything else."""
+    ids = {job_id for event in events if (job_id := job_of(batch, event)) is not None}
+    counters.lock(connection, batch, sorted(ids))
+
+
+def job_of(batch: Batch[Any, Any], event: Event[Any]) -> UUID | None:
+    """The job that an event's handler locks, if it locks one."""
+    return batch.job_of(event.data) if isinstance(event.data, batch.submitted | batch.completed) else None
+
+
+def _begin(connection: Connection, batch: Batch[Any, Any], submitted: Sequence[Event[Any]]) -> None:
+    found = store.owners(connection, batch, [batch.job_of(event.data) for event in submitted])
+    foreign = {
+        event.id: f"job {batch.job_of(event.data)} is not of this {batch.owner}"
+        for event in submitted
+        if found.get(batch.job_of(event.data), (None, ""))[0] != event.tenantid or event.tenantid is None
+    }
+    if foreign:
+        raise GuiltyEvents(foreign)
+    pending = [job_id for job_id, (_, status) in found.items() if status == "pending"]
+    if pending:
+        store.set_status(connection, batch, pending, "processing")

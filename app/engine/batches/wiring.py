@@ -1,0 +1,28 @@
+"""Everything that the engine must know to serve a batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.engine.batches import effects, forecasts, handlers
+from app.engine.batches.tables import Batch
+from app.engine.domain import Effect, Lockable, Wiring
+
+
+def wiring(batch: Batch[Any, Any], effect: Effect) -> Wiring:
+    """Handlers, effect, forecasts and locks of a batch whose requests `effect` carries out."""
+    return Wiring(
+        handlers={
+            batch.submitted: lambda moment, events: handlers.job_submitted(moment, batch, events),
+            batch.completed: lambda moment, events: handlers.item_completed(moment, batch, events),
+            batch.job_completed: handlers.ignore,
+        },
+        effects={batch.requested: effects.serve(batch, effect)},
+        forecasts={
+            batch.submitted: lambda connection, events: forecasts.submissions(connection, batch, events),
+            batch.requested: lambda connection, events: forecasts.requests(connection, batch, events),
+            batch.completed: lambda connection, events: forecasts.results(connection, batch, events),
+        },
+        locks=(lambda connection, events: handlers.lock_jobs(connection, batch, events),),
+        lockables=(Lockable(batch.schema, batch.jobs, lambda event: handlers.job_of(batch, event)),),
+    )

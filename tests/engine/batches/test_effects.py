@@ -1,0 +1,177 @@
+"""The batch's effect: each item is done once, whatever happens to the calls."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from app.context import Moment
+from app.engine import batches, domain
+from app.engine.batches import effects, rules
+from app.engine.dead_letters import plan as plans
+from app.engine.dead_letters.letters import Filters
+from app.engine.dead_letters.redeliver import redeliver
+from app.engine.delivery.retry import Policy
+from app.engine.domain import Wiring
+from app.errors import Busy, GuiltyEvents
+from app.testing.drain import drain, drain_all
+from events import new_id
+from tests.engine.batches.cards import PRINTS, Office, PrintShop, Requested
+from tests.engine.batches.test_ends import under_way
+from tests.engine.batches.test_results import counters, deliver, failed
+from tests.engine.batches.test_retry import dead
+from tests.helpers.support import scalar
+
+DOUBT = """
+INSERT INTO engine.calls (call_key, event_id, row_id, attempts) VALUES (%s, gen_random_uuid(), 0, 0)
+"""
+
+
+def test_a_card_is_printed_under_its_reference(office: Office, shop: PrintShop) -> None:
+    """The reference is the item's and the attempt's; nobody is asked before a first call."""
+    job = office.submit("a")
+    drain_all(office.connection)
+    (card,) = office.cards(job.id)
+    assert shop.printed == {f"{card.id}-0": "a"}
+    assert shop.asked == []
+    assert (card.status, card.print_number) == ("success", f"P-{card.id}-0")
+    assert card.started_at is not None
+
+
+def test_a_transient_error_is_tried_again(office: Office, shop: PrintShop) -> None:
+    """The shop is asked before the next try, and the card is printed once."""
+    shop.closed = 1
+    job = office.submit("a")
+    drain_all(office.connection)
+    assert counters(office, job.id) == ("completed", 1, 0)
+    assert (shop.times, len(shop.asked)) == ({"a": 1}, 1)
+
+
+def test_the_last_transient_error_is_the_result(office: Office, shop: PrintShop) -> None:
+    """The item fails with it, and the job completes."""
+    shop.closed = 10
+    effect = batches.effect(
+        PRINTS, queue="prints", call=shop.print, find=shop.find, policy=Policy(most_attempts=2, base=0.01)
+    )
+    job = office.submit("a")
+    with domain.use(batches.wiring(PRINTS, effect)):
+        drain_all(office.connection)
+    (card,) = office.cards(job.id)
+    assert (card.error_type, card.error_message) == ("unknown", "the shop is closed")
+    assert counters(office, job.id) == ("failed", 0, 1)
+
+
+def test_a_call_in_doubt_is_looked_up(office: Office, shop: PrintShop) -> None:
+    """What the shop has printed is the result, also if the job was cancelled meanwhile; nothing is printed again."""
+    job = office.submit("a")
+    drain(queues=["events"])
+    (card,) = office.cards(job.id)
+    office.connection.execute(DOUBT, [rules.request_id(Requested, card.id, 0)])
+    office.connection.execute("UPDATE cards.cards SET status = 'processing', started_at = now()")
+    shop.printed[f"{card.id}-0"] = "a"
+    batches.cancel(office.context, PRINTS, job.id, actor="ann", reason="too late")
+    drain_all(office.connection)
+    assert counters(office, job.id) == ("completed", 1, 0)
+    assert shop.times == {"a": 1}
+
+
+def test_a_retry_finds_what_an_earlier_attempt_printed(office: Office, shop: PrintShop) -> None:
+    """Its references are those of all attempts."""
+    job = office.submit("a")
+    (card,) = office.cards(job.id)
+    deliver(office, failed(office, card))
+    shop.printed[f"{card.id}-0"] = "a"
+    batches.retry_failed(office.context, PRINTS, job.id)
+    drain_all(office.connection)
+    assert shop.times == {"a": 1}
+    assert office.cards(job.id)[0].print_number == f"P-{card.id}-0"
+
+
+def test_without_a_way_to_ask_a_person_decides(office: Office, shop: PrintShop) -> None:
+    """A call in doubt becomes a dead letter, and the card is not printed."""
+    job = office.submit("a")
+    drain(queues=["events"])
+    (card,) = office.cards(job.id)
+    office.connection.execute(DOUBT, [rules.request_id(Requested, card.id, 0)])
+    with domain.use(batches.wiring(PRINTS, batches.effect(PRINTS, queue="prints", call=shop.print))):
+        drain_all(office.connection)
+    assert shop.printed == {}
+    assert scalar(office.connection, "SELECT error_class FROM engine.failed_jobs") == "InDoubt"
+
+
+def test_what_nobody_waits_for_is_not_prepared(office: Office, other: Office, served: Wiring) -> None:
+    """A request of an earlier attempt, or of an item with a result, is left out; a mismatched one is named."""
+    job = office.submit("a", "b")
+    first, second = office.cards(job.id)
+    deliver(office, failed(office, first))
+    prepare = served.effects[Requested].prepare
+    moment = Moment.begin(office.connection)
+    with office.connection.transaction(force_rollback=True):
+        prepared = list(prepare(moment, [dead(office, first), dead(office, second, attempt=1), dead(office, second)]))
+        assert [one.work.item.address for one in prepared] == ["b"]
+        assert [card.status for card in office.cards(job.id)] == ["error", "processing"]
+    wrong = [dead(other, second), dead(office, second, job_id=new_id()), dead(office, second, address="x")]
+    with pytest.raises(GuiltyEvents) as caught:
+        list(prepare(moment, [*wrong, dead(office, second)]))
+    assert set(caught.value.reasons) == {one.id for one in wrong}
+
+
+def test_an_earlier_attempt_that_is_under_way_is_waited_for(office: Office, served: Wiring) -> None:
+    """Somebody ended it by hand and asked again: two calls for one item are never made side by side."""
+    job = office.submit("a")
+    (card,) = office.cards(job.id)
+    under_way(office, card)
+    deliver(office, failed(office, card))
+    batches.retry_failed(office.context, PRINTS, job.id)
+    (card,) = office.cards(job.id)
+    with pytest.raises(Busy, match="another attempt at the item is under way"), office.connection.transaction():
+        list(served.effects[Requested].prepare(Moment.begin(office.connection), [dead(office, card)]))
+
+
+def test_events_of_an_item_share_a_call(office: Office, served: Wiring) -> None:
+    """An edited copy of a request asks for the same call."""
+    (card,) = office.cards(office.submit("a").id)
+    effect = served.effects[Requested]
+    assert effect.key(dead(office, card)) == effect.key(dead(office, card, address="x"))
+    assert effect.key(dead(office, card)) != effect.key(dead(office, card, attempt=1))
+
+
+# Dead letters -------------------------------------------------------------------------------------
+
+
+def test_a_dead_request_is_planned_asked_about_and_replayed(office: Office, shop: PrintShop) -> None:
+    """The plan says what the shop knows and what would change; the replay prints the card once."""
+    shop.is_jammed = True
+    job = office.submit("a", "b")
+    drain_all(office.connection)
+    assert scalar(office.connection, "SELECT count(*) FROM engine.failed_jobs") == 2
+    shop.is_jammed = False
+    plan = plans.make(office.connection, Filters(), actor="ann")
+    with office.connection.transaction():
+        redeliver(office.connection, plans.letters(office.connection, plan.id))
+    drain_all(office.connection)
+    assert counters(office, job.id) == ("completed", 2, 0)
+    assert shop.times == {"a": 1, "b": 1}
+    assert [card.retry_count for card in office.cards(job.id)] == [1, 1]
+
+
+def test_the_other_side_is_asked_about_calls_in_doubt(office: Office, shop: PrintShop, served: Wiring) -> None:
+    """Known, unknown, closed: an answer for each request."""
+    job = office.submit("a", "b")
+    first, second = office.cards(job.id)
+    shop.printed[f"{first.id}-0"] = "a"
+    ask = served.effects[Requested].ask
+    assert ask is not None
+    answered: Any = ask
+    one, two, gone = dead(office, first), dead(office, second), dead(office, replace(first, id=new_id()))
+    said: dict[UUID, str] = asyncio.run(answered([one, two, gone]))
+    assert said == {
+        one.id: "the other side has done it: the replay records that and makes no call",
+        two.id: "the other side does not know it: the replay makes the call",
+        gone.id: "the other side was not asked: the item is gone",
+    }
+    assert effects.call_key(PRINTS, one) == served.effects[Requested].key(one)
