@@ -2,59 +2,50 @@
 
 from __future__ import annotations
 
-from app.engine.domain import Effect, Lockable, Wiring
+from dataclasses import replace
+
+from app.engine.batches import checks, handlers
+from app.engine.batches.wiring import wiring
+from app.engine.domain import Effect, Lockable
 from app.engine.health import queue, server
 from app.engine.inspect.invariants import ENGINE
 from app.engine.queue import ordering
 from app.logistics import checkups as checkups_logistics
 from app.logistics import effects as robots
-from app.logistics import ends, revival, wanted
-from app.logistics import handlers as logistics
+from app.logistics import lookup, wanted
 from app.logistics.invariants import LOGISTICS
+from app.logistics.results import orders_of
 from app.logistics.store import ROBOT_JOBS
-from events import order, robot
+from events import order
 
-WIRING = Wiring(
-    handlers={
-        robot.JobSubmitted: logistics.job_submitted,
-        robot.ItemCompleted: logistics.item_completed,
-        robot.JobCompleted: logistics.noted,
-        order.OrderUpdated: logistics.noted,
-    },
-    effects={
-        robot.ItemRequested: Effect(
-            queue=robots.ROBOTS_QUEUE,
-            lanes=robots.lanes,
-            prepare=robots.prepare,
-            look=wanted.look,
-            open_=ends.open_items,
-            discard=ends.discard_requests,
-            call=robots.enter_order,
-            call_key=robots.call_key,
-            give_up=robots.give_up,
-            close=robots.close,
-            result=robot.ItemCompleted,
-            ask=revival.ask,
-            revive=revival.revive,
-            settle=robots.settle,
-            account=robots.account_name,
-        ),
-    },
-    locks=(logistics.lock_jobs,),
-    lockables=(
-        Lockable(ROBOT_JOBS.schema, ROBOT_JOBS.jobs, logistics.job_of),
-        Lockable("logistics", "robot_job_items", logistics.item_of),
-        Lockable("logistics", "orders", lambda _event: None, logistics.orders_of),
+_JOBS = wiring(
+    ROBOT_JOBS,
+    Effect(
+        queue=robots.ROBOTS_QUEUE,
+        lanes=robots.lanes,
+        prepare=robots.prepare,
+        look=wanted.look,
+        call=robots.enter_order,
+        give_up=robots.give_up,
+        close=robots.close,
+        ask=lookup.ask,
+        account=robots.account_name,
     ),
-    forecasts={
-        robot.JobSubmitted: revival.forecast_submissions,
-        robot.ItemRequested: revival.forecast_requests,
-        robot.ItemCompleted: revival.forecast_results,
-    },
 )
 
-INVARIANTS = (*ENGINE, *ordering.INVARIANTS, *LOGISTICS)
+WIRING = replace(
+    _JOBS,
+    handlers={**_JOBS.handlers, order.OrderUpdated: handlers.ignore},
+    lockables=(*_JOBS.lockables, Lockable("logistics", "orders", lambda _event: None, orders_of)),
+)
+
+INVARIANTS = (*ENGINE, *ordering.INVARIANTS, *checks.invariants(ROBOT_JOBS), *LOGISTICS)
 """Everything that `python cli.py audit` looks up."""
 
-CHECKUPS = (*server.SERVER, *queue.QUEUE, *checkups_logistics.LOGISTICS)
+CHECKUPS = (
+    *server.SERVER,
+    *queue.QUEUE,
+    *checks.checkups(ROBOT_JOBS),
+    *checkups_logistics.LOGISTICS,
+)
 """Everything that `python cli.py doctor` looks at."""

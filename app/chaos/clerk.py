@@ -14,8 +14,7 @@ from app.engine.dead_letters.awaited import Progress
 from app.engine.dead_letters.letters import Filters
 from app.engine.dead_letters.replay import Pace
 from app.errors import Conflict, NotFound
-from app.logistics.ends import cancel_job
-from app.logistics.jobs import retry_failed_items
+from app.logistics.jobs import cancel_job, retry_failed_items
 
 _ACTOR = "chaos"
 _MOST_GENERATIONS = 5

@@ -166,7 +166,7 @@ def cancel(
     Items whose request is dead fail too, and their dead letters are resolved. Items that a robot has begun get the
     result of their call. The job completes with its last result.
     """
-    from app.logistics.ends import cancel_job
+    from app.logistics.jobs import cancel_job
 
     confirm(f"Cancel job {job}?", yes=yes or dry_run)
     with acting_for(workspace) as context:
@@ -192,7 +192,7 @@ def record(
     as_json: Json = False,
 ) -> None:
     """Record what you know came of an item that has no result: it counts as a robot's result does."""
-    from app.logistics.ends import record_item
+    from app.logistics.jobs import record_item
     from app.logistics.rules import error_type
 
     with acting_for(workspace) as context:

@@ -106,11 +106,12 @@ def follow(workspace_id: UUID, job_id: UUID) -> Iterator[Progress]:
 
 def _look(connection: Any, workspace_id: UUID, job_id: UUID, speed: _Speedometer) -> Progress:
     from app.context import Context
-    from app.logistics import store
+    from app.engine.batches.store import count_errors
     from app.logistics.jobs import get_robot_job
+    from app.logistics.store import ROBOT_JOBS
 
     job: RobotJob = get_robot_job(Context.start(connection, workspace_id), job_id)
-    errors = store.count_errors(connection, job_id) if job.error_count else {}
+    errors = count_errors(connection, ROBOT_JOBS, job_id) if job.error_count else {}
     done = job.success_count + job.error_count
     rate = speed.rate(done)
     left = (job.total_items - done) / rate if rate > 0 else None

@@ -11,10 +11,12 @@ from uuid import UUID
 from pydantic import SecretStr
 
 from app.context import Connection, Context
-from app.logistics import carriers, coverage, store
+from app.engine.batches.store import select_items
+from app.logistics import carriers, coverage
 from app.logistics.coverage import CoverageRow
 from app.logistics.files import read_csv
 from app.logistics.orders import OrderRow
+from app.logistics.store import ROBOT_JOBS
 from app.tenancy.store import Workspace, create_workspace
 
 HERE = Path(__file__).parent
@@ -89,7 +91,7 @@ def retriable(connection: Connection, job_id: UUID) -> list[UUID]:
     """The failed items that can succeed now: everything but what the portal refused."""
     found: list[UUID] = []
     after: UUID | None = None
-    while page := store.select_items(connection, job_id, status="error", after=after, limit=1000):
+    while page := select_items(connection, ROBOT_JOBS, job_id, status="error", after=after, limit=1000):
         found += [item.id for item in page if item.error_type != "portal"]
         after = page[-1].id
     return found

@@ -14,7 +14,10 @@ from uuid import UUID
 from psycopg.rows import scalar_row
 
 from app.context import Connection, Context
+from app.logistics import carriers
 from app.logistics.elsewhere import IN_DOUBT_ELSEWHERE
+from events import Event
+from events.robot import ItemRequested
 
 _IN_OPEN_ITEM: LiteralString = """
 EXISTS (SELECT FROM logistics.robot_job_items i WHERE i.order_id = o.id AND i.status IN ('pending', 'processing'))"""
@@ -42,6 +45,7 @@ SELECT wanted.id FROM unnest(%s::uuid[]) WITH ORDINALITY AS wanted (id, n)
 _CANCELLED = """
 SELECT id FROM logistics.orders WHERE id = ANY(%s) AND workspace_id = %s AND status = 'cancelled' ORDER BY id
 """
+_ALL_CANCELLED = "SELECT id FROM logistics.orders WHERE id = ANY(%s) AND status = 'cancelled'"
 _TAKEN: LiteralString = f"""
 SELECT o.id FROM logistics.orders o
  WHERE o.id = ANY(%s) AND o.workspace_id = %s AND (o.status = 'shipped' OR {_IN_OPEN_ITEM})
@@ -117,6 +121,23 @@ def pending_in_open_jobs(context: Context) -> dict[UUID, int]:
 def open_jobs(context: Context, order_ids: Sequence[UUID]) -> dict[UUID, int]:
     """How many of `order_ids` each job has that is still to ship them."""
     return dict(context.connection.execute(_OPEN_JOBS, [list(order_ids), context.tenant_id]).fetchall())
+
+
+def obstacles(connection: Connection, requested: Sequence[Event[ItemRequested]]) -> dict[UUID, str]:
+    """Why no robot would enter the orders of requests now, by event id: their account or their order forbids it."""
+    keys = sorted({(event.tenantid, event.data.carrier) for event in requested if event.tenantid})
+    configs = carriers.portal_configs(connection, keys)
+    order_ids = [event.data.order_id for event in requested]
+    cancelled = set(connection.cursor(row_factory=scalar_row).execute(_ALL_CANCELLED, [order_ids]))
+    found: dict[UUID, str] = {}
+    for event in requested:
+        asked = event.data
+        config = configs.get((event.tenantid, asked.carrier)) if event.tenantid else None
+        if config is None or not config.is_ready:
+            found[event.id] = f"carrier {asked.carrier} is disabled or has no credentials"
+        elif asked.order_id in cancelled:
+            found[event.id] = f"order {asked.order_id} is cancelled: it would not be entered"
+    return found
 
 
 def _ids(context: Context, statement: LiteralString, order_ids: Sequence[UUID]) -> list[UUID]:

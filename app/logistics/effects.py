@@ -16,9 +16,12 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from app.context import Connection, Moment
+from app.engine.batches.effects import lock_requested
+from app.engine.batches.store import begin_items
+from app.engine.batches.tables import ItemState
 from app.engine.domain import Call, Lane, Prepared
-from app.errors import GuiltyEvents, NotCalled, Permanent, SetupError
-from app.logistics import carriers, coverage, orders, rules, store, traces, wanted
+from app.errors import NotCalled, Permanent, SetupError
+from app.logistics import carriers, coverage, orders, rules, traces, wanted
 from app.logistics.carriers import PortalConfig
 from app.logistics.coverage import Ambiguous, Covered, NotCovered
 from app.logistics.gateway import (
@@ -33,7 +36,7 @@ from app.logistics.gateway import (
     PortalTimeout,
 )
 from app.logistics.orders import Order
-from app.logistics.store import ItemState
+from app.logistics.store import ROBOT_JOBS
 from app.logistics.traces import Traces
 from app.logistics.wanted import ORDER_CANCELLED, AccountChanged, Unwanted
 from app.settings import settings
@@ -41,11 +44,6 @@ from events import Event
 from events.robot import ErrorType, ItemCompleted, ItemRequested
 
 ROBOTS_QUEUE = "robots"
-
-_BEGIN = """
-UPDATE logistics.robot_job_items SET status = 'processing', started_at = coalesce(started_at, statement_timestamp())
- WHERE id = ANY(%s) AND status = 'pending'
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +68,10 @@ def lanes(connection: Connection, requested: Sequence[Event[ItemRequested]]) -> 
 def prepare(moment: Moment, requested: Sequence[Event[ItemRequested]]) -> Iterator[Prepared]:
     """Begin the items that still wait for this attempt, and gather what entering them takes."""
     connection = moment.connection
-    items = store.lock_items(connection, [event.data.item_id for event in requested])
-    _refuse_strangers(requested, items)
-    waiting = [event for event in requested if _is_waiting(items[event.data.item_id], event.data)]
+    items, waiting = lock_requested(connection, ROBOT_JOBS, requested)
     found = traces.find(connection, [items[event.data.item_id] for event in waiting])
     traces.refuse_unsettled(connection, found.values())
-    connection.execute(_BEGIN, [[event.data.item_id for event in waiting]])
+    begin_items(connection, ROBOT_JOBS, [event.data.item_id for event in waiting])
     for event, entry in zip(waiting, _entries(connection, waiting, items, found), strict=True):
         yield Prepared(event, entry)
 
@@ -116,16 +112,6 @@ def give_up(prepared: Prepared, error: Exception) -> ItemCompleted:
     """What is said of an order when the last attempt at the portal failed too."""
     kind: ErrorType = "timeout" if isinstance(error, PortalTimeout) else "portal"
     return _failed(prepared.work, kind, f"{error}; a retry asks the portal before it enters anything")
-
-
-def call_key(event: Event[ItemRequested]) -> UUID:
-    """What a request asks for is an attempt at an item, whatever the request's id."""
-    return rules.request_id(event.data.item_id, event.data.attempt)
-
-
-def settle() -> float:
-    """Seconds that a portal may still take over an order after we hung up."""
-    return settings().portal_settle
 
 
 _portals: WeakKeyDictionary[asyncio.AbstractEventLoop, HttpPortal] = WeakKeyDictionary()
@@ -187,22 +173,6 @@ def _may_be_there(entry: Entry, call: Call) -> bool:
     return bool(call.in_doubt or call.attempt or entry.traces.may_be_there)
 
 
-def _refuse_strangers(requested: Sequence[Event[ItemRequested]], items: dict[UUID, ItemState]) -> None:
-    strangers = {
-        event.id: f"item {event.data.item_id} is not of job {event.data.job_id} of this workspace"
-        for event in requested
-        if (item := items.get(event.data.item_id)) is None
-        or (item.job_id, item.workspace_id, item.order_id) != (event.data.job_id, event.tenantid, event.data.order_id)
-    }
-    if strangers:
-        raise GuiltyEvents(strangers)
-
-
-def _is_waiting(item: ItemState, asked: ItemRequested) -> bool:
-    # `processing` too: an earlier delivery of this very event began it. Two deliveries of one event never run at once.
-    return item.status in {"pending", "processing"} and item.retry_count == asked.attempt
-
-
 def _entries(
     connection: Connection,
     wanted: Sequence[Event[ItemRequested]],
@@ -211,7 +181,7 @@ def _entries(
 ) -> Iterator[Entry]:
     found = orders.orders_by_id(connection, [event.data.order_id for event in wanted])
     accounts = carriers.portal_configs(
-        connection, sorted({(items[event.data.item_id].workspace_id, event.data.carrier) for event in wanted})
+        connection, sorted({(items[event.data.item_id].tenant_id, event.data.carrier) for event in wanted})
     )
     places: dict[str, list[tuple[str, str | None]]] = {}
     for event in wanted:
@@ -219,7 +189,7 @@ def _entries(
         places.setdefault(event.data.carrier, []).append((order.city, order.department))
     cities = {carrier: iter(coverage.find_cities(connection, carrier, some)) for carrier, some in places.items()}
     for event in wanted:
-        asked, workspace_id = event.data, items[event.data.item_id].workspace_id
+        asked, workspace_id = event.data, items[event.data.item_id].tenant_id
         config, city = accounts.get((workspace_id, asked.carrier)), next(cities[asked.carrier])
         yield Entry(asked, found[asked.order_id], earlier[asked.item_id], config, city)
 

@@ -7,52 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from psycopg.rows import class_row, scalar_row
 
 from app.context import Connection
+from app.engine.batches import explainers
+from app.engine.batches.explainers import Explainer
 from app.engine.inspect.explain import explain
 from app.engine.inspect.reasons import Reason
 from app.engine.inspect.waiting import Parked
-from app.errors import NotFound
 from app.logistics.carriers import lane_key
-from app.logistics.reasons import (
-    CarrierDisabled,
-    ItemFailed,
-    ItemShipped,
-    JobEnded,
-    Lost,
-    NoCredentials,
-    SessionsBusy,
-)
-from events.robot import JobSubmitted
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    id: UUID
-    workspace_id: UUID
-    carrier: str
-    status: str
-    success_count: int
-    error_count: int
-    completed_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    id: UUID
-    job_id: UUID
-    workspace_id: UUID
-    carrier: str
-    status: str
-    retry_count: int
-    tracking_number: str | None
-    error_type: str | None
-    error_message: str | None
-    completed_at: datetime | None
+from app.logistics.reasons import CarrierDisabled, ItemShipped, JobEnded, NoCredentials, SessionsBusy
+from app.logistics.store import ROBOT_JOBS, RobotJob, RobotJobItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +32,6 @@ class _Account:
     max_sessions: int
 
 
-_JOB = """
-SELECT id, workspace_id, carrier, status, success_count, error_count, completed_at
-  FROM logistics.robot_jobs WHERE id = %s
-"""
-_ITEM = """
-SELECT i.id, i.job_id, j.workspace_id, j.carrier, i.status, i.retry_count, i.tracking_number, i.error_type,
-       i.error_message, i.completed_at
-  FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
- WHERE i.id = %s
-"""
 _WORKSPACE = """
 SELECT workspace_id FROM logistics.robot_jobs
  WHERE id = %(id)s OR id = (SELECT job_id FROM logistics.robot_job_items WHERE id = %(id)s)
@@ -90,31 +47,12 @@ SELECT id, workspace_id, carrier, is_enabled, max_sessions,
 
 def explain_job(connection: Connection, job_id: UUID) -> list[Reason]:
     """Why a robot job has not ended, or that it has. Raises `NotFound`."""
-    job = connection.cursor(row_factory=class_row(_Job)).execute(_JOB, [job_id]).fetchone()
-    if job is None:
-        raise NotFound(f"job: there is no robot job {job_id}; `jobs list` shows a workspace's")
-    accounts = _accounts(connection, job.workspace_id, job.carrier)
-    found = list(_of_carriers(explain(connection, {"subject": str(job_id)}), accounts))
-    if job.status in {"completed", "failed"}:
-        return [JobEnded(job.status, job.success_count, job.error_count, job.completed_at), *found]
-    return [*_unusable(job.workspace_id, job.carrier, accounts), *(found or [Lost()])]
+    return explainers.explain_job(connection, ROBOT_JOBS, job_id, _ROBOT_JOBS)
 
 
 def explain_item(connection: Connection, item_id: UUID) -> list[Reason]:
     """Why an item has no result, or which one it has. Raises `NotFound`."""
-    item = connection.cursor(row_factory=class_row(_Item)).execute(_ITEM, [item_id]).fetchone()
-    if item is None:
-        raise NotFound(f"item: there is no item {item_id} of a robot job; `jobs show JOB` lists a job's")
-    accounts = _accounts(connection, item.workspace_id, item.carrier)
-    found = list(_of_carriers(explain(connection, {"data": {"item_id": str(item_id)}}), accounts))
-    if item.status == "success" and item.tracking_number and item.completed_at:
-        return [ItemShipped(item.tracking_number, item.completed_at), *found]
-    if item.status == "error" and item.error_type and item.completed_at:
-        why = (item.error_type, item.error_message, item.retry_count)
-        return [ItemFailed(item.job_id, item.id, *why, item.completed_at), *found]
-    # An item that nobody has asked for yet waits with the event that will.
-    found = found or explain(connection, {"type": JobSubmitted.type, "subject": str(item.job_id)})
-    return [*_unusable(item.workspace_id, item.carrier, accounts), *(found or [Lost()])]
+    return explainers.explain_item(connection, ROBOT_JOBS, item_id, _ROBOT_JOBS)
 
 
 def workspace_of(connection: Connection, id_: UUID) -> UUID | None:
@@ -152,3 +90,24 @@ def _of_carriers(reasons: Iterable[Reason], accounts: Iterable[_Account]) -> Ite
             yield SessionsBusy(reason.events, *bound, reason.since)
         else:
             yield reason
+
+
+def _job_ended(job: RobotJob) -> Reason:
+    return JobEnded(job.status, job.success_count, job.error_count, job.completed_at)
+
+
+def _item_shipped(item: RobotJobItem) -> Reason:
+    if item.tracking_number is None or item.completed_at is None:
+        raise TypeError(item)
+    return ItemShipped(item.tracking_number, item.completed_at)
+
+
+def _of_its_carrier(connection: Connection, job: RobotJob, found: list[Reason]) -> Iterator[Reason]:
+    yield from _of_carriers(found, _accounts(connection, job.workspace_id, job.carrier))
+
+
+def _unusable_carrier(connection: Connection, job: RobotJob) -> Iterator[Reason]:
+    yield from _unusable(job.workspace_id, job.carrier, _accounts(connection, job.workspace_id, job.carrier))
+
+
+_ROBOT_JOBS = Explainer(_job_ended, _item_shipped, _of_its_carrier, _unusable_carrier)

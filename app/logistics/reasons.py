@@ -7,18 +7,13 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
+from app.engine.batches import explainers
 from app.engine.inspect.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
-class JobEnded(Reason):
+class JobEnded(explainers.JobEnded):
     """Every item has a result."""
-
-    kind: ClassVar[str] = "done"
-    status: str
-    success_count: int
-    error_count: int
-    completed_at: datetime | None
 
     @property
     def sentence(self) -> str:
@@ -41,28 +36,6 @@ class ItemShipped(Reason):
     def sentence(self) -> str:
         """Under which number."""
         return f"shipped at {self.completed_at:%Y-%m-%d %H:%M:%S%z} under {self.tracking_number}"
-
-
-@dataclass(frozen=True, slots=True)
-class ItemFailed(Reason):
-    """The order was not entered, and is not tried again unless it is asked for."""
-
-    kind: ClassVar[str] = "item_failed"
-    job_id: UUID
-    item_id: UUID
-    error_type: str
-    error_message: str | None
-    attempt: int
-    completed_at: datetime
-
-    @property
-    def sentence(self) -> str:
-        """Why, and how to ask again."""
-        why = f"{self.error_type}: {self.error_message}" if self.error_message else self.error_type
-        return (
-            f"attempt {self.attempt} failed at {self.completed_at:%Y-%m-%d %H:%M:%S%z} of {why}"
-            f" (`jobs retry {self.job_id} --item {self.item_id}`)"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +92,3 @@ class SessionsBusy(Reason):
             f" {self.max_sessions} of the account at {self.carrier} are busy"
             f" (`carriers set {self.carrier} --max-sessions`)"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Lost(Reason):
-    """It is open, and no event that would bring it on is waiting, in hand, held or dead."""
-
-    kind: ClassVar[str] = "lost"
-
-    @property
-    def sentence(self) -> str:
-        """What that means."""
-        return "it is open and no event of it waits, is in hand or is dead: a promise is broken, run `audit`"

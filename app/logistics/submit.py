@@ -11,18 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-import events
 from app.context import Context
-from app.engine.queue.publish import publish
+from app.engine.batches import lifecycle
+from app.engine.batches.rules import check_key, name_some
+from app.engine.batches.store import job_by_key
 from app.errors import Conflict, DuplicateRequest, InvalidInput, KeyReused
-from app.logistics import availability, carriers, elsewhere, rules, store
+from app.logistics import availability, carriers, elsewhere, rules
 from app.logistics.elsewhere import Elsewhere
 from app.logistics.fields import carrier_name
-from app.logistics.store import RobotJob
-from events import new_id, robot
-
-
-_CONTENT = "carrier or orders"
+from app.logistics.store import ROBOT_JOBS, RobotJob, insert_items
+from events import new_id
 
 
 class ForeignOrders(InvalidInput):
@@ -30,7 +28,7 @@ class ForeignOrders(InvalidInput):
 
     def __init__(self, order_ids: Sequence[UUID]) -> None:
         super().__init__(
-            f"order_ids: {len(order_ids)} of them are no orders of this workspace: {rules.name_some(order_ids)};"
+            f"order_ids: {len(order_ids)} of them are no orders of this workspace: {name_some(order_ids)};"
             " nothing was created"
         )
         self.order_ids = tuple(order_ids)
@@ -42,7 +40,7 @@ class AlreadyTaken(Conflict):
     def __init__(self, order_ids: Sequence[UUID]) -> None:
         super().__init__(
             f"order_ids: {len(order_ids)} of them are shipped already or in a job that is not done:"
-            f" {rules.name_some(order_ids)}; nothing was created"
+            f" {name_some(order_ids)}; nothing was created"
         )
         self.order_ids = tuple(order_ids)
 
@@ -52,7 +50,7 @@ class CancelledOrders(Conflict):
 
     def __init__(self, order_ids: Sequence[UUID]) -> None:
         super().__init__(
-            f"order_ids: {len(order_ids)} of them are cancelled: {rules.name_some(order_ids)};"
+            f"order_ids: {len(order_ids)} of them are cancelled: {name_some(order_ids)};"
             " nothing was created. Leave them out, or `orders update ORDER --set status=pending`"
         )
         self.order_ids = tuple(order_ids)
@@ -64,7 +62,7 @@ class InDoubtElsewhere(Conflict):
     def __init__(self, found: Sequence[Elsewhere]) -> None:
         super().__init__(
             f"order_ids: {len(found)} of them may be in another carrier's portal, so nothing was created:"
-            f" {rules.name_some([one.order_id for one in found])}. {found[0].sentence}"
+            f" {name_some([one.order_id for one in found])}. {found[0].sentence}"
         )
         self.order_ids = tuple(one.order_id for one in found)
 
@@ -104,12 +102,14 @@ def create_robot_job(
     Waits for other transactions that submit or change one of these orders.
     """
     rules.check_order_list(order_ids)
-    rules.check_key(idempotency_key)
+    check_key(idempotency_key)
     carrier = carrier_name(carrier)
     with context.connection.transaction():
-        _refuse_used_key(context, order_ids, carrier, idempotency_key)
+        # A repeated request need not wait for its orders.
+        fingerprint = rules.fingerprint(carrier, order_ids)
+        lifecycle.refuse_used_key(context, ROBOT_JOBS, idempotency_key, fingerprint)
         locked = availability.lock_orders(context, order_ids)
-        job = _insert(context, order_ids, carrier, idempotency_key)
+        job = _open(context, order_ids, carrier, idempotency_key)
         _check_carrier(context, carrier)
         _check_orders(context, order_ids, locked, again=again)
         if found := elsewhere.of_orders(context, order_ids, carrier):
@@ -127,49 +127,30 @@ def submit_pending(
     Of two that run at once each order goes to one. Raises as `create_robot_job` does for a carrier; for a key that
     was used before `DuplicateRequest` if there is nothing new to submit, else `KeyReused`.
     """
-    rules.check_key(idempotency_key)
+    check_key(idempotency_key)
     carrier = carrier_name(carrier)
     with context.connection.transaction():
         _check_carrier(context, carrier)
         in_open_jobs = availability.pending_in_open_jobs(context)
         order_ids = availability.lock_free_orders(context, carrier)
         in_doubt = availability.count_in_doubt(context, carrier)
-        if idempotency_key is not None and (used := store.job_by_key(context, idempotency_key)) is not None:
+        if idempotency_key is not None and (used := job_by_key(context, ROBOT_JOBS, idempotency_key)) is not None:
             # With nothing new to submit it is the same request: what it took is in its job.
             if order_ids:
-                raise KeyReused(idempotency_key, used.id, _CONTENT)
+                raise KeyReused(idempotency_key, used.id, ROBOT_JOBS.content)
             raise DuplicateRequest(idempotency_key, used.id)
         if not order_ids:
             # What another submit has taken meanwhile is elsewhere too.
             return PendingSubmitted(None, availability.pending_in_open_jobs(context), in_doubt)
-        job = _insert(context, order_ids, carrier, idempotency_key)
+        job = _open(context, order_ids, carrier, idempotency_key)
         _publish(context, job, order_ids)
     return PendingSubmitted(job, in_open_jobs, in_doubt)
 
 
-def _refuse_used_key(context: Context, order_ids: Sequence[UUID], carrier: str, key: str | None) -> None:
-    """A repeated request need not wait for its orders."""
-    if key is not None and (used := store.job_by_key(context, key)) is not None:
-        raise _key_error(used, rules.fingerprint(carrier, order_ids))
-
-
-def _insert(context: Context, order_ids: Sequence[UUID], carrier: str, key: str | None) -> RobotJob:
+def _open(context: Context, order_ids: Sequence[UUID], carrier: str, key: str | None) -> RobotJob:
     fingerprint = rules.fingerprint(carrier, order_ids)
-    job = store.insert_job(context, new_id(), carrier, len(order_ids), key, fingerprint)
-    if job is not None:
-        return job
-    # The key is taken. Only a new statement sees who took it, if that was a moment ago.
-    winner = store.job_by_key(context, key or "")
-    if winner is None:
-        message = f"idempotency key {key!r} was given back just now; submit again"
-        raise Conflict(message)
-    raise _key_error(winner, fingerprint)
-
-
-def _key_error(used: RobotJob, fingerprint: str) -> Conflict:
-    if used.request_fingerprint == fingerprint:
-        return DuplicateRequest(used.idempotency_key or "", used.id)
-    return KeyReused(used.idempotency_key or "", used.id, _CONTENT)
+    request = {"carrier": carrier}
+    return lifecycle.open_job(context, ROBOT_JOBS, len(order_ids), request=request, key=key, fingerprint=fingerprint)
 
 
 def _check_orders(context: Context, order_ids: Sequence[UUID], locked: int, *, again: bool) -> None:
@@ -182,10 +163,8 @@ def _check_orders(context: Context, order_ids: Sequence[UUID], locked: int, *, a
 
 
 def _publish(context: Context, job: RobotJob, order_ids: Sequence[UUID]) -> None:
-    store.insert_items(context, job.id, [new_id() for _ in order_ids], order_ids)
-    submitted = robot.JobSubmitted(job_id=job.id, carrier=job.carrier, item_count=len(order_ids))
-    event = events.new(submitted, now=context.now, subject=job.id, tenant=context.tenant_id)
-    publish(context.connection, event)
+    insert_items(context.connection, job.id, [new_id() for _ in order_ids], order_ids)
+    lifecycle.publish_submitted(context, ROBOT_JOBS, job, len(order_ids))
 
 
 def _check_carrier(context: Context, name: str) -> None:

@@ -13,11 +13,11 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from app.context import Connection
+from app.engine.batches.tables import ItemState
 from app.engine.effects.calls import in_hand
 from app.errors import Busy
 from app.logistics import elsewhere, rules
 from app.logistics.elsewhere import Elsewhere
-from app.logistics.store import ItemState
 from app.settings import settings
 
 # Other items of the same order and carrier of which a call may have been made and that did not succeed. What was

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 import events
+from app.engine.batches.store import select_items
 from app.engine.queue import pauses
 from app.engine.queue.publish import publish
 from app.errors import Conflict, DuplicateRequest, KeyReused
 from app.logistics.jobs import create_robot_job, retry_failed_items, update_job_status
 from app.logistics.results import update_job_item_results
-from app.logistics.store import select_items
+from app.logistics.store import ROBOT_JOBS
 from app.logistics.submit import CancelledOrders, CarrierDisabled
 from tests.faults.companions import outcome
 from tests.faults.neighbours import Neighbours
@@ -71,7 +72,7 @@ class Tallyman(Neighbours):
         if key:
             self.keys[key] = job.id, frozenset(wanted)
         self.home[job.id] = shop
-        found = select_items(self.stage.connection, job.id, status=None, after=None, limit=ORDERS)
+        found = select_items(self.stage.connection, ROBOT_JOBS, job.id, limit=ORDERS)
         self.model.submit(job.id, {item.id: item.order_id for item in found})
         return self.check()
 

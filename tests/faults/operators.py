@@ -20,7 +20,7 @@ from app.engine.queue import pauses
 from app.errors import Conflict
 from app.logistics import carriers
 from app.logistics.cancel import AlreadyShipped, cancel_orders
-from app.logistics.ends import cancel_job, record_item
+from app.logistics.jobs import cancel_job, record_item
 from app.logistics.orders import update_order
 from tests.faults.companions import Companions
 from tests.faults.facts import Outcome, Request, fact

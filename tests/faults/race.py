@@ -12,8 +12,9 @@ from uuid import UUID
 
 from app import database as doors
 from app.context import Connection, Context
+from app.engine.batches.store import select_items
 from app.logistics.jobs import create_robot_job
-from app.logistics.store import RobotJobItem, select_items
+from app.logistics.store import ROBOT_JOBS, RobotJobItem
 from tests.conftest import Database
 from tests.faults.stage import Hand, Stage
 from tests.helpers.waits import LIMIT_S, SOMEBODY_WAITS, until
@@ -72,7 +73,7 @@ def submitted(stage: Stage, count: int) -> tuple[UUID, list[RobotJobItem]]:
 
 def items(stage: Stage, job: UUID) -> list[RobotJobItem]:
     """A job's items."""
-    return select_items(stage.connection, job, status=None, after=None, limit=100)
+    return select_items(stage.connection, ROBOT_JOBS, job, limit=100)
 
 
 def deliver(stage: Stage, queue: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 import events
 from app.context import Connection
+from app.engine.batches.retry import revive
 from app.engine.delivery.consume import apply
 from app.engine.queue.envelope import Row, open_rows
 from app.engine.queue.publish import publish
@@ -22,8 +23,7 @@ from app.errors import Conflict, DuplicateRequest, KeyReused
 from app.logistics.jobs import AlreadyTaken, create_robot_job, get_robot_job, retry_failed_items, update_job_status
 from app.logistics.orders import update_order
 from app.logistics.results import update_job_item_result
-from app.logistics.revival import revive
-from app.logistics.store import RobotJob
+from app.logistics.store import ROBOT_JOBS, RobotJob
 from app.logistics.submit import submit_pending
 from events.robot import ItemRequested
 from tests.faults.look import broken, look
@@ -105,7 +105,7 @@ def test_an_order_whose_dead_request_is_revived_is_not_pending(race: Race) -> No
     asked = ItemRequested(job_id=job, item_id=item.id, order_id=item.order_id, carrier="coordinadora", attempt=0)
     dead = events.new(asked, now=race.stage.shop.context.now, subject=job, tenant=race.stage.shop.workspace_id)
     revived, pending = race.behind(
-        lambda connection: revive(race.context(connection), [dead]),
+        lambda connection: revive(race.context(connection), ROBOT_JOBS, [dead]),
         lambda connection: submit_pending(race.context(connection)),
     )
     assert (list(revived), pending.job, pending.in_open_jobs) == ([dead.id], None, {job: 1})

@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 
 from app.context import Connection, Context
-from app.engine.batches import counters
+from app.engine.batches import counters, store
 from app.engine.batches.counters import Counted
 from app.engine.batches.tables import JobTable
 from app.engine.dead_letters import letter_locks
@@ -26,8 +26,7 @@ from app.engine.queue import envelope, fetch, job_manager
 from app.engine.queue.distinct import Ids
 from app.engine.queue.job_manager import FencedManager
 from app.engine.worker import rescue
-from app.logistics import availability, results, store, wanted
-from app.logistics.store import RobotJob
+from app.logistics import availability, recording, wanted
 from tests.conftest import Database
 
 Wrong = Callable[[Database], AbstractContextManager[None]]
@@ -116,17 +115,24 @@ no_lock_and_counters_read_then_written = _patched(
 _KEY = "robot_jobs_workspace_id_idempotency_key_key"
 
 
-def _check_then_insert(
-    context: Context, job_id: UUID, carrier: str, total: int, key: str | None, fingerprint: str
-) -> RobotJob | None:
-    if key is not None and store.job_by_key(context, key):
+def _check_then_insert(  # noqa: PLR0913 - as the function in whose place it is
+    context: Context,
+    batch: Any,
+    job_id: UUID,
+    *,
+    total: int,
+    request: Mapping[str, Any],
+    key: str | None,
+    fingerprint: str,
+) -> Any:
+    if key is not None and store.job_by_key(context, batch, key):
         return None
     context.connection.execute(
         "INSERT INTO logistics.robot_jobs (id, workspace_id, carrier, total_items, idempotency_key,"
         " request_fingerprint) VALUES (%s, %s, %s, %s, %s, %s)",
-        [job_id, context.tenant_id, carrier, total, key, fingerprint],
+        [job_id, context.tenant_id, request["carrier"], total, key, fingerprint],
     )
-    return store.job_by_id(context, job_id)
+    return store.job_by_id(context, batch, job_id)
 
 
 @contextmanager
@@ -166,7 +172,7 @@ slots_read_then_written = _function(
 # Attempts and generations ------------------------------------------------------------------------
 
 
-late_results_count = _edited(results, "_RECORD", "item.is_open AND item.retry_count = said.attempt", "item.is_open")
+late_results_count = _edited(recording, "_RECORD", "item.is_open AND item.retry_count = said.attempt", "item.is_open")
 a_retry_is_no_new_attempt = _edited(store, "_RESET_ITEMS", "retry_count = retry_count + 1, ", "")
 
 

@@ -10,8 +10,7 @@ from pydantic import SecretStr
 
 from app.logistics import carriers, coverage, jobs
 from app.logistics.coverage import CoverageRow
-from app.logistics.ends import record_item
-from app.logistics.jobs import InDoubtElsewhere, create_robot_job
+from app.logistics.jobs import InDoubtElsewhere, create_robot_job, record_item
 from app.logistics.results import update_job_item_result
 from app.logistics.store import RobotJob
 from app.logistics.submit import submit_pending

@@ -12,7 +12,7 @@ from app.engine.dead_letters import letters, manage, plan
 from app.engine.dead_letters.letters import Filters
 from app.errors import Conflict, InvalidInput, NotFound
 from app.logistics import jobs
-from app.logistics.ends import cancel_job, record_item
+from app.logistics.jobs import cancel_job, record_item
 from app.logistics.orders import get_orders
 from app.logistics.results import update_job_item_result
 from app.settings import settings

@@ -8,11 +8,12 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from app.context import Connection
+from app.engine.batches.explainers import ItemFailed, Lost
 from app.engine.inspect.reasons import Reason
 from app.errors import NotFound
 from app.logistics import carriers, jobs
 from app.logistics.explain import explain_item, explain_job, explain_workspace
-from app.logistics.reasons import CarrierDisabled, ItemFailed, ItemShipped, JobEnded, Lost, NoCredentials, SessionsBusy
+from app.logistics.reasons import CarrierDisabled, ItemShipped, JobEnded, NoCredentials, SessionsBusy
 from app.simulators.portal import Portal
 from tests.helpers.clinic import enlist
 from tests.helpers.factories import make_workspace

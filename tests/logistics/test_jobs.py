@@ -9,11 +9,11 @@ import pytest
 
 from app.context import Connection
 from app.database import as_service
+from app.engine.batches.rules import TRANSITIONS, JobStatus
 from app.engine.inspect.invariants import audit
 from app.errors import Conflict, InvalidInput, NotFound
-from app.logistics import carriers, jobs, rules
+from app.logistics import carriers, jobs
 from app.logistics.jobs import ForeignOrders, create_robot_job
-from app.logistics.rules import JobStatus
 from app.logistics.submit import CarrierDisabled
 from app.simulators.portal import Portal
 from app.wiring import INVARIANTS
@@ -219,7 +219,7 @@ def test_a_status_that_is_none_is_refused(shop: Shop) -> None:
     job = create_robot_job(shop.context, shop.order(1))
     with pytest.raises(InvalidInput, match="choose one of pending, processing, completed, failed"):
         jobs.update_job_status(shop.context, job.id, "done")  # type: ignore[arg-type]
-    assert rules.TRANSITIONS.keys() == set(STATES)
+    assert TRANSITIONS.keys() == set(STATES)
 
 
 def test_a_job_that_begins_breaks_no_invariant(shop: Shop) -> None:

@@ -26,7 +26,7 @@ from app.engine.effects import claim
 from app.engine.queue.envelope import Delivery, Letter, Row, open_rows
 from app.engine.queue.publish import put_back
 from app.errors import Conflict
-from app.logistics import cancel, ends, jobs, rules
+from app.logistics import cancel, jobs, rules
 from app.logistics.results import update_job_item_results
 from events import Event
 from events.robot import ItemCompleted
@@ -100,10 +100,10 @@ class Scene:
             "resolve as done": lambda connection: resolve_as_done(
                 connection, self.letter_id, {"status": "success", "tracking_number": "7"}, note="seen", actor="ana"
             ),
-            "record": lambda connection: ends.record_item(
+            "record": lambda connection: jobs.record_item(
                 self.context(connection), self.item_id, actor="ana", reason="seen", tracking_number="7"
             ),
-            "cancel job": lambda connection: ends.cancel_job(
+            "cancel job": lambda connection: jobs.cancel_job(
                 self.context(connection), self.job_id, actor="ana", reason="no"
             ),
             "retry job": lambda connection: jobs.retry_failed_items(self.context(connection), self.job_id),

@@ -11,9 +11,9 @@ import pytest
 
 from app import database as doors
 from app.context import Context
+from app.engine.batches.rules import ITEMS_A_REQUEST
 from app.engine.queue.publish import publish
 from app.errors import Conflict, NotFound
-from app.logistics import rules
 from app.logistics.jobs import get_robot_job, retry_failed_items
 from app.logistics.results import update_job_item_result, update_job_item_results
 from app.simulators.portal import Portal
@@ -191,7 +191,7 @@ def test_of_two_who_retry_at_once_one_does(database: Database, shop: Shop, how: 
 
 def test_a_retry_of_many_items_is_split_into_events_that_travel(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many failed: no event names more items than it may, and each item is asked for once."""
-    monkeypatch.setattr(rules, "ITEMS_A_REQUEST", 4)
+    monkeypatch.setattr("app.engine.batches.rules.ITEMS_A_REQUEST", 4)
     job_id = ended(shop, good=1, bad=10)
     retry_failed_items(shop.context, job_id)
     drain(queues=["events"])
@@ -202,7 +202,7 @@ def test_a_retry_of_many_items_is_split_into_events_that_travel(shop: Shop, monk
 
 def test_the_largest_retry_fits_into_its_events() -> None:
     """As many items as one event names take less than the limit of an event's size."""
-    named = tuple(uuid4() for _ in range(rules.ITEMS_A_REQUEST))
+    named = tuple(uuid4() for _ in range(ITEMS_A_REQUEST))
     payload = JobSubmitted(job_id=uuid4(), carrier="c" * 40, item_count=len(named), attempt_items=named)
     assert len(payload.model_dump_json()) < SIZE_LIMIT - 2000
 

@@ -8,10 +8,11 @@ from uuid import UUID
 import pytest
 
 import events
+from app.engine.batches import forecasts
+from app.engine.batches.retry import revive
 from app.logistics.jobs import get_robot_job, retry_failed_items
 from app.logistics.results import update_job_item_result
-from app.logistics.revival import forecast_requests, revive
-from app.logistics.store import RobotJobItem
+from app.logistics.store import ROBOT_JOBS, RobotJobItem
 from events import Event, new_id
 from events.robot import ItemRequested
 from tests.logistics.answers import broken, everything, failure, items_of, submitted, success
@@ -28,8 +29,8 @@ def request(shop: Shop, item: RobotJobItem, tenant: UUID | None = None, **fields
 def is_not_revived(shop: Shop, dead: Event[ItemRequested]) -> None:
     """Nothing changes, nothing is asked for, and a plan says that it was overtaken."""
     before = everything(shop.connection)
-    assert (forecast_requests(shop.connection, [dead])[dead.id].idle or "").startswith("overtaken")
-    assert revive(shop.context, [dead]) == {}
+    assert (forecasts.requests(shop.connection, ROBOT_JOBS, [dead])[dead.id].idle or "").startswith("overtaken")
+    assert revive(shop.context, ROBOT_JOBS, [dead]) == {}
     assert everything(shop.connection) == before
     assert broken(shop.connection) == []
 
@@ -63,7 +64,7 @@ def test_a_request_whose_item_failed_is_revived_as_the_next_attempt(shop: Shop) 
     update_job_item_result(shop.context, failure(item))
     dead = request(shop, item)
     with shop.connection.transaction():
-        (asked,) = revive(shop.context, [dead]).values()
+        (asked,) = revive(shop.context, ROBOT_JOBS, [dead]).values()
     after = get_robot_job(shop.context, job.id)
     assert (asked.data.attempt, after.status, after.generation, after.error_count) == (1, "processing", 2, 0)
     assert (items_of(shop, job.id)[0].status, items_of(shop, job.id)[0].retry_count) == ("pending", 1)

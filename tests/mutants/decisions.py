@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _RETRY, _TEST_RETRY = "app/engine/delivery/retry.py", "tests/engine/delivery/test_retry.py"
-_RULES = "app/logistics/rules.py"
+_RULES, _BATCH_RULES = "app/logistics/rules.py", "app/engine/batches/rules.py"
 _SEALING, _TEST_SEALING = "app/sealing.py", "tests/test_sealing.py"
 
 MUTANTS = (
@@ -67,7 +67,7 @@ MUTANTS = (
         "an error of a server that is there is not a lost connection",
     ),
     Mutant(
-        _RULES,
+        _BATCH_RULES,
         '"completed": frozenset({"processing"}),',
         '"completed": frozenset({"processing", "failed"}),',
         "tests/logistics/test_jobs.py",
@@ -88,7 +88,7 @@ MUTANTS = (
         "a request for another carrier is another request",
     ),
     Mutant(
-        _RULES,
+        _BATCH_RULES,
         "1 <= len(key) <= 200",
         "0 <= len(key) <= 200",
         "tests/logistics/test_keys.py tests/logistics/test_jobs.py",

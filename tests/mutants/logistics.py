@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_RESULTS = "app/logistics/results.py"
+_RESULTS = "app/logistics/recording.py"
+_COMPLETION = "app/engine/batches/results.py"
 _RESULT_TESTS = "tests/logistics/test_results.py tests/logistics/test_delivered_results.py"
-_TALLY = "app/engine/batches/counters.py"
+_COUNTERS = "app/engine/batches/counters.py"
 _CARRIERS, _TEST_CARRIERS = "app/logistics/carriers.py", "tests/logistics/test_carriers.py"
 
 MUTANTS = (
@@ -46,28 +47,28 @@ MUTANTS = (
         "a result of another workspace is refused",
     ),
     Mutant(
-        _RESULTS,
-        "status = CASE WHEN success_count > 0 THEN 'completed' ELSE 'failed' END",
-        "status = CASE WHEN error_count = 0 THEN 'completed' ELSE 'failed' END",
+        _COMPLETION,
+        "status = CASE WHEN {succeeded} > 0 THEN 'completed' ELSE 'failed' END",
+        "status = CASE WHEN {failed} = 0 THEN 'completed' ELSE 'failed' END",
         _RESULT_TESTS,
         "a job fails only if no item succeeded",
     ),
     Mutant(
-        _RESULTS,
-        'event_id = uuid5(job["id"], f"{payload.type}/{payload.generation}")',
-        'event_id = uuid5(job["id"], f"{payload.type}")',
+        _COMPLETION,
+        'event_id = uuid5(job_id, f"{payload.type}/{generation}")',
+        'event_id = uuid5(job_id, f"{payload.type}")',
         "tests/logistics/test_retry.py tests/logistics/test_results.py",
         "a job completes once a generation",
     ),
     Mutant(
-        _RESULTS,
-        "counters.lock(connection, ROBOT_JOBS, sorted({result.said.job_id for result in results}))",
+        _COMPLETION,
+        "counters.lock(connection, batch, sorted({batch.job_of(result.data) for result in results}))",
         "pass",
         "tests/logistics/test_lock_order.py",
         "jobs are locked before their items, or two recorders deadlock",
     ),
     Mutant(
-        _TALLY,
+        _COUNTERS,
         "is_done=grew and succeeded + failed == total)",
         "is_done=succeeded + failed == total)",
         _RESULT_TESTS + " tests/logistics/test_retry.py",
@@ -75,14 +76,14 @@ MUTANTS = (
         survives="every caller passes what grew, but for retries, which take away and never complete a job",
     ),
     Mutant(
-        _TALLY,
+        _COUNTERS,
         "is_done=grew and succeeded + failed == total)",
         "is_done=grew and succeeded == total)",
         _RESULT_TESTS,
         "errors count towards completion",
     ),
     Mutant(
-        _TALLY,
+        _COUNTERS,
         "WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
         "WHERE id = ANY(%s) ORDER BY id DESC FOR UPDATE",
         "tests/logistics/test_lock_order.py",

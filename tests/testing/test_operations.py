@@ -19,8 +19,7 @@ from app.engine.queue.envelope import Row, open_rows
 from app.engine.queue.publish import publish
 from app.errors import Permanent
 from app.logistics.cancel import cancel_orders
-from app.logistics.ends import cancel_job, record_item
-from app.logistics.jobs import retry_failed_items
+from app.logistics.jobs import cancel_job, record_item, retry_failed_items
 from app.testing import wires
 from app.testing.deliver import deliver
 from app.testing.faults import Died, Fault, Strike, Watch

@@ -17,6 +17,7 @@ from app.engine import audit_log
 from app.engine.batches import counters, lifecycle, results, rules, store
 from app.engine.batches.results import Result
 from app.engine.batches.tables import Batch, ItemState, ItemT, JobT
+from app.engine.dead_letters import closing
 from app.engine.effects.calls import live
 from app.engine.queue.publish import publish_all
 from app.errors import Conflict, InvalidInput, NotFound
@@ -27,31 +28,40 @@ _PAGE = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Cancelled(Generic[JobT]):
-    """A job that was cancelled: items that failed at once, and items whose call had begun."""
+    """A job that was cancelled: items that failed at once, items whose call had begun, dead letters resolved."""
 
     job: JobT
     failed: int
     in_hand: int
+    letters: int
 
 
-def cancel(context: Context, batch: Batch[JobT, ItemT], job_id: UUID, *, actor: str, reason: str) -> Cancelled[JobT]:
+def cancel(
+    context: Context, batch: Batch[JobT, ItemT], job_id: UUID, *, actor: str, reason: str, dry_run: bool = False
+) -> Cancelled[JobT]:
     """Cancel a job that is not done: items whose call has not begun fail now, no further call begins.
 
-    Items whose call has begun get the result of their call, or fail when the effect looks before it calls. The job
-    completes with its last result, as always. Cancelling again changes nothing. Raises `NotFound`, `InvalidInput`
-    for an empty reason, and `Conflict` for a job that is done.
+    Items whose request is dead fail too, and the dead letters are resolved. Items whose call has begun get the result
+    of their call, or fail when the effect looks before it calls. The job completes with its last result, as always.
+    Cancelling again ends what died since. With `dry_run` all of it is rolled back: the numbers say what would be done.
+    Raises `NotFound`, `InvalidInput` for an empty reason, and `Conflict` for a job that is done.
     """
     reason = audit_log.text("reason", reason)
-    with context.connection.transaction():
+    why = rules.cancelled_by(actor, reason)
+    with context.connection.transaction(force_rollback=dry_run):
+        dead = _hold(context, batch, job_id)
         job = lifecycle.lock_job(context, batch, job_id)
         if job.status in {"completed", "failed"}:
             raise Conflict(f"job: {job_id} is {job.status}: there is nothing to cancel")
         if store.mark_cancelled(context.connection, batch, job_id, actor, reason):
             audit_log.record(context.connection, actor, "cancel job", subject=job_id, reason=reason)
-        failed = _fail_not_begun(context, batch, job_id, rules.cancelled_by(actor, reason))
-    job = lifecycle.get_job(context, batch, job_id)
-    total, *ended = batch.counters(job)
-    return Cancelled(job, failed, total - sum(ended))
+        ended = _fail_requested(context, batch, list(dead.letters.values()), why)
+        publish_all(context.connection, ended.follow)
+        failed = ended.counted + _fail_not_begun(context, batch, job_id, why)
+        letters = closing.close(context.connection, dead, "cancel job", why, actor)
+    total, *counted = batch.counters(job)
+    in_hand = total - sum(counted) - failed
+    return Cancelled(lifecycle.get_job(context, batch, job_id), failed, in_hand, letters)
 
 
 def record_item(  # noqa: PLR0913 - each names another thing about the result
@@ -63,12 +73,14 @@ def record_item(  # noqa: PLR0913 - each names another thing about the result
     actor: str,
     reason: str,
     details: Mapping[str, Any] | None = None,
+    told: str | None = None,
 ) -> JobT:
     """Record the result of an item that a person knows; returns its job.
 
-    `result` gives `status` and the batch's result fields. It counts as an effect's result does. `details` go into the
-    audit log (the result itself when not given). Raises `InvalidInput` for a result that cannot be one, `NotFound`,
-    and `Conflict` for an item that has a result or whose call is under way.
+    `result` gives `status` and the batch's result fields. It counts as an effect's result does, and resolves the dead
+    letters of the item's requests. `details` go into the audit log (the result itself when not given), `told` into the
+    letters' notes. Raises `InvalidInput` for a result that cannot be one, `NotFound`, and `Conflict` for an item that
+    has a result or whose call is under way.
     """
     reason = audit_log.text("reason", reason)
     with context.connection.transaction():
@@ -77,6 +89,7 @@ def record_item(  # noqa: PLR0913 - each names another thing about the result
             raise NotFound(
                 f"item: {item_id} is no item of this {batch.owner}; `{batch.command} show JOB` lists a job's items"
             )
+        dead = _hold(context, batch, item.job_id, item_id)
         lifecycle.lock_job(context, batch, item.job_id)
         item = store.lock_items(context.connection, batch, [item_id])[item_id]
         _refuse_live(context.connection, batch, [item])
@@ -84,6 +97,8 @@ def record_item(  # noqa: PLR0913 - each names another thing about the result
             raise Conflict(f"item: {item_id} has a result already; `{batch.command} retry` asks for a failed one again")
         noted = dict(result) if details is None else details
         audit_log.record(context.connection, actor, "record item", subject=item_id, reason=reason, details=noted)
+        note = f"recorded by {actor}: item {item_id} {told or result['status']}: {reason}"
+        closing.close(context.connection, dead, "record item", note, actor)
     return lifecycle.get_job(context, batch, item.job_id)
 
 
@@ -97,12 +112,7 @@ def discard(moment: Moment, batch: Batch[Any, Any], requested: Sequence[Event[An
     states = store.lock_items(connection, batch, sorted({batch.item_of(event.data) for event in requested}))
     waiting = open_items(connection, batch, requested)
     _refuse_live(connection, batch, [states[item_id] for item_id in waiting.values()])
-    failed = [
-        Result(states[waiting[event.id]].tenant_id, failure(batch, states[waiting[event.id]], why, "unknown"))
-        for event in requested
-        if event.id in waiting
-    ]
-    return results.apply(moment, batch, failed).follow if failed else []
+    return _fail_requested(moment, batch, requested, why).follow
 
 
 def open_items(connection: Connection, batch: Batch[Any, Any], requested: Sequence[Event[Any]]) -> dict[UUID, UUID]:
@@ -116,6 +126,29 @@ def open_items(connection: Connection, batch: Batch[Any, Any], requested: Sequen
         == (batch.job_of(event.data), event.tenantid, batch.attempt_of(event.data))
         and item.is_open
     }
+
+
+def _hold(context: Context, batch: Batch[Any, Any], job_id: UUID, item_id: UUID | None = None) -> closing.Held:
+    """Lock the dead letters of a job's requests, or of one item's: before the job is locked."""
+
+    def is_meant(event: Event[Any]) -> bool:
+        of_job = event.tenantid == context.tenant_id and batch.job_of(event.data) == job_id
+        return of_job and item_id in {None, batch.item_of(event.data)}
+
+    return closing.hold(context.connection, batch.requested, job_id, is_meant)
+
+
+def _fail_requested(
+    moment: Moment, batch: Batch[Any, Any], requested: Sequence[Event[Any]], why: str
+) -> results.Applied:
+    """Fail the items of locked jobs that still wait for these dead requests; the caller publishes what follows."""
+    states = store.lock_items(moment.connection, batch, sorted({batch.item_of(event.data) for event in requested}))
+    waiting = open_items(moment.connection, batch, requested)
+    failed = [
+        Result(states[item_id].tenant_id, failure(batch, states[item_id], why, "unknown"))
+        for item_id in waiting.values()
+    ]
+    return results.apply(moment, batch, failed) if failed else results.Applied(0, 0, [])
 
 
 def failure(batch: Batch[Any, Any], item: ItemState, why: str, error_type: str) -> Payload:

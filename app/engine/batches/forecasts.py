@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg.rows import scalar_row
 
 from app.context import Connection
-from app.engine.batches import store
+from app.engine.batches import rules, store
 from app.engine.batches.retry import can_be_revived
 from app.engine.batches.tables import Batch, statement
 from app.engine.domain import Forecast
@@ -19,17 +19,23 @@ _PENDING = """
 SELECT i.id FROM {items} i JOIN {jobs} j ON j.id = i.{job_id}
  WHERE i.{job_id} = %s AND j.{tenant} = %s AND i.{status} = {pending} AND (%s::uuid[] IS NULL OR i.id = ANY(%s))
 """
+_CANCELLED_JOBS = """
+SELECT id, cancelled_by, cancel_reason FROM {jobs} WHERE id = ANY(%s) AND cancelled_at IS NOT NULL
+"""
 
 
 def requests(connection: Connection, batch: Batch[Any, Any], requested: Sequence[Event[Any]]) -> dict[UUID, Forecast]:
     """The outcome of reviving requests, by event id."""
     items = store.item_states(connection, batch, [batch.item_of(event.data) for event in requested])
     obstacles = batch.obstacles(connection, requested) if batch.obstacles else {}
+    cancelled = _cancelled(connection, batch, [batch.job_of(event.data) for event in requested])
     found: dict[UUID, Forecast] = {}
     for event in requested:
         item = items.get(batch.item_of(event.data))
         if item is None or not can_be_revived(batch, item, event):
             found[event.id] = Forecast(idle="overtaken: the item has a result, or a later attempt, or is gone")
+        elif item.job_id in cancelled:
+            found[event.id] = Forecast(blocked=f"job {item.job_id} is {cancelled[item.job_id]}")
         elif event.id in obstacles:
             found[event.id] = Forecast(blocked=obstacles[event.id])
         else:
@@ -65,3 +71,9 @@ def submissions(
         items = frozenset(cursor.execute(statement(batch, _PENDING), wanted))
         found[event.id] = Forecast(items) if items else Forecast(idle="no item of the job waits")
     return found
+
+
+def _cancelled(connection: Connection, batch: Batch[Any, Any], job_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Those of these jobs that are cancelled: by whom and why."""
+    rows = connection.execute(statement(batch, _CANCELLED_JOBS), [list(job_ids)])
+    return {job_id: rules.cancelled_by(actor, reason) for job_id, actor, reason in rows}

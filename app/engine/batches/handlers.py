@@ -58,6 +58,11 @@ def job_of(batch: Batch[Any, Any], event: Event[Any]) -> UUID | None:
     return batch.job_of(event.data) if isinstance(event.data, batch.submitted | batch.completed) else None
 
 
+def item_of(batch: Batch[Any, Any], event: Event[Any]) -> UUID | None:
+    """The item that is locked for an event: to count its result, or to begin it."""
+    return batch.item_of(event.data) if isinstance(event.data, batch.completed | batch.requested) else None
+
+
 def _begin(connection: Connection, batch: Batch[Any, Any], submitted: Sequence[Event[Any]]) -> None:
     found = store.owners(connection, batch, [batch.job_of(event.data) for event in submitted])
     foreign = {

@@ -24,5 +24,8 @@ def wiring(batch: Batch[Any, Any], effect: Effect) -> Wiring:
             batch.completed: lambda connection, events: forecasts.results(connection, batch, events),
         },
         locks=(lambda connection, events: handlers.lock_jobs(connection, batch, events),),
-        lockables=(Lockable(batch.schema, batch.jobs, lambda event: handlers.job_of(batch, event)),),
+        lockables=(
+            Lockable(batch.schema, batch.jobs, lambda event: handlers.job_of(batch, event)),
+            Lockable(batch.schema, batch.items, lambda event: handlers.item_of(batch, event)),
+        ),
     )

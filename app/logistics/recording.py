@@ -1,0 +1,81 @@
+"""Record robots' results: the statement that every result goes through, and the orders that are shipped by it.
+
+The lock order is that of the whole program: jobs by id, then items by id, then orders by id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from app.context import Moment
+from app.engine.batches.results import Applied, Result, complete, lock_jobs, refuse_mismatched
+from app.engine.batches.tables import Batch
+from app.logistics import orders
+from app.logistics.orders import Tracking
+from events import Event
+
+# One statement: the JSON is parsed once. The items are locked in the order of their ids before any is changed,
+# because the window needs all of them.
+_RECORD = """
+WITH said AS MATERIALIZED (
+    SELECT * FROM ROWS FROM (jsonb_to_recordset(%(results)s::jsonb) AS (
+               workspace_id uuid, job_id uuid, item_id uuid, attempt integer, status text, tracking_number text,
+               validated_city text, value_sent jsonb, error_type text, error_message text))
+      WITH ORDINALITY AS said (workspace_id, job_id, item_id, attempt, status, tracking_number, validated_city,
+                               value_sent, error_type, error_message, n)),
+locked AS MATERIALIZED (
+    SELECT i.id, i.job_id, i.order_id, i.retry_count, i.status IN ('pending', 'processing') AS is_open
+      FROM logistics.robot_job_items i
+     WHERE i.id IN (SELECT item_id FROM said)
+     ORDER BY i.id
+       FOR UPDATE),
+judged AS (
+    SELECT said.*, item.order_id, item.is_open AND item.retry_count = said.attempt AS is_awaited
+      FROM said
+      JOIN locked item ON item.id = said.item_id AND item.job_id = said.job_id
+      JOIN logistics.robot_jobs job ON job.id = item.job_id AND job.workspace_id = said.workspace_id),
+verdicts AS MATERIALIZED (
+    SELECT *, is_awaited AND row_number() OVER (PARTITION BY item_id, is_awaited ORDER BY n) = 1 AS counts
+      FROM judged),
+applied AS (
+    UPDATE logistics.robot_job_items AS item
+       SET status = said.status, tracking_number = said.tracking_number, validated_city = said.validated_city,
+           value_sent = said.value_sent, error_type = said.error_type, error_message = said.error_message,
+           completed_at = statement_timestamp(), started_at = coalesce(item.started_at, statement_timestamp())
+      FROM verdicts said
+     WHERE item.id = said.item_id AND said.counts)
+SELECT n - 1, counts, CASE WHEN counts AND tracking_number IS NOT NULL THEN order_id END FROM verdicts ORDER BY n
+"""
+
+
+def record(moment: Moment, batch: Batch[Any, Any], results: Sequence[Result]) -> Applied:
+    """Record results of any workspaces in the caller's transaction; the caller publishes what follows.
+
+    Raises `GuiltyEvents`, or `NotFound` for results without an event, if items are not what their results claim.
+    """
+    connection = moment.connection
+    text = "[" + ",".join(_one_as_json(result) for result in results) + "]"
+    lock_jobs(connection, batch, results)
+    judged = connection.execute(_RECORD, {"results": text}).fetchall()
+    refuse_mismatched(batch, results, [n for n, _, _ in judged])
+    shipping = {n: order_id for n, counts, order_id in judged if counts}
+    shipped = _ship(moment, results, shipping)
+    applied = complete(moment, batch, results, [results[n] for n in shipping])
+    return replace(applied, follow=[*shipped, *applied.follow])
+
+
+def _one_as_json(result: Result) -> str:
+    data = result.data.__pydantic_serializer__.to_json(result.data).decode()
+    return f'{{"workspace_id":"{result.tenant_id}",{data[1:]}'
+
+
+def _ship(moment: Moment, results: Sequence[Result], shipping: dict[int, UUID | None]) -> list[Event[Any]]:
+    shipped = [
+        Tracking(results[n].tenant_id, order_id, results[n].data.tracking_number or "", results[n].cause)
+        for n, order_id in shipping.items()
+        if order_id is not None
+    ]
+    return list(orders.set_tracking_numbers(moment, shipped))
