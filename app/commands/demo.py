@@ -134,9 +134,10 @@ def _second_act(stage: Stage, job_id: UUID) -> None:
 
 def _watch(stage: Stage, job_id: UUID, *, kill_at: int | None = None) -> None:
     from app.commands.watching import follow
+    from app.logistics.store import ROBOT_JOBS
 
     shown = 0.0
-    for progress in follow(stage.workspace_id, job_id):
+    for progress in follow(ROBOT_JOBS, stage.workspace_id, job_id):
         if kill_at is not None and progress.done >= kill_at and not progress.is_over:
             kill_at = None
             killed, started = stage.crew.kill_one(), stage.crew.start()

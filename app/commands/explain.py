@@ -29,7 +29,7 @@ def job(
     with as_service() as connection:
         found = explain_job(connection, job)
         _show_times_of(connection, workspace_of(connection, job))
-    _show(found, as_json=as_json)
+    show_reasons(found, as_json=as_json)
 
 
 @app.command()
@@ -44,7 +44,7 @@ def item(
     with as_service() as connection:
         found = explain_item(connection, item)
         _show_times_of(connection, workspace_of(connection, item))
-    _show(found, as_json=as_json)
+    show_reasons(found, as_json=as_json)
 
 
 @app.command()
@@ -57,7 +57,7 @@ def event(
     with as_service() as connection:
         found = explain_event(connection, event)
         _show_times_of(connection, tenant_of(connection, event))
-    _show(found, as_json=as_json)
+    show_reasons(found, as_json=as_json)
 
 
 @app.command()
@@ -74,7 +74,7 @@ def tenant(
         workspace = find_workspace(connection, tenant)
         show_times_in(workspace.timezone)
         found = explain_workspace(connection, workspace.id)
-    _show(found, as_json=as_json)
+    show_reasons(found, as_json=as_json)
 
 
 def _show_times_of(connection: Connection, workspace_id: UUID | None) -> None:
@@ -84,7 +84,8 @@ def _show_times_of(connection: Connection, workspace_id: UUID | None) -> None:
         show_times_in(zone)
 
 
-def _show(reasons: list[Reason], *, as_json: bool) -> None:
+def show_reasons(reasons: list[Reason], *, as_json: bool) -> None:
+    """Print reasons, or that nothing waits."""
     emit(
         [{"kind": one.kind, "sentence": one.sentence, **asdict(one)} for one in reasons],
         as_json=as_json,

@@ -241,8 +241,9 @@ def _orders(context: Context, file: Path | None, wanted: list[str], *, skip_bad:
 
 def _watch(workspace_id: UUID, job_id: UUID, *, as_json: bool) -> None:
     from app.commands.watching import watch as watch_job
+    from app.logistics.store import ROBOT_JOBS
 
-    if watch_job(workspace_id, job_id, as_json=as_json).status == "failed":
+    if watch_job(ROBOT_JOBS, workspace_id, job_id, as_json=as_json, succeeded="shipped").status == "failed":
         raise typer.Exit(1)
 
 

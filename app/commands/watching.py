@@ -15,7 +15,7 @@ from app.commands.output import emit, note
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
-    from app.logistics.store import RobotJob
+    from app.engine.batches import Batch
 
 _LOOK_ANYWAY_S = 1.0
 _SHORTEST_PAUSE_S = 0.2
@@ -47,12 +47,12 @@ class Progress:
         """Whether the job has ended."""
         return self.status in {"completed", "failed"}
 
-    def line(self) -> str:
-        """The progress in one line."""
+    def line(self, succeeded: str = "shipped") -> str:
+        """The progress in one line; `succeeded` is the word for an item that did."""
         errors = ", ".join(f"{count} {name}" for name, count in self.by_error_type.items())
         left = f", {self.seconds_left:.0f} s left" if self.seconds_left is not None and not self.is_over else ""
         return (
-            f"{self.status}: {self.done}/{self.total_items} done, {self.success_count} shipped, "
+            f"{self.status}: {self.done}/{self.total_items} done, {self.success_count} {succeeded}, "
             f"{self.error_count} failed{f' ({errors})' if errors else ''}, {self.rate:.0f}/s{left}"
         )
 
@@ -71,14 +71,15 @@ class _Speedometer:
         return (done - first) / (now - began) if now > began else 0.0
 
 
-def watch(workspace_id: UUID, job_id: UUID, *, as_json: bool) -> Progress:
-    """Show a job until it has ended; the last progress. Raises `NotFound`.
+def watch(batch: Batch[Any, Any], tenant_id: UUID, job_id: UUID, *, as_json: bool, succeeded: str) -> Progress:
+    """Show a job until it has ended; the last progress. `succeeded` is the word for an item that did.
 
     On a terminal it is a bar that moves; for programs a JSON line a change; otherwise a line every few seconds.
+    Raises `NotFound`.
     """
     began, told = time.monotonic(), False
-    with _shown(as_json=as_json) as show:
-        for progress in follow(workspace_id, job_id):
+    with _shown(succeeded, as_json=as_json) as show:
+        for progress in follow(batch, tenant_id, job_id):
             show(progress)
             if not told and progress.status == "pending" and time.monotonic() - began > _PATIENCE_S:
                 told = True
@@ -86,7 +87,7 @@ def watch(workspace_id: UUID, job_id: UUID, *, as_json: bool) -> Progress:
     return progress
 
 
-def follow(workspace_id: UUID, job_id: UUID) -> Iterator[Progress]:
+def follow(batch: Batch[Any, Any], tenant_id: UUID, job_id: UUID) -> Iterator[Progress]:
     """A job's progress at every change that is not right behind another, the last when it has ended."""
     from app import database
     from app.engine.progress import listen
@@ -95,7 +96,7 @@ def follow(workspace_id: UUID, job_id: UUID) -> Iterator[Progress]:
     with database.connect(autocommit=True) as ears, database.connect(autocommit=True) as eyes:
         changes = listen(ears, timeout=_LOOK_ANYWAY_S)
         while True:
-            progress = _look(eyes, workspace_id, job_id, speed)
+            progress = _look(eyes, batch, tenant_id, job_id, speed)
             yield progress
             if progress.is_over:
                 return
@@ -104,51 +105,50 @@ def follow(workspace_id: UUID, job_id: UUID) -> Iterator[Progress]:
                 pass
 
 
-def _look(connection: Any, workspace_id: UUID, job_id: UUID, speed: _Speedometer) -> Progress:
+def _look(connection: Any, batch: Batch[Any, Any], tenant_id: UUID, job_id: UUID, speed: _Speedometer) -> Progress:
     from app.context import Context
+    from app.engine.batches.lifecycle import get_job
     from app.engine.batches.store import count_errors
-    from app.logistics.jobs import get_robot_job
-    from app.logistics.store import ROBOT_JOBS
 
-    job: RobotJob = get_robot_job(Context.start(connection, workspace_id), job_id)
-    errors = count_errors(connection, ROBOT_JOBS, job_id) if job.error_count else {}
-    done = job.success_count + job.error_count
-    rate = speed.rate(done)
-    left = (job.total_items - done) / rate if rate > 0 else None
-    return Progress(
-        job.id, job.status, job.total_items, job.success_count, job.error_count, errors, round(rate, 2), left
-    )
+    job = get_job(Context.start(connection, tenant_id), batch, job_id)
+    total, succeeded, failed = batch.counters(job)
+    errors = count_errors(connection, batch, job_id) if failed else {}
+    rate = speed.rate(succeeded + failed)
+    left = (total - succeeded - failed) / rate if rate > 0 else None
+    return Progress(job.id, job.status, total, succeeded, failed, errors, round(rate, 2), left)
 
 
 @contextmanager
-def _shown(*, as_json: bool) -> Iterator[Callable[[Progress], None]]:
+def _shown(succeeded: str, *, as_json: bool) -> Iterator[Callable[[Progress], None]]:
     if as_json:
         yield lambda progress: emit(progress, as_json=True)
     elif sys.stdout.isatty():
-        with _bar() as show:
+        with _bar(succeeded) as show:
             yield show
     else:
-        yield _lines()
+        yield _lines(succeeded)
 
 
-def _lines() -> Callable[[Progress], None]:
+def _lines(succeeded: str) -> Callable[[Progress], None]:
     last = 0.0
 
     def show(progress: Progress) -> None:
         nonlocal last
         if progress.is_over or time.monotonic() - last >= _LINE_EVERY_S:
             last = time.monotonic()
-            emit(progress.line(), as_json=False)
+            emit(progress.line(succeeded), as_json=False)
             sys.stdout.flush()
 
     return show
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[Progress], None]]:
+def _bar(succeeded: str) -> Iterator[Callable[[Progress], None]]:
     from rich import progress as rich
 
     columns = (rich.BarColumn(), rich.TaskProgressColumn(), rich.TextColumn("{task.description}"))
     with rich.Progress(*columns) as bar:
         task = bar.add_task("", total=None)
-        yield lambda seen: bar.update(task, total=seen.total_items, completed=seen.done, description=seen.line())
+        yield lambda seen: bar.update(
+            task, total=seen.total_items, completed=seen.done, description=seen.line(succeeded)
+        )

@@ -34,7 +34,7 @@ _INVARIANTS: dict[str, LiteralString] = {
         """,
     "completed once a generation": """
         SELECT subject_id AS job_id, data ->> 'generation' AS generation, count(*) AS completions FROM engine.event_log
-         WHERE type = {says_job_completed} GROUP BY 1, 2 HAVING count(*) > 1
+         WHERE type = {says_job_completed} AND data ->> 'generation' IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1
         """,
     "what has ended has said so": """
         SELECT j.id AS job_id, j.generation, j.completed_at FROM {jobs} j
@@ -42,7 +42,7 @@ _INVARIANTS: dict[str, LiteralString] = {
            AND j.completed_at BETWEEN now() - interval '7 days' AND now() - interval '10 minutes'
            AND NOT EXISTS (SELECT FROM engine.event_log l WHERE l.subject_id = j.id
                               AND l.type = {says_job_completed}
-                              AND (l.data ->> 'generation')::integer = j.generation)
+                              AND coalesce((l.data ->> 'generation')::integer, j.generation) = j.generation)
            AND NOT EXISTS (SELECT FROM engine.failed_jobs f WHERE f.job_type = {says_job_completed}
                               AND f.event_data -> 'data' ->> {says_job} = j.id::text)
            AND NOT EXISTS (SELECT FROM engine.waiting() q

@@ -150,3 +150,21 @@ def test_a_dead_letter_is_discarded_with_its_item(office: Office, shop: PrintSho
     drain_all(office.connection)
     assert counters(office, job.id) == ("failed", 0, 1)
     assert office.cards(job.id)[0].error_message == "discarded by ann: not worth it"
+
+
+def test_a_cancel_or_a_recorded_result_resolves_dead_requests(office: Office, shop: PrintShop) -> None:
+    """Their items end, and no letter is left to be replayed; a dry run only says so."""
+    shop.is_jammed = True
+    job = office.submit("a", "b", "c")
+    drain_all(office.connection)
+    first, _, _ = office.cards(job.id)
+    done = {"status": "success", "print_number": "P-9"}
+    batches.record_item(office.context, PRINTS, first.id, done, actor="ann", reason="saw it")
+    open_ = "SELECT count(*) FROM engine.failed_jobs WHERE resolved_at IS NULL"
+    assert scalar(office.connection, open_) == 2
+    would = batches.cancel(office.context, PRINTS, job.id, actor="ann", reason="no", dry_run=True)
+    assert (would.failed, would.letters, would.job.cancelled_by) == (2, 2, None)
+    did = batches.cancel(office.context, PRINTS, job.id, actor="ann", reason="no")
+    assert (did.failed, did.in_hand, did.letters) == (2, 0, 2)
+    assert scalar(office.connection, open_) == 0
+    assert counters(office, job.id) == ("completed", 1, 2)

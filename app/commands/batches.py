@@ -1,0 +1,211 @@
+"""The commands of a batch: list, show, watch, retry, cancel and record its jobs, and say why one does not go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from app.commands.explain import show_reasons
+from app.commands.output import Json, confirm, emit, note
+from app.commands.scope import Actor, WorkspaceOption, Yes, acting_for, as_service
+from app.errors import InvalidInput
+
+# Imported where they are used: `--help` needs none of them.
+if TYPE_CHECKING:
+    from app.context import Context
+    from app.engine.batches import Batch
+
+JobArgument = Annotated[UUID, typer.Argument(metavar="JOB", help="The job's id.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Stay and show the progress until the job has ended.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the record.")]
+
+
+class Commands:
+    """The commands of one batch. `load` imports it when a command runs; `acting` opens a context for a tenant."""
+
+    def __init__(
+        self, load: Callable[[], Batch[Any, Any]], acting: Callable[[str | None], AbstractContextManager[Context]]
+    ) -> None:
+        self._load = load
+        self._acting = acting
+
+    def list_(
+        self,
+        *,
+        status: Annotated[
+            str | None, typer.Option("--status", help="pending, processing, completed or failed.")
+        ] = None,
+        before: Annotated[UUID | None, typer.Option("--before", help="Continue after the job with this id.")] = None,
+        limit: Annotated[int, typer.Option("--limit", help="At most so many, up to 1000.")] = 50,
+        workspace: WorkspaceOption = None,
+        as_json: Json = False,
+    ) -> None:
+        """List jobs, the newest first."""
+        from app.engine.batches import list_jobs
+
+        with self._acting(workspace) as context:
+            found = list_jobs(context, self._load(), status=status, before=before, limit=limit)
+        emit([_line(job) for job in found], as_json=as_json)
+        if len(found) == limit:
+            note(f"there may be more: --before {found[-1].id}")
+
+    def show(
+        self,
+        job: JobArgument,
+        *,
+        status: Annotated[str | None, typer.Option("--status", help="Only items with this status.")] = None,
+        after: Annotated[UUID | None, typer.Option("--after", help="Continue after the item with this id.")] = None,
+        limit: Annotated[int, typer.Option("--limit", help="At most so many items, up to 1000.")] = 20,
+        workspace: WorkspaceOption = None,
+        as_json: Json = False,
+    ) -> None:
+        """Show a job, its errors by type, and a page of its items."""
+        from app.engine.batches import get_page
+
+        with self._acting(workspace) as context:
+            page = get_page(context, self._load(), job, status=status, after=after, limit=limit)
+        items = [asdict(item) for item in page.items]
+        if as_json:
+            more = {"by_error_type": page.errors, "items": items, "next_after": page.next_after}
+            emit({**_line(page.job), **more}, as_json=True)
+            return
+        emit({**_line(page.job), **{f"failed: {name}": count for name, count in page.errors.items()}}, as_json=False)
+        emit(items, as_json=False)
+        if page.next_after:
+            note(f"there are more items: --after {page.next_after}")
+
+    def watch(self, job: JobArgument, *, workspace: WorkspaceOption = None, as_json: Json = False) -> None:
+        """Show a job's progress until it has ended; exit code 1 if not one item of it succeeded."""
+        with self._acting(workspace) as context:
+            tenant_id = context.tenant_id
+        self._watch(tenant_id, job, as_json=as_json)
+
+    def retry(
+        self,
+        job: JobArgument,
+        *,
+        item: Annotated[list[UUID] | None, typer.Option("--item", help="Only this failed item; repeatable.")] = None,
+        watch: Watch = False,
+        workspace: WorkspaceOption = None,
+        as_json: Json = False,
+    ) -> None:
+        """Request a job's failed items again."""
+        from app.engine.batches import retry_failed
+
+        with self._acting(workspace) as context:
+            done = retry_failed(context, self._load(), job, item)
+            tenant_id = context.tenant_id
+        emit({**_line(done.job), "retried_items": done.items}, as_json=as_json)
+        if not done.items:
+            note("nothing failed, so there is nothing to retry; `explain` says what is still open")
+        elif watch:
+            self._watch(tenant_id, job, as_json=as_json)
+
+    def cancel(
+        self,
+        job: JobArgument,
+        *,
+        reason: Reason,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be cancelled.")] = False,
+        workspace: WorkspaceOption = None,
+        yes: Yes = False,
+        actor: Actor,
+        as_json: Json = False,
+    ) -> None:
+        """Cancel a job that is not done: items whose call has not begun fail, and no further call begins.
+
+        Items whose request is dead fail too, and their dead letters are resolved. Items whose call has begun get its
+        result. The job completes with its last result.
+        """
+        from app.engine.batches import cancel
+
+        confirm(f"Cancel job {job}?", yes=yes or dry_run)
+        with self._acting(workspace) as context:
+            done = cancel(context, self._load(), job, actor=actor, reason=reason, dry_run=dry_run)
+        counts = {"cancelled_items": done.failed, "in_hand": done.in_hand, "resolved_letters": done.letters}
+        emit({**_line(done.job), **counts, "dry_run": dry_run}, as_json=as_json)
+        if dry_run:
+            note("nothing was changed")
+
+    def record(
+        self,
+        item: Annotated[UUID, typer.Argument(help="The item's id; `show JOB` lists them.")],
+        *,
+        result: Annotated[
+            list[str] | None, typer.Option("--result", metavar="FIELD=VALUE", help="It is done; repeatable.")
+        ] = None,
+        error: Annotated[str | None, typer.Option("--error", help="It failed; why.")] = None,
+        type_: Annotated[str, typer.Option("--type", help="With --error: its type.")] = "unknown",
+        reason: Annotated[str, typer.Option("--reason", help="How you know, for the record.")],
+        workspace: WorkspaceOption = None,
+        actor: Actor,
+        as_json: Json = False,
+    ) -> None:
+        """Record what you know came of an item that has no result: it counts as any result does."""
+        from app.engine.batches import record_item
+
+        if (error is None) == (result is None):
+            raise InvalidInput("result: say --result FIELD=VALUE or --error, one of them")
+        batch = self._load()
+        said: dict[str, Any] = {"status": batch.success, **_fields(result or ())}
+        if error is not None:
+            said = {"status": batch.error, "error_type": type_, "error_message": error}
+        with self._acting(workspace) as context:
+            job = record_item(context, batch, item, said, actor=actor, reason=reason)
+        emit({"item": item, **_line(job)}, as_json=as_json)
+
+    def explain(
+        self,
+        job: JobArgument,
+        *,
+        item: Annotated[UUID | None, typer.Option("--item", help="Of this item instead.")] = None,
+        as_json: Json = False,
+    ) -> None:
+        """Say why a job, or one of its items, has not ended, or that it has."""
+        from app.engine.batches import explain_item, explain_job
+
+        with as_service() as connection:
+            batch = self._load()
+            found = explain_job(connection, batch, job) if item is None else explain_item(connection, batch, item)
+        show_reasons(found, as_json=as_json)
+
+    def _watch(self, tenant_id: UUID, job: UUID, *, as_json: bool) -> None:
+        from app.commands.watching import watch as watch_job
+
+        if watch_job(self._load(), tenant_id, job, as_json=as_json, succeeded="done").status == "failed":
+            raise typer.Exit(1)
+
+
+def sub_app(
+    load: Callable[[], Batch[Any, Any]],
+    *,
+    help_: str,
+    acting: Callable[[str | None], AbstractContextManager[Context]] = acting_for,
+) -> typer.Typer:
+    """The commands of a batch that every domain has; the domain adds its own `submit`."""
+    app = typer.Typer(no_args_is_help=True, help=help_)
+    commands = Commands(load, acting)
+    app.command(name="list")(commands.list_)
+    for name in ("show", "watch", "retry", "cancel", "record", "explain"):
+        app.command(name=name)(getattr(commands, name))
+    return app
+
+
+def _line(job: Any) -> dict[str, Any]:
+    row = asdict(job)
+    return {"job_id": row.pop("id"), **row}
+
+
+def _fields(pairs: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, is_given, value = pair.partition("=")
+        if not is_given:
+            raise InvalidInput(f"result: {pair!r} must be FIELD=VALUE")
+        found[name] = value
+    return found

@@ -1,0 +1,65 @@
+"""Wherever a worker dies in a batch's handlers and its effect, the end is that of an undisturbed run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.engine import batches
+from app.engine.domain import Wiring
+from app.testing.crashes import crash_everywhere
+from app.testing.drain import drain
+from app.testing.faults import Fault
+from tests.conftest import Database
+from tests.engine.batches.cards import PRINTS, Office, PrintShop
+from tests.engine.batches.test_results import deliver, failed, said
+from tests.engine.batches.test_retry import dead
+
+
+def everywhere(database: Database, served: Wiring, shop: PrintShop, *events: Any) -> int:
+    """Try every fault at every statement and every call; how many cases there were."""
+    report = crash_everywhere(
+        database,
+        served,
+        events,
+        arrange=shop.start_over,
+        observe=lambda _: sorted(shop.times.items()),
+        invariants=batches.invariants(PRINTS),
+        ignore=["cards.cards.print_number"],
+    )
+    assert report.tried[Fault.DIES_BEFORE] == len(report.points) > 5
+    return report.cases
+
+
+def test_a_job_from_submit_to_completion(database: Database, served: Wiring, shop: PrintShop, office: Office) -> None:
+    """Its cards are printed once each, and it completes once."""
+    office.submit("a", "b", "nowhere")
+    assert everywhere(database, served, shop) > 20
+
+
+def test_results(database: Database, served: Wiring, shop: PrintShop, office: Office) -> None:
+    """Of two jobs, one of them said twice."""
+    one, two = office.submit("a", "b"), office.submit("c")
+    drain(queues=["events"])
+    office.connection.execute("DELETE FROM public.procrastinate_jobs")
+    first, second = office.cards(one.id)
+    (third,) = office.cards(two.id)
+    results = [said(office, first), failed(office, second), said(office, second), said(office, third)]
+    assert everywhere(database, served, shop, *results) > 20
+
+
+@pytest.mark.parametrize("how", ["retry", "dead request"])
+def test_a_second_attempt(database: Database, served: Wiring, shop: PrintShop, office: Office, how: str) -> None:
+    """After a retry, and of a request that is published again: the card is printed once."""
+    job = office.submit("a", "b")
+    drain(queues=["events"])
+    office.connection.execute("DELETE FROM public.procrastinate_jobs")
+    first, second = office.cards(job.id)
+    deliver(office, said(office, first))
+    if how == "retry":
+        deliver(office, failed(office, second))
+        batches.retry_failed(office.context, PRINTS, job.id)
+        assert everywhere(database, served, shop) > 20
+    else:
+        assert everywhere(database, served, shop, dead(office, second)) > 20
