@@ -19,11 +19,13 @@ from app.engine.delivery.aside import database_now
 from app.engine.queue.publish import publish
 from events import Event, robot
 
-_BULK = (40, 160)
+_BULK = (20, 80)
 """Events of each delay that one turn publishes."""
 _DELAYS_S = ((0.2, 2.0), (2.0, 6.0), (8.0, 15.0))
 """One delay of each range a turn: those of the last one are often due after the last fault."""
 _SHARE_OF_THE_LAST = 0.1
+_PARCELS = (1, None, None, None)
+"""Events a row; None: as many as fit. Rows of one event are rare: after a worker's death each is delivered alone."""
 _NEVER_ASKED = 1000
 """An attempt that no item of a run reaches."""
 _ITEMS = """
@@ -36,7 +38,7 @@ _Bulk = tuple[float, Sequence[Event[Any]]]
 
 
 class Scheduler(Actor):
-    """Publishes some hundred delayed events at once, as single rows or in batches."""
+    """Publishes about a hundred delayed events at once, as single rows or in batches."""
 
     pause = 4.0
 
@@ -48,7 +50,7 @@ class Scheduler(Actor):
         if not items:
             return
         bulks = [(delay, self._results(items, now, size)) for delay, size in self._sizes()]
-        parcel = self.dice.choice((1, None))
+        parcel = self.dice.choice(_PARCELS)
         until_known(lambda: self._publish(bulks, parcel))
         self.model.deliver([event.id for _, some in bulks for event in some], "delayed")
         self.model.count("published delayed events in bulk")
