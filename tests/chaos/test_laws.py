@@ -2,58 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import LiteralString
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import psycopg
-import pytest
-
-from app.chaos import ending, laws, observer, order_laws, portal_laws
-from app.chaos.model import Model, Submission
-from app.chaos.order_laws import IN_FLIGHT
-from app.chaos.portal_laws import LONG_ENOUGH, Entry, Findings
+from app.chaos import ending, laws
+from app.chaos.model import Model
 from app.chaos.report import summarise
-from app.chaos.scene import Freeze
 from app.context import Connection
-from app.logistics.jobs import create_robot_job
-from app.logistics.rules import request_id
-from app.simulators.portal import Portal
 from app.testing.tables import keep
+from tests.chaos.conftest import KEY
 from tests.conftest import Database
-from tests.helpers.factories import Workspace
-from tests.helpers.support import drain
-from tests.logistics.conftest import equip
-
-KEY = "monday"
-ORDERS = 5
-
-
-@pytest.fixture
-def model(database: Database, connection: Connection, workspace: Workspace, portal: Portal) -> Iterator[Model]:
-    """One job that was submitted, accepted and done, and what its producer knows of it."""
-    observer.install(database.superuser_url)
-    try:
-        shop = equip(connection, workspace.id, portal)
-        order_ids = shop.order(ORDERS)
-        references = connection.execute("SELECT reference FROM logistics.orders").fetchall()
-        submission = Submission(workspace.id, KEY, frozenset(reference for (reference,) in references))
-        job = create_robot_job(shop.context, order_ids, idempotency_key=KEY)
-        drain()
-        known = Model()
-        known.accept(submission, job.id)
-        yield known
-    finally:
-        observer.remove(database.superuser_url)
-
-
-@pytest.fixture
-def overlooking(database: Database, model: Model) -> Iterator[Connection]:
-    """A connection that sees and may do everything."""
-    with psycopg.connect(database.superuser_url, autocommit=True) as opened:
-        yield opened
 
 
 def broken(connection: Connection, model: Model) -> set[str]:
@@ -201,101 +161,6 @@ def test_a_job_that_was_taken_back_and_exists_is_found(overlooking: Connection, 
         "what was taken back does not exist",
         "the end of every submission is known",
     }
-
-
-# The portal's books ------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def entries(portal: Portal, model: Model) -> list[Entry]:
-    """The portal's books after the run."""
-    found = portal_laws.read_books(portal.url)
-    assert len(found) == ORDERS
-    return found
-
-
-def books(
-    connection: Connection, model: Model, entries: list[Entry], *freezes: Freeze, account: str = "demo"
-) -> Findings:
-    """What is found in the books when the workspace has this account."""
-    ((workspace_id,),) = connection.execute("SELECT id FROM tenancy.workspaces").fetchall()
-    return portal_laws.check(connection, model, entries, {workspace_id: account}, freezes)
-
-
-def test_books_that_are_wrong_are_found(overlooking: Connection, model: Model, entries: list[Entry]) -> None:
-    """An order twice, an order of nobody's, an order in another's name, an attempt too many, a number from nowhere."""
-    assert books(overlooking, model, entries) == Findings()
-    first, second, third, *rest = entries
-    wrong = [
-        first,
-        replace(first, tracking_number="70000099999"),
-        replace(second, item_id=uuid4()),
-        replace(third, attempt=1),
-        *rest,
-    ]
-    found = {violation.law for violation in books(overlooking, model, wrong).violations}
-    assert found == {
-        "an item is entered into the portal once",
-        "only items that exist are entered",
-        "no attempt is made that nobody asked for",
-        "a success has the portal's number",
-    }
-    ours = books(overlooking, model, entries, account="somebody else").violations
-    assert {violation.law for violation in ours} == {"an item is entered in its own workspace's name"}
-
-
-def test_a_cancelled_order_that_is_entered_is_found(
-    overlooking: Connection, model: Model, entries: list[Entry]
-) -> None:
-    """Not if its call had begun; always if no robot had begun it; and a cancelled order stays cancelled."""
-    item_orders = dict(overlooking.execute("SELECT id, order_id FROM logistics.robot_job_items").fetchall())
-    in_flight, late, never = entries[:3]
-    overlooking.execute("UPDATE logistics.orders SET status = 'cancelled'")
-    model.cancel(item_orders[in_flight.item_id], in_flight.began_at, is_begun=True)
-    assert list(order_laws.check(overlooking, model, entries, [])) == []
-    model.cancel(item_orders[late.item_id], late.began_at - IN_FLIGHT - timedelta(milliseconds=1), is_begun=True)
-    model.cancel(item_orders[never.item_id], never.began_at, is_begun=False)
-    overlooking.execute("UPDATE logistics.orders SET status = 'shipped' WHERE id = %s", [item_orders[late.item_id]])
-    assert {one.law for one in order_laws.check(overlooking, model, entries, [])} == {
-        "a cancelled order stays cancelled",
-        "no call for a cancelled order begins",
-        "an order that was cancelled before a robot began it is not entered",
-    }
-    call = frozen(late, LONG_ENOUGH)
-    explained = {one.law for one in order_laws.check(overlooking, model, entries, [call])}
-    assert "no call for a cancelled order begins" not in explained
-
-
-def frozen(entry: Entry, lasts: timedelta, calls: frozenset[UUID] | None = None) -> Freeze:
-    """A freeze that ended right before an entry, of a worker that had its call in hand."""
-    ended = entry.accepted_at - timedelta(milliseconds=50)
-    own = frozenset({request_id(entry.item_id, entry.attempt)})
-    return Freeze(4711, own if calls is None else calls, ended - lasts, ended)
-
-
-def twice(entry: Entry, after: timedelta = timedelta(seconds=4)) -> Entry:
-    """The same order, entered once more."""
-    at: datetime = entry.accepted_at + after
-    return replace(entry, tracking_number="70000099999", accepted_at=at)
-
-
-def test_a_zombies_late_call_is_told_apart_from_a_violation(
-    overlooking: Connection, model: Model, entries: list[Entry]
-) -> None:
-    """Only where the freeze was long enough, the very call was in its hand, and the entry came right after it."""
-    again = twice(entries[0])
-    doubled = [*entries, again]
-    late = books(overlooking, model, doubled, frozen(again, LONG_ENOUGH))
-    assert (late.violations, len(late.known_limits)) == ([], 1)
-    for innocent in (
-        frozen(again, LONG_ENOUGH - timedelta(seconds=0.1)),
-        frozen(again, LONG_ENOUGH, calls=frozenset()),
-        frozen(twice(again), LONG_ENOUGH),
-    ):
-        found = books(overlooking, model, doubled, innocent)
-        assert (len(found.violations), found.known_limits) == (1, [])
-    thrice = books(overlooking, model, [*doubled, twice(again)], frozen(again, LONG_ENOUGH))
-    assert (len(thrice.violations), thrice.known_limits) == (1, [])
 
 
 def test_a_worker_that_ends_otherwise_than_documented_is_found() -> None:
