@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 import events
-from app.engine.domain import EVENTS_QUEUE, PARCEL
+from app.engine.routing import EVENTS_QUEUE, PARCEL
 from app.wiring import INVARIANTS, WIRING
 from events.base import KINDS, Payload
 

@@ -15,7 +15,7 @@ from app.bench.rounds import Claim, Contender, alternate
 from app.bench.sample import PlainSample
 from app.bench.scale import scaled
 from app.bench.stock import EFFECTS_A_ROW, Stock, stock
-from app.engine.domain import PARCEL
+from app.engine.routing import PARCEL
 
 SAMPLE = 20_000
 """Events that are drained out of each backlog."""

@@ -20,8 +20,9 @@ from app.bench.report import Report
 from app.bench.rounds import Claim, Measured, alternate
 from app.bench.scale import scaled
 from app.context import Connection, Moment
-from app.engine.domain import PARCEL, use
+from app.engine.domain import use
 from app.engine.queue.publish import publish_all
+from app.engine.routing import PARCEL
 from events import new
 
 JOBS = 200

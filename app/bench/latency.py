@@ -24,8 +24,8 @@ from app.bench.rounds import Claim, Measured, alternate_all
 from app.bench.scale import scaled
 from app.bench.serving import serving
 from app.context import Connection
-from app.engine.domain import EVENTS_QUEUE
 from app.engine.queue.publish import publish
+from app.engine.routing import EVENTS_QUEUE
 from events import Event
 
 EVENTS = 200

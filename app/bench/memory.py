@@ -16,7 +16,7 @@ from app.bench.rounds import Claim, Contender, alternate
 from app.bench.scale import scaled
 from app.bench.serving import serving
 from app.context import Connection
-from app.engine.domain import EVENTS_QUEUE, PARCEL
+from app.engine.routing import EVENTS_QUEUE, PARCEL
 
 FEW, MANY = 10_000, 1_000_000
 PLAIN_RESULTS = 2_000

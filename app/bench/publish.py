@@ -19,8 +19,8 @@ from app.bench.rounds import Claim, Contender, Measured, alternate
 from app.bench.scale import scaled
 from app.bench.worker import clear_desk
 from app.context import Connection
-from app.engine.domain import EVENTS_QUEUE
 from app.engine.queue.publish import publish, publish_all
+from app.engine.routing import EVENTS_QUEUE
 from events import Event
 
 SINGLES = 2_000

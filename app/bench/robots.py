@@ -25,7 +25,7 @@ from app.bench.serving import serving
 from app.bench.shop import CARRIER, CITY, SESSIONS, Shop, shop
 from app.context import Connection
 from app.demo.processes import PortalProcess, portal
-from app.engine.domain import EVENTS_QUEUE
+from app.engine.routing import EVENTS_QUEUE
 from app.logistics import rules
 from app.logistics.effects import ROBOTS_QUEUE
 from app.logistics.gateway import HttpPortal, OrderForm

@@ -20,7 +20,8 @@ from app.bench.rows import waiting
 from app.bench.worker import CONCURRENCY, serve_until
 from app.context import Connection, Moment
 from app.engine import domain
-from app.engine.domain import EVENTS_QUEUE, Wiring
+from app.engine.domain import Wiring
+from app.engine.routing import EVENTS_QUEUE
 from app.engine.worker.app import app, fresh_connector
 from events import Event
 from events.robot import JobCompleted

@@ -15,7 +15,8 @@ from procrastinate.app import WorkerOptions
 
 from app.bench.cast import Cast, NotExact
 from app.context import Moment
-from app.engine.domain import EVENTS_QUEUE, Handler, use, wiring
+from app.engine.domain import Handler, use, wiring
+from app.engine.routing import EVENTS_QUEUE
 from app.engine.worker.app import app, fresh_connector
 from events import Event, Payload
 from events.order import OrderUpdated

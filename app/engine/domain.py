@@ -10,23 +10,36 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
+from psycopg import sql
+
 from app.context import Connection, Moment
-from app.engine.delivery.retry import Policy
-from app.engine.queue import shares
+from app.engine.routing import EFFECTS_PRIORITY, EVENTS_PRIORITY, EVENTS_QUEUE, PARCEL, Route, share_name
 from events import Event, Payload
 from events.contracts import Served
 
-EVENTS_QUEUE = "events"
-EVENTS_PRIORITY = 10
-EFFECTS_PRIORITY = 0
-PARCEL = 500
-"""Events in one queue row, at most."""
-
 Handler = Callable[[Moment, list[Event[Any]]], Iterable[Event[Any]]]
 """From a list of events of one type to new state and the events that follow; touches the database alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Capped exponential backoff with jitter. `base` and `cap` are seconds; `most_attempts` counts deliveries."""
+
+    most_attempts: int = 6
+    base: float = 2.0
+    cap: float = 300.0
+
+    def delay(self, attempt: int, chance: float) -> float:
+        """Seconds before the delivery after `attempt`: between half and all of the doubled base, `chance` in [0, 1)."""
+        ceiling = min(self.cap, self.base * 2.0**attempt)
+        return ceiling / 2 + ceiling / 2 * chance
+
+    def is_last(self, attempt: int) -> bool:
+        """Whether a transient error in delivery number `attempt` (from 0) is final."""
+        return attempt + 1 >= self.most_attempts
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -137,6 +150,14 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class Invariant:
+    """Something that is true at every commit, and the query for what would contradict it."""
+
+    name: str
+    statement: LiteralString | sql.Composed
+
+
+@dataclass(frozen=True, slots=True)
 class Lockable:
     """A table whose rows handlers and effects lock, by their column `id`.
 
@@ -184,7 +205,7 @@ class Wiring:
         """Where an event goes. Raises `LookupError` for a type that nobody serves."""
         effect = self.effects.get(type(event.data))
         if effect is not None:
-            share = shares.name(event.tenantid, effect.account(event) if effect.account else None)
+            share = share_name(event.tenantid, effect.account(event) if effect.account else None)
             return Route(effect.queue, EFFECTS_PRIORITY, effect.parcel, effect_of=event.type, share=share)
         if type(event.data) in self.handlers:
             return _HANDLED
@@ -212,21 +233,6 @@ class Wiring:
     def effect_queues(self) -> list[str]:
         """Every queue that effects wait in."""
         return sorted({effect.queue for effect in self.effects.values()})
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A queue, the priority in it, and how many events a row of it holds.
-
-    Effects of different types (`effect_of`) never share a row: each type is prepared and called by its own effect.
-    Nor do effects of different tenants or accounts (`share`): a row is delivered at the expense of one.
-    """
-
-    queue: str
-    priority: int
-    parcel: int
-    effect_of: str | None = None
-    share: str | None = None
 
 
 _HANDLED = Route(EVENTS_QUEUE, EVENTS_PRIORITY, PARCEL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.engine.inspect.invariants import Invariant
+from app.engine.domain import Invariant
 
 LOGISTICS = (
     Invariant(

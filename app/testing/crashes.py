@@ -14,9 +14,7 @@ from itertools import count
 from typing import Any
 
 from app.context import Connection
-from app.engine.delivery.retry import Policy
-from app.engine.domain import Effect, Handler, Wiring, wiring
-from app.engine.inspect.invariants import Invariant
+from app.engine.domain import Effect, Handler, Invariant, Policy, Wiring, wiring
 from app.testing.database import Database
 from app.testing.faults import Fault, Point, Strike
 from app.testing.runs import Laboratory, Run, Scene, laboratory, waiting_events

@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 from app import database
 from app.context import Connection
 from app.engine import domain
-from app.engine.delivery.retry import Policy
+from app.engine.domain import Policy
 from app.engine.queue.delayed import promote
 from app.settings import settings
 from app.testing.worker import Clerk, Fetched, Process

@@ -14,9 +14,8 @@ from psycopg.rows import class_row, scalar_row
 
 from app import database as doors
 from app.context import Connection
-from app.engine.delivery.retry import Policy
-from app.engine.domain import Wiring, use
-from app.engine.inspect.invariants import Invariant, audit
+from app.engine.domain import Invariant, Policy, Wiring, use
+from app.engine.inspect.invariants import audit
 from app.engine.queue.envelope import Row, open_rows
 from app.engine.queue.publish import publish
 from app.testing import wires, worker

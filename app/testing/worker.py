@@ -17,8 +17,7 @@ from psycopg_pool import ConnectionPool
 from app.context import Connection
 from app.engine import domain
 from app.engine.delivery.consume import Engine, consume
-from app.engine.delivery.retry import Policy
-from app.engine.domain import Call, Effect, Prepared, Wiring
+from app.engine.domain import Call, Effect, Policy, Prepared, Wiring
 from app.engine.effects.execute import perform
 from app.engine.queue.delayed import promote
 from app.engine.queue.envelope import Delivery, Row, open_rows

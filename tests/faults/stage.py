@@ -23,8 +23,7 @@ from app import database as doors
 from app.context import Connection
 from app.engine import domain
 from app.engine.delivery.consume import Engine, consume
-from app.engine.delivery.retry import Policy
-from app.engine.domain import Call, Handler, Prepared, Wiring
+from app.engine.domain import Call, Handler, Policy, Prepared, Wiring
 from app.engine.effects.concurrency import wake_all
 from app.engine.effects.execute import perform
 from app.engine.queue.delayed import promote

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from app import database as doors
 from app.context import Connection
-from app.engine.delivery.retry import Policy
-from app.engine.domain import Wiring
+from app.engine.domain import Policy, Wiring
 from app.engine.worker.rescue import Rescued, rescue
 from app.settings import Settings, settings
 from app.testing import wires, worker

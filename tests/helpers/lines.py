@@ -16,8 +16,7 @@ import events
 from app import database as doors
 from app.context import Connection, Moment
 from app.engine.delivery.consume import Engine, consume
-from app.engine.delivery.retry import Policy
-from app.engine.domain import Wiring
+from app.engine.domain import Policy, Wiring
 from app.engine.queue.delayed import promote
 from app.engine.queue.envelope import Delivery, Row, open_rows
 from app.engine.queue.publish import put_back

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.engine.delivery.retry import Policy
+from app.engine.domain import Policy
 from app.testing.crashes import crash_everywhere
 from events import Event
 from tests.conftest import Database

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any, LiteralString
 
 from app.engine.batches.tables import Batch, composed
+from app.engine.domain import Invariant
 from app.engine.health.doctor import Checkup, Finding, Patient
-from app.engine.inspect.invariants import Invariant
 
 _INVARIANTS: dict[str, LiteralString] = {
     "the counters equal the items": """

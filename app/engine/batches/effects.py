@@ -18,8 +18,7 @@ from psycopg.rows import class_row
 from app.context import Connection, Moment
 from app.engine.batches import ends, retry, rules, store
 from app.engine.batches.tables import Batch, ItemState, ItemT, JobT, statement
-from app.engine.delivery.retry import Policy
-from app.engine.domain import Call, Effect, Lane, Prepared
+from app.engine.domain import Call, Effect, Lane, Policy, Prepared
 from app.engine.effects.calls import in_hand
 from app.errors import Busy, GuiltyEvents, TallymanError
 from events import Event, Payload

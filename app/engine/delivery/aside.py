@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from app.context import Connection
-from app.engine.domain import Route
 from app.engine.queue.envelope import Letter, Since, remembered
 from app.engine.queue.publish import put_aside
+from app.engine.routing import Route
 
 _SHORTEST_S = 1.0
 

@@ -26,8 +26,8 @@ from app.engine.delivery.ledger import record, refusal, reused
 from app.engine.delivery.locked import Memory, find_locked
 from app.engine.delivery.pace import Pace
 from app.engine.delivery.patience import limits, patiently
-from app.engine.delivery.retry import Bury, Policy, PutBack, decide, is_disconnect
-from app.engine.domain import wiring
+from app.engine.delivery.retry import Bury, PutBack, decide, is_disconnect
+from app.engine.domain import Policy, wiring
 from app.engine.queue import ordering
 from app.engine.queue.distinct import Ids
 from app.engine.queue.envelope import Delivery, LeaseLost, Letter, Row, open_rows, remembered

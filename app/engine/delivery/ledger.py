@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from app.context import Connection
+from app.engine.queue.distinct import same_fact
 from app.engine.queue.envelope import Letter
 from app.errors import ReusedId
 from events import KINDS, Event, InvalidEvent
@@ -107,11 +108,6 @@ def refusal(letter: Letter) -> ReusedId:
         f"{kind} {letter.event_id}: another event with this id, and with other data, was applied; give each event an id"
         " of its own (follow() takes a key), and `dead edit` this one to publish it under a new id"
     )
-
-
-def same_fact(one: Event[Any], other: Event[Any]) -> bool:
-    """Whether two events with one id are one event: time, cause and subject may differ from telling to telling."""
-    return one.type == other.type and one.tenantid == other.tenantid and bool(one.data == other.data)
 
 
 def _other_facts(connection: Connection, letters: Sequence[Letter]) -> dict[UUID, _Entry]:

@@ -6,7 +6,7 @@ hundreds would be one transaction of seconds: other workers could not share it, 
 
 from __future__ import annotations
 
-from app.engine.domain import PARCEL
+from app.engine.routing import PARCEL
 
 FIRST = 32
 """Waiting events that the first delivery of a worker takes along; a quick one doubles the number for the next."""

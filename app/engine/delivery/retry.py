@@ -10,6 +10,7 @@ import psycopg
 from psycopg import errors as pg
 from pydantic import ValidationError
 
+from app.engine.domain import Policy
 from app.errors import Busy, InvalidInput, Permanent
 from events import InvalidEvent
 
@@ -33,24 +34,6 @@ class Bury:
 
 
 Decision: TypeAlias = PutBack | Bury
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """Capped exponential backoff with jitter. `base` and `cap` are seconds; `most_attempts` counts deliveries."""
-
-    most_attempts: int = 6
-    base: float = 2.0
-    cap: float = 300.0
-
-    def delay(self, attempt: int, chance: float) -> float:
-        """Seconds before the delivery after `attempt`: between half and all of the doubled base, `chance` in [0, 1)."""
-        ceiling = min(self.cap, self.base * 2.0**attempt)
-        return ceiling / 2 + ceiling / 2 * chance
-
-    def is_last(self, attempt: int) -> bool:
-        """Whether a transient error in delivery number `attempt` (from 0) is final."""
-        return attempt + 1 >= self.most_attempts
 
 
 LONGEST_REST = 7 * 86_400.0

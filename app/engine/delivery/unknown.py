@@ -15,9 +15,9 @@ import structlog
 from app.context import Connection
 from app.engine.delivery import bury
 from app.engine.delivery.aside import database_now, set_aside, waited
-from app.engine.domain import Route
 from app.engine.queue import ordering
 from app.engine.queue.envelope import Letter
+from app.engine.routing import Route
 from app.settings import settings
 from events import Event, InvalidEvent, Unreadable
 

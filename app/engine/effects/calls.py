@@ -11,8 +11,7 @@ from uuid import UUID
 
 from app.context import Connection
 from app.engine.delivery.consume import Engine
-from app.engine.delivery.retry import Policy
-from app.engine.domain import Call, Effect, Lane, Prepared, QueuePaused
+from app.engine.domain import Call, Effect, Lane, Policy, Prepared, QueuePaused
 from app.engine.effects import rests
 from app.engine.queue.envelope import Delivery, LeaseLost, Letter
 from app.engine.queue.publish import put_back

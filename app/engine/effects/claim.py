@@ -25,10 +25,11 @@ from app.engine.delivery.ledger import record as enter_ledger
 from app.engine.delivery.locked import LONGEST_DELAY_S, find_locked
 from app.engine.delivery.patience import limit_waits, patiently
 from app.engine.delivery.retry import is_disconnect
-from app.engine.domain import EVENTS_QUEUE, PARCEL, Call, Effect, Lane, Route, wiring
+from app.engine.domain import Call, Effect, Lane, wiring
 from app.engine.effects import concurrency, rests
 from app.engine.effects.calls import Lease, Parcel, Task, adopt_marks, again, end_calls, event_of, let_settle, unsettled
 from app.engine.queue.envelope import Delivery, LeaseLost, Letter, Row, hold, open_rows, release, remembered
+from app.engine.routing import EVENTS_QUEUE, PARCEL, Route
 from events import Event
 
 _BUSY_DELAY = 1.0

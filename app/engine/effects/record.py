@@ -11,11 +11,12 @@ from app.engine.delivery.consume import end
 from app.engine.delivery.ledger import record as enter_ledger
 from app.engine.delivery.patience import patiently
 from app.engine.delivery.retry import Bury, decide, is_final, maybe_called, rest, spends_nothing
-from app.engine.domain import PARCEL, Lane
+from app.engine.domain import Lane
 from app.engine.effects import concurrency, rests
 from app.engine.effects.calls import Parcel, Task, again, end_calls, lock_calls
 from app.engine.queue.envelope import LeaseLost, hold, release, wait_again
 from app.engine.queue.publish import publish
+from app.engine.routing import PARCEL
 from app.errors import InDoubt, Permanent, Transient
 from events import Payload
 

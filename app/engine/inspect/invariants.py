@@ -8,22 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, LiteralString
+from typing import Any
 
 from psycopg import IsolationLevel, sql
 from psycopg.rows import dict_row
 
 from app.context import Connection
+from app.engine.domain import Invariant
 
 _NAMED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Invariant:
-    """Something that is true at every commit, and the query for what would contradict it."""
-
-    name: str
-    statement: LiteralString | sql.Composed
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from typing import Any
 from procrastinate import connector as connectors
 from procrastinate import jobs
 
-from app.engine.domain import EFFECTS_PRIORITY, wiring
+from app.engine.domain import wiring
 from app.engine.queue.turns import Share, Turns
+from app.engine.routing import EFFECTS_PRIORITY
 
 OWN_TASKS = frozenset({"consume", "consume_parcel", "perform"})
 

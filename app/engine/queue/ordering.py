@@ -25,9 +25,9 @@ from psycopg.rows import class_row
 from pydantic_core import to_json
 
 from app.context import Connection
-from app.engine.domain import EVENTS_PRIORITY, EVENTS_QUEUE, PARCEL
-from app.engine.inspect.invariants import Invariant
+from app.engine.domain import Invariant
 from app.engine.queue.envelope import Letter
+from app.engine.routing import EVENTS_PRIORITY, EVENTS_QUEUE, PARCEL
 from events import Event, InvalidEvent
 
 _JOIN = """

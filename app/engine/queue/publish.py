@@ -16,10 +16,11 @@ import psycopg
 from pydantic_core import PydanticSerializationError, to_json
 
 from app.context import Connection
-from app.engine.domain import Lane, Route, wiring
+from app.engine.domain import Lane, wiring
 from app.engine.queue import ordering
 from app.engine.queue.distinct import Ids
 from app.engine.queue.envelope import Since
+from app.engine.routing import Route
 from events import SIZE_LIMIT, Event, InvalidEvent
 
 _ROWS_A_ROUND_TRIP = 1000

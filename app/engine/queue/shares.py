@@ -12,10 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _ROUNDING = 1e-9
-NOBODY = "-"
-"""The tenant of events that name none."""
-_LONGEST_ACCOUNT = 100
-"""Characters of an account's name that tell it apart; what is longer shares with others that begin alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +28,6 @@ class Claimant:
     waits: bool
     served: float
     has_run: bool = True
-
-
-def name(tenant: object, account: str | None = None) -> str:
-    """The name of a share as a queue row carries it: `tenant/account`, or the tenant alone."""
-    whose = NOBODY if tenant is None else str(tenant)
-    return f"{whose}/{account[:_LONGEST_ACCOUNT]}" if account else whose
-
-
-def tenant_of(share: str) -> str:
-    """The tenant of a share."""
-    return share.partition("/")[0]
 
 
 def share_of(claimant: Claimant, claimants: Sequence[Claimant], capacity: int) -> float:

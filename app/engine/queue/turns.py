@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from app.engine.queue.shares import Claimant, is_over, next_one, tenant_of, who_yields
+from app.engine.queue.shares import Claimant, is_over, next_one, who_yields
+from app.engine.routing import tenant_of
 
 EXPECTED_S = 1.0
 """Seconds that a delivery is taken to last until it has lasted longer: what those that just began count."""

@@ -22,8 +22,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from app import database, logs, sealing
 from app.engine.delivery.consume import Engine, consume
-from app.engine.delivery.retry import Policy
-from app.engine.domain import EVENTS_PRIORITY, wiring
+from app.engine.domain import Policy, wiring
 from app.engine.effects.execute import perform
 from app.engine.queue import connections
 from app.engine.queue.envelope import Delivery
@@ -31,6 +30,7 @@ from app.engine.queue.job_manager import FencedManager
 from app.engine.queue.notifications import Bell
 from app.engine.queue.turns import Turns
 from app.engine.queue.workers import introduce, turns_of_introduced
+from app.engine.routing import EVENTS_PRIORITY
 from app.engine.worker import stopping
 from app.engine.worker.liveness import Session, SessionLost
 from app.engine.worker.preflight import check, check_schema

@@ -15,7 +15,8 @@ import structlog
 from procrastinate.app import WorkerOptions
 
 from app import database
-from app.engine.domain import EVENTS_QUEUE, wiring
+from app.engine.domain import wiring
+from app.engine.routing import EVENTS_QUEUE
 from app.engine.worker.app import Application
 from app.engine.worker.stopping import Stop, listening
 from app.errors import InvalidInput, SetupError

@@ -9,8 +9,9 @@ import pytest
 
 from app.context import Connection
 from app.engine import batches
+from app.engine.domain import Invariant
 from app.engine.health.doctor import examine, patient
-from app.engine.inspect.invariants import Invariant, audit
+from app.engine.inspect.invariants import audit
 from app.testing.drain import drain_all
 from tests.conftest import Database
 from tests.engine.batches.cards import PRINTS, Office, PrintShop

@@ -15,8 +15,7 @@ from app.engine.batches import effects, rules
 from app.engine.dead_letters import plan as plans
 from app.engine.dead_letters.letters import Filters
 from app.engine.dead_letters.redeliver import redeliver
-from app.engine.delivery.retry import Policy
-from app.engine.domain import Wiring
+from app.engine.domain import Policy, Wiring
 from app.errors import Busy, GuiltyEvents
 from app.testing.drain import drain, drain_all
 from events import new_id

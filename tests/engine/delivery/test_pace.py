@@ -9,9 +9,9 @@ from app import database as doors
 from app.context import Connection
 from app.engine.delivery.consume import Engine, consume
 from app.engine.delivery.pace import FIRST, TARGET_S, Pace
-from app.engine.domain import PARCEL
 from app.engine.queue.envelope import Delivery, Row, open_rows
 from app.engine.queue.publish import publish
+from app.engine.routing import PARCEL
 from app.engine.worker.rescue import rescue
 from app.settings import settings
 from tests.conftest import Database

@@ -7,7 +7,8 @@ import pytest
 from psycopg import errors as pg
 from pydantic import BaseModel, ValidationError
 
-from app.engine.delivery.retry import Bury, Policy, PutBack, decide
+from app.engine.delivery.retry import Bury, PutBack, decide
+from app.engine.domain import Policy
 from app.errors import Busy, InvalidInput, Permanent, Transient
 from events import InvalidEvent
 

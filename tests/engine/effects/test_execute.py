@@ -13,8 +13,7 @@ from app import database as doors
 from app.context import Connection
 from app.engine import domain
 from app.engine.delivery.consume import Engine
-from app.engine.delivery.retry import Policy
-from app.engine.domain import Call, Effect, Prepared, Wiring
+from app.engine.domain import Call, Effect, Policy, Prepared, Wiring
 from app.engine.effects.execute import perform
 from app.engine.queue.envelope import Delivery
 from app.engine.queue.publish import publish

@@ -16,8 +16,7 @@ from app.engine.dead_letters.as_done import resolve_as_done
 from app.engine.dead_letters.letters import Filters
 from app.engine.dead_letters.redeliver import redeliver
 from app.engine.dead_letters.replay import Pace, run
-from app.engine.delivery.retry import Policy
-from app.engine.domain import Call, Effect, Prepared, Wiring
+from app.engine.domain import Call, Effect, Policy, Prepared, Wiring
 from app.engine.inspect.explain import explain_event
 from app.engine.queue.publish import publish
 from app.errors import Busy, Conflict, InvalidInput, NotCalled, Permanent, Transient

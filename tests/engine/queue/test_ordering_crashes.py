@@ -15,7 +15,7 @@ from psycopg_pool import ConnectionPool
 from app import database as doors
 from app.context import Connection
 from app.engine.delivery.consume import Engine
-from app.engine.delivery.retry import Policy
+from app.engine.domain import Policy
 from app.engine.queue.publish import publish
 from tests.conftest import Database
 from tests.helpers.lines import Ground, deliver, deliver_all, held, make_due, paths, replay, step, taken

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.engine.queue import shares
+from app.engine import routing
 from app.engine.queue.shares import Claimant, next_one, who_yields
 from app.engine.queue.turns import PATIENCE_S, QUANTUM_S, Share, Turns
 
@@ -202,6 +202,6 @@ def test_rows_that_come_before_all_effects_get_a_delivery() -> None:
 
 def test_the_name_of_a_share_is_bounded() -> None:
     """It is the key of an index: no account's name makes an insertion fail."""
-    assert len(shares.name("t", "x" * 5000)) < 160
-    assert shares.name(None) == "-"
-    assert shares.tenant_of(shares.name("t", "a/b")) == "t"
+    assert len(routing.share_name("t", "x" * 5000)) < 160
+    assert routing.share_name(None) == "-"
+    assert routing.tenant_of(routing.share_name("t", "a/b")) == "t"
