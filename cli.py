@@ -31,6 +31,7 @@ from app.commands import (
     workspaces,
 )
 from app.commands.output import Edge
+from app.startup import install_wiring
 
 # A module of app/commands imports what is heavy inside its functions, so that `--help` answers at once.
 app = typer.Typer(
@@ -61,4 +62,5 @@ app.command()(demo.demo)
 app.command()(chaos.chaos)
 
 if __name__ == "__main__":
+    install_wiring()
     app()

@@ -15,7 +15,7 @@ import procrastinate
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from app import database
+from app import database, logs
 from app.context import Moment
 from app.engine.domain import Wiring, use
 from events import Event, Payload
@@ -79,8 +79,9 @@ def main(kind: str) -> None:
     if kind == "plain":
         asyncio.run(PlainSleeper(database.url()).serve())
         return
-    from app.engine.worker.app import app  # noqa: PLC0415 - it sets up the logs
+    from app.engine.worker.app import app  # noqa: PLC0415 - the plain worker does without
     from app.engine.worker.supervise import plan, supervise  # noqa: PLC0415
 
+    logs.configure()
     with use(WIRING):
         sys.exit(asyncio.run(supervise(app, plan(["events"], CONCURRENCY))))

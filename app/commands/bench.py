@@ -23,10 +23,12 @@ app = typer.Typer(
 @app.callback()
 def quietly() -> None:
     """Keep the log of the workers that are started out of what is printed, unless somebody asks for it."""
+    from app import logs
     from app.settings import settings, use
 
     if "log_level" not in settings().model_fields_set:
         use(log_level="WARNING")
+    logs.configure()
 
 
 Rounds = Annotated[int, typer.Option("--rounds", min=1, help="Alternating rounds; figures are their medians.")]

@@ -26,10 +26,12 @@ def work(
     """
     import asyncio
 
+    from app import logs
     from app.engine.worker.app import app
     from app.engine.worker.supervise import plan, supervise
     from app.settings import use
 
     if unsafe:
         use(unsafe=True)
+    logs.configure()
     raise typer.Exit(asyncio.run(supervise(app, plan(queues, concurrency))))

@@ -1,21 +1,20 @@
 """Who serves which event: the types that `app.wiring` fills in, and the engine's way to them.
 
-The engine knows no domain, so it finds the wiring by name, when it first needs it.
+The engine knows no domain: the entry point of each process installs the wiring (`app.startup`).
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg import sql
 
 from app.context import Connection, Moment
+from app.engine.installed import installed
 from app.engine.routing import EFFECTS_PRIORITY, EVENTS_PRIORITY, EVENTS_QUEUE, PARCEL, Route, share_name
 from events import Event, Payload
 from events.contracts import Served
@@ -242,8 +241,11 @@ _chosen: list[Wiring] = []
 
 
 def wiring() -> Wiring:
-    """The wiring in force: this program's own, unless `use()` chose another."""
-    return _chosen[-1] if _chosen else _own_wiring()
+    """The wiring in force: the one that was installed, unless `use()` chose another."""
+    if _chosen:
+        return _chosen[-1]
+    found: Wiring = installed()
+    return found
 
 
 @contextmanager
@@ -254,9 +256,3 @@ def use(chosen: Wiring) -> Iterator[None]:
         yield
     finally:
         _chosen.remove(chosen)
-
-
-@cache
-def _own_wiring() -> Wiring:
-    found: Wiring = importlib.import_module("app.wiring").WIRING
-    return found

@@ -17,15 +17,21 @@ from pathlib import Path
 import pytest
 
 from app import database as doors
+from app import logs
 from app.context import Connection
 from app.postgres import embedded
 from app.postgres.embedded import Embedded
 from app.settings import settings
 from app.simulators.portal import Behaviour, Portal, serve
+from app.startup import install_wiring
 from app.testing.database import Database, create
 
-# Before anything sets up the logs, which the import of the queue does.
-os.environ.setdefault("TALLYMAN_LOG_LEVEL", "WARNING")
+
+def pytest_configure() -> None:
+    """Set up the logs and install the program's wiring: a test run is an entry point of its own."""
+    os.environ.setdefault("TALLYMAN_LOG_LEVEL", "WARNING")
+    logs.configure()
+    install_wiring()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The queue: events on their way in rows of it, who takes them and when.
 
-`procrastinate --app=app.engine.queue.app worker` starts a worker: the app is looked up when it is asked for.
+`procrastinate --app=app.engine.queue.app worker` starts a worker. Procrastinate looks the name up in this package, so
+the package is that command's entry point: nothing else may use the attribute.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Procrastinate's app, under the name that its command line is given."""
+    """Return the Procrastinate app for the name `app`."""
     if name == "app":
-        from app.engine.worker.app import app  # noqa: PLC0415 - for Procrastinate's command line alone
+        from app.door import open_door  # noqa: PLC0415 - for Procrastinate's command line alone
 
-        return app
+        return open_door()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

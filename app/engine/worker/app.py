@@ -1,7 +1,6 @@
 """The Procrastinate app: `procrastinate --app=app.engine.queue.app worker` starts a worker that does everything.
 
-Procrastinate fetches rows, keeps heartbeats and listens; what a row means is `consume` and `perform`. Importing this
-module sets up the logs, because Procrastinate's command line leaves no later moment.
+Procrastinate fetches rows, keeps heartbeats and listens; what a row means is `consume` and `perform`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from procrastinate.app import WorkerOptions
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
-from app import database, logs, sealing
+from app import database, sealing
 from app.engine.delivery.consume import Engine, consume
 from app.engine.domain import Policy, wiring
 from app.engine.effects.execute import perform
@@ -232,7 +231,6 @@ class Application(procrastinate.App):
             check(connection)
 
 
-logs.configure()
 app = Application()
 
 _RETRY = procrastinate.RetryStrategy(wait=2)

@@ -34,7 +34,7 @@ from tests.helpers.workers import crew
 
 HOLDER = """
 import asyncio
-from app.engine.worker.app import app
+from app.engine.queue import app
 
 async def hold():
     async with app.open_async(), app.at_work(1):

@@ -1,0 +1,13 @@
+"""The entry point of Procrastinate's command line: `procrastinate --app=app.engine.queue.app worker`."""
+
+from __future__ import annotations
+
+from app import logs, startup
+from app.engine.worker.app import Application, app
+
+
+def open_door() -> Application:
+    """Set up the logs, install the wiring, and return the Procrastinate app."""
+    logs.configure()
+    startup.install_wiring()
+    return app
