@@ -16,7 +16,8 @@ from psycopg_pool import ConnectionPool
 
 from app.context import Connection
 from app.engine import domain
-from app.engine.delivery.consume import Engine, consume
+from app.engine.delivery.consume import consume
+from app.engine.delivery.engine import Engine
 from app.engine.domain import Call, Effect, Policy, Prepared, Wiring
 from app.engine.effects.execute import perform
 from app.engine.queue.delayed import promote

@@ -8,7 +8,7 @@ import pytest
 
 from app.context import Connection
 from app.engine import domain
-from app.engine.delivery.consume import Engine
+from app.engine.delivery.engine import Engine
 from app.engine.inspect.invariants import audit
 from app.engine.queue import ordering
 from tests.conftest import Database

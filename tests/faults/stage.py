@@ -22,7 +22,8 @@ from pydantic import SecretStr
 from app import database as doors
 from app.context import Connection
 from app.engine import domain
-from app.engine.delivery.consume import Engine, consume
+from app.engine.delivery.consume import consume
+from app.engine.delivery.engine import Engine
 from app.engine.domain import Call, Handler, Policy, Prepared, Wiring
 from app.engine.effects.concurrency import wake_all
 from app.engine.effects.execute import perform

@@ -16,7 +16,7 @@ import pytest
 import events
 from app.context import Connection
 from app.engine.batches.retry import revive
-from app.engine.delivery.consume import apply
+from app.engine.delivery.apply import apply
 from app.engine.queue.envelope import Row, open_rows
 from app.engine.queue.publish import publish
 from app.errors import Conflict, DuplicateRequest, KeyReused

@@ -14,7 +14,8 @@ from app.context import Connection
 from app.engine.dead_letters import plan as plans
 from app.engine.dead_letters.letters import Filters
 from app.engine.dead_letters.redeliver import redeliver
-from app.engine.delivery.consume import apply, consume
+from app.engine.delivery.apply import apply
+from app.engine.delivery.consume import consume
 from app.engine.domain import Lane, Wiring, use
 from app.engine.effects import concurrency
 from app.engine.queue.envelope import Delivery, Letter, Row, open_rows

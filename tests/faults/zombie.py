@@ -12,7 +12,8 @@ import psycopg
 from psycopg import sql
 
 from app.context import Connection
-from app.engine.delivery.consume import Engine, consume
+from app.engine.delivery.consume import consume
+from app.engine.delivery.engine import Engine
 from app.engine.effects.execute import perform
 from app.engine.queue.envelope import Delivery
 from app.engine.worker.rescue import rescue

@@ -15,7 +15,8 @@ from psycopg_pool import ConnectionPool
 import events
 from app import database as doors
 from app.context import Connection, Moment
-from app.engine.delivery.consume import Engine, consume
+from app.engine.delivery.consume import consume
+from app.engine.delivery.engine import Engine
 from app.engine.domain import Policy, Wiring
 from app.engine.queue.delayed import promote
 from app.engine.queue.envelope import Delivery, Row, open_rows

@@ -21,7 +21,8 @@ from app.engine.dead_letters import plan as plans
 from app.engine.dead_letters.as_done import resolve_as_done
 from app.engine.dead_letters.letters import Filters
 from app.engine.dead_letters.redeliver import redeliver
-from app.engine.delivery.consume import Engine, apply
+from app.engine.delivery.apply import apply
+from app.engine.delivery.engine import Engine
 from app.engine.effects import claim
 from app.engine.queue.envelope import Delivery, Letter, Row, open_rows
 from app.engine.queue.publish import put_back

@@ -5,34 +5,35 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _RETRY, _TEST_RETRY = "app/engine/delivery/retry.py", "tests/engine/delivery/test_retry.py"
+_DOMAIN = "app/engine/domain.py"
 _RULES, _BATCH_RULES = "app/logistics/rules.py", "app/engine/batches/rules.py"
 _SEALING, _TEST_SEALING = "app/sealing.py", "tests/test_sealing.py"
 
 MUTANTS = (
     Mutant(
-        _RETRY,
+        _DOMAIN,
         "ceiling = min(self.cap, self.base * 2.0**attempt)",
         "ceiling = self.base * 2.0**attempt",
         _TEST_RETRY,
         "the delay is capped",
     ),
-    Mutant(_RETRY, "2.0**attempt", "1.5**attempt", _TEST_RETRY, "the delay doubles"),
+    Mutant(_DOMAIN, "2.0**attempt", "1.5**attempt", _TEST_RETRY, "the delay doubles"),
     Mutant(
-        _RETRY,
+        _DOMAIN,
         "return ceiling / 2 + ceiling / 2 * chance",
         "return ceiling / 2 + ceiling / 2 * 0.5",
         _TEST_RETRY,
         "chance spreads the delays, so that what failed together does not come back together",
     ),
     Mutant(
-        _RETRY,
+        _DOMAIN,
         "return ceiling / 2 + ceiling / 2 * chance",
         "return ceiling * chance",
         _TEST_RETRY,
         "the delay is at least half of the doubled base",
     ),
     Mutant(
-        _RETRY,
+        _DOMAIN,
         "return attempt + 1 >= self.most_attempts",
         "return attempt >= self.most_attempts",
         _TEST_RETRY,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _CONSUME, _TEST_CONSUME = "app/engine/delivery/consume.py", "tests/engine/delivery/test_consume.py"
+_APPLY, _SETTLE = "app/engine/delivery/apply.py", "app/engine/delivery/settle.py"
 _LEDGER, _TEST_LEDGER = (
     "app/engine/delivery/ledger.py",
     "tests/engine/delivery/test_ledger.py tests/engine/delivery/test_consume.py",
@@ -90,7 +91,7 @@ MUTANTS = (
         "what was together when its worker died is delivered one by one",
     ),
     Mutant(
-        _CONSUME,
+        _APPLY,
         "kinds = sorted({type(event.data) for event in fresh}, key=lambda payload: payload.type)",
         "kinds = list({type(event.data): None for event in fresh})",
         "tests/engine/delivery/test_consume.py tests/testing/test_engine.py tests/logistics/test_delivered_results.py",
@@ -98,14 +99,7 @@ MUTANTS = (
         survives="the order matters for locks alone, and the lock() of the wiring takes them before the first handler",
     ),
     Mutant(
-        _CONSUME,
-        "delay = max(delay, at_least)",
-        "pass",
-        "tests/engine/queue/test_delays.py",
-        "a call in doubt is not asked about before the other side has settled",
-    ),
-    Mutant(
-        _CONSUME,
+        _SETTLE,
         "ordering.keep_places(connection, letters)\n    for letter in letters:",
         "for letter in letters:",
         "tests/engine/queue/test_ordering.py tests/engine/queue/test_ordering_places.py",
@@ -126,7 +120,7 @@ MUTANTS = (
         "no event is applied and dead",
     ),
     Mutant(
-        _LEDGER,
+        _DISTINCT,
         "return one.type == other.type and one.tenantid == other.tenantid and bool(one.data == other.data)",
         "return one.type == other.type and bool(one.data == other.data)",
         _TEST_LEDGER + " tests/engine/queue/test_distinct.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _ADMISSION, _OUTCOMES = "app/engine/effects/claim.py", "app/engine/effects/record.py"
+_VERDICT = "app/engine/effects/verdict.py"
 _PARCEL, _PERFORM = "app/engine/effects/calls.py", "app/engine/effects/execute.py"
 _TEST_PERFORM = "tests/engine/effects/test_execute.py"
 _REPLAY = "app/engine/dead_letters/replay.py"
@@ -14,6 +15,13 @@ _GATEWAY, _TEST_GATEWAY = "app/logistics/gateway.py", "tests/logistics/test_gate
 _OUTGOING, _TEST_OUTGOING = "app/outgoing.py", "tests/test_outgoing.py"
 
 MUTANTS = (
+    Mutant(
+        _VERDICT,
+        "PutBack(max(delay, effect.settle()), attempt)",
+        "PutBack(delay, attempt)",
+        "tests/engine/queue/test_delays.py",
+        "a call in doubt is not asked about before the other side has settled",
+    ),
     Mutant(
         _ADMISSION,
         "    for lane in sorted(lanes):\n        concurrency.wake_parked(connection, lane)\n    return None",
@@ -36,9 +44,9 @@ MUTANTS = (
         "a delivery that must stop wakes the row that has been parked for longest",
     ),
     Mutant(
-        _OUTCOMES,
-        "if final and isinstance(outcome, Transient) and parcel.effect.give_up and",
-        "if isinstance(outcome, Transient) and parcel.effect.give_up and",
+        _VERDICT,
+        "case Bury() if isinstance(outcome, Transient) and effect.give_up:",
+        "case _ if isinstance(outcome, Transient) and effect.give_up:",
         _TEST_PERFORM,
         "an effect gives up only after its last attempt",
     ),

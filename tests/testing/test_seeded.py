@@ -13,12 +13,13 @@ import pytest
 
 from app import database as doors
 from app.context import Connection
-from app.engine.delivery import consume, ledger
-from app.engine.delivery.consume import Engine
+from app.engine.delivery import apply, consume, ledger
+from app.engine.delivery.engine import Engine
 from app.engine.domain import Call
 from app.engine.effects import claim
 from app.engine.effects import record as outcomes
 from app.engine.effects.calls import Parcel, Task
+from app.engine.effects.verdict import Verdict
 from app.engine.queue.envelope import Delivery, LeaseLost, Letter, Row, open_rows
 from app.engine.queue.publish import publish
 from app.engine.worker import rescue
@@ -43,7 +44,7 @@ def no_ledger(patch: pytest.MonkeyPatch) -> None:
         right(connection, letters)
         return [letter.event for letter in letters if isinstance(letter.event, Event)]
 
-    patch.setattr(consume, "record", record)
+    patch.setattr(apply, "record", record)
 
 
 def ledger_of_its_own(patch: pytest.MonkeyPatch) -> None:
@@ -54,7 +55,7 @@ def ledger_of_its_own(patch: pytest.MonkeyPatch) -> None:
         with doors.connect() as connection:
             return right(connection, letters)
 
-    patch.setattr(consume, "record", record)
+    patch.setattr(apply, "record", record)
 
 
 def published_before_the_commit(patch: pytest.MonkeyPatch) -> None:
@@ -85,7 +86,7 @@ def published_after_the_commit(patch: pytest.MonkeyPatch) -> None:
             publish(connection, *said)
         return applied
 
-    patch.setattr(consume, "publish_all", collect)
+    patch.setattr(apply, "publish_all", collect)
     patch.setattr(consume, "_deliver", deliver)
 
 
@@ -99,7 +100,7 @@ def _acknowledges(engine: Engine, delivery: Delivery, _limit: int, letters: list
         if first:
             connection.execute(_REMOVE, [delivery.row_id])
     with engine.pool.connection() as connection:
-        applied = consume.apply(connection, letters)
+        applied = apply.apply(connection, letters)
     with engine.pool.connection() as connection:
         connection.execute(_REMOVE, [delivery.row_id])
     return applied
@@ -139,9 +140,9 @@ def outcome_recorded_apart(patch: pytest.MonkeyPatch) -> None:
     """What came of a call is recorded in one transaction, and the row goes in the next."""
     right = outcomes._record  # noqa: SLF001 - the wrong version is the right one, elsewhere
 
-    def record(_connection: Connection, parcel: Parcel, settled: list[Task]) -> None:
+    def record(_connection: Connection, parcel: Parcel, ended: list[tuple[Task, Verdict]]) -> None:
         with doors.connect() as connection:
-            right(connection, parcel, settled)
+            right(connection, parcel, ended)
 
     patch.setattr(outcomes, "_record", record)
 

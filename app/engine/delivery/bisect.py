@@ -28,7 +28,7 @@ from app.errors import GuiltyEvents
 from app.settings import settings
 
 if TYPE_CHECKING:
-    from app.engine.delivery.consume import Engine
+    from app.engine.delivery.engine import Engine
 
 log = structlog.get_logger(__name__)
 

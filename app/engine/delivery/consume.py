@@ -8,30 +8,25 @@ commit leaves each event either waiting, applied, put back or buried, and never 
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, assert_never
 
 import structlog
 from psycopg.rows import class_row
-from psycopg_pool import ConnectionPool
 
-from app.context import Connection, Moment
-from app.engine.delivery import bury, unknown
+from app.context import Connection
+from app.engine.delivery import unknown
+from app.engine.delivery.apply import apply, refusal
 from app.engine.delivery.bisect import ROUTE, Bisect, set_aside
-from app.engine.delivery.ledger import record, refusal, reused
-from app.engine.delivery.locked import Memory, find_locked
-from app.engine.delivery.pace import Pace
+from app.engine.delivery.engine import Engine
+from app.engine.delivery.locked import find_locked
 from app.engine.delivery.patience import limits, patiently
-from app.engine.delivery.retry import Bury, PutBack, decide, is_disconnect
-from app.engine.domain import Policy, wiring
-from app.engine.queue import ordering
-from app.engine.queue.distinct import Ids
-from app.engine.queue.envelope import Delivery, LeaseLost, Letter, Row, open_rows, remembered
-from app.engine.queue.publish import publish_all, put_back
+from app.engine.delivery.retry import is_disconnect
+from app.engine.delivery.settle import settle
+from app.engine.domain import Policy
+from app.engine.queue.envelope import Delivery, LeaseLost, Letter, Row, open_rows
+from app.engine.queue.publish import put_back
 from app.settings import settings
 from events import Event
 
@@ -45,16 +40,6 @@ SELECT taken.row_id, taken.args
 _MOST_RESCUED = "SELECT coalesce(max(rescues), 0) FROM engine.event_rescues WHERE event_id = ANY(%s)"
 _PARTS = 16
 """Parts of a batch whose worker died: enough for several workers, and 500 events are single ones after two steps."""
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """What a worker's deliveries share: connections, how errors are answered, and how much a delivery takes along."""
-
-    pool: ConnectionPool[Connection]
-    policy: Policy = field(default_factory=Policy)
-    pace: Pace = field(default_factory=Pace)
-    locked: Memory = field(default_factory=Memory)
 
 
 def consume(engine: Engine, delivery: Delivery, *, siblings: bool) -> int:
@@ -74,7 +59,7 @@ def consume(engine: Engine, delivery: Delivery, *, siblings: bool) -> int:
     except Exception as error:
         if is_disconnect(error) or not letters:
             raise
-        applied = _settle(engine, delivery, letters, error)
+        applied = _search(engine, delivery, letters, error)
     log.debug("delivered", events=len(letters), applied=applied, seconds=round(time.monotonic() - started, 4))
     return applied
 
@@ -104,7 +89,7 @@ def _without_locked(connection: Connection, engine: Engine, letters: list[Letter
 
 def _unpack(connection: Connection, letters: Sequence[Letter]) -> int:
     # A parcel whose worker died may hold an event that kills workers: it is split until that event stands alone.
-    letters = unknown.take_out(connection, letters, _refusal, lambda: ROUTE)
+    letters = unknown.take_out(connection, letters, refusal, lambda: ROUTE)
     whole = [(letter.event, letter.raw) for letter in letters if isinstance(letter.event, Event)]
     rescued = connection.execute(_MOST_RESCUED, [[event.id for event, _ in whole]]).fetchone()
     # Another death in its company must not bury an event.
@@ -114,40 +99,7 @@ def _unpack(connection: Connection, letters: Sequence[Letter]) -> int:
     return 0
 
 
-def apply(connection: Connection, letters: Sequence[Letter]) -> int:
-    """Apply every letter that the ledger does not know, in the caller's transaction; returns how many those were.
-
-    In the same transaction, events that cannot be read are buried, or wait for a worker that knows them; an event with
-    the id of another one is buried; one that is sequenced and not next in its line is held. Raises `ReusedId` if
-    handlers publish two events with one id.
-    """
-    letters = ordering.take_turns(connection, unknown.take_out(connection, letters, _refusal, lambda: ROUTE))
-    fresh = record(connection, letters)
-    if len(fresh) < len(letters):
-        bury.bury_apart(connection, [(one, refusal(one)) for one in reused(connection, letters, fresh)])
-    moment = Moment.begin(connection)
-    handlers = wiring().handlers
-    kinds = sorted({type(event.data) for event in fresh}, key=lambda payload: payload.type)
-    if len(kinds) > 1:
-        # Each handler locks what it needs, in order; one after the other they would not be in one.
-        wiring().lock(connection, fresh)
-    published = Ids()
-    for kind in kinds:
-        some = [event for event in fresh if type(event.data) is kind]
-        publish_all(connection, handlers[kind](moment, some), ids=published)
-    published.check()
-    ordering.leave(connection, letters)
-    return len(fresh)
-
-
-def _refusal(event: Event[Any]) -> str | None:
-    if type(event.data) in wiring().handlers:
-        return None
-    what = "is an effect" if type(event.data) in wiring().effects else "is served by nobody"
-    return f"type: {event.type} {what}, it has no handler in this program"
-
-
-def _settle(engine: Engine, delivery: Delivery, letters: list[Letter], error: Exception) -> int:
+def _search(engine: Engine, delivery: Delivery, letters: list[Letter], error: Exception) -> int:
     """After a failure: end the events that fail, apply the others; returns how many were applied."""
     own = [letter for letter in letters if letter.row_id == delivery.row_id]
     search = Bisect(engine, delivery, own, apply=apply, end=lambda why: partial(_end, engine.policy, why))
@@ -155,30 +107,4 @@ def _settle(engine: Engine, delivery: Delivery, letters: list[Letter], error: Ex
 
 
 def _end(policy: Policy, error: Exception, connection: Connection, letters: Sequence[Letter]) -> int:
-    return end(connection, policy, unknown.take_out(connection, letters, _refusal, lambda: ROUTE), error)
-
-
-def end(
-    connection: Connection, policy: Policy, letters: Sequence[Letter], error: Exception, *, at_least: float = 0.0
-) -> int:
-    """Put back or bury letters whose delivery failed, in the transaction that acknowledges them; applies none.
-
-    What is put back waits `at_least` seconds.
-    """
-    ordering.keep_places(connection, letters)
-    for letter in letters:
-        decision = decide(error, letter.attempt, policy, random.random())
-        match decision:
-            case PutBack(delay, attempt) if isinstance(letter.event, Event):
-                delay = max(delay, at_least)
-                why = remembered(error)
-                put_back(connection, [(letter.event, letter.raw)], delay=delay, attempt=attempt, error=why)
-                log.info(
-                    "put back", event_id=str(letter.event_id), attempt=attempt, delay=round(delay, 1), why=str(error)
-                )
-            case Bury() | PutBack():
-                bury.bury(connection, [(letter, error)])
-                log.warning("buried", event_id=str(letter.event_id), error=type(error).__name__, why=str(error))
-            case _:
-                assert_never(decision)
-    return 0
+    return settle(connection, policy, unknown.take_out(connection, letters, refusal, lambda: ROUTE), error)

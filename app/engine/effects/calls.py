@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from app.context import Connection
-from app.engine.delivery.consume import Engine
+from app.engine.delivery.engine import Engine
 from app.engine.domain import Call, Effect, Lane, Policy, Prepared, QueuePaused
 from app.engine.effects import rests
 from app.engine.queue.envelope import Delivery, LeaseLost, Letter

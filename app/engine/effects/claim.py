@@ -19,12 +19,13 @@ from psycopg import errors as pg
 
 from app.context import Connection, Moment
 from app.engine.delivery import aside, bury, unknown
-from app.engine.delivery.consume import Engine, end
+from app.engine.delivery.engine import Engine
 from app.engine.delivery.ledger import first_of_each, refusal, reused
 from app.engine.delivery.ledger import record as enter_ledger
 from app.engine.delivery.locked import LONGEST_DELAY_S, find_locked
 from app.engine.delivery.patience import limit_waits, patiently
 from app.engine.delivery.retry import is_disconnect
+from app.engine.delivery.settle import settle
 from app.engine.domain import Call, Effect, Lane, wiring
 from app.engine.effects import concurrency, rests
 from app.engine.effects.calls import Lease, Parcel, Task, adopt_marks, again, end_calls, event_of, let_settle, unsettled
@@ -243,7 +244,7 @@ def _give_back(engine: Engine, delivery: Delivery, letters: list[Letter], error:
         if isinstance(error, pg.LockNotAvailable):
             free = _without_locked(connection, engine, delivery, letters)
         if len(free) == len(letters) == 1:
-            end(connection, engine.policy, letters, error)
+            settle(connection, engine.policy, letters, error)
         else:
             known = unknown.take_out(connection, free, _refusal, lambda: _route(connection, delivery))
             again(connection, known, parcel=PARCEL if len(free) < len(letters) else 1)

@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
-from app.engine.delivery.consume import Engine
+from app.engine.delivery.engine import Engine
 from app.engine.delivery.retry import rest
 from app.engine.domain import Lane, QueuePaused
 from app.engine.effects import claim, record

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 import structlog
 
 from app.context import Connection, Moment
-from app.engine.delivery.consume import end
 from app.engine.delivery.ledger import record as enter_ledger
 from app.engine.delivery.patience import patiently
-from app.engine.delivery.retry import Bury, decide, is_final, maybe_called, rest, spends_nothing
+from app.engine.delivery.retry import rest, spends_nothing
+from app.engine.delivery.settle import carry_out
 from app.engine.domain import Lane
 from app.engine.effects import concurrency, rests
 from app.engine.effects.calls import Parcel, Task, again, end_calls, lock_calls
+from app.engine.effects.verdict import Failure, Result, Verdict, decide_outcome
 from app.engine.queue.envelope import LeaseLost, hold, release, wait_again
 from app.engine.queue.publish import publish
 from app.engine.routing import PARCEL
-from app.errors import InDoubt, Permanent, Transient
+from app.errors import Permanent
 from events import Payload
 
 _LET_SETTLE = """
@@ -70,13 +72,15 @@ def _commit_alone(parcel: Parcel, task: Task) -> None:
 
 
 def _commit(parcel: Parcel, settled: list[Task]) -> None:
+    ended = [(task, _verdict(parcel, task, task.outcome)) for task in settled if task.outcome is not None]
+
     def transaction() -> int:
         rest = [task for task in parcel.tasks if task not in settled]
         with parcel.engine.pool.connection() as connection, connection.transaction():
             concurrency.lock(connection, parcel.lanes)
             hold(connection, parcel.delivery)
             lock_calls(connection, [task.key for task in parcel.tasks])
-            _record(connection, parcel, settled)
+            _record(connection, parcel, ended)
             release(connection, parcel.delivery, [task.letter for task in rest])
             lanes = _resize(connection, parcel, rest)
             connection.execute(_GOES_ON, [parcel.delivery.row_id])
@@ -84,6 +88,10 @@ def _commit(parcel: Parcel, settled: list[Task]) -> None:
         return len(settled)
 
     patiently(transaction)
+
+
+def _verdict(parcel: Parcel, task: Task, outcome: Payload | Exception) -> Verdict:
+    return decide_outcome(task, outcome, parcel.effect, parcel.policy, random.random())
 
 
 def hand_back(parcel: Parcel, *, stops: bool = False) -> None:
@@ -143,61 +151,21 @@ def _resize(connection: Connection, parcel: Parcel, rest: list[Task]) -> dict[La
     return granted
 
 
-def _record(connection: Connection, parcel: Parcel, settled: list[Task]) -> None:
-    said = [(task, payload) for task in settled if (payload := _said(parcel, task)) is not None]
-    applied = {event.id for event in enter_ledger(connection, [task.letter for task, _ in said])}
+def _record(connection: Connection, parcel: Parcel, ended: list[tuple[Task, Verdict]]) -> None:
+    results = [(task, verdict.payload) for task, verdict in ended if isinstance(verdict, Result)]
+    applied = {event.id for event in enter_ledger(connection, [task.letter for task, _ in results])}
     now = Moment.begin(connection).now
-    publish(connection, *(task.event.follow(payload, now) for task, payload in said if task.event.id in applied))
-    end_calls(connection, [task.key for task, _ in said])
-    ended = {task.event.id for task, _ in said}
-    _end_unsaid(connection, parcel, [task for task in settled if task.event.id not in ended])
+    publish(connection, *(task.event.follow(payload, now) for task, payload in results if task.event.id in applied))
+    end_calls(connection, [task.key for task, _ in results])
+    _fail(connection, parcel, [(task, verdict) for task, verdict in ended if isinstance(verdict, Failure)])
 
 
-def _end_unsaid(connection: Connection, parcel: Parcel, tasks: list[Task]) -> None:
-    doubtful = [task for task in tasks if _may_have_been_made(task)]
-    _forget(connection, [task for task in tasks if task not in doubtful])
-    _let_settle(connection, parcel, doubtful)
-    rests.begin(connection, _rests(parcel, tasks))
-    for task in tasks:
-        if isinstance(task.outcome, Exception):
-            settle = parcel.effect.settle() if task in doubtful else 0.0
-            end(connection, parcel.policy, [task.letter], _verdict(parcel, task, task.outcome), at_least=settle)
-
-
-def _said(parcel: Parcel, task: Task) -> Payload | None:
-    """What is to be said of a task: its result, or what the effect says when it gives up; None: the error decides."""
-    outcome = task.outcome
-    if not isinstance(outcome, Exception):
-        return outcome
-    final = isinstance(decide(outcome, task.call.attempt, parcel.policy, 0.0), Bury)
-    if final and isinstance(outcome, Transient) and parcel.effect.give_up and not _is_for_a_person(parcel, task):
-        return parcel.effect.give_up(task.prepared, outcome)
-    return None
-
-
-def _may_have_been_made(task: Task) -> bool:
-    return task.begun and isinstance(task.outcome, Exception) and maybe_called(task.outcome)
-
-
-def _is_for_a_person(parcel: Parcel, task: Task) -> bool:
-    """Whether nobody but a person can say if the call was made."""
-    error = task.outcome
-    return (
-        isinstance(error, Exception)
-        and not parcel.effect.can_be_asked
-        and _may_have_been_made(task)
-        and not is_final(error)
-    )
-
-
-def _verdict(parcel: Parcel, task: Task, error: Exception) -> Exception:
-    """The error that decides: in doubt at once, rather than after a delivery that could only find that out."""
-    if not _is_for_a_person(parcel, task):
-        return error
-    why = "the call may have been made, and the other side cannot be asked"
-    verdict = InDoubt(f"{type(error).__name__}: {error}; {why}")
-    verdict.__cause__ = error
-    return verdict
+def _fail(connection: Connection, parcel: Parcel, failed: list[tuple[Task, Failure]]) -> None:
+    _forget(connection, [task for task, failure in failed if not failure.may_have_been_made])
+    _let_settle(connection, parcel, [task for task, failure in failed if failure.may_have_been_made])
+    rests.begin(connection, _rests(parcel, [task for task, _ in failed]))
+    for task, failure in failed:
+        carry_out(connection, task.letter, failure.decision, failure.error)
 
 
 def _rests(parcel: Parcel, tasks: list[Task]) -> dict[str, tuple[float, str]]:

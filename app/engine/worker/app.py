@@ -20,7 +20,8 @@ from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
 from app import database, sealing
-from app.engine.delivery.consume import Engine, consume
+from app.engine.delivery.consume import consume
+from app.engine.delivery.engine import Engine
 from app.engine.domain import Policy, wiring
 from app.engine.effects.execute import perform
 from app.engine.queue import connections

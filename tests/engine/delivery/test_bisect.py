@@ -8,7 +8,7 @@ import pytest
 
 from app.context import Connection, Moment
 from app.engine import domain
-from app.engine.delivery.consume import Engine
+from app.engine.delivery.engine import Engine
 from app.engine.delivery.pace import FIRST
 from app.engine.domain import Wiring
 from app.engine.queue.publish import publish

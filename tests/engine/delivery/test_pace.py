@@ -7,7 +7,8 @@ from psycopg_pool import ConnectionPool
 
 from app import database as doors
 from app.context import Connection
-from app.engine.delivery.consume import Engine, consume
+from app.engine.delivery.consume import consume
+from app.engine.delivery.engine import Engine
 from app.engine.delivery.pace import FIRST, TARGET_S, Pace
 from app.engine.queue.envelope import Delivery, Row, open_rows
 from app.engine.queue.publish import publish

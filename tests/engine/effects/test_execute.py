@@ -12,7 +12,7 @@ import pytest
 from app import database as doors
 from app.context import Connection
 from app.engine import domain
-from app.engine.delivery.consume import Engine
+from app.engine.delivery.engine import Engine
 from app.engine.domain import Call, Effect, Policy, Prepared, Wiring
 from app.engine.effects.execute import perform
 from app.engine.queue.envelope import Delivery

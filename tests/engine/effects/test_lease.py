@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from app.context import Connection
-from app.engine.delivery.consume import Engine
+from app.engine.delivery.engine import Engine
 from app.engine.effects import calls
 from app.engine.effects.execute import perform
 from app.engine.queue.publish import publish

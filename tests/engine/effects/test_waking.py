@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from app.context import Connection
-from app.engine.delivery.consume import Engine
+from app.engine.delivery.engine import Engine
 from app.engine.effects.concurrency import wake_all
 from app.engine.effects.execute import perform
 from app.engine.queue.publish import publish

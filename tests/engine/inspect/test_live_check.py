@@ -13,7 +13,7 @@ import events
 from app import database as doors
 from app.context import Connection
 from app.engine import domain
-from app.engine.delivery.consume import Engine
+from app.engine.delivery.engine import Engine
 from app.engine.domain import Wiring
 from app.engine.inspect.live_check import Report, check
 from app.engine.queue.publish import publish

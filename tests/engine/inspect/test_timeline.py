@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 import events
 from app.context import Connection
-from app.engine.delivery.consume import Engine
+from app.engine.delivery.engine import Engine
 from app.engine.inspect.timeline import timeline
 from app.engine.queue.publish import publish
 from app.errors import NotFound

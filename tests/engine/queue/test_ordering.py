@@ -11,7 +11,8 @@ import pytest
 import events
 from app.context import Connection, Moment
 from app.engine import domain
-from app.engine.delivery.consume import Engine, consume
+from app.engine.delivery.consume import consume
+from app.engine.delivery.engine import Engine
 from app.engine.domain import Effect, Wiring
 from app.engine.queue import ordering
 from app.engine.queue.envelope import Letter

@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool
 
 from app import database as doors
 from app.context import Connection
-from app.engine.delivery.consume import Engine
+from app.engine.delivery.engine import Engine
 from app.engine.domain import Policy
 from app.engine.queue.publish import publish
 from tests.conftest import Database

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from app import database as doors
 from app.context import Connection
 from app.engine import domain
-from app.engine.delivery.consume import Engine
+from app.engine.delivery.engine import Engine
 from app.engine.inspect.invariants import audit
 from app.engine.queue import ordering
 from app.engine.queue.publish import publish

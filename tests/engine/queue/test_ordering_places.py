@@ -8,7 +8,7 @@ from app.context import Connection
 from app.engine.dead_letters import plan
 from app.engine.dead_letters.letters import Filters
 from app.engine.delivery import bury
-from app.engine.delivery.consume import Engine
+from app.engine.delivery.engine import Engine
 from app.engine.queue import ordering
 from app.engine.queue.envelope import Row, open_rows
 from app.engine.queue.publish import publish

@@ -15,7 +15,7 @@ from app import database as doors
 from app.context import Connection
 from app.engine.dead_letters import plan as plans
 from app.engine.dead_letters import replay
-from app.engine.delivery.consume import Engine
+from app.engine.delivery.engine import Engine
 from app.engine.inspect.invariants import audit
 from app.engine.queue import ordering
 from app.engine.queue.publish import publish

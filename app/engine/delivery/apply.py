@@ -1,0 +1,51 @@
+"""Apply: enter events into the ledger, run their handlers, publish what follows; in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.context import Connection, Moment
+from app.engine.delivery import bury, ledger, unknown
+from app.engine.delivery.bisect import ROUTE
+from app.engine.delivery.ledger import record, reused
+from app.engine.domain import wiring
+from app.engine.queue import ordering
+from app.engine.queue.distinct import Ids
+from app.engine.queue.envelope import Letter
+from app.engine.queue.publish import publish_all
+from events import Event
+
+
+def apply(connection: Connection, letters: Sequence[Letter]) -> int:
+    """Apply every letter that the ledger does not know, in the caller's transaction; returns how many those were.
+
+    In the same transaction, events that cannot be read are buried, or wait for a worker that knows them; an event with
+    the id of another one is buried; one that is sequenced and not next in its line is held. Raises `ReusedId` if
+    handlers publish two events with one id.
+    """
+    letters = ordering.take_turns(connection, unknown.take_out(connection, letters, refusal, lambda: ROUTE))
+    fresh = record(connection, letters)
+    if len(fresh) < len(letters):
+        bury.bury_apart(connection, [(one, ledger.refusal(one)) for one in reused(connection, letters, fresh)])
+    moment = Moment.begin(connection)
+    handlers = wiring().handlers
+    kinds = sorted({type(event.data) for event in fresh}, key=lambda payload: payload.type)
+    if len(kinds) > 1:
+        # Each handler locks what it needs, in order; one after the other they would not be in one.
+        wiring().lock(connection, fresh)
+    published = Ids()
+    for kind in kinds:
+        some = [event for event in fresh if type(event.data) is kind]
+        publish_all(connection, handlers[kind](moment, some), ids=published)
+    published.check()
+    ordering.leave(connection, letters)
+    return len(fresh)
+
+
+def refusal(event: Event[Any]) -> str | None:
+    """Why this program cannot hand an event to a handler; None if it can."""
+    if type(event.data) in wiring().handlers:
+        return None
+    what = "is an effect" if type(event.data) in wiring().effects else "is served by nobody"
+    return f"type: {event.type} {what}, it has no handler in this program"

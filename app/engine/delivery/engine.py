@@ -1,0 +1,22 @@
+"""What the deliveries of one worker process share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from psycopg_pool import ConnectionPool
+
+from app.context import Connection
+from app.engine.delivery.locked import Memory
+from app.engine.delivery.pace import Pace
+from app.engine.domain import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What a worker's deliveries share: connections, how errors are answered, and how much a delivery takes along."""
+
+    pool: ConnectionPool[Connection]
+    policy: Policy = field(default_factory=Policy)
+    pace: Pace = field(default_factory=Pace)
+    locked: Memory = field(default_factory=Memory)

@@ -1,0 +1,59 @@
+"""Verdict: what the outcome of one call leads to. Pure: decided once, before the transaction that writes it down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from app.engine.delivery.retry import Bury, Decision, PutBack, decide, is_final, maybe_called
+from app.engine.domain import Effect, Policy
+from app.engine.effects.calls import Task
+from app.errors import InDoubt, Transient
+from events import Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The event is applied, and `payload` is published as what came of it."""
+
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The event is put back or buried with `error`; `may_have_been_made`: its call is in doubt."""
+
+    error: Exception
+    decision: Decision
+    may_have_been_made: bool
+
+
+Verdict: TypeAlias = Result | Failure
+
+
+def decide_outcome(task: Task, outcome: Payload | Exception, effect: Effect, policy: Policy, chance: float) -> Verdict:
+    """Decide what becomes of a task whose call ended with `outcome`; `chance` in [0, 1) spreads the delay of a retry.
+
+    A call that may have been made, at another side that cannot be asked, goes to a person at once, rather than after a
+    delivery that could only find that out. An effect gives up where its last attempt failed with a transient error.
+    Any other call that may have been made is not tried again before the effect's grace period is over.
+    """
+    if isinstance(outcome, Payload):
+        return Result(outcome)
+    made = task.begun and maybe_called(outcome)
+    if made and not effect.can_be_asked and not is_final(outcome):
+        return Failure(_in_doubt(outcome), Bury(), made)
+    match decide(outcome, task.call.attempt, policy, chance):
+        case Bury() if isinstance(outcome, Transient) and effect.give_up:
+            return Result(effect.give_up(task.prepared, outcome))
+        case PutBack(delay, attempt) if made:
+            return Failure(outcome, PutBack(max(delay, effect.settle()), attempt), made)
+        case decision:
+            return Failure(outcome, decision, made)
+
+
+def _in_doubt(error: Exception) -> InDoubt:
+    why = "the call may have been made, and the other side cannot be asked"
+    verdict = InDoubt(f"{type(error).__name__}: {error}; {why}")
+    verdict.__cause__ = error
+    return verdict
