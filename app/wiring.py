@@ -36,6 +36,7 @@ _JOBS = wiring(
 WIRING = replace(
     _JOBS,
     handlers={**_JOBS.handlers, order.OrderUpdated: handlers.ignore},
+    schemas=("tenancy", "logistics"),
     lockables=(*_JOBS.lockables, Lockable("logistics", "orders", lambda _event: None, orders_of)),
 )
 

@@ -181,6 +181,7 @@ class Wiring:
 
     `lockables` are the rows that events need locked, in the order of locking: where another session holds one for
     long, the events that need it are set aside together.
+    `schemas` are the domains' own: a worker does not start where a table of them has no forced row-level security.
     """
 
     handlers: Mapping[type[Payload], Handler]
@@ -188,6 +189,7 @@ class Wiring:
     forecasts: Mapping[type[Payload], Forecaster] = field(default_factory=dict)
     locks: Sequence[Callable[[Connection, Sequence[Event[Any]]], None]] = ()
     lockables: Sequence[Lockable] = ()
+    schemas: Sequence[str] = ()
 
     def lock(self, connection: Connection, events: Sequence[Event[Any]]) -> None:
         """Lock what handlers of several types would lock one after the other, all of it in one order."""

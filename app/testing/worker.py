@@ -21,8 +21,9 @@ from app.engine.delivery.engine import Engine
 from app.engine.domain import Call, Effect, Policy, Prepared, Wiring
 from app.engine.effects.execute import perform
 from app.engine.queue.delayed import promote
-from app.engine.queue.envelope import Delivery, Row, open_rows
+from app.engine.queue.envelope import Row, open_rows
 from app.engine.queue.job_manager import FencedManager
+from app.engine.queue.lease import Delivery
 from app.engine.queue.turns import Share, Turn
 from app.engine.worker.app import fresh_connector
 from app.engine.worker.rescue import rescue

@@ -28,8 +28,9 @@ from app.engine.domain import Call, Handler, Policy, Prepared, Wiring
 from app.engine.effects.concurrency import wake_all
 from app.engine.effects.execute import perform
 from app.engine.queue.delayed import promote
-from app.engine.queue.envelope import Delivery, Row, open_rows
+from app.engine.queue.envelope import Row, open_rows
 from app.engine.queue.job_manager import FencedManager
+from app.engine.queue.lease import Delivery
 from app.engine.queue.turns import Turns
 from app.engine.worker.app import fresh_connector
 from app.engine.worker.rescue import Rescued, rescue, sweep

@@ -18,7 +18,8 @@ from app.engine.delivery.apply import apply
 from app.engine.delivery.consume import consume
 from app.engine.domain import Lane, Wiring, use
 from app.engine.effects import concurrency
-from app.engine.queue.envelope import Delivery, Letter, Row, open_rows
+from app.engine.queue.envelope import Letter, Row, open_rows
+from app.engine.queue.lease import Delivery
 from app.engine.queue.publish import publish
 from app.engine.worker.rescue import rescue
 from events.robot import ItemRequested

@@ -22,7 +22,7 @@ from app.engine.dead_letters import letter_locks
 from app.engine.delivery import ledger, locked
 from app.engine.domain import Effect
 from app.engine.effects import calls
-from app.engine.queue import envelope, fetch, job_manager
+from app.engine.queue import fetch, job_manager, lease
 from app.engine.queue.distinct import Ids
 from app.engine.queue.job_manager import FencedManager
 from app.engine.worker import rescue
@@ -186,7 +186,7 @@ claims_without_a_lease = _function(
         "AND j.worker_id IS NOT DISTINCT FROM p_worker_id": "",
     },
 )
-records_without_a_lease = _edited(envelope, "_HOLD", _LEASE, "")
+records_without_a_lease = _edited(lease, "_HOLD", _LEASE, "")
 
 
 says_without_a_lease = _edited(

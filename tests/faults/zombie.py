@@ -15,7 +15,7 @@ from app.context import Connection
 from app.engine.delivery.consume import consume
 from app.engine.delivery.engine import Engine
 from app.engine.effects.execute import perform
-from app.engine.queue.envelope import Delivery
+from app.engine.queue.lease import Delivery
 from app.engine.worker.rescue import rescue
 from tests.faults.fuse import Fuse, mortal_pool
 from tests.faults.race import Race

@@ -19,7 +19,8 @@ from app.engine.delivery.consume import consume
 from app.engine.delivery.engine import Engine
 from app.engine.domain import Policy, Wiring
 from app.engine.queue.delayed import promote
-from app.engine.queue.envelope import Delivery, Row, open_rows
+from app.engine.queue.envelope import Row, open_rows
+from app.engine.queue.lease import Delivery
 from app.engine.queue.publish import put_back
 from app.errors import Permanent, Transient
 from events import Event, Payload

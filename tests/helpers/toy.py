@@ -153,7 +153,7 @@ class Outside:
             can_be_asked=can_be_asked,
             parcel=parcel,
         )
-        return Wiring(handlers={Said: hear, Echo: echo, Made: made}, effects={Wanted: effect})
+        return Wiring({Said: hear, Echo: echo, Made: made}, {Wanted: effect}, schemas=("tenancy", "logistics"))
 
 
 def say(word: str, mood: str = "fine", echoes: int = 0) -> Event[Said]:

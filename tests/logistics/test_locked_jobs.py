@@ -13,12 +13,12 @@ import pytest
 from app import database as doors
 from app.context import Connection
 from app.engine.batches import counters
-from app.engine.delivery.consume import Engine
+from app.engine.delivery.engine import Engine
 from app.engine.effects.execute import perform
 from app.engine.inspect.explain import explain
 from app.engine.inspect.invariants import audit
 from app.engine.inspect.waiting import LockHeld
-from app.engine.queue.envelope import Delivery
+from app.engine.queue.lease import Delivery
 from app.engine.queue.publish import publish
 from app.logistics import effects
 from app.logistics.jobs import get_robot_job

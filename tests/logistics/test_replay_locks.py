@@ -24,7 +24,8 @@ from app.engine.dead_letters.redeliver import redeliver
 from app.engine.delivery.apply import apply
 from app.engine.delivery.engine import Engine
 from app.engine.effects import claim
-from app.engine.queue.envelope import Delivery, Letter, Row, open_rows
+from app.engine.queue.envelope import Letter, Row, open_rows
+from app.engine.queue.lease import Delivery
 from app.engine.queue.publish import put_back
 from app.errors import Conflict
 from app.logistics import cancel, jobs, rules

@@ -10,7 +10,7 @@ _LEDGER, _TEST_LEDGER = (
     "app/engine/delivery/ledger.py",
     "tests/engine/delivery/test_ledger.py tests/engine/delivery/test_consume.py",
 )
-_DELIVERY = "app/engine/queue/envelope.py"
+_DELIVERY, _LEASE = "app/engine/queue/envelope.py", "app/engine/queue/lease.py"
 _DEAD, _TEST_DEAD = (
     "app/engine/delivery/bury.py",
     "tests/engine/delivery/test_consume.py tests/engine/dead_letters/test_replay.py",
@@ -127,17 +127,17 @@ MUTANTS = (
         "the same data for another tenant is another fact",
     ),
     Mutant(
-        _DELIVERY,
+        _LEASE,
         " WHERE id = %(row_id)s AND status = 'doing' AND attempts = %(attempts)s\n",
         " WHERE id = %(row_id)s AND status = 'doing'\n",
-        "tests/engine/queue/test_envelope.py",
+        "tests/engine/queue/test_lease.py",
         "a delivery that was rescued and taken again is not the old one's",
     ),
     Mutant(
-        _DELIVERY,
+        _LEASE,
         "WHERE id = ANY(%s) AND status = 'todo' AND attempts = 0 FOR UPDATE SKIP LOCKED) free",
         "WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED) free",
-        "tests/engine/delivery/test_consume.py tests/engine/queue/test_envelope.py tests/faults",
+        "tests/engine/delivery/test_consume.py tests/engine/queue/test_lease.py tests/faults",
         "a sibling that another worker has taken meanwhile is left to it",
     ),
     Mutant(

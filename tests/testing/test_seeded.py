@@ -20,7 +20,8 @@ from app.engine.effects import claim
 from app.engine.effects import record as outcomes
 from app.engine.effects.calls import Parcel, Task
 from app.engine.effects.verdict import Verdict
-from app.engine.queue.envelope import Delivery, LeaseLost, Letter, Row, open_rows
+from app.engine.queue.envelope import Letter, Row, open_rows
+from app.engine.queue.lease import Delivery, LeaseLost
 from app.engine.queue.publish import publish
 from app.engine.worker import rescue
 from app.testing.crashes import crash_everywhere
@@ -67,7 +68,7 @@ def published_before_the_commit(patch: pytest.MonkeyPatch) -> None:
             publish(connection, *said)
         return len(said)
 
-    patch.setattr(consume, "publish_all", publish_all)
+    patch.setattr(apply, "publish_all", publish_all)
 
 
 def published_after_the_commit(patch: pytest.MonkeyPatch) -> None:
@@ -145,6 +146,7 @@ def outcome_recorded_apart(patch: pytest.MonkeyPatch) -> None:
             right(connection, parcel, ended)
 
     patch.setattr(outcomes, "_record", record)
+    patch.setattr(outcomes, "lock_calls", lambda *_locked: None)  # or the two transactions would wait for each other
 
 
 EVENTS: tuple[Seed, ...] = (

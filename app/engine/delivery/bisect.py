@@ -21,7 +21,8 @@ from app.engine.delivery import aside, locked
 from app.engine.delivery.patience import limit_waits, patiently
 from app.engine.delivery.retry import is_disconnect, spends_nothing
 from app.engine.queue import ordering
-from app.engine.queue.envelope import Delivery, LeaseLost, Letter, Since, hold, release, remembered, take_siblings
+from app.engine.queue.envelope import Letter, Since, remembered
+from app.engine.queue.lease import Delivery, LeaseLost, hold, release, take_siblings
 from app.engine.queue.publish import put_aside
 from app.engine.routing import EVENTS_PRIORITY, EVENTS_QUEUE, PARCEL, Route
 from app.errors import GuiltyEvents

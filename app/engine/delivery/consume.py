@@ -25,7 +25,8 @@ from app.engine.delivery.patience import limits, patiently
 from app.engine.delivery.retry import is_disconnect
 from app.engine.delivery.settle import settle
 from app.engine.domain import Policy
-from app.engine.queue.envelope import Delivery, LeaseLost, Letter, Row, open_rows
+from app.engine.queue.envelope import Letter, Row, open_rows
+from app.engine.queue.lease import Delivery, LeaseLost
 from app.engine.queue.publish import put_back
 from app.settings import settings
 from events import Event

@@ -13,7 +13,8 @@ from app.context import Connection
 from app.engine.delivery.engine import Engine
 from app.engine.domain import Call, Effect, Lane, Policy, Prepared, QueuePaused
 from app.engine.effects import rests
-from app.engine.queue.envelope import Delivery, LeaseLost, Letter
+from app.engine.queue.envelope import Letter
+from app.engine.queue.lease import Delivery, LeaseLost
 from app.engine.queue.publish import put_back
 from app.engine.queue.turns import Turn
 from app.errors import Busy

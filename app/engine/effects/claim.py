@@ -29,15 +29,15 @@ from app.engine.delivery.settle import settle
 from app.engine.domain import Call, Effect, Lane, wiring
 from app.engine.effects import concurrency, rests
 from app.engine.effects.calls import Lease, Parcel, Task, adopt_marks, again, end_calls, event_of, let_settle, unsettled
-from app.engine.queue.envelope import Delivery, LeaseLost, Letter, Row, hold, open_rows, release, remembered
+from app.engine.queue.envelope import Letter, remembered
+from app.engine.queue.lease import Delivery, LeaseLost, hold, read, release
 from app.engine.routing import EVENTS_QUEUE, PARCEL, Route
 from events import Event
 
 _BUSY_DELAY = 1.0
 """Seconds until an event whose call another live delivery has in hand is looked at again."""
 
-_READ = "SELECT args::text FROM public.procrastinate_jobs WHERE id = %s"
-_WHERE = "SELECT queue_name, priority, args ->> 'share' FROM public.procrastinate_jobs WHERE id = %s"
+_WHERE = "SELECT queue_name, priority, share FROM engine.queue_rows WHERE place = 'queue' AND row_id = %s"
 _APPLIED = "SELECT event_id FROM engine.event_log WHERE event_id = ANY(%s)"
 _BEGIN = """
 INSERT INTO engine.calls AS c (call_key, event_id, row_id, attempts, worker_id)
@@ -62,8 +62,7 @@ def claim(engine: Engine, delivery: Delivery) -> Parcel | None:
             with engine.pool.connection() as connection, connection.transaction():
                 limit_waits(connection)
                 hold(connection, delivery)
-                args = connection.execute(_READ, [delivery.row_id]).fetchone()
-                letters[:] = open_rows([Row(delivery.row_id, args[0] if args else "null")])
+                letters[:] = read(connection, delivery)
                 claimed[:] = [_claim(connection, engine, delivery, letters)]
             return len(letters)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from app.context import Connection
 from app.engine.domain import Lane
-from app.engine.queue.envelope import Delivery
+from app.engine.queue.lease import Delivery
 
 PARKED_S = 300.0
 """Seconds after which a parked row looks for itself, should the delivery that was to wake it have died."""

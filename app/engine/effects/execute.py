@@ -23,7 +23,7 @@ from app.engine.delivery.retry import rest
 from app.engine.domain import Lane, QueuePaused
 from app.engine.effects import claim, record
 from app.engine.effects.calls import Parcel, Task
-from app.engine.queue.envelope import Delivery, LeaseLost
+from app.engine.queue.lease import Delivery, LeaseLost
 from app.engine.queue.turns import Turn
 from app.errors import BadAnswer, InDoubt
 from events import Payload

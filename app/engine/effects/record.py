@@ -16,7 +16,7 @@ from app.engine.domain import Lane
 from app.engine.effects import concurrency, rests
 from app.engine.effects.calls import Parcel, Task, again, end_calls, lock_calls
 from app.engine.effects.verdict import Failure, Result, Verdict, decide_outcome
-from app.engine.queue.envelope import LeaseLost, hold, release, wait_again
+from app.engine.queue.lease import LeaseLost, hold, release, wait_again
 from app.engine.queue.publish import publish
 from app.engine.routing import PARCEL
 from app.errors import Permanent

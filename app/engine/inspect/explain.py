@@ -91,10 +91,9 @@ UNION ALL
 SELECT tenant_id::text FROM engine.failed_jobs WHERE event_id = %(id)s
 UNION ALL
 SELECT e ->> 'tenantid'
-  FROM engine.waiting(%(queues)s::text[]) j,
-       jsonb_array_elements(CASE WHEN jsonb_typeof(j.args -> 'events') = 'array' THEN j.args -> 'events'
-                                 ELSE jsonb_build_array(j.args) END) e
+  FROM engine.queue_rows j, jsonb_array_elements(j.events) e
  WHERE e ->> 'id' = %(id)s::text
+   AND (j.place = 'delayed' OR engine.is_ours(j.task_name, j.queue_name, %(queues)s::text[]))
  LIMIT 1
 """
 _DONE = "SELECT type, applied_at FROM engine.event_log WHERE event_id = %s"

@@ -28,14 +28,11 @@ SELECT event_data AS event, failed_at AS at, resolved_at IS NOT NULL AS is_resol
   FROM engine.failed_jobs WHERE event_data @> %s ORDER BY failed_at, id LIMIT %s
 """
 _WAITING = """
-SELECT e.event, j.row_id, j.status = 'doing' AS is_in_hand, j.due_at AS at, j.args -> 'attempt' AS attempt,
-       j.args ->> 'error' AS why
-  FROM engine.waiting() j
-       CROSS JOIN LATERAL jsonb_array_elements(
-           CASE WHEN jsonb_typeof(j.args -> 'events') = 'array' THEN j.args -> 'events'
-                ELSE jsonb_build_array(j.args) END) AS e (event)
- WHERE j.status IN ('todo', 'doing') AND e.event @> %(pattern)s
-   AND (j.args @> %(pattern)s OR j.args @> jsonb_build_object('events', jsonb_build_array(%(pattern)s::jsonb)))
+SELECT e.event, j.row_id, j.status = 'doing' AS is_in_hand, j.due_at AS at, trunc(j.attempt)::integer AS attempt,
+       j.error AS why
+  FROM engine.queue_rows j CROSS JOIN LATERAL jsonb_array_elements(j.events) AS e (event)
+ WHERE j.status IN ('todo', 'doing') AND j.events @> jsonb_build_array(%(pattern)s::jsonb)
+   AND e.event @> %(pattern)s AND (j.place = 'delayed' OR engine.is_ours(j.task_name, j.queue_name, '{}'))
  ORDER BY j.place DESC, j.row_id LIMIT %(limit)s
 """
 _HELD = """

@@ -4,18 +4,17 @@
 -- `rows` is materialised with the ids alone: arguments are large, and whatever reads them twice
 -- decompresses them twice, for each of their events.
 WITH rows AS MATERIALIZED (
-    SELECT j.row_id AS id, j.queue_name, j.due_at, j.worker_id, j.key, j.parked_at, j.args ->> 'error' AS error,
-           CASE WHEN jsonb_typeof(j.args -> 'attempt') = 'number' THEN (j.args ->> 'attempt')::numeric ELSE 0 END AS attempt,
+    SELECT j.row_id AS id, j.queue_name, j.due_at, j.worker_id, j.key, j.parked_at, j.error,
+           coalesce(j.attempt, 0) AS attempt,
            CASE WHEN j.status = 'failed' THEN 'failed'
                 WHEN j.status = 'doing' THEN 'in_hand'
                 WHEN (j.place = 'delayed' OR j.due_at > now()) AND j.key IS NOT NULL THEN 'parked'
                 WHEN j.place = 'delayed' OR j.due_at > now() THEN 'put_back'
                 ELSE 'waiting' END AS state,
-           (SELECT array_agg(e ->> 'id') FROM jsonb_array_elements(
-                CASE WHEN jsonb_typeof(j.args -> 'events') = 'array' THEN j.args -> 'events' ELSE jsonb_build_array(j.args)
-                END) e WHERE e @> %(pattern)s) AS ids
-      FROM engine.waiting(%(queues)s::text[]) j
-     WHERE (j.args @> %(pattern)s OR j.args @> jsonb_build_object('events', jsonb_build_array(%(pattern)s::jsonb)))
+           (SELECT array_agg(e ->> 'id') FROM jsonb_array_elements(j.events) e WHERE e @> %(pattern)s) AS ids
+      FROM engine.queue_rows j
+     WHERE j.events @> jsonb_build_array(%(pattern)s::jsonb)
+       AND (j.place = 'delayed' OR engine.is_ours(j.task_name, j.queue_name, %(queues)s::text[]))
 ), doubts AS MATERIALIZED (
     SELECT c.event_id::text AS id, c.begun_at, c.tries FROM engine.calls c
      WHERE NOT engine.is_live(c.row_id, c.attempts, c.worker_id)

@@ -1,7 +1,7 @@
-"""A delivery and the letters in it: what a queue row holds, once it is opened.
+"""The format of a queue row's arguments, for writing and reading. SQL reads it in the view `engine.queue_rows`.
 
-A row carries one event (task `consume`), or a parcel: `{"attempt": n, "events": [...]}` (tasks `consume_parcel` and
-`perform`), with the `"error"` that brought it back if one did, `"since"` when it waits for that to pass and, of
+A row carries one event as it is (task `consume`), or several: `{"attempt": n, "events": [...]}` (tasks `consume_parcel`
+and `perform`), with the `"error"` that brought it back if one did, `"since"` when it waits for that to pass and, of
 effects, the `"share"` of the deliveries that it belongs to. `open_rows` never fails: what is no event becomes a letter
 that says so, and its reader buries it.
 """
@@ -9,29 +9,16 @@ that says so, and its reader buries it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from pydantic_core import from_json, to_json
 
-from app.context import Connection
 from app.engine.domain import wiring
+from app.engine.routing import Route
 from events import SIZE_LIMIT, Event, Unreadable, parse_all
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One attempt of a worker at a queue row. The three are its lease: another delivery of the row has others."""
-
-    row_id: int
-    attempts: int
-    worker_id: int | None
-
-
-class LeaseLost(Exception):
-    """The row is no longer this delivery's: finished before, or rescued and given to another worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,64 +108,32 @@ def _within_limit(row: Row, raw: Any, event: Event[Any] | Unreadable) -> Event[A
     return Unreadable(raw, f"an event takes at most {SIZE_LIMIT} bytes: send ids, not documents")
 
 
-_HOLD = """
-SELECT 1 FROM public.procrastinate_jobs
- WHERE id = %(row_id)s AND status = 'doing' AND attempts = %(attempts)s
-   AND worker_id IS NOT DISTINCT FROM %(worker_id)s
-   FOR UPDATE
-"""
-_SHRINK = "UPDATE public.procrastinate_jobs SET args = %s::jsonb WHERE id = %s"
-_TAKE_SIBLINGS = """
-DELETE FROM public.procrastinate_jobs j
- USING (SELECT id FROM public.procrastinate_jobs
-         WHERE id = ANY(%s) AND status = 'todo' AND attempts = 0 FOR UPDATE SKIP LOCKED) free
- WHERE j.id = free.id
-RETURNING j.id
-"""
-# Workers listen for inserted rows; this one is as good as inserted.
-_WAIT_AGAIN = """
-WITH waits AS (
-    UPDATE public.procrastinate_jobs SET status = 'todo', worker_id = NULL, abort_requested = false WHERE id = %s
-    RETURNING id, queue_name)
-SELECT pg_notify(channel, json_build_object('type', 'job_inserted', 'job_id', waits.id)::text)
-  FROM waits, unnest(ARRAY['procrastinate_any_queue_v1', 'procrastinate_queue_v1#' || waits.queue_name]) AS channel
-"""
-_REMOVE = "DELETE FROM public.procrastinate_jobs WHERE id = %s"
+def write(
+    route: Route, texts: Sequence[str], attempt: int = 0, error: str | None = None, since: Since | None = None
+) -> tuple[str, str]:
+    """The task and the arguments, as JSON text, of a row that carries the events `texts`, each of them JSON.
 
-
-def hold(connection: Connection, delivery: Delivery) -> None:
-    """Lock the delivery's row until the transaction ends. Raises `LeaseLost` when it is not this delivery's."""
-    if connection.execute(_HOLD, asdict(delivery)).fetchone() is None:
-        raise LeaseLost
-
-
-def release(connection: Connection, delivery: Delivery, remaining: Sequence[Letter]) -> None:
-    """Acknowledge all of the held row but `remaining`: it goes, or shrinks to the letters that are still to be done."""
-    shrink(connection, delivery.row_id, remaining)
-
-
-def shrink(connection: Connection, row_id: int, remaining: Sequence[Letter]) -> None:
-    """Leave no more than `remaining` in a locked row; without any it is removed."""
-    if remaining:
-        first = remaining[0]
-        share = wiring().share(first.event) if isinstance(first.event, Event) else None
-        whose = {"share": share} if share else {}
-        parcel = {"attempt": first.attempt, **whose, "events": [letter.raw for letter in remaining]}
-        connection.execute(_SHRINK, [to_json(parcel).decode(), row_id])
-    else:
-        connection.execute(_REMOVE, [row_id])
-
-
-def wait_again(connection: Connection, delivery: Delivery, letters: Sequence[Letter]) -> None:
-    """Let the held row wait again with `letters`, at least one, under its own id: in its place in the queue.
-
-    Only for a worker that takes no more rows: if it took this one again, both deliveries would have one lease.
+    `attempt`: how often they were delivered before. A lone event that was not, and that no effect takes, goes as it is.
     """
-    shrink(connection, delivery.row_id, letters)
-    connection.execute(_WAIT_AGAIN, [delivery.row_id])
+    if len(texts) == 1 and not attempt and not route.effect_of and not since:
+        return "consume", texts[0]
+    why = f'"error":{to_json(error).decode()},' if error else ""
+    why += f'"since":"{since.at.isoformat()}",' if since else ""
+    return "perform" if route.effect_of else "consume_parcel", _together(attempt, route.share, why, ",".join(texts))
 
 
-def take_siblings(connection: Connection, letters: Sequence[Letter]) -> list[Letter]:
-    """Take the rows of `letters`, each a single waiting event, out of the queue; those that others took stay out."""
-    taken = {row_id for (row_id,) in connection.execute(_TAKE_SIBLINGS, [[letter.row_id for letter in letters]])}
-    return [letter for letter in letters if letter.row_id in taken]
+def write_rest(letters: Sequence[Letter]) -> str:
+    """The arguments of a row that keeps no more than these `letters` of those that it had."""
+    first = letters[0]
+    share = wiring().share(first.event) if isinstance(first.event, Event) else None
+    return _together(first.attempt, share, "", ",".join(to_json(letter.raw).decode() for letter in letters))
+
+
+def _together(attempt: int, share: str | None, why: str, events: str) -> str:
+    whose = f'"share":{to_json(share).decode()},' if share else ""
+    return f'{{"attempt":{attempt},{whose}{why}"events":[{events}]}}'
+
+
+def may_hold_events(raw: bytes) -> bool:
+    """Whether arguments, as JSON text, may be of this format: these are read where the row is claimed, nowhere else."""
+    return raw[:1] != b"{" or b'"specversion"' in raw or b'"events"' in raw

@@ -17,7 +17,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from app.context import Connection
 from app.engine.domain import Lane, wiring
-from app.engine.queue import ordering
+from app.engine.queue import envelope, ordering
 from app.engine.queue.distinct import Ids
 from app.engine.queue.envelope import Since
 from app.engine.routing import Route
@@ -179,14 +179,7 @@ def _later(wait: _Wait) -> str:
 
 
 def _row(route: Route, texts: list[str], wait: _Wait, later: str) -> str:
-    if len(texts) == 1 and not wait.attempt and not route.effect_of and not wait.since:
-        task, args = "consume", texts[0]
-    else:
-        task = "perform" if route.effect_of else "consume_parcel"
-        why = f'"error":{to_json(wait.error).decode()},' if wait.error else ""
-        why += f'"since":"{wait.since.at.isoformat()}",' if wait.since else ""
-        whose = f'"share":{to_json(route.share).decode()},' if route.share else ""
-        args = f'{{"attempt":{wait.attempt},{whose}{why}"events":[{",".join(texts)}]}}'
+    task, args = envelope.write(route, texts, wait.attempt, wait.error, wait.since)
     return f'{{"queue":"{route.queue}","task":"{task}","priority":{route.priority},"args":{args}{later}}}'
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 
 from app.context import Connection
+from app.engine.domain import wiring
 from app.errors import SetupError
 from app.settings import settings
 
@@ -15,8 +16,8 @@ _LOSSY = (
 )
 _NEEDED = """
 SELECT name, to_regclass(name) IS NOT NULL
-  FROM unnest(ARRAY['public.procrastinate_jobs', 'logistics.robot_jobs', 'engine.event_log', 'engine.actions',
-                    'engine.paused_queues', 'engine.sequence', 'engine.delayed']) AS name
+  FROM unnest(ARRAY['public.procrastinate_jobs', 'engine.event_log', 'engine.actions', 'engine.paused_queues',
+                    'engine.sequence', 'engine.delayed', 'engine.queue_rows'] || %s::text[]) AS name
 UNION ALL SELECT 'engine.enqueue', to_regproc('engine.enqueue') IS NOT NULL
 """
 _ROLE = "SELECT rolname, rolsuper, rolbypassrls, session_user FROM pg_roles WHERE rolname = current_user"
@@ -29,15 +30,16 @@ _OPEN_TABLES = """
 SELECT n.nspname || '.' || c.relname
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
-   AND (n.nspname IN ('tenancy', 'logistics', 'collection', 'messaging', 'songs', 'engine')
-        OR (n.nspname = 'public' AND c.relname LIKE 'procrastinate\\_%'))
+   AND (n.nspname = 'engine' OR n.nspname = ANY(%s)
+        OR (n.nspname = 'public' AND c.relname LIKE 'procrastinate\\_%%'))
  ORDER BY 1
 """
 
 
 def check_schema(connection: Connection) -> None:
     """Raise `SetupError` on a database that lacks what this program needs."""
-    missing = [name for (name, found) in connection.execute(_NEEDED) if not found]
+    locked = [lockable.name for lockable in wiring().lockables]
+    missing = [name for (name, found) in connection.execute(_NEEDED, [locked]) if not found]
     if missing:
         raise SetupError(f"the schema is missing or older than this program ({missing[0]}): python cli.py db migrate")
 
@@ -70,7 +72,6 @@ def problems(connection: Connection) -> list[str]:
     for role, is_super, bypasses, login in connection.execute(_ROLE):
         if is_super or bypasses:
             found.append(f"role {role} is not subject to row-level security: {_remedy(connection, role, login)}")
-    found += [
-        f"{table} has no forced row-level security: run `db migrate`" for (table,) in connection.execute(_OPEN_TABLES)
-    ]
+    open_tables = connection.execute(_OPEN_TABLES, [list(wiring().schemas)])
+    found += [f"{table} has no forced row-level security: run `db migrate`" for (table,) in open_tables]
     return found

@@ -20,7 +20,8 @@ from psycopg.rows import class_row
 from app.context import Connection
 from app.engine.delivery import bury
 from app.engine.domain import wiring
-from app.engine.queue.envelope import Letter, Row, open_rows, shrink
+from app.engine.queue.envelope import Letter, Row, open_rows
+from app.engine.queue.lease import shrink
 from app.errors import Permanent
 from app.settings import Settings
 

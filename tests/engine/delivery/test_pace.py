@@ -10,7 +10,8 @@ from app.context import Connection
 from app.engine.delivery.consume import consume
 from app.engine.delivery.engine import Engine
 from app.engine.delivery.pace import FIRST, TARGET_S, Pace
-from app.engine.queue.envelope import Delivery, Row, open_rows
+from app.engine.queue.envelope import Row, open_rows
+from app.engine.queue.lease import Delivery
 from app.engine.queue.publish import publish
 from app.engine.routing import PARCEL
 from app.engine.worker.rescue import rescue

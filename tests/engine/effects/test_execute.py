@@ -15,7 +15,7 @@ from app.engine import domain
 from app.engine.delivery.engine import Engine
 from app.engine.domain import Call, Effect, Policy, Prepared, Wiring
 from app.engine.effects.execute import perform
-from app.engine.queue.envelope import Delivery
+from app.engine.queue.lease import Delivery
 from app.engine.queue.publish import publish
 from app.settings import using
 from events import Payload

@@ -1,16 +1,19 @@
-"""Delivery: what a queue row remembers of the error that brought it back."""
+"""The format of a queue row: written and read in one module, and in one view for SQL."""
 
 from __future__ import annotations
 
 import json
-from typing import LiteralString
+from typing import Any
 
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg.types.json import Jsonb
 
 import events
 from app.context import Connection
-from app.engine.queue.envelope import Delivery, LeaseLost, Row, hold, open_rows, remembered
+from app.engine.queue.envelope import Row, may_hold_events, open_rows, remembered, write
 from app.engine.queue.publish import publish, put_back
+from app.engine.routing import Route
 from app.errors import Transient
 from tests.helpers.support import drain, drain_all, scalar
 from tests.helpers.toy import Outside, say, want
@@ -57,25 +60,52 @@ def test_attributes_of_a_producer_stay_with_the_event(connection: Connection, ou
     assert {name: dead[name] for name in own} == own
 
 
-_TAKE = "UPDATE public.procrastinate_jobs SET status = 'doing', attempts = 1, worker_id = %s WHERE id = %s"
-OTHERS = {
-    "put back": "status = 'todo'",
-    "rescued, and taken again by the same worker": "attempts = 2",
-    "taken by another worker": "worker_id = NULL",
-}
-"""What may have become of a row that a delivery took, by the change of it."""
+def test_the_view_reads_a_row_as_the_program_does(connection: Connection, outside: Outside) -> None:
+    """Events, attempt and error of every kind of row, and of rows that are none of this format."""
+    event = json.loads(say("w").json_bytes())
+    told: list[Any] = [
+        event,
+        {**event, "error": "an extension", "attempt": 7, "share": "x"},
+        {"attempt": 2, "error": "Transient: away", "events": [event, event]},
+        {"attempt": 3, "share": "a/b", "events": [event]},
+        {"attempt": 1, "events": []},
+        {"events": "none"},
+        {"specversion": "1.0"},
+        [1, 2],
+        "text",
+    ]
+    for args in told:
+        connection.execute(
+            "INSERT INTO public.procrastinate_jobs (queue_name, task_name, args) VALUES ('events', 'consume', %s)",
+            [Jsonb(args)],
+        )
+    publish(connection, say("later"), delay=60)
+    seen = "SELECT row_id, args::text, events, coalesce(attempt, 0), error FROM engine.queue_rows ORDER BY row_id"
+    rows = connection.execute(seen).fetchall()
+    assert len(rows) == len(told) + 1
+    for row_id, args, found, attempt, error in rows:
+        letters = open_rows([Row(row_id, args)])
+        assert [letter.raw for letter in letters] == found, args
+        assert {letter.attempt for letter in letters} <= {attempt}, args
+        assert error == ("Transient: away" if "Transient" in args else None)
 
 
-@pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
-def test_a_row_that_was_given_away_is_not_held(connection: Connection, outside: Outside, change: LiteralString) -> None:
-    """The row's attempts and worker are the delivery's lease: with any other it is another delivery's."""
-    publish(connection, say("word"))
-    worker_id = scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()")
-    row_id = scalar(connection, "SELECT id FROM public.procrastinate_jobs")
-    connection.execute(_TAKE, [worker_id, row_id])
-    delivery = Delivery(row_id, 1, worker_id)
-    with connection.transaction():
-        hold(connection, delivery)
-    connection.execute(f"UPDATE public.procrastinate_jobs SET {change}")  # noqa: S608 - a constant of the module
-    with pytest.raises(LeaseLost):
-        hold(connection, delivery)
+@given(
+    events_=st.lists(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5)), min_size=1, max_size=4),
+    attempt=st.integers(0, 9),
+    error=st.none() | st.text(alphabet=st.characters(codec="utf-8"), max_size=20),
+    share=st.none() | st.text(alphabet=st.characters(codec="utf-8"), max_size=20),
+)
+def test_what_is_written_is_read(
+    events_: list[dict[str, Any]], attempt: int, error: str | None, share: str | None
+) -> None:
+    """Whatever a row says beside its events, its letters are the events that were written, with their attempt."""
+    route = Route("calls", 0, 500, effect_of="x" if share else None, share=share)
+    task, args = write(route, [json.dumps(one) for one in events_], attempt, error)
+    letters = open_rows([Row(1, args)])
+    alone = len(events_) == 1 and not attempt and not share
+    assert task == ("consume" if alone else "perform" if share else "consume_parcel")
+    assert may_hold_events(args.encode()) or alone
+    if not alone or "events" not in events_[0]:
+        assert [letter.raw for letter in letters] == events_
+        assert {letter.attempt for letter in letters} == {attempt}

@@ -19,7 +19,8 @@ from app.context import Connection
 from app.engine import domain
 from app.engine.domain import Call, Prepared, Wiring
 from app.engine.queue import fetch, turns
-from app.engine.queue.envelope import Delivery, Row, hold, open_rows, release
+from app.engine.queue.envelope import Row, open_rows
+from app.engine.queue.lease import Delivery, hold, release
 from app.engine.queue.publish import publish
 from app.engine.queue.turns import Turn, Turns
 from app.engine.worker.app import app, fresh_connector

@@ -1,0 +1,36 @@
+"""The lease: a queue row is held by one delivery."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+import pytest
+
+from app.context import Connection
+from app.engine.queue.lease import Delivery, LeaseLost, hold
+from app.engine.queue.publish import publish
+from tests.helpers.support import scalar
+from tests.helpers.toy import Outside, say
+
+_TAKE = "UPDATE public.procrastinate_jobs SET status = 'doing', attempts = 1, worker_id = %s WHERE id = %s"
+OTHERS = {
+    "put back": "status = 'todo'",
+    "rescued, and taken again by the same worker": "attempts = 2",
+    "taken by another worker": "worker_id = NULL",
+}
+"""What may have become of a row that a delivery took, by the change of it."""
+
+
+@pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
+def test_a_row_that_was_given_away_is_not_held(connection: Connection, outside: Outside, change: LiteralString) -> None:
+    """The row's attempts and worker are the delivery's lease: with any other it is another delivery's."""
+    publish(connection, say("word"))
+    worker_id = scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()")
+    row_id = scalar(connection, "SELECT id FROM public.procrastinate_jobs")
+    connection.execute(_TAKE, [worker_id, row_id])
+    delivery = Delivery(row_id, 1, worker_id)
+    with connection.transaction():
+        hold(connection, delivery)
+    connection.execute(f"UPDATE public.procrastinate_jobs SET {change}")  # noqa: S608 - a constant of the module
+    with pytest.raises(LeaseLost):
+        hold(connection, delivery)
