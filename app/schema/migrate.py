@@ -5,6 +5,9 @@ such a file holds one statement that can be repeated, because it may have run wi
 was applied is never edited: the sha256 of its content is on record, and a difference is refused. So is a database that
 knows files which this checkout does not have: it is ahead, and older code must not write to it.
 
+A domain from another package has a directory of its own (`app.engine.registration.Domain.migrations`). Its files are
+applied after the program's, in the order of their own numbers, and are recorded as `<domain>/NNNN_name.sql`.
+
 Procrastinate's schema comes from the installed package: its `schema.sql` when there is nothing yet, recorded together
 with the upgrade files that it includes; from then on each upgrade file that is not on record.
 """
@@ -71,12 +74,17 @@ _LIMITS = "SET LOCAL lock_timeout = '30s'"
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """File names: on record; still to apply; applied but changed since; on record but not in this checkout."""
+    """File names, by state.
+
+    `applied`: on record. `pending`: still to apply. `edited`: changed since they were applied. `unknown`: on record,
+    but not in this checkout. `elsewhere`: of domains that this process does not load (TALLYMAN_DOMAINS).
+    """
 
     applied: tuple[str, ...]
     pending: tuple[str, ...]
     edited: tuple[str, ...]
     unknown: tuple[str, ...]
+    elsewhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +130,21 @@ def pending(address: str | None = None, sources: Sources | None = None) -> tuple
 def _compare(recorded: dict[str, str], sources: Sources) -> Status:
     hashes = {script.name: script.sha256 for script in sources.ours()}
     known = {*hashes, *(script.name for script in sources.queue_upgrades())}
+    missing = [name for name in recorded if name not in known and not name.endswith("/schema.sql")]
+    elsewhere = [name for name in missing if _is_of_another_domain(name, sources)]
     return Status(
         applied=tuple(recorded),
         pending=tuple(script.name for script in _pending(recorded, sources)),
         edited=tuple(name for name, sha256 in recorded.items() if hashes.get(name, sha256) != sha256),
-        unknown=tuple(name for name in recorded if name not in known and not name.endswith("/schema.sql")),
+        unknown=tuple(name for name in missing if name not in elsewhere),
+        elsewhere=tuple(elsewhere),
     )
+
+
+def _is_of_another_domain(name: str, sources: Sources) -> bool:
+    """Whether a recorded file belongs to a domain that this process does not load: its absence is no newer program."""
+    domain, slash, _ = name.partition("/")
+    return bool(slash) and domain != "procrastinate" and domain not in sources.domains
 
 
 def _pending(recorded: dict[str, str], sources: Sources) -> list[Script]:

@@ -1,4 +1,4 @@
-"""The files that make the schema: ours, and those of the installed Procrastinate."""
+"""Locate the migration files: the program's, the domains' from other packages, and the installed Procrastinate's."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from app.errors import SetupError
 
@@ -37,31 +39,38 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the files are: our directory, and the `sql` directory of a version of Procrastinate."""
+    """Directories of migration files.
+
+    `directory` is the program's, `queue_directory` the `sql` directory of a version of Procrastinate. `domains` maps
+    the name of a domain from another package to its directory.
+    """
 
     directory: Path
     queue_directory: Path
     queue_version: str
+    domains: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
-    def installed(cls) -> Sources:
-        """The files of this checkout and of the installed package."""
+    def installed(cls, domains: Mapping[str, Path] | None = None) -> Sources:
+        """The files of this checkout, of the installed Procrastinate, and of `domains`."""
         found = importlib.util.find_spec("procrastinate")
         if found is None or found.origin is None:
             message = "the package procrastinate is not installed"
             raise SetupError(message)
         ours = Path(__file__).parent.parent.parent / "migrations"
-        return cls(ours, Path(found.origin).parent / "sql", importlib.metadata.version("procrastinate"))
+        queue = Path(found.origin).parent / "sql"
+        return cls(ours, queue, importlib.metadata.version("procrastinate"), domains or {})
 
     def ours(self) -> list[Script]:
-        """Our files in the order of their numbers. Raises SetupError where that order would be in doubt."""
-        paths = sorted(self.directory.glob("*.sql"))
-        strange = [path.name for path in paths if not _FILE_NAME.fullmatch(path.name)]
-        numbers = [path.name[:4] for path in paths]
-        if strange or len(set(numbers)) < len(numbers):
-            message = f"a file in migrations/ is NNNN_name.sql, with a number of its own: look at {strange or numbers}"
-            raise SetupError(message)
-        return [Script(path.name, path.read_bytes()) for path in paths]
+        """The program's files in the order of their numbers, then each domain's in the order of theirs.
+
+        A domain's file is recorded as `<domain>/NNNN_name.sql`. Raises `SetupError` for a missing directory, a wrong
+        file name, or a number that stands twice in one directory.
+        """
+        scripts = _numbered(self.directory, "")
+        for domain, directory in self.domains.items():
+            scripts += _numbered(directory, f"{domain}/")
+        return scripts
 
     def queue_schema(self) -> Script:
         """Procrastinate's schema as a whole."""
@@ -72,3 +81,19 @@ class Sources:
         """Procrastinate's upgrade files, oldest first."""
         paths = sorted((self.queue_directory / "migrations").glob("*.sql"))
         return [Script(f"procrastinate/{path.name}", path.read_bytes()) for path in paths]
+
+
+def _numbered(directory: Path, prefix: str) -> list[Script]:
+    if not directory.is_dir():
+        message = f"migrations: the directory {directory} of {prefix.rstrip('/') or 'the program'} does not exist"
+        raise SetupError(message)
+    paths = sorted(directory.glob("*.sql"))
+    wrong = [path.name for path in paths if not _FILE_NAME.fullmatch(path.name)]
+    numbers = [path.name[:4] for path in paths]
+    if wrong or len(set(numbers)) < len(numbers):
+        place = f"{prefix.rstrip('/')}: " if prefix else ""
+        message = (
+            f"{place}a file in migrations/ is NNNN_name.sql, with a number of its own: look at {wrong or numbers}"
+        )
+        raise SetupError(message)
+    return [Script(f"{prefix}{path.name}", path.read_bytes()) for path in paths]
