@@ -12,41 +12,31 @@ except ModuleNotFoundError:
 from app.commands import (
     audit,
     bench,
-    carriers,
     chaos,
-    coverage,
     db,
     dead,
     demo,
     doctor,
     events,
     explain,
-    jobs,
-    orders,
     prune,
     queues,
     stats,
     work,
     workers,
-    workspaces,
 )
-from app.commands.output import Edge
+from app.commands.domains import WithDomains
 from app.startup import install_wiring
 
 # A module of app/commands imports what is heavy inside its functions, so that `--help` answers at once.
 app = typer.Typer(
-    cls=Edge,
+    cls=WithDomains,
     help="Tallyman: batches of outside work, done exactly once, on nothing but PostgreSQL.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(db.app, name="db")
-app.add_typer(workspaces.app, name="workspaces")
-app.add_typer(carriers.app, name="carriers")
-app.add_typer(coverage.app, name="coverage")
-app.add_typer(orders.app, name="orders")
-app.add_typer(jobs.app, name="jobs")
 app.add_typer(dead.app, name="dead")
 app.add_typer(queues.app, name="queues")
 app.add_typer(workers.app, name="workers")

@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     keys: SecretStr | None = None
     """Sealing keys, `id:base64-of-32-bytes`, comma-separated; the first seals, all of them open."""
 
+    domains: str = ""
+    """Domains from other packages, `package.module:NAME`, comma-separated: each names a `Domain`."""
+
     editor: str = Field(default="vi", validation_alias=AliasChoices("VISUAL", "EDITOR"))
     """What `dead edit` opens a letter's data with."""
 

@@ -13,6 +13,6 @@ def install_wiring() -> None:
 
 
 def _own_wiring() -> Any:
-    from app.wiring import WIRING  # noqa: PLC0415 - it imports every domain, which takes a second
+    from app.program import WIRING  # noqa: PLC0415 - it imports every domain, which takes a second
 
     return WIRING

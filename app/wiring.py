@@ -1,52 +1,38 @@
-"""Which handler and which effect serves which event: the only file that knows everyone."""
+"""The domains of the program: its own, and those of other packages that TALLYMAN_DOMAINS names.
+
+Only declarations are imported here. `app.program` imports what they name.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
-from app.engine.batches import checks, handlers
-from app.engine.batches.wiring import wiring
-from app.engine.domain import Effect, Lockable
-from app.engine.health import queue, server
-from app.engine.inspect.invariants import ENGINE
-from app.engine.queue import ordering
-from app.logistics import checkups as checkups_logistics
-from app.logistics import effects as robots
-from app.logistics import lookup, wanted
-from app.logistics.invariants import LOGISTICS
-from app.logistics.results import orders_of
-from app.logistics.store import ROBOT_JOBS
-from events import order
+from app import logistics, tenancy
+from app.engine.registration import Domain, check
+from app.loading import named
 
-_JOBS = wiring(
-    ROBOT_JOBS,
-    Effect(
-        queue=robots.ROBOTS_QUEUE,
-        lanes=robots.lanes,
-        prepare=robots.prepare,
-        look=wanted.look,
-        call=robots.enter_order,
-        give_up=robots.give_up,
-        close=robots.close,
-        ask=lookup.ask,
-        account=robots.account_name,
-    ),
-)
+DOMAINS = (tenancy.DOMAIN, logistics.DOMAIN)
 
-WIRING = replace(
-    _JOBS,
-    handlers={**_JOBS.handlers, order.OrderUpdated: handlers.ignore},
-    schemas=("tenancy", "logistics"),
-    lockables=(*_JOBS.lockables, Lockable("logistics", "orders", lambda _event: None, orders_of)),
-)
 
-INVARIANTS = (*ENGINE, *ordering.INVARIANTS, *checks.invariants(ROBOT_JOBS), *LOGISTICS)
-"""Everything that `python cli.py audit` looks up."""
+def domains() -> tuple[Domain, ...]:
+    """Every domain of this process.
 
-CHECKUPS = (
-    *server.SERVER,
-    *queue.QUEUE,
-    *checks.checkups(ROBOT_JOBS),
-    *checkups_logistics.LOGISTICS,
-)
-"""Everything that `python cli.py doctor` looks at."""
+    Raises `SetupError` for an address in TALLYMAN_DOMAINS that cannot be imported, and for two domains with one name,
+    schema or command.
+    """
+    from app.settings import settings  # noqa: PLC0415 - `cli.py --help` of one of the engine's commands needs none
+
+    return _domains(settings().domains)
+
+
+def migrations() -> dict[str, Path]:
+    """The directories of migration files of domains that live in packages of their own, by the domain's name."""
+    return {domain.name: domain.migrations for domain in domains() if domain.migrations}
+
+
+@cache
+def _domains(addresses: str) -> tuple[Domain, ...]:
+    found = (*DOMAINS, *named(addresses))
+    check(found)
+    return found

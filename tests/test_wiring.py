@@ -8,7 +8,7 @@ import pytest
 
 import events
 from app.engine.routing import EVENTS_QUEUE, PARCEL
-from app.wiring import INVARIANTS, WIRING
+from app.program import INVARIANTS, WIRING
 from events.base import KINDS, Payload
 
 LONGEST_QUEUE = 40

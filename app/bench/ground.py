@@ -20,7 +20,9 @@ from app import database
 from app.context import Connection
 from app.postgres import embedded
 from app.schema import migrate
+from app.schema.scripts import Sources
 from app.settings import settings, using
+from app.wiring import migrations
 
 _PREFIX = "tallyman_bench_"
 _LEFT_BEHIND = """
@@ -86,7 +88,7 @@ def ground() -> Iterator[Ground]:
                 psycopg.connect(made.owner_url, autocommit=True),
                 using(DATABASE_URL=made.url, MIGRATION_DATABASE_URL=made.owner_url),
             ):
-                migrate.migrate(made.owner_url)
+                migrate.migrate(made.owner_url, Sources.installed(migrations()))
                 yield made
         finally:
             _drop(keeper, name)

@@ -15,7 +15,7 @@ from app.chaos.model import Model
 from app.chaos.report import Violation
 from app.context import Connection
 from app.engine.inspect.invariants import audit
-from app.wiring import INVARIANTS
+from app.program import INVARIANTS
 
 _NAMED = 5
 """Rows that a violation names."""

@@ -26,8 +26,10 @@ from app.logistics.coverage import CoverageRow
 from app.postgres import embedded
 from app.postgres.embedded import Embedded
 from app.schema import migrate
+from app.schema.scripts import Sources
 from app.settings import use
 from app.tenancy.store import create_workspace
+from app.wiring import migrations
 
 CARRIER = "coordinadora"
 WORKSPACES = 4
@@ -141,7 +143,7 @@ def stage(home: Path) -> Iterator[Stage]:
     try:
         server = embedded.ensure_running(home)
         environment = _environment(home, server)
-        migrate.migrate(server.owner_url)
+        migrate.migrate(server.owner_url, Sources.installed(migrations()))
         observer.install(superuser_url(server))
         with _portal(CALM, [*_SHOPS, "small"]) as portal, _portal(SLOW, ["flooding", "hanging"]) as slow:
             doors = {**dict.fromkeys([*_SHOPS, "small"], portal), **dict.fromkeys(["flooding", "hanging"], slow)}

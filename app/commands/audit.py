@@ -11,7 +11,7 @@ def audit(*, as_json: Json = False) -> None:
     """Look up every invariant in one snapshot; exit code 1, and the rows, where one does not hold."""
     from app import database
     from app.engine.inspect.invariants import audit as look
-    from app.wiring import INVARIANTS
+    from app.program import INVARIANTS
 
     with database.connect() as connection:
         verdicts = look(connection, INVARIANTS)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.commands.output import Json, confirm, emit
 from app.errors import InvalidInput
+
+# Imported where they are used: `--help` needs none of them.
+if TYPE_CHECKING:
+    from app.schema.scripts import Sources
 
 app = typer.Typer(no_args_is_help=True, help="The database: its server and its schema.")
 
@@ -54,7 +58,7 @@ def migrate(*, as_json: Json = False) -> None:
     """Bring the schema up to date, Procrastinate's included."""
     from app.schema import migrate as runner
 
-    names = runner.migrate()
+    names = runner.migrate(sources=_sources())
     emit({"applied": names}, as_json=as_json, human="\n".join(names) or "the schema is up to date")
 
 
@@ -101,7 +105,14 @@ def _refuse_other_server(verb: str) -> None:
 def _schema() -> dict[str, tuple[str, ...]]:
     from app.schema import migrate as runner
 
-    return asdict(runner.status())
+    return asdict(runner.status(sources=_sources()))
+
+
+def _sources() -> Sources:
+    from app.schema.scripts import Sources
+    from app.wiring import migrations
+
+    return Sources.installed(migrations())
 
 
 def _summary(schema: dict[str, tuple[str, ...]]) -> dict[str, str]:

@@ -61,13 +61,15 @@ def _server(*, keep: bool, say: Callable[[str], None]) -> Iterator[None]:
     from app import database
     from app.postgres import embedded
     from app.schema import migrate
+    from app.schema.scripts import Sources
     from app.settings import settings
+    from app.wiring import migrations
 
     own = settings().database_url is None and not embedded.status().running
     say("Starting the embedded PostgreSQL server …" if own else "Using the PostgreSQL server that is there …")
     database.url()
     try:
-        applied = migrate.migrate()
+        applied = migrate.migrate(sources=Sources.installed(migrations()))
         say(f"Schema: {len(applied)} migrations applied" if applied else "Schema: up to date")
         yield
     finally:
@@ -151,7 +153,7 @@ def _watch(stage: Stage, job_id: UUID, *, kill_at: int | None = None) -> None:
 def _verdicts(stage: Stage) -> list[Verdict]:
     from app import database
     from app.engine.inspect.invariants import audit
-    from app.wiring import INVARIANTS
+    from app.program import INVARIANTS
 
     stage.crew.stop()
     with database.connect() as connection:

@@ -13,7 +13,7 @@ def doctor(*, as_json: Json = False) -> None:
     Reads only, and takes moments; safe while the system runs.
     """
     from app.engine.health.doctor import examine, patient
-    from app.wiring import CHECKUPS
+    from app.program import CHECKUPS
 
     with patient() as examined:
         found = examine(examined, CHECKUPS)

@@ -20,30 +20,30 @@ app = typer.Typer(no_args_is_help=True, help="Why a job, an item, an event or a 
 
 
 @app.command()
-def job(
-    job: Annotated[UUID, typer.Argument(metavar="JOB", help="A robot job's id.")], *, as_json: Json = False
-) -> None:
-    """Say why a robot job has not ended, or that it has."""
-    from app.logistics.explain import explain_job, workspace_of
+def job(job: Annotated[UUID, typer.Argument(metavar="JOB", help="A job's id.")], *, as_json: Json = False) -> None:
+    """Show why a job has not ended, or that it has."""
+    from app.engine.registration import explain_one, tenant_of
+    from app.program import EXPLAINERS
 
     with as_service() as connection:
-        found = explain_job(connection, job)
-        _show_times_of(connection, workspace_of(connection, job))
+        found = explain_one(EXPLAINERS, "job", connection, job)
+        _show_times_of(connection, tenant_of(EXPLAINERS, connection, job))
     show_reasons(found, as_json=as_json)
 
 
 @app.command()
 def item(
-    item: Annotated[UUID, typer.Argument(metavar="ITEM", help="The id of a robot job's item.")],
+    item: Annotated[UUID, typer.Argument(metavar="ITEM", help="The id of a job's item.")],
     *,
     as_json: Json = False,
 ) -> None:
-    """Say why an item has no result, or which one it has."""
-    from app.logistics.explain import explain_item, workspace_of
+    """Show why an item has no result, or which one it has."""
+    from app.engine.registration import explain_one, tenant_of
+    from app.program import EXPLAINERS
 
     with as_service() as connection:
-        found = explain_item(connection, item)
-        _show_times_of(connection, workspace_of(connection, item))
+        found = explain_one(EXPLAINERS, "item", connection, item)
+        _show_times_of(connection, tenant_of(EXPLAINERS, connection, item))
     show_reasons(found, as_json=as_json)
 
 
@@ -66,14 +66,17 @@ def tenant(
     *,
     as_json: Json = False,
 ) -> None:
-    """Say what of a workspace waits and why, and which of its carriers cannot be used."""
-    from app.logistics.explain import explain_workspace
+    """Show what of a workspace waits and why, and what the domains know of it: carriers that cannot be used, say."""
+    from app.engine.inspect.explain import explain
+    from app.engine.registration import explain_tenant
+    from app.program import EXPLAINERS
     from app.tenancy.store import find_workspace
 
     with as_service() as connection:
         workspace = find_workspace(connection, tenant)
         show_times_in(workspace.timezone)
-        found = explain_workspace(connection, workspace.id)
+        waiting = explain(connection, {"tenantid": str(workspace.id)})
+        found = explain_tenant(EXPLAINERS, connection, workspace.id, waiting)
     show_reasons(found, as_json=as_json)
 
 

@@ -57,10 +57,14 @@ Json = Annotated[bool, typer.Option("--json", callback=_remember, help="Print JS
 class Edge(TyperGroup):
     """The outermost group: turns what a command raises into a line on stderr and an exit code."""
 
+    def prepare(self) -> None:
+        """Do what every command needs first. Its errors are reported as a command's are."""
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command. Raises only what Typer itself turns into an exit code."""
         _ZONE.set(None)
         try:
+            self.prepare()
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError):
             raise

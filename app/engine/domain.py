@@ -1,4 +1,4 @@
-"""Who serves which event: the types that `app.wiring` fills in, and the engine's way to them.
+"""Who serves which event: the types that domains fill in, and how the engine finds what they declare.
 
 The engine knows no domain: the entry point of each process installs the wiring (`app.startup`).
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from psycopg import sql
 from app.context import Connection, Moment
 from app.engine.installed import installed
 from app.engine.routing import EFFECTS_PRIORITY, EVENTS_PRIORITY, EVENTS_QUEUE, PARCEL, Route, share_name
+from app.errors import SetupError
 from events import Event, Payload
 from events.contracts import Served
 
@@ -180,8 +182,9 @@ class Wiring:
     """Every handler and every effect, by the payload that it serves, and how to tell what an event would come to.
 
     `lockables` are the rows that events need locked, in the order of locking: where another session holds one for
-    long, the events that need it are set aside together.
-    `schemas` are the domains' own: a worker does not start where a table of them has no forced row-level security.
+    long, the events that need it are set aside together. A worker does not start without `tables` (qualified names),
+    nor where a table in one of `schemas`, the domains' own, has no forced row-level security. `migrations` are the
+    directories of domains that live in packages of their own, by name.
     """
 
     handlers: Mapping[type[Payload], Handler]
@@ -189,7 +192,9 @@ class Wiring:
     forecasts: Mapping[type[Payload], Forecaster] = field(default_factory=dict)
     locks: Sequence[Callable[[Connection, Sequence[Event[Any]]], None]] = ()
     lockables: Sequence[Lockable] = ()
+    tables: Sequence[str] = ()
     schemas: Sequence[str] = ()
+    migrations: Mapping[str, Path] = field(default_factory=dict)
 
     def lock(self, connection: Connection, events: Sequence[Event[Any]]) -> None:
         """Lock what handlers of several types would lock one after the other, all of it in one order."""
@@ -210,7 +215,9 @@ class Wiring:
             return Route(effect.queue, EFFECTS_PRIORITY, effect.parcel, effect_of=event.type, share=share)
         if type(event.data) in self.handlers:
             return _HANDLED
-        message = f"nobody serves {event.type}: name its handler or effect in app/wiring.py"
+        message = (
+            f"nobody serves {event.type}: no domain of this process has a handler or effect for it (TALLYMAN_DOMAINS)"
+        )
         raise LookupError(message)
 
     def share(self, event: Event[Any]) -> str | None:
@@ -238,6 +245,35 @@ class Wiring:
 
 _HANDLED = Route(EVENTS_QUEUE, EVENTS_PRIORITY, PARCEL)
 """The route of every event with a handler: one object, so that `publish()` can compare by identity."""
+
+
+def merged(
+    wirings: Iterable[Wiring],
+    *,
+    tables: Sequence[str] = (),
+    schemas: Sequence[str] = (),
+    migrations: Mapping[str, Path] | None = None,
+) -> Wiring:
+    """One wiring of many. Raises `SetupError` if two serve one event type."""
+    handlers: dict[type[Payload], Handler] = {}
+    effects: dict[type[Payload], Effect] = {}
+    parts = list(wirings)
+    for part in parts:
+        if twice := [one.type for one in (*part.handlers, *part.effects) if one in handlers or one in effects]:
+            raise SetupError(f"event type {twice[0]!r} is served twice: an event type has one handler or effect")
+        handlers.update(part.handlers)
+        effects.update(part.effects)
+    return Wiring(
+        handlers=handlers,
+        effects=effects,
+        forecasts={payload: forecast for part in parts for payload, forecast in part.forecasts.items()},
+        locks=[lock for part in parts for lock in part.locks],
+        lockables=[one for part in parts for one in part.lockables],
+        tables=tables,
+        schemas=schemas,
+        migrations=migrations or {},
+    )
+
 
 _chosen: list[Wiring] = []
 

@@ -1,1 +1,17 @@
 """Logistics: robots that enter a workspace's orders into its carriers' portals."""
+
+from __future__ import annotations
+
+from app.engine.registration import Domain
+
+DOMAIN = Domain(
+    name="logistics",
+    schemas=("logistics",),
+    parts="app.logistics.parts:PARTS",
+    commands={
+        "carriers": "app.commands.carriers:app",
+        "coverage": "app.commands.coverage:app",
+        "orders": "app.commands.orders:app",
+        "jobs": "app.commands.jobs:app",
+    },
+)

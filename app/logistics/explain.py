@@ -5,7 +5,7 @@ These are an operator's questions: they are asked of all workspaces.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,7 +14,6 @@ from psycopg.rows import class_row, scalar_row
 from app.context import Connection
 from app.engine.batches import explainers
 from app.engine.batches.explainers import Explainer
-from app.engine.inspect.explain import explain
 from app.engine.inspect.reasons import Reason
 from app.engine.inspect.waiting import Parked
 from app.logistics.carriers import lane_key
@@ -60,12 +59,11 @@ def workspace_of(connection: Connection, id_: UUID) -> UUID | None:
     return connection.cursor(row_factory=scalar_row).execute(_WORKSPACE, {"id": id_}).fetchone()
 
 
-def explain_workspace(connection: Connection, workspace_id: UUID) -> list[Reason]:
-    """Why events of a workspace have not been applied, and which of its carriers cannot be used."""
+def with_carriers(connection: Connection, workspace_id: UUID, reasons: Sequence[Reason]) -> list[Reason]:
+    """Why events of a workspace wait, in terms of its carriers, and which of its carriers cannot be used."""
     accounts = _accounts(connection, workspace_id)
-    found = explain(connection, {"tenantid": str(workspace_id)})
     unusable = (reason for one in accounts for reason in _unusable(workspace_id, one.carrier, [one]))
-    return [*unusable, *_of_carriers(found, accounts)]
+    return [*unusable, *_of_carriers(reasons, accounts)]
 
 
 def _accounts(connection: Connection, workspace_id: UUID, carrier: str | None = None) -> list[_Account]:

@@ -92,8 +92,6 @@ def _numbered(directory: Path, prefix: str) -> list[Script]:
     numbers = [path.name[:4] for path in paths]
     if wrong or len(set(numbers)) < len(numbers):
         place = f"{prefix.rstrip('/')}: " if prefix else ""
-        message = (
-            f"{place}a file in migrations/ is NNNN_name.sql, with a number of its own: look at {wrong or numbers}"
-        )
+        message = f"{place}a file in migrations/ is NNNN_name.sql, with a number of its own: look at {wrong or numbers}"
         raise SetupError(message)
     return [Script(f"{prefix}{path.name}", path.read_bytes()) for path in paths]

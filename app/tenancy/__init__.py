@@ -1,1 +1,12 @@
 """Organisations and their workspaces."""
+
+from __future__ import annotations
+
+from app.engine.registration import Domain, Parts
+
+DOMAIN = Domain(
+    name="tenancy",
+    schemas=("tenancy",),
+    parts=Parts(tables=("tenancy.workspaces",)),
+    commands={"workspaces": "app.commands.workspaces:app"},
+)

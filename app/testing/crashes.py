@@ -15,10 +15,10 @@ from typing import Any
 
 from app.context import Connection
 from app.engine.domain import Effect, Handler, Invariant, Policy, Wiring, wiring
+from app.program import INVARIANTS
 from app.testing.database import Database
 from app.testing.faults import Fault, Point, Strike
 from app.testing.runs import Laboratory, Run, Scene, laboratory, waiting_events
-from app.wiring import INVARIANTS
 from events import Event
 
 _LONGEST_TEXT = 240

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.wiring import WIRING
+from app.program import WIRING
 
 ROOT = Path(__file__).parents[2]
 ENGINE = ROOT / "app" / "engine"

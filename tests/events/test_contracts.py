@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from app.wiring import WIRING
+from app.program import WIRING
 from events import KINDS, InvalidEvent, Payload
 from events.attributes import EXTENSION
 from events.base import event_type, upcaster

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.context import Connection
 from app.engine.inspect.invariants import audit
-from app.wiring import INVARIANTS
+from app.program import INVARIANTS
 from tests.faults.facts import Fact, ItemState, JobState, Seen, fact
 
 _EVENTS = """

@@ -36,8 +36,8 @@ from app.engine.worker.app import fresh_connector
 from app.engine.worker.rescue import Rescued, rescue, sweep
 from app.logistics import carriers, coverage, effects
 from app.logistics.coverage import CoverageRow
+from app.program import WIRING
 from app.settings import Settings, settings
-from app.wiring import WIRING
 from events import Event, Payload, robot
 from tests.conftest import Database
 from tests.faults.fuse import Fuse, mortal_pool

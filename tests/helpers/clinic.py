@@ -9,7 +9,7 @@ import psycopg
 
 from app.context import Connection
 from app.engine.health.doctor import Finding, Limits, examine, patient
-from app.wiring import CHECKUPS
+from app.program import CHECKUPS
 from tests.helpers.support import scalar
 
 SUBJECTS = [checkup.subject for checkup in CHECKUPS]

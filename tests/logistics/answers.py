@@ -11,7 +11,7 @@ from app.context import Connection
 from app.engine.inspect.invariants import audit
 from app.logistics.jobs import create_robot_job, get_job_with_items
 from app.logistics.store import RobotJob, RobotJobItem
-from app.wiring import INVARIANTS
+from app.program import INVARIANTS
 from events import Event
 from events.robot import ErrorType, ItemCompleted
 from tests.logistics.conftest import Shop

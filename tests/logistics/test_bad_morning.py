@@ -15,9 +15,9 @@ from app import database as doors
 from app.context import Connection
 from app.engine.inspect.invariants import audit
 from app.logistics import carriers, jobs
+from app.program import INVARIANTS
 from app.settings import settings
 from app.simulators.portal import Portal, Rule
-from app.wiring import INVARIANTS
 from cli import app
 from tests.conftest import Database
 from tests.helpers.children import CLI, child

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from app.logistics import carriers
-from app.logistics.explain import explain_job
 from app.logistics.jobs import create_robot_job
 from app.outgoing import Answer
 from app.simulators.portal import Portal
 from app.testing import worker
+from tests.helpers.explained import explain_job
 from tests.helpers.support import drain, drain_all, scalar
 from tests.logistics.answers import broken, items_of
 from tests.logistics.conftest import Shop

@@ -12,10 +12,10 @@ from app.engine.batches.explainers import ItemFailed, Lost
 from app.engine.inspect.reasons import Reason
 from app.errors import NotFound
 from app.logistics import carriers, jobs
-from app.logistics.explain import explain_item, explain_job, explain_workspace
 from app.logistics.reasons import CarrierDisabled, ItemShipped, JobEnded, NoCredentials, SessionsBusy
 from app.simulators.portal import Portal
 from tests.helpers.clinic import enlist
+from tests.helpers.explained import explain_item, explain_job, explain_workspace
 from tests.helpers.factories import make_workspace
 from tests.helpers.operators import work_once
 from tests.helpers.support import drain, drain_all, scalar

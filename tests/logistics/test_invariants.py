@@ -12,7 +12,7 @@ from app import database as doors
 from app.context import Connection
 from app.engine.inspect.invariants import Verdict, audit
 from app.logistics import jobs
-from app.wiring import INVARIANTS
+from app.program import INVARIANTS
 from tests.conftest import Database
 from tests.helpers.support import drain_all
 from tests.logistics.conftest import Shop

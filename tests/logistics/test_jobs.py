@@ -15,8 +15,8 @@ from app.errors import Conflict, InvalidInput, NotFound
 from app.logistics import carriers, jobs
 from app.logistics.jobs import ForeignOrders, create_robot_job
 from app.logistics.submit import CarrierDisabled
+from app.program import INVARIANTS
 from app.simulators.portal import Portal
-from app.wiring import INVARIANTS
 from tests.helpers.factories import make_workspace
 from tests.helpers.support import drain_all, scalar, waiting
 from tests.logistics.conftest import Shop

@@ -23,9 +23,9 @@ from app.engine.queue.publish import publish
 from app.logistics import effects
 from app.logistics.jobs import get_robot_job
 from app.logistics.store import ROBOT_JOBS, RobotJobItem
+from app.program import INVARIANTS
 from app.settings import settings, using
 from app.simulators.portal import Portal
-from app.wiring import INVARIANTS
 from tests.conftest import Database
 from tests.helpers import lines
 from tests.helpers.support import drain, drain_all, scalar

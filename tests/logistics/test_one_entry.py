@@ -18,11 +18,11 @@ from app.errors import Conflict
 from app.logistics import jobs, rules
 from app.logistics.results import update_job_item_result
 from app.logistics.store import RobotJobItem
+from app.program import WIRING
 from app.settings import settings
 from app.simulators.portal import Portal, Rule
 from app.testing import worker
 from app.testing.faults import Fault
-from app.wiring import WIRING
 from events.robot import ItemRequested
 from tests.conftest import Database
 from tests.helpers.deaths import die_in_a_call, rescued

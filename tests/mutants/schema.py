@@ -85,8 +85,8 @@ MUTANTS = (
     ),
     Mutant(
         "app/schema/scripts.py",
-        "if strange or len(set(numbers)) < len(numbers):",
-        "if strange:",
+        "if wrong or len(set(numbers)) < len(numbers):",
+        "if wrong:",
         _TEST_RUNNER,
         "two files with one number are refused",
     ),

@@ -12,12 +12,12 @@ import pytest
 import events
 from app.logistics import carriers
 from app.logistics.jobs import create_robot_job
+from app.program import WIRING
 from app.settings import settings
 from app.simulators.portal import Portal
 from app.testing.crashes import crash_everywhere
 from app.testing.drain import drain
 from app.testing.faults import Fault
-from app.wiring import WIRING
 from events import Event, Payload
 from events.order import OrderUpdated
 from events.robot import ItemCompleted, ItemRequested, JobCompleted, JobSubmitted

@@ -28,13 +28,13 @@ from app.engine.inspect.invariants import audit
 from app.engine.inspect.reasons import Reason
 from app.engine.queue import pauses
 from app.logistics import carriers
-from app.logistics.explain import explain_item, explain_job, explain_workspace
 from app.postgres.embedded import Embedded
+from app.program import INVARIANTS
 from app.schema import migrate
 from app.settings import settings
 from app.simulators.portal import OrderForm, Portal
 from app.testing.database import Database
-from app.wiring import INVARIANTS
+from tests.helpers.explained import explain_item, explain_job, explain_workspace
 from tests.helpers.support import drain, drain_all, scalar, working
 
 HERE = Path(__file__).parent

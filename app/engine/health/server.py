@@ -9,11 +9,13 @@ import psycopg
 from psycopg.rows import class_row
 
 from app import database
+from app.engine.domain import wiring
 from app.engine.health.doctor import Checkup, Finding, Limits, Patient
 from app.engine.health.schema_drift import drifts
 from app.engine.queue import connections
 from app.engine.worker import preflight
 from app.schema import migrate
+from app.schema.scripts import Sources
 
 OLDEST_SERVER = 15
 _CROWDED = 0.8
@@ -102,7 +104,7 @@ def judge_connections(used: int, most: int) -> Iterator[Finding]:
 
 
 def _migrations(_patient: Patient) -> Iterator[Finding]:
-    found = migrate.status(database.conninfo())
+    found = migrate.status(database.conninfo(), Sources.installed(wiring().migrations))
     if found.pending:
         yield Finding("problem", "migrations", f"to be applied: {', '.join(found.pending)}", "run `db migrate`")
     if found.edited:

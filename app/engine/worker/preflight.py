@@ -38,8 +38,8 @@ SELECT n.nspname || '.' || c.relname
 
 def check_schema(connection: Connection) -> None:
     """Raise `SetupError` on a database that lacks what this program needs."""
-    locked = [lockable.name for lockable in wiring().lockables]
-    missing = [name for (name, found) in connection.execute(_NEEDED, [locked]) if not found]
+    needed = [*(lockable.name for lockable in wiring().lockables), *wiring().tables]
+    missing = [name for (name, found) in connection.execute(_NEEDED, [needed]) if not found]
     if missing:
         raise SetupError(f"the schema is missing or older than this program ({missing[0]}): python cli.py db migrate")
 
@@ -72,6 +72,5 @@ def problems(connection: Connection) -> list[str]:
     for role, is_super, bypasses, login in connection.execute(_ROLE):
         if is_super or bypasses:
             found.append(f"role {role} is not subject to row-level security: {_remedy(connection, role, login)}")
-    open_tables = connection.execute(_OPEN_TABLES, [list(wiring().schemas)])
-    found += [f"{table} has no forced row-level security: run `db migrate`" for (table,) in open_tables]
-    return found
+    tables = connection.execute(_OPEN_TABLES, [list(wiring().schemas)])
+    return found + [f"{table} has no forced row-level security: run `db migrate`" for (table,) in tables]

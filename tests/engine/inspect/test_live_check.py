@@ -17,7 +17,7 @@ from app.engine.delivery.engine import Engine
 from app.engine.domain import Wiring
 from app.engine.inspect.live_check import Report, check
 from app.engine.queue.publish import publish
-from app.wiring import WIRING
+from app.program import WIRING
 from events import KINDS, Payload
 from events.base import event_type, upcaster
 from tests.conftest import Database

@@ -17,7 +17,7 @@ from app.engine.domain import Effect, Wiring
 from app.engine.queue import ordering
 from app.engine.queue.envelope import Letter
 from app.engine.queue.publish import publish
-from app.wiring import WIRING
+from app.program import WIRING
 from events import Event, InvalidEvent
 from tests.helpers import toy
 from tests.helpers.lines import (

@@ -1,0 +1,59 @@
+"""Import what domains and settings name as `package.module:NAME`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from app.engine.registration import Domain, Parts
+from app.errors import SetupError
+
+_T = TypeVar("_T")
+
+
+def named(addresses: str) -> tuple[Domain, ...]:
+    """The domains that a setting names, as `package.module:NAME`, separated by commas.
+
+    Raises `SetupError` that names the address which cannot be imported or is no `Domain`.
+    """
+    wanted = [address.strip() for address in addresses.split(",") if address.strip()]
+    return tuple(_imported(address, Domain, "TALLYMAN_DOMAINS") for address in wanted)
+
+
+def parts(domain: Domain) -> Parts:
+    """The parts of a domain. Raises `SetupError` if their address cannot be imported."""
+    found = domain.parts
+    return _imported(found, Parts, f"domain {domain.name}") if isinstance(found, str) else found
+
+
+def command(domain: Domain, name: str) -> Any:
+    """The Typer app of a group of commands. Raises `SetupError` if its address cannot be imported."""
+    found = domain.commands[name]
+    return _imported(found, object, f"domain {domain.name}, command {name}") if isinstance(found, str) else found
+
+
+def refuse_shared_events(domains: Sequence[Domain]) -> None:
+    """Raise `SetupError` if two domains serve one event type."""
+    owners: dict[str, str] = {}
+    for domain in domains:
+        for wiring in parts(domain).wirings:
+            for payload in (*wiring.handlers, *wiring.effects):
+                if (owner := owners.setdefault(payload.type, domain.name)) != domain.name:
+                    raise SetupError(
+                        f"event type {payload.type!r} is claimed twice: by {owner} and by {domain.name};"
+                        " an event type has one owner"
+                    )
+
+
+def _imported(address: str, kind: type[_T], where: str) -> _T:
+    module, colon, name = address.partition(":")
+    if not (module and colon and name):
+        raise SetupError(f"{where}: {address!r} must be package.module:NAME")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SetupError(f"{where}: {address!r} cannot be imported: {error}") from error
+    if not isinstance(found, kind):
+        raise SetupError(f"{where}: {address!r} is a {type(found).__name__}, not a {kind.__name__}")
+    return found

@@ -1,0 +1,41 @@
+"""What workers and operators need of logistics: who serves its events, its invariants, checks and explanations."""
+
+from __future__ import annotations
+
+from app.engine.batches import checks, handlers
+from app.engine.batches.wiring import wiring
+from app.engine.domain import Effect, Lockable, Wiring
+from app.engine.registration import Explainer, Parts
+from app.logistics import checkups, effects, invariants, lookup, wanted
+from app.logistics.explain import explain_item, explain_job, with_carriers, workspace_of
+from app.logistics.results import orders_of
+from app.logistics.store import ROBOT_JOBS
+from events import order
+
+_JOBS = wiring(
+    ROBOT_JOBS,
+    Effect(
+        queue=effects.ROBOTS_QUEUE,
+        lanes=effects.lanes,
+        prepare=effects.prepare,
+        look=wanted.look,
+        call=effects.enter_order,
+        give_up=effects.give_up,
+        close=effects.close,
+        ask=lookup.ask,
+        account=effects.account_name,
+    ),
+)
+_ORDERS = Wiring(
+    handlers={order.OrderUpdated: handlers.ignore},
+    effects={},
+    # After the jobs and items of the batch: the order of locking.
+    lockables=(Lockable("logistics", "orders", lambda _event: None, orders_of),),
+)
+
+PARTS = Parts(
+    wirings=(_JOBS, _ORDERS),
+    invariants=(*checks.invariants(ROBOT_JOBS), *invariants.LOGISTICS),
+    checkups=(*checks.checkups(ROBOT_JOBS), *checkups.LOGISTICS),
+    explainers=(Explainer(job=explain_job, item=explain_item, tenant=with_carriers, tenant_of=workspace_of),),
+)
