@@ -1,0 +1,54 @@
+"""Rows are taken once a statement, also where statistics tell the planner that the queue holds one row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from app.context import Connection
+from tests.conftest import Database
+from tests.helpers.support import scalar
+
+FILL = """
+INSERT INTO public.procrastinate_jobs (queue_name, task_name, args)
+SELECT 'robots', 'perform', '{"share": "a"}' FROM generate_series(1, %s)
+"""
+SCHEDULE = "UPDATE public.procrastinate_jobs SET scheduled_at = now() + interval '1 day'"
+DOING = "SELECT count(*) FROM public.procrastinate_jobs WHERE status = 'doing'"
+LEFT = "SELECT count(*) FROM public.procrastinate_jobs"
+
+
+@pytest.fixture
+def queue(database: Database, connection: Connection) -> Iterator[Connection]:
+    """Five rows more than the one that the statistics know of; the planner then joins from the table to the list."""
+    with psycopg.connect(database.superuser_url, autocommit=True) as admin:
+        admin.execute("TRUNCATE public.procrastinate_jobs CASCADE")
+        connection.execute(FILL, [1])
+        admin.execute("VACUUM ANALYZE public.procrastinate_jobs")
+        connection.execute(FILL, [5])
+        yield connection
+        admin.execute("TRUNCATE public.procrastinate_jobs CASCADE")
+        admin.execute("VACUUM ANALYZE public.procrastinate_jobs")
+
+
+def test_a_worker_takes_one_row_of_a_share(queue: Connection) -> None:
+    """One row a fetch; without a materialized list every fetch failed."""
+    for taken in range(1, 4):
+        assert scalar(queue, "SELECT (engine.fetch_share('robots', 'a', NULL)).id IS NOT NULL")
+        assert scalar(queue, DOING) == taken
+
+
+def test_a_delivery_takes_no_more_siblings_than_it_may(queue: Connection) -> None:
+    """Its own row and two siblings, of five."""
+    own = scalar(queue, "SELECT (engine.fetch_share('robots', 'a', NULL)).id")
+    assert len(queue.execute("SELECT * FROM engine.claim(%s, 0, NULL, 2)", [own]).fetchall()) == 3
+    assert scalar(queue, LEFT) == 3
+
+
+def test_no_more_rows_are_moved_than_asked_for(queue: Connection) -> None:
+    """Two of six scheduled rows."""
+    queue.execute(SCHEDULE)
+    assert scalar(queue, "SELECT engine.set_aside(2)") == 2
+    assert scalar(queue, LEFT) == 4
