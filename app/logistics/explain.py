@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 
 from app.context import Connection
 from app.engine.batches import explainers
@@ -31,10 +31,6 @@ class _Account:
     max_sessions: int
 
 
-_WORKSPACE = """
-SELECT workspace_id FROM logistics.robot_jobs
- WHERE id = %(id)s OR id = (SELECT job_id FROM logistics.robot_job_items WHERE id = %(id)s)
-"""
 _ACCOUNTS = """
 SELECT id, workspace_id, carrier, is_enabled, max_sessions,
        has_password AND portal_username IS NOT NULL AND portal_url IS NOT NULL AS is_complete
@@ -52,11 +48,6 @@ def explain_job(connection: Connection, job_id: UUID) -> list[Reason]:
 def explain_item(connection: Connection, item_id: UUID) -> list[Reason]:
     """Why an item has no result, or which one it has. Raises `NotFound`."""
     return explainers.explain_item(connection, ROBOT_JOBS, item_id, _ROBOT_JOBS)
-
-
-def workspace_of(connection: Connection, id_: UUID) -> UUID | None:
-    """The workspace of a robot job, or of an item of one; None if neither has this id."""
-    return connection.cursor(row_factory=scalar_row).execute(_WORKSPACE, {"id": id_}).fetchone()
 
 
 def with_carriers(connection: Connection, workspace_id: UUID, reasons: Sequence[Reason]) -> list[Reason]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from app.engine.batches import checks, handlers
+from app.engine.batches.parts import tenant_of
 from app.engine.batches.wiring import wiring
 from app.engine.domain import Effect, Lockable, Wiring
 from app.engine.registration import Explainer, Parts
 from app.logistics import checkups, effects, invariants, lookup, wanted
-from app.logistics.explain import explain_item, explain_job, with_carriers, workspace_of
+from app.logistics.explain import explain_item, explain_job, with_carriers
 from app.logistics.results import orders_of
 from app.logistics.store import ROBOT_JOBS
 from events import order
@@ -37,5 +40,9 @@ PARTS = Parts(
     wirings=(_JOBS, _ORDERS),
     invariants=(*checks.invariants(ROBOT_JOBS), *invariants.LOGISTICS),
     checkups=(*checks.checkups(ROBOT_JOBS), *checkups.LOGISTICS),
-    explainers=(Explainer(job=explain_job, item=explain_item, tenant=with_carriers, tenant_of=workspace_of),),
+    explainers=(
+        Explainer(
+            job=explain_job, item=explain_item, tenant=with_carriers, tenant_of=partial(tenant_of, batch=ROBOT_JOBS)
+        ),
+    ),
 )

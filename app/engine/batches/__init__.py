@@ -6,7 +6,7 @@ requests, forecasts for replay plans, reasons for `explain`, invariants for `aud
 
     PRINTS = Batch(name="print job", command="prints", schema="postcards", jobs="print_jobs", items="cards", …)
     job = submit(context, PRINTS, [{"address": "…", "text": "…"}], idempotency_key="day-1")
-    WIRING = wiring(PRINTS, effect(PRINTS, queue="printshop", call=print_card, find=find_card))
+    PARTS = parts(PRINTS, effect(PRINTS, queue="printshop", call=print_card, find=find_card))
 
 The connection, the context or the moment comes first, the batch second. Who is about to change items locks their jobs
 by id first, then the items by id.
@@ -19,6 +19,7 @@ from app.engine.batches.effects import Work, effect, serve
 from app.engine.batches.ends import Cancelled, cancel, record_item
 from app.engine.batches.explainers import Explainer, explain_item, explain_job
 from app.engine.batches.lifecycle import JobPage, get_job, get_page, list_jobs, set_status, submit
+from app.engine.batches.parts import parts
 from app.engine.batches.results import Applied, Result
 from app.engine.batches.retry import Retried, retry_failed
 from app.engine.batches.tables import Batch, Item, Job, JobTable
@@ -45,6 +46,7 @@ __all__ = [
     "get_page",
     "invariants",
     "list_jobs",
+    "parts",
     "record_item",
     "retry_failed",
     "serve",

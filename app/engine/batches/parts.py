@@ -1,0 +1,48 @@
+"""Everything that a domain of one batch declares to workers and operators."""
+
+from __future__ import annotations
+
+from functools import partial
+from uuid import UUID
+
+from psycopg.rows import scalar_row
+
+from app.context import Connection
+from app.engine.batches import checks, explainers
+from app.engine.batches.tables import Batch, ItemT, JobT, statement
+from app.engine.batches.wiring import wiring
+from app.engine.domain import Effect
+from app.engine.registration import Explainer, Parts
+
+_TENANT = """
+SELECT {tenant} FROM {jobs} WHERE id = %(id)s OR id = (SELECT {job_id} FROM {items} WHERE id = %(id)s)
+"""
+
+
+def parts(
+    batch: Batch[JobT, ItemT], effect: Effect, explainer: explainers.Explainer[JobT, ItemT] | None = None
+) -> Parts:
+    """The `Parts` of a domain whose jobs are this batch: who serves its events, `audit`, `doctor`, `explain`, tables.
+
+    `explainer` adds the domain's own reasons.
+    """
+    return Parts(
+        wirings=(wiring(batch, effect),),
+        invariants=checks.invariants(batch),
+        checkups=checks.checkups(batch),
+        explainers=(
+            Explainer(
+                job=lambda connection, job_id: explainers.explain_job(connection, batch, job_id, explainer),
+                item=lambda connection, item_id: explainers.explain_item(connection, batch, item_id, explainer),
+                tenant_of=partial(tenant_of, batch=batch),
+            ),
+        ),
+        tables=(batch.table, f"{batch.schema}.{batch.items}"),
+    )
+
+
+def tenant_of(connection: Connection, id_: UUID, batch: Batch[JobT, ItemT]) -> UUID | None:
+    """The tenant of a job, or of an item of one; None if neither has this id."""
+    cursor = connection.cursor(row_factory=scalar_row)
+    found: UUID | None = cursor.execute(statement(batch, _TENANT), {"id": id_}).fetchone()
+    return found
