@@ -16,7 +16,7 @@ from app.context import Connection
 from app.engine.delivery import bury
 from app.engine.delivery.aside import database_now, set_aside, waited
 from app.engine.queue import ordering
-from app.engine.queue.envelope import Letter
+from app.engine.queue.envelope import Letter, one_of_each
 from app.engine.routing import Route
 from app.settings import settings
 from events import Event, InvalidEvent, Unreadable
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 LONGEST_DELAY_S = 30.0
 
 Refusal = Callable[[Event[Any]], str | None]
-"""Why this worker does not serve an event in the task that delivers it; None when it does."""
+"""Why this worker does not serve events of a type in the task that delivers them; None when it does."""
 
 
 class UnknownEvent(InvalidEvent):
@@ -42,9 +42,9 @@ def take_out(
     connection: Connection, letters: Sequence[Letter], refusal: Refusal, route: Callable[[], Route]
 ) -> Sequence[Letter]:
     """The letters that can be delivered; the others are put aside under `route`, or buried, in this transaction."""
-    out = {letter: error for letter in letters if (error := _error(letter, refusal)) is not None}
-    if not out:
+    if all(isinstance(event, Event) and refusal(event) is None for event in one_of_each(letters)):
         return letters
+    out = {letter: error for letter in letters if (error := _error(letter, refusal)) is not None}
     waiting = _waiting(connection, out)
     buried = [(letter, InvalidEvent(str(error))) for letter, error in out.items() if letter not in waiting]
     bury.bury(connection, buried)

@@ -58,6 +58,11 @@ class Letter:
             return None
 
 
+def one_of_each(letters: Iterable[Letter]) -> Iterable[Event[Any] | Unreadable]:
+    """One event of each type among `letters`: for questions that its type answers, which a batch asks often."""
+    return {type(letter.event): letter.event for letter in letters}.values()
+
+
 _ERROR_LIMIT = 300
 """Characters of an error that a put-back row remembers."""
 

@@ -26,7 +26,7 @@ from pydantic_core import to_json
 
 from app.context import Connection
 from app.engine.domain import Invariant
-from app.engine.queue.envelope import Letter
+from app.engine.queue.envelope import Letter, one_of_each
 from app.engine.routing import EVENTS_PRIORITY, EVENTS_QUEUE, PARCEL
 from events import Event, InvalidEvent
 
@@ -110,7 +110,7 @@ def take_turns(connection: Connection, letters: Sequence[Letter]) -> Sequence[Le
     Until the transaction ends nobody else decides about the lines of these letters. Letters that are not sequenced
     are returned as they are, and cost nothing.
     """
-    lined = [letter for letter in letters if _is_sequenced(letter)]
+    lined = _lined(letters)
     if not lined:
         return letters
     cursor = connection.cursor(row_factory=class_row(_Turn))
@@ -124,15 +124,15 @@ def take_turns(connection: Connection, letters: Sequence[Letter]) -> Sequence[Le
     return [*others, *sorted(now, key=lambda letter: turns[_id(letter)].place if _id(letter) in turns else -math.inf)]
 
 
-def leave(connection: Connection, letters: Iterable[Letter]) -> None:
+def leave(connection: Connection, letters: Sequence[Letter]) -> None:
     """Letters have been applied: theirs is the turn no more."""
-    if lined := [_id(letter) for letter in letters if _is_sequenced(letter)]:
+    if lined := [_id(letter) for letter in _lined(letters)]:
         release(connection, lined)
 
 
-def keep_places(connection: Connection, letters: Iterable[Letter]) -> None:
+def keep_places(connection: Connection, letters: Sequence[Letter]) -> None:
     """Letters are put back or buried: those behind them wait, also if they had joined only in what was rolled back."""
-    if lined := [letter for letter in letters if _is_sequenced(letter)]:
+    if lined := _lined(letters):
         connection.execute(_JOIN, [_names(_events(lined))])
 
 
@@ -166,6 +166,12 @@ def sweep(connection: Connection, most: int) -> int:
     if applied:
         release(connection, applied)
     return len(applied)
+
+
+def _lined(letters: Sequence[Letter]) -> list[Letter]:
+    if not any(isinstance(event, Event) and event.data.sequenced for event in one_of_each(letters)):
+        return []
+    return [letter for letter in letters if _is_sequenced(letter)]
 
 
 def _is_sequenced(letter: Letter) -> bool:
