@@ -9,8 +9,9 @@ from __future__ import annotations
 from app.engine.routing import PARCEL
 
 FIRST = 32
-"""Waiting events that the first delivery of a worker takes along; a quick one doubles the number for the next."""
-TARGET_S = 0.25
+"""Waiting events that the first delivery of a worker takes along. A quick delivery doubles the number for the next, a
+very quick one quadruples it."""
+TARGET_S = 0.5
 """Seconds that a delivery should not take longer than."""
 
 
@@ -29,4 +30,5 @@ class Pace:
         if seconds > TARGET_S:
             self._most = min(self._most, max(1, int(events * TARGET_S / seconds)))
         elif seconds < TARGET_S / 2:
-            self._most = min(PARCEL - 1, 2 * self._most)
+            factor = 4 if seconds < TARGET_S / 8 else 2
+            self._most = min(PARCEL - 1, factor * self._most)

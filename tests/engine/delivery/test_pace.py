@@ -23,22 +23,30 @@ from tests.helpers.toy import Outside, say
 KILLER = "n37"
 
 
-def test_quick_deliveries_take_along_twice_as_much_each_time() -> None:
-    """Up to what a batch may hold."""
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.1, [32, 64, 128, 256, PARCEL - 1, PARCEL - 1]),
+        (0.01, [32, 128, PARCEL - 1, PARCEL - 1]),
+        (TARGET_S / 2, [32, 32]),
+    ],
+)
+def test_quick_deliveries_take_along_more_each_time(seconds: float, expected: list[int]) -> None:
+    """Twice as much, or four times if they are very quick, up to what a batch may hold."""
     pace, taken = Pace(), []
-    for _ in range(6):
+    for _ in expected:
         taken.append(pace.siblings())
-        pace.note(taken[-1] + 1, 0.01)
-    assert taken == [32, 64, 128, 256, PARCEL - 1, PARCEL - 1]
+        pace.note(taken[-1] + 1, seconds)
+    assert taken == expected
 
 
 @pytest.mark.parametrize(
     ("events", "seconds", "left"),
     [
-        (32, 0.64, 12),  # 20 ms each
+        (32, 0.64, 25),  # 20 ms each
         (1, 5.0, 1),  # one alone takes too long: there is always a next one
         (32, TARGET_S, FIRST),  # as wished
-        (1, 0.3, 1),
+        (1, 0.6, 1),
     ],
 )
 def test_a_slow_delivery_makes_the_next_one_smaller(events: int, seconds: float, left: int) -> None:
