@@ -55,11 +55,14 @@ def status(*, as_json: Json = False) -> None:
 
 @app.command()
 def migrate(*, as_json: Json = False) -> None:
-    """Bring the schema up to date, Procrastinate's included."""
+    """Bring the schema up to date, Procrastinate's included, and write this program's event types to it."""
+    from app.engine import event_types
     from app.schema import migrate as runner
 
     names = runner.migrate(sources=_sources())
-    emit({"applied": names}, as_json=as_json, human="\n".join(names) or "the schema is up to date")
+    types = event_types.deploy()
+    human = "\n".join([*names, *(f"event type {name}" for name in types)])
+    emit({"applied": names, "event_types": types}, as_json=as_json, human=human or "the schema is up to date")
 
 
 @app.command()

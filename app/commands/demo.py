@@ -59,6 +59,7 @@ def demo(
 @contextmanager
 def _server(*, keep: bool, say: Callable[[str], None]) -> Iterator[None]:
     from app import database
+    from app.engine import event_types
     from app.postgres import embedded
     from app.schema import migrate
     from app.schema.scripts import Sources
@@ -70,6 +71,7 @@ def _server(*, keep: bool, say: Callable[[str], None]) -> Iterator[None]:
     database.url()
     try:
         applied = migrate.migrate(sources=Sources.installed(migrations()))
+        event_types.deploy()
         say(f"Schema: {len(applied)} migrations applied" if applied else "Schema: up to date")
         yield
     finally:

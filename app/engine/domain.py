@@ -121,8 +121,9 @@ class Effect:
     back. For one that has none the engine looks at the lease and at pauses before it calls.
     `open_` tells, by the event's id, what still waits for the outcome of dead events, an item say: such a letter is not
     resolved by hand without a result. `discard` gives what waits an end, with why, and returns the events that follow.
-    `account` names the account of its tenant that an event uses: tenants get equal shares of a worker's deliveries
-    (or as their weights say), and within a tenant its accounts do. Without it a tenant is one account.
+    `account` is the field of the event's data that names the account of its tenant: tenants get equal shares of a
+    worker's deliveries (or as their weights say), and within a tenant its accounts do. Without it, or where the field
+    is empty, a tenant is one account.
     """
 
     queue: str
@@ -139,7 +140,7 @@ class Effect:
     discard: Callable[[Moment, Sequence[Event[Any]], str], Iterable[Event[Any]]] | None = None
     can_be_asked: bool = True
     settle: Callable[[], float] = field(default=lambda: 0.0)
-    account: Callable[[Event[Any]], str] | None = None
+    account: str | None = None
     parcel: int = 25
     at_once: int = 8
     policy: Policy | None = None
@@ -211,7 +212,7 @@ class Wiring:
         """Where an event goes. Raises `LookupError` for a type that nobody serves."""
         effect = self.effects.get(type(event.data))
         if effect is not None:
-            share = share_name(event.tenantid, effect.account(event) if effect.account else None)
+            share = share_name(event.tenantid, getattr(event.data, effect.account) if effect.account else None)
             return Route(effect.queue, EFFECTS_PRIORITY, effect.parcel, effect_of=event.type, share=share)
         if type(event.data) in self.handlers:
             return _HANDLED

@@ -44,6 +44,8 @@ from events import Event
 from events.robot import ErrorType, ItemCompleted, ItemRequested
 
 ROBOTS_QUEUE = "robots"
+ACCOUNT = "carrier"
+"""The field of a request that names the account: a workspace has one account for each carrier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +103,6 @@ async def enter_order(prepared: Prepared, call: Call) -> ItemCompleted:
     except PortalProtocolError as error:
         return _failed(entry, "unknown", f"{error}; a retry asks the portal before it enters anything", form)
     return _succeeded(entry, accepted, form)
-
-
-def account_name(event: Event[ItemRequested]) -> str:
-    """The account that an order goes through: a workspace has one a carrier."""
-    return event.data.carrier
 
 
 def give_up(prepared: Prepared, error: Exception) -> ItemCompleted:

@@ -24,6 +24,8 @@ ROWS = {
     "engine.actions": "(at, actor, action) VALUES (now() - interval '2 years', 'ana', 'pause')",
     "engine.calls": "(call_key, event_id, row_id, attempts) VALUES (gen_random_uuid(), gen_random_uuid(), 1, 0)",
     "engine.event_log": "(event_id, type, version, data, occurred_at) VALUES (gen_random_uuid(), 'x', 1, '{}', now())",
+    "engine.event_types": "(type, version, queue_name, priority, batch_size, is_effect, is_sequenced, owner,"
+    " definition) VALUES (gen_random_uuid(), 1, 'x', 0, 1, false, false, 'x', 'x')",
     "engine.event_rescues": "(event_id, rescues) VALUES (gen_random_uuid(), 1)",
     "engine.failed_jobs": "(job_type, event_data, error_message, retry_count) VALUES ('x', '{}', 'x', 1)",
     "engine.parked": "(row_id, key) VALUES (floor(random() * 1e9), 'x')",

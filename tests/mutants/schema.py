@@ -8,7 +8,31 @@ _LOGISTICS = "migrations/0006_logistics.sql"
 _WALLS = "tests/test_isolation.py tests/test_policies.py"
 _RUNNER, _TEST_RUNNER = "app/schema/migrate.py", "tests/schema/test_migrate.py"
 
+_TYPES, _TEST_TYPES = "migrations/0034_event_types.sql", "tests/engine/test_event_types.py"
+_PUBLISH, _TEST_PUBLISH = "migrations/0035_publish.sql", "tests/engine/queue/test_publish_sql.py"
+
 MUTANTS = (
+    Mutant(
+        _TYPES,
+        " AND excluded.definition <> ALL (t.replaced))",
+        ")",
+        _TEST_TYPES,
+        "an older program's worker changes no route",
+    ),
+    Mutant(
+        _TYPES,
+        "WHERE t.retired_at IS NULL AND t.owner IN (SELECT d.owner FROM declared d)",
+        "WHERE t.retired_at IS NULL",
+        _TEST_TYPES,
+        "a deployment retires nothing of other packages",
+    ),
+    Mutant(
+        _PUBLISH,
+        "el.value -> 'type', el.value -> 'tenantid', el.value -> 'data') AS fact",
+        "el.value -> 'type', el.value -> 'data') AS fact",
+        _TEST_PUBLISH,
+        "one id with another tenant is another event",
+    ),
     Mutant(
         _LOGISTICS,
         "CREATE POLICY orders_member_select ON logistics.orders FOR SELECT TO authenticated\n"

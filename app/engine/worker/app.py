@@ -20,6 +20,7 @@ from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
 from app import database, sealing
+from app.engine import event_types
 from app.engine.delivery.consume import consume
 from app.engine.delivery.engine import Engine
 from app.engine.domain import Policy, wiring
@@ -231,6 +232,7 @@ class Application(procrastinate.App):
         with self.engine.pool.connection() as connection:
             check_schema(connection)
             check(connection)
+            event_types.register(connection)
 
 
 app = Application()

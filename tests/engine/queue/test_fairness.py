@@ -41,7 +41,7 @@ def wants(tenant: UUID | None, count: int, lane: str | None = None) -> list[Even
 
 def by_account(wiring: Wiring) -> Wiring:
     """The wiring with a tenant's calls in accounts, each named by the lane."""
-    effect = replace(wiring.effects[Wanted], account=lambda event: event.data.lane or "")
+    effect = replace(wiring.effects[Wanted], account="lane")
     return Wiring(wiring.handlers, {Wanted: effect})
 
 
