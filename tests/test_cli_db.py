@@ -52,8 +52,10 @@ def test_start_status_migrate_url_stop(run: Run) -> None:
     before = json.loads(run("db", "status", "--json").stdout)
     assert before["pid"] == started["pid"]
     assert "0001_roles.sql" in before["pending"]
-    assert json.loads(run("db", "migrate", "--json").stdout)["applied"] == before["pending"]
-    assert json.loads(run("db", "migrate", "--json").stdout) == {"applied": []}
+    migrated = json.loads(run("db", "migrate", "--json").stdout)
+    assert migrated["applied"] == before["pending"]
+    assert "robot/item.completed" in migrated["event_types"]
+    assert json.loads(run("db", "migrate", "--json").stdout) == {"applied": [], "event_types": []}
     assert json.loads(run("db", "status", "--json").stdout)["pending"] == []
     assert json.loads(run("db", "stop", "--json").stdout) == {"stopped": True}
     assert json.loads(run("db", "stop", "--json").stdout) == {"stopped": False}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import os
@@ -10,9 +11,12 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from app.context import Connection
 from app.database import as_service
@@ -39,6 +43,13 @@ VALUES (%s, %s, 'processing', now()) RETURNING id
 """
 
 
+def url(database: Database) -> str:
+    """The database's address as a URL, which every driver reads."""
+    given = conninfo_to_dict(database.url)
+    where = urlencode([(name, str(given[name])) for name in ("host", "port") if given.get(name)])
+    return f"postgresql://{quote(str(given['user']))}@/{quote(str(given['dbname']))}?{where}"
+
+
 def example(language: str, driver: str) -> str:
     """The page's example in a language that mentions a driver."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
@@ -59,7 +70,7 @@ def environment(connection: Connection, database: Database, workspace: Workspace
     order = scalar(connection, _ORDER, workspace.id)
     job = scalar(connection, _JOB, workspace.id)
     item = scalar(connection, _ITEM, job, order)
-    return {"DATABASE_URL": database.url, "TENANT": str(workspace.id), "JOB": str(job), "ITEM": str(item)}
+    return {"DATABASE_URL": url(database), "TENANT": str(workspace.id), "JOB": str(job), "ITEM": str(item)}
 
 
 @pytest.fixture(scope="session")
@@ -144,10 +155,8 @@ def text(environment: dict[str, str]) -> str:
     return told(environment["TENANT"], environment["JOB"], environment["ITEM"])
 
 
-async def test_asyncpg_in_its_own_transaction(connection: Connection, environment: dict[str, str], text: str) -> None:
-    """The event is there if and only if the transaction commits; the error carries code, column and hint."""
-    asyncpg = pytest.importorskip("asyncpg")
-    producer = await asyncpg.connect(environment["DATABASE_URL"], server_settings={"role": "service_role"})
+async def _with_asyncpg(asyncpg: Any, connection: Connection, address: str, text: str) -> None:
+    producer = await asyncpg.connect(address, server_settings={"role": "service_role"})
     try:
         transaction = producer.transaction()
         await transaction.start()
@@ -163,6 +172,12 @@ async def test_asyncpg_in_its_own_transaction(connection: Connection, environmen
             await producer.execute("SELECT engine.publish($1::jsonb)", text)
     finally:
         await producer.close()
+
+
+def test_asyncpg_in_its_own_transaction(connection: Connection, environment: dict[str, str], text: str) -> None:
+    """The event is there if and only if the transaction commits; the error carries code, column and hint."""
+    asyncpg = pytest.importorskip("asyncpg")
+    asyncio.run(_with_asyncpg(asyncpg, connection, environment["DATABASE_URL"], text))
     assert_counted(connection)
 
 
