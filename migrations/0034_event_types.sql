@@ -35,7 +35,7 @@ COMMENT ON COLUMN engine.event_types.is_effect IS 'True: its events ask for outs
 COMMENT ON COLUMN engine.event_types.is_sequenced IS 'Events of one subject are applied in the order of their publication.';
 COMMENT ON COLUMN engine.event_types.account_field IS
     'The field of an effect''s data that names an account of its tenant. Fair sharing is per account.';
-COMMENT ON COLUMN engine.event_types.owner IS 'The package whose handler or effect serves the type.';
+COMMENT ON COLUMN engine.event_types.owner IS 'The domain that serves the type: its part before the slash.';
 COMMENT ON COLUMN engine.event_types.definition IS 'A digest of the columns before it.';
 COMMENT ON COLUMN engine.event_types.replaced IS 'The definitions that this one replaced: those of older programs.';
 COMMENT ON COLUMN engine.event_types.retired_at IS 'Since when no program serves the type; engine.publish() refuses its events.';

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from app import database
 from app.context import Connection
-from app.engine.domain import Effect, Handler, wiring
+from app.engine.domain import Effect, wiring
 from app.engine.routing import EFFECTS_PRIORITY, EVENTS_PRIORITY, EVENTS_QUEUE, PARCEL
 from events import Payload
 
@@ -25,7 +25,7 @@ class EventType:
     """A type of event and where its events go: the columns of `engine.event_types` that the code determines.
 
     `version` is the newest of the payload. `batch_size` is the most events in one queue row. `account_field` is the
-    field of an effect's data that names its account. `owner` is the package of the handler or effect.
+    field of an effect's data that names its account. `owner` is the domain: the type's part before the slash.
     """
 
     type: str
@@ -42,7 +42,7 @@ class EventType:
 def declared() -> list[EventType]:
     """Every type that this program serves, by name."""
     table = wiring()
-    handled = [_handled(payload, handler) for payload, handler in table.handlers.items()]
+    handled = [_handled(payload) for payload in table.handlers]
     performed = [_effect(payload, effect) for payload, effect in table.effects.items()]
     return sorted([*handled, *performed], key=lambda one: one.type)
 
@@ -58,13 +58,13 @@ def register(connection: Connection, *, deployment: bool = False) -> list[str]:
     """Write what this program serves to `engine.event_types`; returns the types whose rows changed.
 
     What a newer program wrote stays as it is. With `deployment`, as `db migrate` does it, this program's definitions
-    replace all others, and types of its packages that it no longer serves are retired. Needs `service_role`.
+    replace all others, and types of its owners that it no longer serves are retired. Needs `service_role`.
     """
     row = connection.execute(_REGISTER, [to_json(declared()).decode(), deployment]).fetchone()
     return list(row[0]) if row else []
 
 
-def _handled(payload: type[Payload], handler: Handler) -> EventType:
+def _handled(payload: type[Payload]) -> EventType:
     return EventType(
         payload.type,
         payload.version,
@@ -74,7 +74,7 @@ def _handled(payload: type[Payload], handler: Handler) -> EventType:
         is_effect=False,
         is_sequenced=payload.sequenced,
         account_field=None,
-        owner=_package(handler),
+        owner=_owner(payload),
     )
 
 
@@ -88,9 +88,9 @@ def _effect(payload: type[Payload], effect: Effect) -> EventType:
         is_effect=True,
         is_sequenced=False,
         account_field=effect.account,
-        owner=_package(effect.call),
+        owner=_owner(payload),
     )
 
 
-def _package(function: object) -> str:
-    return str(getattr(function, "__module__", type(function).__module__)).rpartition(".")[0] or "__main__"
+def _owner(payload: type[Payload]) -> str:
+    return payload.type.partition("/")[0]

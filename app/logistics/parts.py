@@ -26,7 +26,7 @@ _JOBS = wiring(
         give_up=effects.give_up,
         close=effects.close,
         ask=lookup.ask,
-        account=effects.account_name,
+        account=effects.ACCOUNT,
     ),
 )
 _ORDERS = Wiring(

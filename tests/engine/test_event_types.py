@@ -84,7 +84,7 @@ def test_the_table_has_what_the_code_declares(connection: Connection) -> None:
         is_effect=True,
         is_sequenced=False,
         account_field="lane",
-        owner="tests.helpers",
+        owner="toy",
     )
     assert [one.type for one in table(connection) if one.is_sequenced] == ["toy/step.taken"]
 
@@ -146,7 +146,7 @@ def test_no_worker_takes_a_type_away(connection: Connection) -> None:
     assert "toy/echo.heard" in [one.type for one in table(connection)]
 
 
-def test_a_deployment_retires_what_its_packages_serve_no_more(connection: Connection) -> None:
+def test_a_deployment_retires_what_its_domains_serve_no_more(connection: Connection) -> None:
     """An older worker does not bring the type back; a deployment that serves it does."""
     register(connection)
     assert register(connection, without(toy_wiring(), Echo), deployment=True) == ["toy/echo.heard"]
@@ -155,11 +155,13 @@ def test_a_deployment_retires_what_its_packages_serve_no_more(connection: Connec
     assert register(connection, deployment=True) == ["toy/echo.heard"]
 
 
-def test_a_deployment_leaves_the_types_of_other_packages(connection: Connection, database: Database) -> None:
+def test_a_deployment_leaves_the_types_of_other_domains(connection: Connection, database: Database) -> None:
     """A program with other domains may share the database."""
     register(connection)
     changed = event_types.deploy(database.owner_url)
     assert "robot/item.completed" in changed
     assert not {"toy/word.said", "toy/call.made"} & set(changed)
     assert {Said.type, Made.type} < {one.type for one in table(connection)}
-    assert scalar(connection, "SELECT count(*) FROM engine.event_types WHERE owner = 'app.logistics'") == len(changed)
+    assert scalar(connection, "SELECT count(*) FROM engine.event_types WHERE owner IN ('robot', 'order')") == len(
+        changed
+    )

@@ -24,7 +24,7 @@ MUTANTS = (
         "WHERE t.retired_at IS NULL AND t.owner IN (SELECT d.owner FROM declared d)",
         "WHERE t.retired_at IS NULL",
         _TEST_TYPES,
-        "a deployment retires nothing of other packages",
+        "a deployment retires nothing of other domains",
     ),
     Mutant(
         _PUBLISH,
