@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from app.context import Connection
 from app.database import as_service
-from app.engine import routing
+from app.engine import event_types
 from tests.conftest import Database
 from tests.helpers.children import finished
 from tests.helpers.factories import Workspace
@@ -61,7 +61,7 @@ def example(language: str, driver: str) -> str:
 def routes(connection: Connection) -> None:
     """This program's types in the table, as `db migrate` writes them."""
     with as_service(connection):
-        routing.register(connection)
+        event_types.register(connection)
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ _LOSSY = (
 _NEEDED = """
 SELECT name, to_regclass(name) IS NOT NULL
   FROM unnest(ARRAY['public.procrastinate_jobs', 'engine.event_log', 'engine.actions', 'engine.paused_queues',
-                    'engine.sequence', 'engine.delayed', 'engine.queue_rows', 'engine.event_types'] || %s::text[]) AS name
+                    'engine.sequence', 'engine.delayed', 'engine.queue_rows', 'engine.event_types']
+                   || %s::text[]) AS name
 UNION ALL SELECT 'engine.enqueue', to_regproc('engine.enqueue') IS NOT NULL
 """
 _ROLE = "SELECT rolname, rolsuper, rolbypassrls, session_user FROM pg_roles WHERE rolname = current_user"
