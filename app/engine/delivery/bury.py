@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 from pydantic_core import to_json
 
 from app.context import Connection
+from app.engine.delivery import ledger
 from app.engine.queue.envelope import Letter
 from events import Event, Unreadable
 
@@ -54,9 +55,13 @@ def bury(connection: Connection, dead: Iterable[tuple[Letter, BaseException]]) -
     """Write dead letters, in the transaction that acknowledges their deliveries; returns how many were given.
 
     An event that already is a dead letter keeps its one row, with the newest error; the death before becomes history.
-    So does the death of the event whose place it took.
+    So does the death of the event whose place it took. An event that was applied meanwhile gets no letter. One whose id
+    the ledger has for another event gets a letter, as `bury_apart()` writes it.
     """
-    return _write(connection, [_row(letter, error) for letter, error in dead])
+    given = list(dead)
+    apart = {id(letter) for letter in ledger.other_facts(connection, [letter for letter, _ in given])}
+    rows = [{**_row(one, why), "event_id": _own_id(one) if id(one) in apart else one.event_id} for one, why in given]
+    return _write(connection, given, rows)
 
 
 def bury_apart(connection: Connection, dead: Iterable[tuple[Letter, BaseException]]) -> int:
@@ -64,14 +69,17 @@ def bury_apart(connection: Connection, dead: Iterable[tuple[Letter, BaseExceptio
 
     So neither is taken for the other, and a second death of the same content is one letter.
     """
-    return _write(connection, [{**_row(letter, error), "event_id": _own_id(letter)} for letter, error in dead])
+    given = list(dead)
+    return _write(connection, given, [{**_row(one, why), "event_id": _own_id(one)} for one, why in given])
 
 
-def _write(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
+def _write(connection: Connection, dead: Sequence[tuple[Letter, BaseException]], rows: Sequence[dict[str, Any]]) -> int:
     rows = list({row["event_id"] or id(row): row for row in rows}.values())
     if rows:
         connection.execute(_BURY, [to_json(rows).decode()])
-        connection.execute(_FORGET_RESCUES, [[row["event_id"] for row in rows]])
+        # Rescues are counted under the ids that events carry.
+        ids = {*(row["event_id"] for row in rows), *(letter.event_id for letter, _ in dead)}
+        connection.execute(_FORGET_RESCUES, [list(ids)])
     return len(rows)
 
 
@@ -100,7 +108,6 @@ def _row(letter: Letter, error: BaseException) -> dict[str, Any]:
         "error_message": message.replace("\x00", ""),
         "error_stack": _stack(error) if isinstance(event, Event) else None,
         "retry_count": letter.attempt + 1,
-        "event_id": letter.event_id,
         "tenant_id": tenant,
         "error_class": name,
         "fingerprint": fingerprint(job_type, name, message),

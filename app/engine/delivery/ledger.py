@@ -46,6 +46,7 @@ SELECT l.event_id, l.type, l.version, l.tenant_id, l.data
   JOIN engine.event_log l ON l.event_id = e.id
  WHERE (l.type, l.tenant_id, l.data) IS DISTINCT FROM (e.type, e.tenantid, e.data)
 """
+_ENTRIES = "SELECT event_id, type, version, tenant_id, data FROM engine.event_log WHERE event_id = ANY(%s::uuid[])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,18 @@ def reused(connection: Connection, letters: Sequence[Letter], fresh: Iterable[Ev
     ]
 
 
+def other_facts(connection: Connection, letters: Sequence[Letter]) -> list[Letter]:
+    """The letters whose id the ledger has for another fact. Those that cannot be read are compared as they are."""
+    unreadable = [letter for letter in letters if not isinstance(letter.event, Event) and letter.event_id]
+    found = reused(connection, letters, fresh=())
+    if unreadable:
+        ids = [letter.event_id for letter in unreadable]
+        cursor = connection.cursor(row_factory=class_row(_Entry))
+        entries: dict[UUID | None, _Entry] = {entry.event_id: entry for entry in cursor.execute(_ENTRIES, [ids])}
+        found += [one for one in unreadable if (entry := entries.get(one.event_id)) and _is_other(entry, one.raw)]
+    return found
+
+
 def refusal(letter: Letter) -> ReusedId:
     """The error with which a letter of `reused()` is buried."""
     kind = letter.event.type if isinstance(letter.event, Event) else "event"
@@ -132,3 +145,8 @@ def _differs(entry: _Entry | None, event: Event[Any]) -> bool:
         return bool(kind.payload.model_validate(kind.upcast(entry.version, entry.data)) != event.data)
     except (ValidationError, InvalidEvent):
         return True
+
+
+def _is_other(entry: _Entry, raw: Any) -> bool:
+    tenant = None if entry.tenant_id is None else str(entry.tenant_id)
+    return (entry.type, tenant, entry.data) != (raw.get("type"), raw.get("tenantid"), raw.get("data"))

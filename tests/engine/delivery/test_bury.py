@@ -11,7 +11,7 @@ from app.engine.delivery import bury
 from app.engine.queue.envelope import Letter
 from app.engine.queue.publish import publish
 from app.errors import Permanent
-from events import Event
+from events import Event, Unreadable
 from tests.helpers.support import deliver, scalar
 from tests.helpers.toy import Outside, Said, say
 
@@ -30,6 +30,18 @@ def test_what_another_delivery_has_applied_is_not_buried(connection: Connection,
     deliver(connection)
     assert buried(connection, event) == 0
     assert buried(connection, say("dead")) == 1
+
+
+def test_what_cannot_be_read_under_an_applied_id_is_buried_apart(connection: Connection, outside: Outside) -> None:
+    """The ledger's entry does not make it vanish; where it says what was applied, there is nothing to bury."""
+    event = say("applied")
+    publish(connection, event)
+    deliver(connection)
+    raw = event.model_dump(mode="json", exclude_none=True)
+    copy, other = {**raw, "time": "never"}, {**raw, "data": {"wrong": 1}}
+    bury.bury(connection, [(Letter(0, 0, one, Unreadable(one, "no")), Permanent("no")) for one in (copy, other)])
+    letters = connection.execute("SELECT event_data, event_id <> %s FROM engine.failed_jobs", [event.id]).fetchall()
+    assert letters == [(other, True)]
 
 
 def test_the_same_failure_of_two_events_has_one_fingerprint() -> None:

@@ -90,6 +90,22 @@ def test_a_delivery_that_kills_its_workers_is_buried(connection: Connection, out
     assert scalar(connection, "SELECT event_data->'data'->>'word' FROM engine.failed_jobs") == "killer"
 
 
+def test_a_killer_under_the_id_of_an_applied_event_is_buried_apart(connection: Connection, outside: Outside) -> None:
+    """An event with other data is another event: the ledger's entry does not make it vanish. An exact copy does."""
+    applied = say("applied")
+    publish(connection, applied)
+    drain_all(connection)
+    for event in (applied, applied.model_copy(update={"data": say("impostor").data})):
+        publish(connection, event)
+        for _ in range(settings().most_rescues + 1):
+            fetch(connection, heartbeat="1 hour")
+            rescue(connection, settings())
+        assert waiting(connection) == 0
+    letters = connection.execute("SELECT event_data->'data'->>'word', error_class FROM engine.failed_jobs").fetchall()
+    assert letters == [("impostor", "KilledItsWorkers")]
+    assert scalar(connection, "SELECT count(*) FROM engine.event_rescues") == 0
+
+
 def test_after_a_rescue_events_are_delivered_alone(connection: Connection, outside: Outside) -> None:
     """A parcel is unpacked and no siblings are taken along, so that a killer is found out among its neighbours."""
     publish(connection, *[say(f"w{n}") for n in range(5)])
