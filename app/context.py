@@ -17,7 +17,7 @@ Connection = psycopg.Connection[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class HandlerContext:
     """When and through which transaction something is done: what a handler gets, whose events have many tenants.
 
     `now` is this host's clock, for the time that an event carries. Hosts' clocks differ: a time that is compared with
@@ -28,13 +28,13 @@ class Moment:
     now: datetime
 
     @classmethod
-    def begin(cls, connection: Connection) -> Moment:
+    def begin(cls, connection: Connection) -> HandlerContext:
         """This very moment: with `Context.start`, the one place that reads the clock for a domain."""
         return cls(connection, datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)
-class Context(Moment):
+class Context(HandlerContext):
     """A moment on behalf of one tenant, a workspace or an organisation."""
 
     tenant_id: UUID

@@ -78,7 +78,7 @@ class Permanent(TallymanError):
     """Trying again cannot help."""
 
 
-class GuiltyEvents(Permanent):
+class FailingEvents(Permanent):
     """Names the events of a handler's list that cannot be applied, so that the others need not be searched.
 
     `reasons` maps an event's id to why.

@@ -105,7 +105,7 @@ def _channel(queue: str, served: Mapping[str, Served]) -> Json:
     keys = [_key(name) for name in sorted(served) if served[name].queue == queue]
     return {
         "address": queue,
-        "description": f"The queue `{queue}`: rows of procrastinate_jobs, each an event or a parcel of events.",
+        "description": f"The queue `{queue}`: rows of procrastinate_jobs, each an event or a batch of events.",
         "messages": {key: {"$ref": f"#/components/messages/{key}"} for key in keys},
     }
 

@@ -17,7 +17,7 @@ from tests.conftest import Database
 from tests.helpers.factories import Workspace
 from tests.helpers.support import scalar
 from tests.helpers.waits import until
-from tests.helpers.workers import crew
+from tests.helpers.workers import worker_pool
 from tests.logistics.conftest import equip
 
 ORDERS = 60
@@ -44,12 +44,12 @@ def test_a_worker_takes_no_more_connections_than_documented(
     limits = of_process([worker["concurrency"] for worker in plan(None, None)])
     with (
         psycopg.connect(database.superuser_url, autocommit=True) as admin,
-        doors.connect(database.url, autocommit=True) as ears,
-        crew(tmp_path) as workers,
+        doors.connect(database.url, autocommit=True) as listener,
+        worker_pool(tmp_path) as workers,
     ):
-        own = [one.info.backend_pid for one in (admin, ears, connection)]
+        own = [one.info.backend_pid for one in (admin, listener, connection)]
         workers.work()
-        until(ears, lambda: scalar(admin, _OURS, own) >= limits.idle)
+        until(listener, lambda: scalar(admin, _OURS, own) >= limits.idle)
         seen = [scalar(admin, _OURS, own)]
         job = create_robot_job(shop.context, shop.order(ORDERS))
 
@@ -57,5 +57,5 @@ def test_a_worker_takes_no_more_connections_than_documented(
             seen.append(scalar(admin, _OURS, own))
             return get_robot_job(shop.context, job.id).status == "completed"
 
-        until(ears, is_done, limit=60)
+        until(listener, is_done, limit=60)
     assert max(seen) <= limits.most

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from app import database as doors
 from app.context import Connection
-from app.engine.health.doctor import patient
+from app.engine.health.doctor import check_context
 from app.engine.health.schema_drift import drifts
 from app.engine.progress import listen
 from app.engine.worker.liveness import Session
@@ -25,7 +25,7 @@ from tests.conftest import Database
 from tests.helpers.children import CLI, finished
 from tests.helpers.support import drain, scalar
 from tests.helpers.waits import until
-from tests.helpers.workers import crew
+from tests.helpers.workers import worker_pool
 
 
 @pytest.fixture
@@ -67,13 +67,13 @@ def from_a_pool() -> object:
 
 def listening() -> object:
     """A connection that listens for progress."""
-    with doors.connect(autocommit=True) as ears:
-        return next(listen(ears, timeout=0)) or 1
+    with doors.connect(autocommit=True) as listener:
+        return next(listen(listener, timeout=0)) or 1
 
 
 def of_the_doctor() -> object:
     """The doctor's two."""
-    with patient() as examined:
+    with check_context() as examined:
         return scalar(examined.service, "SELECT 1")
 
 
@@ -116,12 +116,12 @@ def test_a_worker_starts_on_the_second_host(
     listens = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN \"procrastinate%%'"
     with (
         psycopg.connect(database.superuser_url, autocommit=True) as admin,
-        doors.connect(database.url, autocommit=True) as ears,
-        crew(tmp_path) as workers,
+        doors.connect(database.url, autocommit=True) as listener,
+        worker_pool(tmp_path) as workers,
     ):
         worker = workers.work("-q", "events")
-        until(ears, lambda: scalar(connection, "SELECT count(*) FROM engine.workers") == 1, limit=40)
-        until(ears, lambda: scalar(admin, listens) > 0, limit=40)
+        until(listener, lambda: scalar(connection, "SELECT count(*) FROM engine.workers") == 1, limit=40)
+        until(listener, lambda: scalar(admin, listens) > 0, limit=40)
         assert worker.process.poll() is None
 
 

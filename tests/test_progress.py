@@ -19,19 +19,19 @@ JOBS = "logistics.robot_jobs"
 
 
 @pytest.fixture
-def ears(database: Database) -> Iterator[Connection]:
+def listener(database: Database) -> Iterator[Connection]:
     """A connection that listens."""
     with doors.connect(database.url, autocommit=True) as connection:
         connection.execute(f"LISTEN {CHANNEL}")
         yield connection
 
 
-def heard(ears: Connection, connection: Connection) -> list[dict[str, Any]]:
+def heard(listener: Connection, connection: Connection) -> list[dict[str, Any]]:
     """Every notification so far: the test's own last one ends the wait."""
     end = uuid4().hex
     connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, json.dumps(end)])
     found: list[dict[str, Any]] = []
-    for notification in ears.notifies(timeout=10):
+    for notification in listener.notifies(timeout=10):
         told = json.loads(notification.payload)
         if told == end:
             return found
@@ -60,41 +60,41 @@ def ids_of(told: dict[str, Any]) -> set[UUID]:
 
 @pytest.mark.parametrize("count", [1, 2, 100])
 def test_a_statement_is_one_notification_with_the_ids_that_it_changed(
-    ears: Connection, connection: Connection, workspace: Workspace, count: int
+    listener: Connection, connection: Connection, workspace: Workspace, count: int
 ) -> None:
     """For an insert and for an update alike, however many rows."""
     ids = insert(connection, workspace, count)
-    (told,) = heard(ears, connection)
+    (told,) = heard(listener, connection)
     assert (told["table"], ids_of(told)) == (JOBS, set(ids))
     touch(connection, ids)
-    (told,) = heard(ears, connection)
+    (told,) = heard(listener, connection)
     assert ids_of(told) == set(ids)
 
 
-def test_more_than_a_hundred_are_many(ears: Connection, connection: Connection, workspace: Workspace) -> None:
+def test_more_than_a_hundred_are_many(listener: Connection, connection: Connection, workspace: Workspace) -> None:
     """One notification all the same, which names none: a notification holds 8,000 bytes."""
     ids = insert(connection, workspace, 101)
     touch(connection, ids)
-    assert heard(ears, connection) == [{"table": JOBS, "ids": None}] * 2
+    assert heard(listener, connection) == [{"table": JOBS, "ids": None}] * 2
 
 
-def test_what_changes_nothing_says_nothing(ears: Connection, connection: Connection, workspace: Workspace) -> None:
+def test_what_changes_nothing_says_nothing(listener: Connection, connection: Connection, workspace: Workspace) -> None:
     """A statement without rows is silent, and so is one that is rolled back."""
     (job_id,) = insert(connection, workspace, 1)
-    heard(ears, connection)
+    heard(listener, connection)
     touch(connection, [uuid4()])
     with connection.transaction(force_rollback=True):
         touch(connection, [job_id])
-    assert heard(ears, connection) == []
+    assert heard(listener, connection) == []
 
 
-def test_a_persons_change_is_told_too(ears: Connection, connection: Connection, workspace: Workspace) -> None:
+def test_a_persons_change_is_told_too(listener: Connection, connection: Connection, workspace: Workspace) -> None:
     """A role that may change a job needs no grant on the engine."""
     (job_id,) = insert(connection, workspace, 1)
-    heard(ears, connection)
+    heard(listener, connection)
     with doors.as_person(connection, make_member(connection, workspace)):
         touch(connection, [job_id])
-    assert [ids_of(told) for told in heard(ears, connection)] == [{job_id}]
+    assert [ids_of(told) for told in heard(listener, connection)] == [{job_id}]
 
 
 def test_a_listener_gets_changes_and_is_told_of_silence(

@@ -15,7 +15,7 @@ import pytest
 
 import events
 from app import database as doors
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine.queue.publish import publish
 from app.engine.worker.stopping import CUT_SHORT
 from app.logistics.jobs import create_robot_job
@@ -26,7 +26,7 @@ from tests.conftest import Database
 from tests.helpers.factories import Workspace
 from tests.helpers.support import scalar
 from tests.helpers.waits import until, until_somebody_waits
-from tests.helpers.workers import Crew, Worker, crew
+from tests.helpers.workers import Worker, WorkerPool, worker_pool
 from tests.logistics.conftest import equip
 
 GRACEFUL_S = 4.0
@@ -36,23 +36,23 @@ KINDS = ["work", "plain"]
 
 
 @pytest.fixture
-def workers(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Crew]:
+def workers(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WorkerPool]:
     """Workers that must stop within four seconds, and whose portal may take its time."""
     monkeypatch.setenv("TALLYMAN_STALLED_AFTER", "20")
     monkeypatch.setenv("TALLYMAN_GRACEFUL_TIMEOUT", str(GRACEFUL_S))
     monkeypatch.setenv("TALLYMAN_PORTAL_TIMEOUT", "120")
-    with crew(tmp_path) as started:
+    with worker_pool(tmp_path) as started:
         yield started
 
 
 @pytest.fixture
-def ears(database: Database) -> Iterator[Connection]:
+def listener(database: Database) -> Iterator[Connection]:
     """A connection that does nothing but listen."""
     with doors.connect(database.url, autocommit=True) as opened:
         yield opened
 
 
-def start(workers: Crew, kind: str) -> Worker:
+def start(workers: WorkerPool, kind: str) -> Worker:
     """The supervised worker, or Procrastinate's own."""
     return workers.work() if kind == "work" else workers.plain()
 
@@ -88,17 +88,17 @@ def frozen(database: Database, connection: Connection) -> Iterator[None]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_worker_stops_while_its_server_is_frozen(
-    database: Database, connection: Connection, ears: Connection, workers: Crew, kind: str
+    database: Database, connection: Connection, listener: Connection, workers: WorkerPool, kind: str
 ) -> None:
     """Nothing can be said or asked: it ends at its limit, and says so by its exit code."""
     worker = start(workers, kind)
-    until(ears, lambda: registered(connection) > 0)
+    until(listener, lambda: registered(connection) > 0)
     with psycopg.connect(database.superuser_url, autocommit=True) as admin, frozen(database, admin):
         assert worker.stop(AT_MOST_S) in {0, CUT_SHORT}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_worker_stops_while_it_connects(workers: Crew, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_a_worker_stops_while_it_connects(workers: WorkerPool, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """The host accepts connections and says nothing."""
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         monkeypatch.setenv("DATABASE_URL", f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/x?connect_timeout=60")
@@ -112,11 +112,14 @@ def test_a_worker_stops_while_it_connects(workers: Crew, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_worker_stops_while_a_handler_waits_for_a_lock(
-    database: Database, connection: Connection, ears: Connection, workers: Crew, kind: str
+    database: Database, connection: Connection, listener: Connection, workers: WorkerPool, kind: str
 ) -> None:
     """The statement ends on the server too, what it did is rolled back, and its event waits, no attempt spent."""
     event: Event[OrderUpdated] = events.new(
-        OrderUpdated(order_id=uuid4(), before={}, after={}), now=Moment.begin(connection).now, subject=None, tenant=None
+        OrderUpdated(order_id=uuid4(), before={}, after={}),
+        now=HandlerContext.begin(connection).now,
+        subject=None,
+        tenant=None,
     )
     with doors.connect(database.url) as holder:
         holder.execute(
@@ -128,21 +131,21 @@ def test_a_worker_stops_while_a_handler_waits_for_a_lock(
         worker = start(workers, kind)
         until_somebody_waits(connection)
         assert worker.stop(AT_MOST_S) == 0, worker.log.read_text()
-        until(ears, lambda: not connection.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone())
+        until(listener, lambda: not connection.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone())
         assert states(connection) == [("todo", 0)]
         assert scalar(connection, "SELECT count(*) FROM engine.rescues") == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_worker_stops_while_a_portal_does_not_answer(
-    connection: Connection, ears: Connection, workspace: Workspace, portal: Portal, workers: Crew, kind: str
+    connection: Connection, listener: Connection, workspace: Workspace, portal: Portal, workers: WorkerPool, kind: str
 ) -> None:
     """Effects under way are handed back: they wait, and the call in the air is in doubt."""
     portal.start_over(Behaviour(latency_ms=60_000))
     shop = equip(connection, workspace.id, portal)
     create_robot_job(shop.context, shop.order(1))
     worker = start(workers, kind)
-    until(ears, lambda: scalar(connection, "SELECT count(*) FROM engine.calls") == 1)
+    until(listener, lambda: scalar(connection, "SELECT count(*) FROM engine.calls") == 1)
     assert worker.stop(AT_MOST_S) == 0, worker.log.read_text()
     assert [state for state, _ in states(connection)] == ["todo"]
     assert scalar(connection, "SELECT count(*) FROM engine.calls") == 1

@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 import events
-from app.engine.routing import EVENTS_QUEUE, PARCEL
+from app.engine.routing import EVENTS_QUEUE, MOST_IN_A_ROW
 from app.program import INVARIANTS, WIRING
 from events.base import KINDS, Payload
 
@@ -49,7 +49,7 @@ def test_handlers_touch_the_database_and_effects_the_outside() -> None:
     """A handler is a plain function, which runs in its transaction; a call is a coroutine, which runs in none."""
     assert not any(inspect.iscoroutinefunction(handler) for handler in WIRING.handlers.values())
     assert all(inspect.iscoroutinefunction(effect.call) for effect in WIRING.effects.values())
-    assert all(0 < effect.parcel <= PARCEL for effect in WIRING.effects.values())
+    assert all(0 < effect.batch_size <= MOST_IN_A_ROW for effect in WIRING.effects.values())
 
 
 def test_every_promise_has_a_name_of_its_own() -> None:

@@ -24,7 +24,7 @@ from tests.conftest import Database
 from tests.helpers.factories import Workspace
 from tests.helpers.support import scalar, waiting
 from tests.helpers.waits import LIMIT_S, until
-from tests.helpers.workers import Crew, Worker, crew
+from tests.helpers.workers import Worker, WorkerPool, worker_pool
 from tests.logistics.answers import broken, ledger
 from tests.logistics.conftest import Shop, equip
 
@@ -49,11 +49,11 @@ def portal(portal_server: Portal) -> Portal:
 
 
 @pytest.fixture
-def workers(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Crew]:
+def workers(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WorkerPool]:
     """Workers whose portal answers soon or not at all."""
     monkeypatch.setenv("TALLYMAN_PORTAL_TIMEOUT", "2")
     monkeypatch.setenv("TALLYMAN_PORTAL_SETTLE", "0.5")
-    with crew(tmp_path) as started:
+    with worker_pool(tmp_path) as started:
         yield started
 
 
@@ -63,12 +63,12 @@ class Job:
 
     shop: Shop
     portal: Portal
-    ears: Connection
+    listener: Connection
     id: UUID
 
     def wait(self, condition: Callable[[], object]) -> None:
         """Until the condition is true."""
-        until(self.ears, condition, limit=30)
+        until(self.listener, condition, limit=30)
 
     def done(self) -> int:
         """How many items have a result."""
@@ -97,8 +97,8 @@ def job(database: Database, connection: Connection, workspace: Workspace, portal
     shop = equip(connection, workspace.id, portal)
     carriers.set_carrier(shop.context, "coordinadora", max_sessions=6)
     submitted = create_robot_job(shop.context, shop.order(ORDERS))
-    with doors.connect(database.url, autocommit=True) as ears:
-        yield Job(shop, portal, ears, submitted.id)
+    with doors.connect(database.url, autocommit=True) as listener:
+        yield Job(shop, portal, listener, submitted.id)
 
 
 def stops_cleanly(worker: Worker) -> None:
@@ -111,14 +111,14 @@ def stops_cleanly(worker: Worker) -> None:
 TENANTS_OWN = ("Ana Pérez", "Ana P\\u00e9rez", "Calle 1", "10203", "demo-password", "specversion", "tracking_number")
 
 
-def test_procrastinates_command_finds_the_program(job: Job, workers: Crew) -> None:
+def test_procrastinates_command_finds_the_program(job: Job, workers: WorkerPool) -> None:
     """`procrastinate --app=app.engine.queue.app worker` in a checkout, as the README says."""
     worker = workers.script()
     job.finish()
     stops_cleanly(worker)
 
 
-def test_procrastinates_own_worker_does_everything_and_stops_when_told_to(job: Job, workers: Crew) -> None:
+def test_procrastinates_own_worker_does_everything_and_stops_when_told_to(job: Job, workers: WorkerPool) -> None:
     """Events and effects alike; and its log, which is also Procrastinate's, holds nothing of what the rows hold."""
     worker = workers.plain()
     job.finish()
@@ -129,7 +129,7 @@ def test_procrastinates_own_worker_does_everything_and_stops_when_told_to(job: J
     assert str(job.id) not in log
 
 
-def test_a_worker_that_is_told_to_stop_in_the_middle_stops_and_loses_nothing(job: Job, workers: Crew) -> None:
+def test_a_worker_that_is_told_to_stop_in_the_middle_stops_and_loses_nothing(job: Job, workers: WorkerPool) -> None:
     """Procrastinate's own: what it had in hand is done or waits again, and the next one finishes."""
     worker = workers.plain()
     job.get_going()
@@ -139,14 +139,14 @@ def test_a_worker_that_is_told_to_stop_in_the_middle_stops_and_loses_nothing(job
     job.finish()
 
 
-def test_a_worker_serves_the_queues_that_it_is_given(job: Job, workers: Crew) -> None:
+def test_a_worker_serves_the_queues_that_it_is_given(job: Job, workers: WorkerPool) -> None:
     """One for events leaves the robots' orders alone, one for robots leaves the results; together they are done."""
     connection = job.shop.connection
     in_queue = "SELECT count(*) FROM public.procrastinate_jobs WHERE queue_name = %s AND status = 'todo'"
-    clerk = workers.plain("-q", "events")
+    events_worker = workers.plain("-q", "events")
     job.wait(lambda: scalar(connection, in_queue, "robots") and not scalar(connection, in_queue, "events"))
     assert job.portal.record.summary().logins == 0
-    stops_cleanly(clerk)
+    stops_cleanly(events_worker)
     assert (job.done(), job.portal.record.entries) == (0, [])
     robot = workers.plain("-q", "robots")
     job.wait(lambda: len(job.portal.record.entries) == ORDERS and not scalar(connection, in_queue, "robots"))
@@ -159,7 +159,7 @@ def test_a_worker_serves_the_queues_that_it_is_given(job: Job, workers: Crew) ->
 # The supervised worker ---------------------------------------------------------------------------
 
 
-def test_a_worker_comes_back_when_the_database_does(database: Database, job: Job, workers: Crew) -> None:
+def test_a_worker_comes_back_when_the_database_does(database: Database, job: Job, workers: WorkerPool) -> None:
     """All of its connections are cut in the middle of the job, twice: it goes on, and enters nothing twice."""
     worker = workers.work()
     for share in (6, 2):
@@ -171,7 +171,7 @@ def test_a_worker_comes_back_when_the_database_does(database: Database, job: Job
 
 def cut(database: Database, job: Job) -> int:
     """End every connection but the test's own; how many those were."""
-    own = [job.ears.info.backend_pid, job.shop.connection.info.backend_pid]
+    own = [job.listener.info.backend_pid, job.shop.connection.info.backend_pid]
     with psycopg.connect(database.superuser_url, autocommit=True) as connection:
         return len(
             connection.execute(
@@ -184,7 +184,7 @@ def cut(database: Database, job: Job) -> int:
 
 @pytest.mark.parametrize("busy", [True, False])
 def test_a_worker_whose_database_is_gone_stops_when_told_to(
-    database: Database, job: Job, workers: Crew, *, busy: bool
+    database: Database, job: Job, workers: WorkerPool, *, busy: bool
 ) -> None:
     """Nobody is let in any more, in the middle of a job or after it: told to stop, it does, and leaves the rest.
 
@@ -218,7 +218,7 @@ def read_until(log: Path, words: str) -> None:
         assert time.monotonic() < end, log.read_text()
 
 
-def test_a_supervised_worker_that_is_told_to_stop_loses_nothing(job: Job, workers: Crew) -> None:
+def test_a_supervised_worker_that_is_told_to_stop_loses_nothing(job: Job, workers: WorkerPool) -> None:
     """It ends with success in the middle of the job, and another one finishes it."""
     worker = workers.work()
     job.get_going()
@@ -228,7 +228,7 @@ def test_a_supervised_worker_that_is_told_to_stop_loses_nothing(job: Job, worker
     job.finish()
 
 
-def test_a_killed_workers_orders_are_entered_by_another_once(job: Job, workers: Crew) -> None:
+def test_a_killed_workers_orders_are_entered_by_another_once(job: Job, workers: WorkerPool) -> None:
     """SIGKILL in the middle of its calls: what was in the air is asked about before anything is entered."""
     worker = workers.work()
     job.get_going()
@@ -240,7 +240,7 @@ def test_a_killed_workers_orders_are_entered_by_another_once(job: Job, workers: 
 
 
 def test_a_killed_workers_orders_wait_for_no_heartbeat(
-    job: Job, workers: Crew, monkeypatch: pytest.MonkeyPatch
+    job: Job, workers: WorkerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end of its session shows at once that it is gone: another goes on, though a heartbeat may be hours old."""
     monkeypatch.setenv("TALLYMAN_STALLED_AFTER", "7200")
@@ -251,7 +251,7 @@ def test_a_killed_workers_orders_wait_for_no_heartbeat(
     job.finish()
 
 
-def test_a_queue_that_nothing_is_put_into_is_refused(workers: Crew, job: Job) -> None:
+def test_a_queue_that_nothing_is_put_into_is_refused(workers: WorkerPool, job: Job) -> None:
     """A misspelt queue is no worker that waits for ever: exit code 2, with those there are."""
     worker = workers.work("-q", "robot")
     assert worker.process.wait(20) == 2

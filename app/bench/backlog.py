@@ -8,21 +8,21 @@ from functools import partial
 
 from app.bench import sample
 from app.bench.conditions import conditions
-from app.bench.ground import Ground, ground
 from app.bench.plain import CONCURRENCY
+from app.bench.queue_backlog import EFFECTS_A_ROW, QueueBacklog, queue_backlog
 from app.bench.report import Report
 from app.bench.rounds import Claim, Contender, alternate
 from app.bench.sample import PlainSample
 from app.bench.scale import scaled
-from app.bench.stock import EFFECTS_A_ROW, Stock, stock
-from app.engine.routing import PARCEL
+from app.bench.temporary_database import TemporaryDatabase, temporary_database
+from app.engine.routing import MOST_IN_A_ROW
 
 SAMPLE = 20_000
 """Events that are drained out of each backlog."""
 PLAIN_SAMPLE = 500
 """The same for plain Procrastinate, whose rate shows after fewer."""
 
-SINGLES, PARCELS, PLAIN = "one by one", "parcels", "plain Procrastinate"
+SINGLES, BATCHES, PLAIN = "one by one", "parcels", "plain Procrastinate"
 
 Say = Callable[[str], None]
 _Key = tuple[str, str]
@@ -68,8 +68,8 @@ _PLAIN_CASES = CASES[:3]
 class _Stage:
     """A database that is filled for each case. Rates are events a second."""
 
-    ground: Ground
-    stock: Stock
+    temp_database: TemporaryDatabase
+    queue_backlog: QueueBacklog
     scale: float
     laid: list[tuple[int, ...]] = field(default_factory=list)
 
@@ -83,46 +83,46 @@ class _Stage:
         ours: dict[_Key, Contender] = {
             (case.name, shape): partial(self._ours, case.at(self.scale), shape)
             for case in CASES
-            for shape in (SINGLES, PARCELS)
+            for shape in (SINGLES, BATCHES)
         }
         return ours | {(case.name, PLAIN): partial(self._plain, case.at(self.scale)) for case in _PLAIN_CASES}
 
     def _plain(self, case: _Case) -> float:
         wanted = scaled(PLAIN_SAMPLE, self.scale)
         self.laid.clear()
-        self.stock.empty()
-        self.stock.plain(wanted + case.behind)
-        self.stock.tidy()
-        return PlainSample(self.ground).sample(wanted)
+        self.queue_backlog.empty()
+        self.queue_backlog.plain(wanted + case.behind)
+        self.queue_backlog.tidy()
+        return PlainSample(self.temp_database).sample(wanted)
 
     def _ours(self, case: _Case, shape: str) -> float:
         self._lay(case)
         if shape == SINGLES:
-            self.stock.singles(self.wanted + case.behind)
+            self.queue_backlog.singles(self.wanted + case.behind)
         else:
-            self.stock.parcels(self.wanted + case.behind, PARCEL)
-        self.stock.tidy()
-        return sample.drain(self.ground, self.wanted)
+            self.queue_backlog.batches(self.wanted + case.behind, MOST_IN_A_ROW)
+        self.queue_backlog.tidy()
+        return sample.drain(self.temp_database, self.wanted)
 
     def _lay(self, case: _Case) -> None:
         """Have what the case has besides the events that are due, of which there are none then."""
         if case.besides and self.laid == [case.besides]:
             # A million rows that the contender before has left as they were.
-            self.stock.empty_events()
+            self.queue_backlog.empty_events()
             return
-        self.stock.empty()
-        self.stock.effects(case.effects)
-        self.stock.applied(case.applied)
+        self.queue_backlog.empty()
+        self.queue_backlog.effects(case.effects)
+        self.queue_backlog.applied(case.applied)
         # Before the sample is published: a search for its rows passes by these.
-        self.stock.put_back(case.put_back)
+        self.queue_backlog.put_back(case.put_back)
         self.laid[:] = [case.besides]
 
 
 def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
     """Measure every case, with `scale` times the usual sizes."""
-    with ground() as made, made.connect() as connection:
+    with temporary_database() as made, made.connect() as connection:
         where = conditions(connection)
-        stage = _Stage(made, stock(made, connection), scale)
+        stage = _Stage(made, queue_backlog(made, connection), scale)
         say(f"backlog: samples of {stage.wanted:,} events, {rounds} rounds of {len(stage.contenders())} backlogs")
         found = alternate("", "events/s", {_label(key): run for key, run in stage.contenders().items()}, rounds)
         by_key = {key: replace(found[_label(key)], what=key[0], contender=key[1]) for key in stage.contenders()}
@@ -142,7 +142,7 @@ def _claims(rate: dict[_Key, float]) -> Iterator[Claim]:
     for (case, contender), one in rate.items():
         if contender == PLAIN:
             yield Claim(f"{case}: {SINGLES} ÷ plain", rate[case, SINGLES] / one)
-            yield Claim(f"{case}: {PARCELS} ÷ plain", rate[case, PARCELS] / one)
+            yield Claim(f"{case}: {BATCHES} ÷ plain", rate[case, BATCHES] / one)
 
 
 def _notes(wanted: int, scale: float) -> list[str]:

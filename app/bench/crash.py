@@ -13,16 +13,16 @@ from uuid import uuid4
 
 from app import children
 from app.bench import sleeper, watch
-from app.bench.cast import NotExact
 from app.bench.conditions import conditions
-from app.bench.ground import Ground, ground
+from app.bench.job_fixtures import NotExact
 from app.bench.report import Report
 from app.bench.rounds import Claim, Measured, alternate
 from app.bench.scale import scaled
-from app.context import Connection, Moment
+from app.bench.temporary_database import TemporaryDatabase, temporary_database
+from app.context import Connection, HandlerContext
 from app.engine.domain import use
 from app.engine.queue.publish import publish_all
-from app.engine.routing import PARCEL
+from app.engine.routing import MOST_IN_A_ROW
 from events import new
 
 JOBS = 200
@@ -48,27 +48,27 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """Two workers on a ground. Figures are seconds from SIGKILL until every job is done."""
+    """Two workers in a temporary database. Figures are seconds from SIGKILL until every job is done."""
 
-    ground: Ground
+    temp_database: TemporaryDatabase
     jobs: int
 
-    def ours(self, parcel: int) -> float:
+    def ours(self, batch_size: int) -> float:
         """Publish with so many events a row, and kill the worker that has them in hand."""
-        with self._working("tallyman") as workers, self.ground.connect() as connection:
+        with self._working("tallyman") as workers, self.temp_database.connect() as connection:
             self._until_at_work(connection)
-            now = Moment.begin(connection).now
+            now = HandlerContext.begin(connection).now
             asked = [new(sleeper.Asked(number=n), now=now, subject=None, tenant=None) for n in range(self.jobs)]
             with use(sleeper.WIRING), connection.transaction():
-                publish_all(connection, asked, parcel=parcel)
+                publish_all(connection, asked, batch_size=batch_size)
             return self._kill(connection, workers, in_hand=1, within=PATIENCE_S)
 
     def plain(self) -> float:
         """Defer a task a job. Raises nothing when they are not done in time: that is the figure."""
-        with self._working("plain") as workers, self.ground.connect() as connection:
+        with self._working("plain") as workers, self.temp_database.connect() as connection:
             self._until_at_work(connection)
             given_up = 3 + self.jobs * 0.05
-            app = sleeper.PlainSleeper(self.ground.url)
+            app = sleeper.PlainSleeper(self.temp_database.url)
             asyncio.run(self._defer(app))
             try:
                 # It does not say which process a worker is: both have all that they can have in hand.
@@ -100,10 +100,10 @@ class _Stage:
     @contextmanager
     def _working(self, kind: str) -> Iterator[list[subprocess.Popen[str]]]:
         """Two workers on an empty queue."""
-        with self.ground.connect() as connection:
+        with self.temp_database.connect() as connection:
             connection.execute("DELETE FROM engine.event_log; DELETE FROM engine.rescues; DELETE FROM engine.workers")
             connection.execute("DELETE FROM public.procrastinate_jobs; DELETE FROM public.procrastinate_workers")
-        environment = self.ground.environment()
+        environment = self.temp_database.environment()
         workers = [children.start(sleeper.command(kind), environment=environment) for _ in range(2)]
         try:
             yield workers
@@ -115,12 +115,12 @@ class _Stage:
 def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
     """Measure everybody with `scale` times as many jobs as usual."""
     jobs = scaled(JOBS, scale)
-    with ground() as made:
+    with temporary_database() as made:
         with made.connect() as connection:
             where = conditions(connection)
         stage = _Stage(made, jobs)
         say(f"crash: {jobs:,} jobs of 20 ms, SIGKILL in the middle, {rounds} rounds")
-        contenders = {SINGLES: lambda: stage.ours(1), BATCH: lambda: stage.ours(PARCEL), PLAIN: stage.plain}
+        contenders = {SINGLES: lambda: stage.ours(1), BATCH: lambda: stage.ours(MOST_IN_A_ROW), PLAIN: stage.plain}
         found = alternate(f"{jobs} jobs of 20 ms", "s", contenders, rounds)
     return Report("crash", where, list(found.values()), list(_claims(found)), _NOTES)
 

@@ -16,14 +16,14 @@ from uuid import UUID
 from psycopg import sql
 
 import events
-from app.bench.cast import NotExact
 from app.bench.conditions import conditions
-from app.bench.ground import Ground, ground
+from app.bench.job_fixtures import NotExact
 from app.bench.report import Report
 from app.bench.rounds import Claim, Measured, alternate, alternate_all
 from app.bench.scale import scaled
+from app.bench.temporary_database import TemporaryDatabase, temporary_database
 from app.bench.worker import clear_desk, serve_until
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine.domain import Call, Effect, Prepared, Wiring, use
 from app.engine.queue.publish import publish
 from app.engine.worker.app import app, fresh_connector
@@ -47,7 +47,7 @@ PAUSE_S = 0.1
 PATIENCE_S = 60.0
 
 ALONE, FLOOD, HANGING, FIRST_COME = "alone", "beside a flood", "beside 4 that hang", "beside a flood, first come"
-IN_TURNS, OLDEST_FIRST = "in turns", "first come, first served"
+BY_SHARE, OLDEST_FIRST = "in turns", "first come, first served"
 
 _EMPTY = sql.SQL(
     "TRUNCATE engine.event_log, engine.failed_jobs, engine.calls, engine.slots, engine.parked,"
@@ -79,7 +79,7 @@ class _Portal:
         return told
 
     @staticmethod
-    def _prepare(_moment: Moment, requested: Sequence[Event[ItemRequested]]) -> Iterator[Prepared]:
+    def _prepare(_moment: HandlerContext, requested: Sequence[Event[ItemRequested]]) -> Iterator[Prepared]:
         return (Prepared(event, event.data) for event in requested)
 
     async def _call(self, prepared: Prepared, _call: Call) -> Payload:
@@ -104,26 +104,26 @@ class _Portal:
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    ground: Ground
+    temp_database: TemporaryDatabase
     samples: int
     lone: int
 
-    def visit(self, large: int, seconds: float, samples: int, *, in_turns: bool = True) -> tuple[float, float]:
+    def visit(self, large: int, seconds: float, samples: int, *, by_share: bool = True) -> tuple[float, float]:
         """Milliseconds that a small tenant's effects take beside so many large ones: p50 and p99."""
-        self.ground.arrange(_EMPTY)
-        with clear_desk(), self.ground.connect() as connection, self.ground.connect() as filling:
-            waited = asyncio.run(_visit(connection, filling, large, seconds, samples, in_turns=in_turns))
+        self.temp_database.arrange(_EMPTY)
+        with clear_desk(), self.temp_database.connect() as connection, self.temp_database.connect() as filling:
+            waited = asyncio.run(_visit(connection, filling, large, seconds, samples, by_share=by_share))
         cut = quantiles((1000 * one for one in waited), n=100, method="inclusive")
         return cut[49], cut[98]
 
-    def rate(self, *, in_turns: bool) -> float:
+    def rate(self, *, by_share: bool) -> float:
         """Effects a second of a tenant that is alone, with calls that take no time."""
-        self.ground.arrange(_EMPTY)
-        with clear_desk(), self.ground.connect() as connection:
+        self.temp_database.arrange(_EMPTY)
+        with clear_desk(), self.temp_database.connect() as connection:
             with connection.transaction():
                 publish(connection, *_requests(new_id(), self.lone))
-            self.ground.arrange(sql.SQL("VACUUM ANALYZE"))
-            seconds = asyncio.run(_drain(self.lone, in_turns=in_turns))
+            self.temp_database.arrange(sql.SQL("VACUUM ANALYZE"))
+            seconds = asyncio.run(_drain(self.lone, by_share=by_share))
             done = connection.execute(_DONE).fetchone()
             if done != (self.lone,):
                 raise NotExact(f"{done} effects are in the ledger, not {self.lone}")
@@ -131,12 +131,12 @@ class _Stage:
 
 
 async def _visit(
-    connection: Connection, filling: Connection, large: int, seconds: float, samples: int, *, in_turns: bool
+    connection: Connection, filling: Connection, large: int, seconds: float, samples: int, *, by_share: bool
 ) -> list[float]:
     portal, small = _Portal(), new_id()
     portal.takes[small] = CALL_S
     waited: list[float] = []
-    async with _worker(portal, in_turns=in_turns):
+    async with _worker(portal, by_share=by_share):
         floods = [new_id() for _ in range(large)]
         portal.takes.update(dict.fromkeys(floods, seconds))
         keepers = [asyncio.create_task(_keep_full(filling, portal, floods))] if floods else []
@@ -166,9 +166,9 @@ async def _keep_full(connection: Connection, portal: _Portal, tenants: Sequence[
         await asyncio.sleep(PAUSE_S)
 
 
-async def _drain(count: int, *, in_turns: bool) -> float:
+async def _drain(count: int, *, by_share: bool) -> float:
     portal = _Portal()
-    async with app_open(portal, in_turns=in_turns):
+    async with app_open(portal, by_share=by_share):
         reached = asyncio.Event()
         watching = asyncio.create_task(_until(portal, count, reached))
         try:
@@ -184,8 +184,8 @@ async def _until(portal: _Portal, count: int, reached: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def _worker(portal: _Portal, *, in_turns: bool) -> AsyncIterator[None]:
-    async with app_open(portal, in_turns=in_turns):
+async def _worker(portal: _Portal, *, by_share: bool) -> AsyncIterator[None]:
+    async with app_open(portal, by_share=by_share):
         stop = asyncio.Event()
         serving = asyncio.create_task(serve_until(_serving(), stop))
         try:
@@ -200,20 +200,20 @@ async def _serving() -> None:
 
 
 @asynccontextmanager
-async def app_open(portal: _Portal, *, in_turns: bool) -> AsyncIterator[None]:
+async def app_open(portal: _Portal, *, by_share: bool) -> AsyncIterator[None]:
     """The program's app, its robots replaced by a portal."""
-    with app.replace_connector(fresh_connector()), use(portal.wiring()), _taking(in_turns=in_turns):
+    with app.replace_connector(fresh_connector()), use(portal.wiring()), _taking(by_share=by_share):
         async with app.open_async(), app.at_work(CONCURRENCY):
             yield
 
 
 @contextmanager
-def _taking(*, in_turns: bool) -> Iterator[None]:
-    app.job_manager.in_turns = in_turns
+def _taking(*, by_share: bool) -> Iterator[None]:
+    app.job_manager.by_share = by_share
     try:
         yield
     finally:
-        app.job_manager.in_turns = True
+        app.job_manager.by_share = True
 
 
 def _requests(tenant: UUID, count: int) -> list[Event[ItemRequested]]:
@@ -232,7 +232,7 @@ def _requests(tenant: UUID, count: int) -> list[Event[ItemRequested]]:
 def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
     """Measure the small tenant in each company, and a lone one with both ways to fetch."""
     samples, lone = max(5, scaled(SAMPLES, scale)), scaled(LONE, scale)
-    with ground() as made:
+    with temporary_database() as made:
         with made.connect() as connection:
             where = conditions(connection)
         say(f"fairness: {samples} visits of a small tenant, {lone:,} effects of a lone one")
@@ -241,7 +241,7 @@ def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
             ALONE: partial(stage.visit, 0, 0, samples),
             FLOOD: partial(stage.visit, 1, CALL_S, samples),
             HANGING: partial(stage.visit, CONCURRENCY, HANGING_S, max(5, samples // 3)),
-            FIRST_COME: partial(stage.visit, 1, CALL_S, max(5, samples // 3), in_turns=False),
+            FIRST_COME: partial(stage.visit, 1, CALL_S, max(5, samples // 3), by_share=False),
         }
         figures = [(f"{CALLS} effects of a small tenant, p50", "ms"), (f"{CALLS} effects of a small tenant, p99", "ms")]
         visits = alternate_all(figures, company, rounds)
@@ -249,8 +249,8 @@ def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
             f"{lone:,} effects of a lone tenant",
             "effects/s",
             {
-                IN_TURNS: partial(stage.rate, in_turns=True),
-                OLDEST_FIRST: partial(stage.rate, in_turns=False),
+                BY_SHARE: partial(stage.rate, by_share=True),
+                OLDEST_FIRST: partial(stage.rate, by_share=False),
             },
             rounds,
         )
@@ -264,7 +264,7 @@ def _claims(visits: dict[str, list[Measured]], rates: dict[str, Measured]) -> It
     yield Claim("p99 beside a flood ÷ (alone + one call)", p99[FLOOD] / (p99[ALONE] + call), most=1.5)
     yield Claim("p99 beside 4 that hang ÷ (alone + one call)", p99[HANGING] / (p99[ALONE] + hanging), most=1.5)
     yield Claim("p99 beside a flood: first come ÷ in turns", p99[FIRST_COME] / p99[FLOOD])
-    yield Claim("a lone tenant: in turns ÷ first come", rates[IN_TURNS].median / rates[OLDEST_FIRST].median, least=0.95)
+    yield Claim("a lone tenant: in turns ÷ first come", rates[BY_SHARE].median / rates[OLDEST_FIRST].median, least=0.95)
 
 
 _NOTES = (

@@ -6,20 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.bench import limit, worker
-from app.bench.cast import Cast, cast
 from app.bench.conditions import conditions
-from app.bench.ground import Ground, ground
+from app.bench.job_fixtures import JobFixtures, job_fixtures
 from app.bench.plain import CONCURRENCY, Plain
 from app.bench.report import Report
 from app.bench.rounds import Claim, Contender, Measured, alternate
 from app.bench.scale import scaled
+from app.bench.temporary_database import TemporaryDatabase, temporary_database
 from app.engine.queue.publish import publish_all
 
 SHAPES = {"1 x 5,000": (5_000,), "1 x 50,000": (50_000,), "20 x 250": (250,) * 20}
 PLAIN_MOST = 2_000
 """Results after which plain Procrastinate is stopped: its rate does not change any more, and it takes minutes."""
 
-PARCELS, SINGLES, STALE, STALE_SINGLES = "parcels", "one by one", "parcels, stale", "one by one, stale"
+BATCHES, SINGLES, STALE, STALE_SINGLES = "parcels", "one by one", "parcels, stale", "one by one, stale"
 PLAIN, LIMIT = "plain Procrastinate", f"limit, chunks of {limit.CHUNK}"
 
 Say = Callable[[str], None]
@@ -27,46 +27,46 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """A cast on its ground, and how each contender drains it."""
+    """Job fixtures in a temporary database, and how each contender drains them."""
 
-    ground: Ground
-    cast: Cast
+    temp_database: TemporaryDatabase
+    fixtures: JobFixtures
 
-    def ours(self, *, parcel: int | None, statistics: str) -> float:
+    def ours(self, *, batch_size: int | None, statistics: str) -> float:
         """Results a second of the program's own worker."""
-        self.cast.enter(self.ground, statistics=statistics)
-        with self.ground.connect() as connection, connection.transaction():
-            publish_all(connection, self.cast.said, parcel=parcel)
+        self.fixtures.enter(self.temp_database, statistics=statistics)
+        with self.temp_database.connect() as connection, connection.transaction():
+            publish_all(connection, self.fixtures.said, batch_size=batch_size)
         if statistics == "fresh":
-            self.ground.analyze()
-        seconds = worker.count(self.cast)
+            self.temp_database.analyze()
+        seconds = worker.count(self.fixtures)
         return self._exact(seconds)
 
     def plain(self) -> float:
         """Results a second of plain Procrastinate."""
-        self.cast.enter(self.ground, statistics="fresh")
-        plain = Plain(self.ground)
-        plain.publish(self.cast)
-        self.ground.analyze()
-        return plain.drain(min(PLAIN_MOST, self.cast.total))
+        self.fixtures.enter(self.temp_database, statistics="fresh")
+        plain = Plain(self.temp_database)
+        plain.publish(self.fixtures)
+        self.temp_database.analyze()
+        return plain.drain(min(PLAIN_MOST, self.fixtures.total))
 
     def limit(self) -> float:
         """Results a second of the same statements without a queue."""
-        self.cast.enter(self.ground, statistics="fresh")
-        return self._exact(limit.drain(self.ground, self.cast))
+        self.fixtures.enter(self.temp_database, statistics="fresh")
+        return self._exact(limit.drain(self.temp_database, self.fixtures))
 
     def _exact(self, seconds: float) -> float:
-        with self.ground.connect() as connection:
-            self.cast.check(connection)
-        return self.cast.total / seconds
+        with self.temp_database.connect() as connection:
+            self.fixtures.check(connection)
+        return self.fixtures.total / seconds
 
     def contenders(self) -> dict[str, Contender]:
         """Everybody who takes part."""
         return {
-            PARCELS: lambda: self.ours(parcel=None, statistics="fresh"),
-            STALE: lambda: self.ours(parcel=None, statistics="stale"),
-            SINGLES: lambda: self.ours(parcel=1, statistics="fresh"),
-            STALE_SINGLES: lambda: self.ours(parcel=1, statistics="stale"),
+            BATCHES: lambda: self.ours(batch_size=None, statistics="fresh"),
+            STALE: lambda: self.ours(batch_size=None, statistics="stale"),
+            SINGLES: lambda: self.ours(batch_size=1, statistics="fresh"),
+            STALE_SINGLES: lambda: self.ours(batch_size=1, statistics="stale"),
             LIMIT: self.limit,
             PLAIN: self.plain,
         }
@@ -78,13 +78,13 @@ def run(
     """Measure every shape with `scale` times its results; `shipped`: each ships its order, `order/updated` follows."""
     measured: list[Measured] = []
     claims: list[Claim] = []
-    with ground() as made:
+    with temporary_database() as made:
         with made.connect() as connection:
             where = conditions(connection)
         for shape in shapes:
             say(f"fan-in {shape}")
             sizes = [scaled(size, scale) for size in SHAPES[shape]]
-            stage = _Stage(made, cast(made, sizes, shipped=shipped))
+            stage = _Stage(made, job_fixtures(made, sizes, shipped=shipped))
             found = alternate(shape, "results/s", stage.contenders(), rounds)
             measured += found.values()
             claims += _claims(shape, {name: one.median for name, one in found.items()})
@@ -98,10 +98,10 @@ def run(
 
 def _claims(shape: str, rate: dict[str, float]) -> list[Claim]:
     return [
-        Claim(f"{shape}: parcels ÷ plain", rate[PARCELS] / rate[PLAIN], least=40),
-        Claim(f"{shape}: parcels ÷ limit", rate[PARCELS] / rate[LIMIT], least=0.5),
+        Claim(f"{shape}: parcels ÷ plain", rate[BATCHES] / rate[PLAIN], least=40),
+        Claim(f"{shape}: parcels ÷ limit", rate[BATCHES] / rate[LIMIT], least=0.5),
         Claim(f"{shape}: one by one ÷ plain", rate[SINGLES] / rate[PLAIN], least=12),
         Claim(f"{shape}: one by one ÷ limit", rate[SINGLES] / rate[LIMIT], least=0.15),
-        Claim(f"{shape}: parcels, stale ÷ fresh", rate[STALE] / rate[PARCELS], least=0.8),
+        Claim(f"{shape}: parcels, stale ÷ fresh", rate[STALE] / rate[BATCHES], least=0.8),
         Claim(f"{shape}: one by one, stale ÷ fresh", rate[STALE_SINGLES] / rate[SINGLES], least=0.8),
     ]

@@ -14,15 +14,15 @@ from typing import Any
 from uuid import UUID
 
 from app.bench import watch
-from app.bench.cast import Cast, NotExact, cast
 from app.bench.conditions import conditions
-from app.bench.ground import Ground, ground
+from app.bench.job_fixtures import JobFixtures, NotExact, job_fixtures
 from app.bench.plain import QUEUE, Plain
 from app.bench.processes import working
 from app.bench.report import Report
 from app.bench.rounds import Claim, Measured, alternate_all
 from app.bench.scale import scaled
 from app.bench.serving import serving
+from app.bench.temporary_database import TemporaryDatabase, temporary_database
 from app.context import Connection
 from app.engine.queue.publish import publish
 from app.engine.routing import EVENTS_QUEUE
@@ -79,32 +79,32 @@ class _Observer:
 class _Stage:
     """Jobs of one item each, so that each counted result is one notification."""
 
-    ground: Ground
-    cast: Cast
+    temp_database: TemporaryDatabase
+    fixtures: JobFixtures
 
     def ours(self) -> tuple[float, float]:
         """Milliseconds of the program: the median, and the 99th percentile."""
-        return self._measure(working(self.ground.environment()), publish, EVENTS_QUEUE)
+        return self._measure(working(self.temp_database.environment()), publish, EVENTS_QUEUE)
 
     def plain(self) -> tuple[float, float]:
         """Milliseconds of plain Procrastinate."""
-        plain = Plain(self.ground)
+        plain = Plain(self.temp_database)
 
         def defer(connection: Connection, event: Event[Any]) -> None:
             plain.counted.configure(connection=connection).defer(event=json.loads(event.json_bytes()))
 
         with plain.app.open():
-            return self._measure(serving(self.ground.environment()), defer, QUEUE)
+            return self._measure(serving(self.temp_database.environment()), defer, QUEUE)
 
     def _measure(self, worker: AbstractContextManager[object], publisher: Publisher, queue: str) -> tuple[float, float]:
-        self.cast.enter(self.ground, statistics="fresh")
-        with self.ground.connect() as connection, self.ground.connect() as listening:
-            observer = _Observer(listening, self.cast.total)
+        self.fixtures.enter(self.temp_database, statistics="fresh")
+        with self.temp_database.connect() as connection, self.temp_database.connect() as listening:
+            observer = _Observer(listening, self.fixtures.total)
             with worker:
                 sent = dict(self._send(connection, observer, publisher))
                 observer.join()
                 watch.until_quiet(connection, queue, within=PATIENCE_S)
-            self.cast.check(connection)
+            self.fixtures.check(connection)
         timed = list(sent)[WARM_UP:]
         waited = quantiles(
             (1000 * (observer.heard[job_id] - sent[job_id]) for job_id in timed), n=100, method="inclusive"
@@ -112,7 +112,7 @@ class _Stage:
         return waited[49], waited[98]
 
     def _send(self, connection: Connection, observer: _Observer, publisher: Publisher) -> Iterator[tuple[UUID, float]]:
-        for number, event in enumerate(self.cast.said):
+        for number, event in enumerate(self.fixtures.said):
             with connection.transaction():
                 publisher(connection, event)
             yield event.data.job_id, time.perf_counter()
@@ -124,11 +124,11 @@ class _Stage:
 def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
     """Measure both, with `scale` times as many events as usual."""
     count = scaled(EVENTS, scale)
-    with ground() as made:
+    with temporary_database() as made:
         with made.connect() as connection:
             where = conditions(connection)
         say(f"latency of {count} events, one every {1000 * PACE_S:g} ms")
-        stage = _Stage(made, cast(made, tuple(repeat(1, count + WARM_UP))))
+        stage = _Stage(made, job_fixtures(made, tuple(repeat(1, count + WARM_UP))))
         figures = [("p50", "ms"), ("p99", "ms")]
         found = alternate_all(figures, {OURS: stage.ours, PLAIN: stage.plain}, rounds)
     return Report("latency", where, [one for both in found.values() for one in both], _claims(found), _NOTES)

@@ -15,8 +15,8 @@ from itertools import islice
 from typing import LiteralString
 from uuid import UUID
 
-from app.bench.cast import Cast
-from app.bench.ground import Ground
+from app.bench.job_fixtures import JobFixtures
+from app.bench.temporary_database import TemporaryDatabase
 from app.context import Connection
 from events import Event
 from events.robot import ItemCompleted
@@ -84,14 +84,14 @@ class _Chunk:
     counts: str
 
 
-def drain(ground: Ground, cast: Cast) -> float:
-    """Count every result of the cast, `CHUNK` a transaction on one connection; the seconds it took."""
-    chunks = list(_chunks(cast.said))
-    with ground.connect() as connection:
+def drain(temp_database: TemporaryDatabase, fixtures: JobFixtures) -> float:
+    """Count every result of the fixtures, `CHUNK` a transaction on one connection; the seconds it took."""
+    chunks = list(_chunks(fixtures.said))
+    with temp_database.connect() as connection:
         began = time.perf_counter()
         for chunk in chunks:
             with connection.transaction():
-                _apply(connection, chunk, shipped=cast.shipped)
+                _apply(connection, chunk, shipped=fixtures.shipped)
         return time.perf_counter() - began
 
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from app.bench import watch
 from app.bench.conditions import conditions
-from app.bench.ground import Ground, ground
-from app.bench.harvest import ALL_DONE, JOBS, harvest
 from app.bench.plain import QUEUE
 from app.bench.processes import peak_memory, working
 from app.bench.report import Report
+from app.bench.results_backlog import ALL_DONE, JOBS, results_backlog
 from app.bench.rounds import Claim, Contender, alternate
 from app.bench.scale import scaled
 from app.bench.serving import serving
+from app.bench.temporary_database import TemporaryDatabase, temporary_database
 from app.context import Connection
-from app.engine.routing import EVENTS_QUEUE, PARCEL
+from app.engine.routing import EVENTS_QUEUE, MOST_IN_A_ROW
 
 FEW, MANY = 10_000, 1_000_000
 PLAIN_RESULTS = 2_000
@@ -32,14 +32,14 @@ Say = Callable[[str], None]
 class _Stage:
     """A database that is filled for each run. Figures are MiB."""
 
-    ground: Ground
+    temp_database: TemporaryDatabase
 
     def ours(self, total: int) -> float:
-        """The peak of a `cli.py work` that counts so many results in parcels."""
-        results = harvest(self.ground, total)
-        results.fill_parcels(PARCEL)
-        with self.ground.connect() as connection:
-            with working(self.ground.environment()) as (pid,):
+        """The peak of a `cli.py work` that counts so many results in batches."""
+        results = results_backlog(self.temp_database, total)
+        results.fill_batches(MOST_IN_A_ROW)
+        with self.temp_database.connect() as connection:
+            with working(self.temp_database.environment()) as (pid,):
                 _until_done(connection, total, EVENTS_QUEUE)
                 peak = peak_memory(pid)
             results.check(connection)
@@ -47,10 +47,10 @@ class _Stage:
 
     def plain(self, total: int) -> float:
         """The peak of a worker of plain Procrastinate."""
-        results = harvest(self.ground, total)
+        results = results_backlog(self.temp_database, total)
         results.fill_plain()
-        with self.ground.connect() as connection:
-            with serving(self.ground.environment()) as pid:
+        with self.temp_database.connect() as connection:
+            with serving(self.temp_database.environment()) as pid:
                 _until_done(connection, total, QUEUE)
                 peak = peak_memory(pid)
             results.check(connection)
@@ -67,7 +67,7 @@ def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
     """Measure both, with `scale` times as many results as usual."""
     few, many, plain = (scaled(count, scale, least=JOBS) for count in (FEW, MANY, PLAIN_RESULTS))
     names = [f"Tallyman, {few:,} results", f"Tallyman, {many:,} results", f"plain Procrastinate, {plain:,} results"]
-    with ground() as made:
+    with temporary_database() as made:
         with made.connect() as connection:
             where = conditions(connection)
         stage = _Stage(made)
@@ -84,7 +84,7 @@ _NOTES = (
         "last result is counted; pages that it shares with others count in full"
     ),
     (
-        f"results are those of {JOBS} jobs, waiting in parcels of {PARCEL}; plain Procrastinate has them one a "
+        f"results are those of {JOBS} jobs, waiting in batches of {MOST_IN_A_ROW}; plain Procrastinate has them one a "
         "task, and fewer, because it would need most of an hour for a million; its process has the modules of this "
         "program loaded, so its figure is no claim"
     ),

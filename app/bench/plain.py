@@ -20,8 +20,8 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from app import database
-from app.bench.cast import Cast
-from app.bench.ground import Ground
+from app.bench.job_fixtures import JobFixtures
+from app.bench.temporary_database import TemporaryDatabase
 from app.bench.worker import clear_desk
 
 QUEUE = "plain"
@@ -68,8 +68,8 @@ class _Progress:
 class Plain:
     """A Procrastinate app as its documentation has it, with the tasks of a fan-in."""
 
-    def __init__(self, ground: Ground) -> None:
-        self.conninfo = database.conninfo(ground.url)
+    def __init__(self, temp_database: TemporaryDatabase) -> None:
+        self.conninfo = database.conninfo(temp_database.url)
         self.app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=self.conninfo))
         self.pool: AsyncConnectionPool[AsyncConnection[Any]]
         self.progress = _Progress(0)
@@ -77,9 +77,9 @@ class Plain:
         self.updated = self.app.task(name="plain_order_updated", queue=QUEUE)(self._updated)
         self.counted = self.app.task(name="plain_item_completed", queue=QUEUE)(self._counted)
 
-    def publish(self, cast: Cast) -> float:
+    def publish(self, fixtures: JobFixtures) -> float:
         """Defer a task for every result, with `batch_defer`; the seconds it took."""
-        arguments = [json.loads(event.json_bytes()) for event in cast.said]
+        arguments = [json.loads(event.json_bytes()) for event in fixtures.said]
         with clear_desk():
             return asyncio.run(self._publish(arguments))
 

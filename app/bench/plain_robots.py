@@ -13,9 +13,9 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 from pydantic import SecretStr
 
-from app.bench.ground import Ground
 from app.bench.plain import QUEUE, Plain
-from app.bench.shop import CITY, PASSWORD, USERNAME
+from app.bench.temporary_database import TemporaryDatabase
+from app.bench.workspace import CITY, PASSWORD, USERNAME
 from app.context import Connection
 from app.logistics import rules
 from app.logistics.gateway import Account, Credentials, HttpPortal, OrderForm
@@ -44,8 +44,8 @@ def account(portal_url: str) -> Account:
 class PlainRobots(Plain):
     """The tasks of a fan-in, and before them those of a fan-out."""
 
-    def __init__(self, ground: Ground, portal_url: str = "") -> None:
-        super().__init__(ground)
+    def __init__(self, temp_database: TemporaryDatabase, portal_url: str = "") -> None:
+        super().__init__(temp_database)
         self.account = account(portal_url)
         self.portal: HttpPortal | None = None
         self.entered = self.app.task(name="plain_item_requested", queue=ROBOTS_QUEUE)(self._entered)

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from app import children
-from app.bench.cast import NotExact
+from app.bench.job_fixtures import NotExact
 from app.errors import SetupError
 
 
@@ -19,8 +19,8 @@ def working(environment: Mapping[str, str], count: int = 1) -> Iterator[list[int
     """So many processes of `cli.py work`; their pids. They have stopped when the block ends."""
     with ExitStack() as stack:
         command = [sys.executable, "cli.py", "work"]
-        crew = [stack.enter_context(running(command, environment)) for _ in range(count)]
-        yield [process.pid for process in crew]
+        worker_pool = [stack.enter_context(running(command, environment)) for _ in range(count)]
+        yield [process.pid for process in worker_pool]
 
 
 @contextmanager

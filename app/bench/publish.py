@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.bench import rows
-from app.bench.cast import Cast, cast
 from app.bench.conditions import conditions
-from app.bench.ground import Ground, ground
+from app.bench.job_fixtures import JobFixtures, job_fixtures
 from app.bench.plain import QUEUE, Plain
 from app.bench.report import Report
 from app.bench.rounds import Claim, Contender, Measured, alternate
 from app.bench.scale import scaled
+from app.bench.temporary_database import TemporaryDatabase, temporary_database
 from app.bench.worker import clear_desk
 from app.context import Connection
 from app.engine.queue.publish import publish, publish_all
@@ -34,8 +34,8 @@ OURS, PLAIN_SAME, PLAIN_OWN, LIMIT = (
     "plain Procrastinate, a connection of its own",
     "limit, bare INSERT",
 )
-PARCELS, ROWS = "publish_all(), parcels", "publish_all(), one event a row"
-BATCH, COPY_PARCELS, COPY_ROWS = (
+BATCHES, ROWS = "publish_all(), parcels", "publish_all(), one event a row"
+BATCH, COPY_BATCHES, COPY_ROWS = (
     "plain Procrastinate, batch_defer",
     "limit, COPY of the parcels",
     "limit, COPY of the rows",
@@ -52,13 +52,13 @@ Say = Callable[[str], None]
 class _Stage:
     """Events, and every way to put them into the queue. Each contender returns events a second."""
 
-    ground: Ground
-    cast: Cast
+    temp_database: TemporaryDatabase
+    fixtures: JobFixtures
     kept: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def said(self) -> Sequence[Event[Any]]:
-        return self.cast.said
+        return self.fixtures.said
 
     def singles(self) -> dict[str, Contender]:
         """Everybody who publishes one event a transaction."""
@@ -67,18 +67,18 @@ class _Stage:
     def bulk(self) -> dict[str, Contender]:
         """Everybody who publishes all events in one transaction."""
         return {
-            PARCELS: lambda: self._publish_all(None),
+            BATCHES: lambda: self._publish_all(None),
             ROWS: lambda: self._publish_all(1),
             BATCH: self._batch_defer,
-            COPY_PARCELS: lambda: self._copy(PARCELS),
+            COPY_BATCHES: lambda: self._copy(BATCHES),
             COPY_ROWS: lambda: self._copy(ROWS),
         }
 
     def keep(self) -> None:
         """Keep the very rows that the program writes, to be copied."""
-        for name, parcel in ((PARCELS, None), (ROWS, 1)):
-            self._publish_all(parcel)
-            self.kept[name] = rows.keep(self.ground)
+        for name, batch_size in ((BATCHES, None), (ROWS, 1)):
+            self._publish_all(batch_size)
+            self.kept[name] = rows.keep(self.temp_database)
 
     def _publish(self) -> float:
         with self._connection() as connection:
@@ -89,7 +89,7 @@ class _Stage:
             return self._rate(began, EVENTS_QUEUE)
 
     def _defer(self) -> float:
-        plain, arguments = Plain(self.ground), self._arguments()
+        plain, arguments = Plain(self.temp_database), self._arguments()
         with self._connection() as connection, plain.app.open():
             began = time.perf_counter()
             for event in arguments:
@@ -98,8 +98,8 @@ class _Stage:
             return self._rate(began, QUEUE)
 
     def _defer_alone(self) -> float:
-        plain, arguments = Plain(self.ground), self._arguments()
-        self.ground.arrange(rows.EMPTY)
+        plain, arguments = Plain(self.temp_database), self._arguments()
+        self.temp_database.arrange(rows.EMPTY)
         with plain.app.open():
             began = time.perf_counter()
             for event in arguments:
@@ -115,31 +115,31 @@ class _Stage:
                     connection.execute(_INSERT, [text])
             return self._rate(began, EVENTS_QUEUE)
 
-    def _publish_all(self, parcel: int | None) -> float:
+    def _publish_all(self, batch_size: int | None) -> float:
         with self._connection() as connection:
             began = time.perf_counter()
             with connection.transaction():
-                publish_all(connection, self.said, parcel=parcel)
+                publish_all(connection, self.said, batch_size=batch_size)
             return self._rate(began, EVENTS_QUEUE)
 
     def _batch_defer(self) -> float:
-        plain, arguments = Plain(self.ground), [{"event": event} for event in self._arguments()]
-        self.ground.arrange(rows.EMPTY)
+        plain, arguments = Plain(self.temp_database), [{"event": event} for event in self._arguments()]
+        self.temp_database.arrange(rows.EMPTY)
         with plain.app.open():
             began = time.perf_counter()
             plain.counted.batch_defer(*arguments)
             return self._rate(began, QUEUE)
 
     def _copy(self, name: str) -> float:
-        self.ground.arrange(rows.EMPTY)
-        seconds = rows.copy_in(self.ground, self.kept[name])
-        rows.check_waiting(self.ground, EVENTS_QUEUE, len(self.said))
+        self.temp_database.arrange(rows.EMPTY)
+        seconds = rows.copy_in(self.temp_database, self.kept[name])
+        rows.check_waiting(self.temp_database, EVENTS_QUEUE, len(self.said))
         return len(self.said) / seconds
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        self.ground.arrange(rows.EMPTY)
-        with self.ground.connect() as connection:
+        self.temp_database.arrange(rows.EMPTY)
+        with self.temp_database.connect() as connection:
             yield connection
 
     def _arguments(self) -> list[Any]:
@@ -147,17 +147,17 @@ class _Stage:
 
     def _rate(self, began: float, queue: str) -> float:
         seconds = time.perf_counter() - began
-        rows.check_waiting(self.ground, queue, len(self.said))
+        rows.check_waiting(self.temp_database, queue, len(self.said))
         return len(self.said) / seconds
 
 
 def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
     """Measure both ways, with `scale` times as many events as usual."""
     singles, bulk = scaled(SINGLES, scale), scaled(BULK, scale)
-    with ground() as made:
+    with temporary_database() as made:
         with made.connect() as connection:
             where = conditions(connection)
-        one, many = (_Stage(made, cast(made, (count,))) for count in (singles, bulk))
+        one, many = (_Stage(made, job_fixtures(made, (count,))) for count in (singles, bulk))
         # Before anything is timed: it also imports what publishing needs.
         many.keep()
         say(f"publish {singles:,} events, one a transaction")
@@ -194,8 +194,8 @@ def _claims(each: dict[str, Measured], together: dict[str, Measured]) -> list[Cl
         Claim("one a transaction: publish() ÷ plain, same connection", ratio(each, OURS, PLAIN_SAME)),
         Claim("one a transaction: publish() ÷ plain, own connection", ratio(each, OURS, PLAIN_OWN)),
         Claim("one a transaction: publish() ÷ limit", ratio(each, OURS, LIMIT)),
-        Claim("in one: parcels ÷ batch_defer", ratio(together, PARCELS, BATCH), least=5),
-        Claim("in one: parcels ÷ limit", ratio(together, PARCELS, COPY_PARCELS)),
+        Claim("in one: parcels ÷ batch_defer", ratio(together, BATCHES, BATCH), least=5),
+        Claim("in one: parcels ÷ limit", ratio(together, BATCHES, COPY_BATCHES)),
         Claim("in one: one event a row ÷ batch_defer", ratio(together, ROWS, BATCH)),
         Claim("in one: one event a row ÷ limit", ratio(together, ROWS, COPY_ROWS)),
     ]

@@ -12,9 +12,8 @@ from typing import LiteralString
 from uuid import UUID
 
 from app.bench import plain_robots, watch
-from app.bench.cast import NotExact
 from app.bench.conditions import conditions
-from app.bench.ground import ground
+from app.bench.job_fixtures import NotExact
 from app.bench.plain import QUEUE
 from app.bench.plain_robots import PlainRobots, account
 from app.bench.processes import working
@@ -22,7 +21,8 @@ from app.bench.report import Report
 from app.bench.rounds import Claim, Contender, Measured, alternate
 from app.bench.scale import scaled
 from app.bench.serving import serving
-from app.bench.shop import CARRIER, CITY, SESSIONS, Shop, shop
+from app.bench.temporary_database import temporary_database
+from app.bench.workspace import CARRIER, CITY, SESSIONS, ShippingWorkspace, shipping_workspace
 from app.context import Connection
 from app.demo.processes import PortalProcess, portal
 from app.engine.routing import EVENTS_QUEUE
@@ -58,9 +58,9 @@ _Key = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """A shop and its portal. Rates are items a second."""
+    """A workspace and its portal. Rates are items a second."""
 
-    shop: Shop
+    workspace: ShippingWorkspace
     portal: PortalProcess
     items: int
 
@@ -75,22 +75,22 @@ class _Stage:
         return found
 
     def _ours(self, latency: int, workers: int) -> float:
-        with self._round(latency) as (connection, order_ids), working(self.shop.environment(), workers):
+        with self._round(latency) as (connection, order_ids), working(self.workspace.environment(), workers):
             # One for events and one for effects in each process.
             _until_at_work(connection, 2 * workers)
             began = time.perf_counter()
-            create_robot_job(self.shop.context(connection), order_ids, carrier=CARRIER)
+            create_robot_job(self.workspace.context(connection), order_ids, carrier=CARRIER)
             seconds = self._until_done(connection, began)
             watch.until_quiet(connection, EVENTS_QUEUE, ROBOTS_QUEUE, within=PATIENCE_S)
         return self.items / seconds
 
     def _plain(self, latency: int) -> float:
-        plain = PlainRobots(self.shop.ground)
-        worker = serving(self.shop.environment(), concurrency=SESSIONS, portal_url=self.portal.url)
+        plain = PlainRobots(self.workspace.temp_database)
+        worker = serving(self.workspace.environment(), concurrency=SESSIONS, portal_url=self.portal.url)
         with self._round(latency) as (connection, order_ids), worker, plain.app.open():
             _until_at_work(connection, 1)
             began = time.perf_counter()
-            plain.submit(connection, self.shop.workspace_id, order_ids)
+            plain.submit(connection, self.workspace.workspace_id, order_ids)
             seconds = self._until_done(connection, began)
             watch.until_quiet(connection, QUEUE, plain_robots.ROBOTS_QUEUE, within=PATIENCE_S)
         return self.items / seconds
@@ -103,8 +103,8 @@ class _Stage:
     @contextmanager
     def _round(self, latency: int) -> Iterator[tuple[Connection, Sequence[UUID]]]:
         """New orders; raises `NotExact` unless each is shipped when the block ends, and its result counted once."""
-        with self._entering(latency) as served, self.shop.ground.connect() as connection:
-            yield connection, self.shop.start_over(self.items, served=served)
+        with self._entering(latency) as served, self.workspace.temp_database.connect() as connection:
+            yield connection, self.workspace.start_over(self.items, served=served)
             found = connection.execute(_COUNTS).fetchone()
             if found != (*(self.items,) * 5, 1):
                 raise NotExact(f"counted, numbers, shipped, results, orders updated and jobs completed: {found}")
@@ -162,7 +162,7 @@ def _form(number: int) -> OrderForm:
 def run(*, rounds: int, say: Say, scale: float = 1, latencies: Sequence[int] = LATENCIES_MS) -> Report:
     """Measure everybody with `scale` times as many items as usual, and portals of these latencies in milliseconds."""
     items = scaled(ITEMS, scale)
-    with ground() as made, portal({}) as door, shop(made, door.url) as at:
+    with temporary_database() as made, portal({}) as door, shipping_workspace(made, door.url) as at:
         with made.connect() as connection:
             where = conditions(connection)
         contenders = _Stage(at, door, items).contenders(latencies)

@@ -9,8 +9,8 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from app.bench.cast import NotExact
-from app.bench.ground import Ground
+from app.bench.job_fixtures import NotExact
+from app.bench.temporary_database import TemporaryDatabase
 from app.context import Connection
 
 EMPTY = sql.SQL("TRUNCATE public.procrastinate_jobs RESTART IDENTITY CASCADE")
@@ -29,42 +29,44 @@ SELECT coalesce(sum(CASE WHEN args ? 'events' THEN jsonb_array_length(args -> 'e
 # Neither: the periodic task that prunes, which may come at any time.
 
 
-def keep(ground: Ground) -> bytes:
+def keep(temp_database: TemporaryDatabase) -> bytes:
     """Every row of the queue as COPY text."""
-    with ground.connect() as connection, connection.cursor().copy(_KEPT) as copy:
+    with temp_database.connect() as connection, connection.cursor().copy(_KEPT) as copy:
         return b"".join(bytes(block) for block in copy)
 
 
-def copy_in(ground: Ground, rows: bytes) -> float:
+def copy_in(temp_database: TemporaryDatabase, rows: bytes) -> float:
     """COPY kept rows into the queue, in one transaction with its commit; the seconds it took."""
-    return timed_copy(ground, _COPY, rows, _QUEUE_TABLES)
+    return timed_copy(temp_database, _COPY, rows, _QUEUE_TABLES)
 
 
-def timed_copy(ground: Ground, statement: LiteralString, rows: bytes, tables: Sequence[tuple[str, str]]) -> float:
+def timed_copy(
+    temp_database: TemporaryDatabase, statement: LiteralString, rows: bytes, tables: Sequence[tuple[str, str]]
+) -> float:
     """COPY text as the owner of `tables`, those that are written to or looked at; the seconds it took with its commit.
 
     COPY refuses to write where policies apply, so the owner is exempt from them for as long as it takes.
     """
-    ground.arrange(*(_EXEMPT.format(sql.Identifier(*table)) for table in tables))
+    temp_database.arrange(*(_EXEMPT.format(sql.Identifier(*table)) for table in tables))
     try:
-        with psycopg.connect(ground.owner_url, autocommit=True) as connection, connection.cursor() as cursor:
+        with psycopg.connect(temp_database.owner_url, autocommit=True) as connection, connection.cursor() as cursor:
             began = time.perf_counter()
             with connection.transaction(), cursor.copy(statement) as copy:
                 copy.write(rows)
             return time.perf_counter() - began
     finally:
-        ground.arrange(*(_SUBJECT.format(sql.Identifier(*table)) for table in tables))
+        temp_database.arrange(*(_SUBJECT.format(sql.Identifier(*table)) for table in tables))
 
 
 def waiting(connection: Connection, *queues: str) -> int:
-    """How many events wait in some queues, in rows of their own or in parcels."""
+    """How many events wait in some queues, in rows of their own or in batches."""
     row = connection.execute(_WAITING, [list(queues)]).fetchone()
     return int(row[0]) if row else 0
 
 
-def check_waiting(ground: Ground, queue: str, expected: int) -> None:
+def check_waiting(temp_database: TemporaryDatabase, queue: str, expected: int) -> None:
     """Raise `NotExact` unless exactly so many events wait in a queue."""
-    with ground.connect() as connection:
+    with temp_database.connect() as connection:
         found = waiting(connection, queue)
     if found != expected:
         raise NotExact(f"{found} events wait in {queue}, not {expected}")

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.bench.cast import NotExact
-from app.bench.ground import Ground
+from app.bench.job_fixtures import NotExact
 from app.bench.plain import CONCURRENCY as PLAIN_CONCURRENCY
 from app.bench.plain import Plain
 from app.bench.rows import waiting
+from app.bench.temporary_database import TemporaryDatabase
 from app.bench.worker import CONCURRENCY, serve_until
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine import domain
 from app.engine.domain import Wiring
 from app.engine.routing import EVENTS_QUEUE
@@ -43,7 +43,7 @@ class _Clock:
     marks: list[tuple[float, int]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def note(self, _moment: Moment, events: Sequence[Event[Any]]) -> Iterable[Event[Any]]:
+    def note(self, _context: HandlerContext, events: Sequence[Event[Any]]) -> Iterable[Event[Any]]:
         """The handler."""
         with self.lock:
             self.seen += len(events)
@@ -60,12 +60,12 @@ class _Clock:
         return sum(count for _, count in later) / (later[-1][0] - began)
 
 
-def drain(ground: Ground, wanted: int) -> float:
+def drain(temp_database: TemporaryDatabase, wanted: int) -> float:
     """Let a worker apply at least `wanted` of the waiting facts, then stop it; events a second.
 
     Raises `NotExact` unless what the handler saw is what left the queue and what came into the ledger.
     """
-    with ground.connect() as connection:
+    with temp_database.connect() as connection:
         before = _places(connection)
         clock = asyncio.run(_drain(wanted))
         after = _places(connection)
@@ -99,15 +99,15 @@ def _places(connection: Connection) -> tuple[int, int]:
 class PlainSample(Plain):
     """Plain Procrastinate with a task that enters a fact into the ledger, as ours does."""
 
-    def __init__(self, ground: Ground) -> None:
-        super().__init__(ground)
-        self.ground = ground
+    def __init__(self, temp_database: TemporaryDatabase) -> None:
+        super().__init__(temp_database)
+        self.temp_database = temp_database
         self.noted = self.app.task(name="plain_noted", queue="plain")(self._noted)
 
     def sample(self, wanted: int) -> float:
         """Let a worker apply `wanted` of the waiting facts; events a second. Raises `NotExact` for a wrong ledger."""
         rate = self.drain(wanted)
-        with self.ground.connect() as connection:
+        with self.temp_database.connect() as connection:
             _, applied = _places(connection)
         if not wanted <= self.progress.counted <= applied <= self.progress.counted + PLAIN_CONCURRENCY:
             raise NotExact(f"plain Procrastinate handled {self.progress.counted} events, {applied} are in the ledger")

@@ -14,9 +14,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from app import database
 from app.bench import processes
-from app.bench.ground import Ground
 from app.bench.plain import CONCURRENCY, QUEUE
 from app.bench.plain_robots import ROBOTS_QUEUE, PlainRobots
+from app.bench.temporary_database import TemporaryDatabase
 
 
 @contextmanager
@@ -38,7 +38,7 @@ async def _serve(plain: PlainRobots, concurrency: int) -> None:
 
 def _main(concurrency: str, portal_url: str = "") -> None:
     url = database.url()
-    asyncio.run(_serve(PlainRobots(Ground("", url, url), portal_url), int(concurrency)))
+    asyncio.run(_serve(PlainRobots(TemporaryDatabase("", url, url), portal_url), int(concurrency)))
 
 
 if __name__ == "__main__":

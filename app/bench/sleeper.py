@@ -16,7 +16,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from app import database, logs
-from app.context import Moment
+from app.context import HandlerContext
 from app.engine.domain import Wiring, use
 from events import Event, Payload
 from events.base import event_type
@@ -38,10 +38,10 @@ class Asked(Payload):
     number: int
 
 
-def sleep(moment: Moment, asked: Sequence[Event[Asked]]) -> tuple[()]:
+def sleep(context: HandlerContext, asked: Sequence[Event[Asked]]) -> tuple[()]:
     """Take 20 ms for each."""
     for _ in asked:
-        moment.connection.execute(_SLEEP)
+        context.connection.execute(_SLEEP)
     return ()
 
 

@@ -10,14 +10,14 @@ from typing import LiteralString
 from uuid import UUID
 
 from app.bench import plain_robots, rows, worker
-from app.bench.cast import NotExact
 from app.bench.conditions import conditions
-from app.bench.ground import Ground, ground
+from app.bench.job_fixtures import NotExact
 from app.bench.plain_robots import PlainRobots
 from app.bench.report import Report
 from app.bench.rounds import Claim, Measured, alternate_all
 from app.bench.scale import scaled
-from app.bench.shop import CARRIER, Shop, shop
+from app.bench.temporary_database import TemporaryDatabase, temporary_database
+from app.bench.workspace import CARRIER, ShippingWorkspace, shipping_workspace
 from app.context import Connection
 from app.logistics.effects import ROBOTS_QUEUE
 from app.logistics.jobs import create_robot_job
@@ -28,7 +28,7 @@ ORDERS = 100_000
 
 OURS, PLAIN, LIMIT = "Tallyman", "plain Procrastinate", "limit, COPY of the same rows"
 NOWHERE = "http://127.0.0.1:9"
-"""The shop's portal: nobody ever calls it here."""
+"""The workspace's portal: never called here."""
 
 _JOB: LiteralString = """
 INSERT INTO logistics.robot_jobs (id, workspace_id, status, total_items) VALUES (%s, %s, 'pending', %s)
@@ -55,10 +55,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """A shop with orders. Each contender returns the seconds of accepting the job, and of fanning it out."""
+    """A workspace with orders. Each contender returns the seconds of accepting the job, and of fanning it out."""
 
-    ground: Ground
-    shop: Shop
+    temp_database: TemporaryDatabase
+    workspace: ShippingWorkspace
     count: int
     kept: list[bytes] = field(default_factory=list, repr=False)
 
@@ -66,48 +66,48 @@ class _Stage:
         """The program: `create_robot_job`, then a worker of the queue of events."""
         with self._orders() as (connection, order_ids):
             began = time.perf_counter()
-            create_robot_job(self.shop.context(connection), order_ids, carrier=CARRIER)
+            create_robot_job(self.workspace.context(connection), order_ids, carrier=CARRIER)
             accepted = time.perf_counter() - began
             self._check_items(connection)
             fanned_out = worker.drain()
-            rows.check_waiting(self.ground, ROBOTS_QUEUE, self.count)
+            rows.check_waiting(self.temp_database, ROBOTS_QUEUE, self.count)
             self._check_requests(connection)
         return accepted, fanned_out
 
     def plain(self) -> tuple[float, float]:
         """Plain Procrastinate: the items in one statement and a task, then a task that defers one for each item."""
-        plain = PlainRobots(self.ground)
+        plain = PlainRobots(self.temp_database)
         with self._orders() as (connection, order_ids):
             with plain.app.open():
                 began = time.perf_counter()
-                plain.submit(connection, self.shop.workspace_id, order_ids)
+                plain.submit(connection, self.workspace.workspace_id, order_ids)
                 accepted = time.perf_counter() - began
             self._check_items(connection)
-            fanned_out = PlainRobots(self.ground).fan_out()
-            rows.check_waiting(self.ground, plain_robots.ROBOTS_QUEUE, self.count)
+            fanned_out = PlainRobots(self.temp_database).fan_out()
+            rows.check_waiting(self.temp_database, plain_robots.ROBOTS_QUEUE, self.count)
         return accepted, fanned_out
 
     def limit(self) -> tuple[float, float]:
         """COPY of the item rows, and of the queue rows that the program wrote."""
         with self._orders() as (connection, order_ids):
             job_id = new_id()
-            connection.execute(_JOB, [job_id, self.shop.workspace_id, self.count])
+            connection.execute(_JOB, [job_id, self.workspace.workspace_id, self.count])
             items = "".join(f"{new_id()}\t{job_id}\t{order_id}\n" for order_id in order_ids)
-            accepted = rows.timed_copy(self.ground, _COPY_ITEMS, items.encode(), _TABLES)
+            accepted = rows.timed_copy(self.temp_database, _COPY_ITEMS, items.encode(), _TABLES)
             self._check_items(connection)
-            fanned_out = rows.copy_in(self.ground, self.kept[0])
-            rows.check_waiting(self.ground, ROBOTS_QUEUE, self.count)
+            fanned_out = rows.copy_in(self.temp_database, self.kept[0])
+            rows.check_waiting(self.temp_database, ROBOTS_QUEUE, self.count)
         return accepted, fanned_out
 
     def keep(self) -> None:
         """Keep the very queue rows that the program writes, to be copied."""
         self.ours()
-        self.kept[:] = [rows.keep(self.ground)]
+        self.kept[:] = [rows.keep(self.temp_database)]
 
     @contextmanager
     def _orders(self) -> Iterator[tuple[Connection, Sequence[UUID]]]:
-        order_ids = self.shop.start_over(self.count)
-        with self.ground.connect() as connection:
+        order_ids = self.workspace.start_over(self.count)
+        with self.temp_database.connect() as connection:
             yield connection, order_ids
 
     def _check_items(self, connection: Connection) -> None:
@@ -124,7 +124,7 @@ class _Stage:
 def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
     """Measure everybody with `scale` times as many orders as usual."""
     count = scaled(ORDERS, scale)
-    with ground() as made, shop(made, NOWHERE) as at:
+    with temporary_database() as made, shipping_workspace(made, NOWHERE) as at:
         with made.connect() as connection:
             where = conditions(connection)
         say(f"submit a job of {count:,} orders")

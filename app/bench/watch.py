@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, LiteralString
 
-from app.bench.cast import NotExact
+from app.bench.job_fixtures import NotExact
 from app.context import Connection
 
 PROGRESS: LiteralString = "LISTEN tallyman_progress"

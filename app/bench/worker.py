@@ -13,8 +13,8 @@ from typing import Any
 
 from procrastinate.app import WorkerOptions
 
-from app.bench.cast import Cast, NotExact
-from app.context import Moment
+from app.bench.job_fixtures import JobFixtures, NotExact
+from app.context import HandlerContext
 from app.engine.domain import Handler, use, wiring
 from app.engine.routing import EVENTS_QUEUE
 from app.engine.worker.app import app, fresh_connector
@@ -34,13 +34,13 @@ SELECT EXISTS (SELECT FROM engine.waiting(%(queues)s::text[])
 """
 
 
-def count(cast: Cast) -> float:
-    """Let a worker count every result of a cast that waits; the seconds until what follows is handled too.
+def count(fixtures: JobFixtures) -> float:
+    """Let a worker count every waiting result of the fixtures; the seconds until what follows is handled too.
 
     They begin when its connections are open; it listens, as `cli.py work` does. Raises `NotExact` after ten minutes.
     """
     with clear_desk():
-        return asyncio.run(_count(cast))
+        return asyncio.run(_count(fixtures))
 
 
 def drain(queues: Sequence[str] = (EVENTS_QUEUE,), concurrency: int = CONCURRENCY) -> float:
@@ -108,8 +108,8 @@ class _Finish:
     def after(self, handler: Handler) -> Handler:
         """The handler, with its events counted."""
 
-        def handle(moment: Moment, events: list[Event[Any]]) -> Iterable[Event[Any]]:
-            following = handler(moment, events)
+        def handle(context: HandlerContext, events: list[Event[Any]]) -> Iterable[Event[Any]]:
+            following = handler(context, events)
             with self.lock:
                 self.seen += len(events)
                 if self.seen >= self.expected:
@@ -119,8 +119,8 @@ class _Finish:
         return handle
 
 
-async def _count(cast: Cast) -> float:
-    expected = len(cast.sizes) + (cast.total if cast.shipped else 0)
+async def _count(fixtures: JobFixtures) -> float:
+    expected = len(fixtures.sizes) + (fixtures.total if fixtures.shipped else 0)
     finish = _Finish(expected, asyncio.get_running_loop(), asyncio.Event())
     own = wiring()
     following: tuple[type[Payload], ...] = (JobCompleted, OrderUpdated)

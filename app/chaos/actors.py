@@ -43,14 +43,14 @@ class Actor(threading.Thread, ABC):
         self.over = threading.Event()
 
     @abstractmethod
-    def turn(self) -> None:
+    def act(self) -> None:
         """Do one thing. May raise psycopg's errors while the database is away."""
 
     def run(self) -> None:
         """Take turns until told to stop."""
         while not self.over.wait(self.dice.expovariate(1 / self.pause)):
             try:
-                self.turn()
+                self.act()
             except psycopg.Error as error:
                 if not spends_nothing(error):
                     self._complain(error)

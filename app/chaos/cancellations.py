@@ -31,7 +31,7 @@ class Cancellations(Actor):
 
     pause = 1.0
 
-    def turn(self) -> None:
+    def act(self) -> None:
         """Cancel one order."""
         if self.dice.random() < _SHARE_BEFORE:
             self._before_submit()

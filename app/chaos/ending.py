@@ -9,11 +9,11 @@ from typing import LiteralString
 import psycopg
 
 from app.chaos import laws, order_laws, portal_laws
-from app.chaos.clerk import replay_all
+from app.chaos.fault_context import FaultContext
 from app.chaos.model import Model
+from app.chaos.operator import replay_all
 from app.chaos.recovery import Watch
 from app.chaos.report import Recovery, Report, Violation, summarise
-from app.chaos.scene import Scene
 from app.context import Connection
 from app.engine.dead_letters.awaited import Progress
 from app.engine.queue.job_manager import CANNOT_RECORD
@@ -45,7 +45,7 @@ class _TooLong(Exception):
     """The time to become quiet is over."""
 
 
-def settle(scene: Scene, model: Model) -> float | None:
+def wait_until_quiet(fault_context: FaultContext, model: Model) -> float | None:
     """Wait until nothing is left to do, replaying what died; the seconds it took, None after `QUIET_LIMIT_S`.
 
     The faults are over by now; workers that end by themselves are still replaced.
@@ -53,12 +53,12 @@ def settle(scene: Scene, model: Model) -> float | None:
     began = time.monotonic()
 
     def patience(_progress: Progress | None = None) -> None:
-        scene.crew.fill()
+        fault_context.worker_pool.fill()
         if time.monotonic() - began > QUIET_LIMIT_S:
             raise _TooLong
 
     try:
-        while not _is_quiet(scene, model, patience):
+        while not _is_quiet(fault_context, model, patience):
             patience()
             time.sleep(_LOOK_EVERY_S)
     except _TooLong:
@@ -66,43 +66,47 @@ def settle(scene: Scene, model: Model) -> float | None:
     return time.monotonic() - began
 
 
-def _is_quiet(scene: Scene, model: Model, patience: Callable[[Progress], None]) -> bool:
+def _is_quiet(fault_context: FaultContext, model: Model, patience: Callable[[Progress], None]) -> bool:
     try:
-        with scene.stage.connect() as connection:
-            if _number(connection, _WAITING) or scene.watch.still_waiting() or not scene.is_complete():
+        with fault_context.stage.connect() as connection:
+            if _number(connection, _WAITING) or fault_context.watch.still_waiting() or not fault_context.is_complete():
                 return False
             return replay_all(connection, model.hopeless, patience) == 0
     except (psycopg.OperationalError, Conflict):
         return False
 
 
-def judge(scene: Scene, model: Model, report: Report) -> None:
+def judge(fault_context: FaultContext, model: Model, report: Report) -> None:
     """Compare the quiet database and the portal's books with the laws; adds to the report's violations."""
-    entries = [entry for portal in scene.stage.portals for entry in portal_laws.read_books(portal.url)]
-    with scene.stage.overlook() as connection:
+    entries = [entry for portal in fault_context.stage.portals for entry in portal_laws.read_books(portal.url)]
+    with fault_context.stage.overlook() as connection:
         report.violations += laws.check(connection, model)
-        findings = portal_laws.check(connection, model, entries, scene.stage.accounts, scene.freezes)
-        report.violations += order_laws.check(connection, model, entries, scene.freezes)
-    report.violations += [*findings.violations, *wrong_ends(scene.crew.exits), *_gone_on(scene.watch)]
+        findings = portal_laws.check(connection, model, entries, fault_context.stage.accounts, fault_context.freezes)
+        report.violations += order_laws.check(connection, model, entries, fault_context.freezes)
+    report.violations += [
+        *findings.violations,
+        *wrong_ends(fault_context.worker_pool.exits),
+        *_gone_on(fault_context.watch),
+    ]
     report.known_limits = findings.known_limits
     if report.quiet_after is None:
         report.violations.append(Violation("everything is done in time", f"not within {QUIET_LIMIT_S:.0f} s"))
 
 
-def count(scene: Scene, model: Model, report: Report) -> None:
+def count(fault_context: FaultContext, model: Model, report: Report) -> None:
     """Fill in the report's figures."""
-    with scene.stage.overlook() as connection:
+    with fault_context.stage.overlook() as connection:
         found = {what: _number(connection, query) for what, query in _COUNTS.items()}
     items = sum(len(submission.references) for submission, _ in model.accepted.values())
     report.accepted = {"jobs": len(model.accepted), "items": items, "events": found["events"]}
     report.applied = found["applied"]
     report.dead = {what: found[what] for what in ("letters", "replayed", "still dead")}
     report.dead["hopeless"] = len(model.hopeless)
-    records = [portal.record() for portal in scene.stage.portals]
+    records = [portal.record() for portal in fault_context.stage.portals]
     report.portal = {what: sum(record[what] for record in records) for what in _PORTAL_COUNTS}
     report.did = {**dict(sorted(model.done.items())), "rescues": found["rescues"]}
-    report.exits = dict(sorted(scene.crew.exits.items()))
-    report.recovery = _recoveries(scene.watch.seconds())
+    report.exits = dict(sorted(fault_context.worker_pool.exits.items()))
+    report.recovery = _recoveries(fault_context.watch.seconds())
 
 
 def _recoveries(seconds: Mapping[str, list[float]]) -> dict[str, Recovery]:
@@ -111,7 +115,7 @@ def _recoveries(seconds: Mapping[str, list[float]]) -> dict[str, Recovery]:
 
 
 def wrong_ends(exits: Mapping[str, int]) -> Iterator[Violation]:
-    """Workers that ended otherwise than documented; `exits` counts ends as `Crew` describes them."""
+    """Workers that ended otherwise than documented; `exits` counts ends as `WorkerPool` describes them."""
     for how, times in exits.items():
         if how not in _FINE:
             yield Violation("a worker ends as it was told, or as it is documented", f"{times} times: {how}")

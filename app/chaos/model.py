@@ -13,7 +13,7 @@ from uuid import UUID
 from app.chaos.report import Violation
 
 Kind = Literal["copy", "again", "late", "early", "foreign", "stranger", "gibberish", "delayed", "reused"]
-"""How a delivered event relates to what the program knows: see `courier` and `scheduler`."""
+"""How a delivered event relates to what the program knows: see `redelivery` and `scheduler`."""
 HOPELESS: tuple[Kind, ...] = ("stranger", "gibberish")
 """Those that can only die, and stay dead."""
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from app.chaos.fault_context import Freeze
 from app.chaos.model import Model
 from app.chaos.portal_laws import Entry, is_late_call
 from app.chaos.report import Violation
-from app.chaos.scene import Freeze
 from app.context import Connection
 
 IN_FLIGHT = timedelta(seconds=5)

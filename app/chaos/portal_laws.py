@@ -1,7 +1,7 @@
 """The laws of the portal's books: an item is entered once, for its own workspace, and has the number that it got.
 
 One limit is known and documented: a worker that is stopped (SIGSTOP) between its last look at the lease and the first
-byte of the request, for longer than it takes to be taken for dead, rescued and the portal to settle, sends that request
+byte of the request, for longer than the time-out, the rescue and the portal's grace period together, sends that request
 when it goes on, although somebody else has entered the order by then. No lease can prevent that on this side of the
 wire. An order that is in the books twice is put down to it, and told apart from a violation, only when all of this is
 so: a freeze was long enough, the very call was in the hand of the frozen worker, and an entry came right after it went
@@ -20,9 +20,9 @@ from uuid import UUID
 import httpx
 from psycopg.rows import dict_row
 
+from app.chaos.fault_context import Freeze
 from app.chaos.model import Model
 from app.chaos.report import Violation
-from app.chaos.scene import Freeze
 from app.chaos.stage import PORTAL_SETTLE_S, PORTAL_TIMEOUT_S, SLOW_MS
 from app.context import Connection
 from app.logistics.rules import request_id
@@ -84,7 +84,7 @@ def check(
     books: defaultdict[UUID, list[Entry]] = defaultdict(list)
     for entry in entries:
         books[entry.item_id].append(entry)
-    findings = Findings(violations=[*_strangers(items, entries, accounts), *_numbers(model, items, books)])
+    findings = Findings(violations=[*_foreign_entries(items, entries, accounts), *_numbers(model, items, books)])
     for item_id, twice in books.items():
         if len(twice) > 1:
             _judge(findings, item_id, twice, freezes)
@@ -118,7 +118,7 @@ def is_late_call(entry: Entry, freeze: Freeze) -> bool:
     return in_hand and freeze.ended <= entry.accepted_at <= freeze.ended + _RIGHT_AFTER
 
 
-def _strangers(
+def _foreign_entries(
     items: Mapping[UUID, Mapping[str, Any]], entries: Iterable[Entry], accounts: Mapping[UUID, str]
 ) -> Iterator[Violation]:
     for entry in entries:

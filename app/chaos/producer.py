@@ -43,7 +43,7 @@ class Producer(Actor):
         super().__init__(stage, model, seed)
         self._earlier: dict[UUID, list[OrderRow]] = {workspace_id: [] for workspace_id in stage.workspaces}
 
-    def turn(self) -> None:
+    def act(self) -> None:
         """Submit one job, in one of the ways in which that goes wrong."""
         if self._is_enough():
             return

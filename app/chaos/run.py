@@ -18,19 +18,19 @@ from app.chaos import ending
 from app.chaos.actors import Actor
 from app.chaos.auditor import Auditor
 from app.chaos.cancellations import Cancellations
-from app.chaos.clerk import Clerk
-from app.chaos.courier import Courier
-from app.chaos.crew import crew
+from app.chaos.fault_context import FaultContext
+from app.chaos.fault_scheduler import FaultScheduler
 from app.chaos.model import Model
+from app.chaos.operator import Operator
 from app.chaos.producer import Producer
 from app.chaos.recovery import Watch
+from app.chaos.redelivery import Redelivery
 from app.chaos.report import Report
-from app.chaos.saboteur import Saboteur
-from app.chaos.scene import Scene
 from app.chaos.scheduler import Scheduler
 from app.chaos.stage import Stage, stage
 from app.chaos.tenants import Flooding, Hanging, Small
 from app.chaos.waits import Waits
+from app.chaos.worker_pool import worker_pool
 from app.errors import SetupError
 from app.postgres import embedded
 
@@ -40,9 +40,9 @@ _LAST_TURN_S = 100.0
 _ACTORS: tuple[type[Actor], ...] = (
     Producer,
     Producer,
-    Courier,
-    Courier,
-    Clerk,
+    Redelivery,
+    Redelivery,
+    Operator,
     Scheduler,
     Cancellations,
     Flooding,
@@ -94,43 +94,46 @@ def _clear(home: Path) -> None:
 
 def _play(set_up: Stage, wanted: Wanted, report: Report, say: Say) -> None:
     model, watch = Model(), Watch(set_up)
-    with crew(set_up.home / "logs", set_up.environment, wanted.workers) as workers:
-        scene = Scene(set_up, workers, watch, wanted.minutes * 60)
-        _wait_for(scene)
+    with worker_pool(set_up.home / "logs", set_up.environment, wanted.workers) as workers:
+        fault_context = FaultContext(set_up, workers, watch, wanted.minutes * 60)
+        _wait_for(fault_context)
         watch.start()
-        _let_loose(scene, wanted, model, report, say)
-        report.quiet_after = ending.settle(scene, model)
+        _let_loose(fault_context, wanted, model, report, say)
+        report.quiet_after = ending.wait_until_quiet(fault_context, model)
         workers.stop()
         watch.finish()
-        ending.judge(scene, model, report)
-        ending.count(scene, model, report)
+        ending.judge(fault_context, model, report)
+        ending.count(fault_context, model, report)
 
 
-def _wait_for(scene: Scene) -> None:
+def _wait_for(fault_context: FaultContext) -> None:
     """Until all workers have begun. Raises `SetupError` when they do not."""
     end = time.monotonic() + _START_LIMIT_S
-    while not scene.is_complete():
+    while not fault_context.is_complete():
         if time.monotonic() > end:
             raise SetupError(
-                f"the workers have not begun after {_START_LIMIT_S:.0f} s; see {scene.stage.home / 'logs'}"
+                f"the workers have not begun after {_START_LIMIT_S:.0f} s; see {fault_context.stage.home / 'logs'}"
             )
         time.sleep(0.1)
 
 
-def _let_loose(scene: Scene, wanted: Wanted, model: Model, report: Report, say: Say) -> None:
+def _let_loose(fault_context: FaultContext, wanted: Wanted, model: Model, report: Report, say: Say) -> None:
     """Let everybody do what they do for as long as is wanted, and look the invariants up meanwhile."""
-    actors = [kind(scene.stage, model, f"{wanted.seed}-{number}") for number, kind in enumerate(_ACTORS)]
+    actors = [kind(fault_context.stage, model, f"{wanted.seed}-{number}") for number, kind in enumerate(_ACTORS)]
     began = time.monotonic()
-    saboteur, auditor = Saboteur(scene, model, wanted.seed, began, say), Auditor(scene.stage, began)
-    waits = Waits(scene.stage)
-    for thread in (*actors, saboteur, auditor, waits):
+    fault_scheduler, auditor = (
+        FaultScheduler(fault_context, model, wanted.seed, began, say),
+        Auditor(fault_context.stage, began),
+    )
+    waits = Waits(fault_context.stage)
+    for thread in (*actors, fault_scheduler, auditor, waits):
         thread.start()
     try:
         threading.Event().wait(wanted.minutes * 60)
-        saboteur.opened.wait(_START_LIMIT_S)
+        fault_scheduler.opened.wait(_START_LIMIT_S)
     finally:
-        saboteur.finish()
-    report.faults = saboteur.faults
+        fault_scheduler.finish()
+    report.faults = fault_scheduler.faults
     say(f"  {time.monotonic() - began:6.1f} s  the last fault is over")
     for actor in actors:
         actor.over.set()

@@ -14,7 +14,7 @@ from uuid import UUID
 import events
 from app.chaos.actors import Actor, until_known
 from app.chaos.observer import DELAYED
-from app.context import Moment
+from app.context import HandlerContext
 from app.engine.delivery.aside import database_now
 from app.engine.queue.publish import publish
 from events import Event, robot
@@ -42,16 +42,16 @@ class Scheduler(Actor):
 
     pause = 4.0
 
-    def turn(self) -> None:
+    def act(self) -> None:
         """Publish one bulk for each range of delays, in one transaction."""
         with self.stage.connect() as connection:
             items = connection.execute(_ITEMS).fetchall()
-            now = Moment.begin(connection).now
+            now = HandlerContext.begin(connection).now
         if not items:
             return
         bulks = [(delay, self._results(items, now, size)) for delay, size in self._sizes()]
-        parcel = self.dice.choice(_PARCELS)
-        until_known(lambda: self._publish(bulks, parcel))
+        batch_size = self.dice.choice(_PARCELS)
+        until_known(lambda: self._publish(bulks, batch_size))
         self.model.deliver([event.id for _, some in bulks for event in some], "delayed")
         self.model.count("published delayed events in bulk")
 
@@ -63,12 +63,12 @@ class Scheduler(Actor):
     def _results(self, items: Sequence[tuple[UUID, UUID, UUID]], now: datetime, size: int) -> list[Event[Any]]:
         return [_result(self.dice.choice(items), now) for _ in range(size)]
 
-    def _publish(self, bulks: Sequence[_Bulk], parcel: int | None) -> None:
+    def _publish(self, bulks: Sequence[_Bulk], batch_size: int | None) -> None:
         with self.stage.connect() as connection:
             for delay, some in bulks:
                 # Before they are published: from the commit on, another actor may read them.
                 self.model.delay([event.id for event in some], database_now(connection) + timedelta(seconds=delay))
-                publish(connection, *some, delay=delay, parcel=parcel)
+                publish(connection, *some, delay=delay, batch_size=batch_size)
 
 
 def _result(item: tuple[UUID, UUID, UUID], now: datetime) -> Event[robot.ItemCompleted]:

@@ -148,7 +148,7 @@ def stage(home: Path) -> Iterator[Stage]:
         with _portal(CALM, [*_SHOPS, "small"]) as portal, _portal(SLOW, ["flooding", "hanging"]) as slow:
             doors = {**dict.fromkeys([*_SHOPS, "small"], portal), **dict.fromkeys(["flooding", "hanging"], slow)}
             with database.connect(server.service_url) as connection:
-                ids = {name: _open_shop(connection, name, door, slow=door is slow) for name, door in doors.items()}
+                ids = {name: _open_workspace(connection, name, door, slow=door is slow) for name, door in doors.items()}
             accounts = {workspace_id: name for name, workspace_id in ids.items()}
             shops = [ids[name] for name in _SHOPS]
             special = (ids["flooding"], ids["hanging"], ids["small"])
@@ -172,7 +172,7 @@ def _environment(home: Path, server: Embedded) -> dict[str, str]:
     return {**os.environ, **WORKER, **own}
 
 
-def _open_shop(connection: Connection, name: str, portal: PortalProcess, *, slow: bool) -> UUID:
+def _open_workspace(connection: Connection, name: str, portal: PortalProcess, *, slow: bool) -> UUID:
     workspace = create_workspace(connection, name)
     context = Context.start(connection, workspace.id)
     password = SecretStr(f"{name}-password")

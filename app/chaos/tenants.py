@@ -24,7 +24,7 @@ class Tenant(Actor):
     def workspace_id(self) -> UUID:
         """The workspace that it submits for."""
 
-    def turn(self) -> None:
+    def act(self) -> None:
         """Submit one job, unless the one before is still under way."""
         with self.stage.connect() as connection:
             if open_items(connection, [self.workspace_id]) > self.few:

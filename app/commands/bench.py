@@ -110,11 +110,11 @@ def memory(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> No
 
 
 @app.command("held")
-def held(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None:
+def open_transaction(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None:
     """Count results while another transaction stays open, so that no vacuum removes anything."""
-    from app.bench import held
+    from app.bench import open_transaction
 
-    _measure(held.run, as_json=as_json, rounds=rounds, scale=scale)
+    _measure(open_transaction.run, as_json=as_json, rounds=rounds, scale=scale)
 
 
 @app.command("fairness")

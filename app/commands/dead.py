@@ -115,13 +115,13 @@ def edit(
     Without --set and --file it opens your editor.
     """
     from app.commands.editing import changed
-    from app.context import Moment
+    from app.context import HandlerContext
     from app.engine.dead_letters import letters, manage
 
     with as_service() as connection:
         found = letters.find(connection, letter)
         data = changed(manage.current_data(found), values or [], file)
-        manage.edited(Moment.begin(connection), found, data)
+        manage.edited(HandlerContext.begin(connection), found, data)
         connection.commit()
         confirm(f"Publish the edited {found.job_type}?", yes=yes)
         event = manage.edit(connection, found.id, data, reason=reason, actor=actor)

@@ -28,7 +28,7 @@ class Stage:
 
     workspace_id: UUID
     portal: PortalProcess
-    crew: Workers
+    worker_pool: Workers
     say: Callable[[str], None]
     as_json: bool
 
@@ -92,10 +92,10 @@ def _set_up(stack: ExitStack, say: Callable[[str], None], *, as_json: bool) -> S
     with database.connect() as connection:
         workspace = script.prepare(connection, name, portal.url)
     log = settings().home / "demo-workers.log"
-    crew = stack.enter_context(processes.workers(log, script.WORKER))
-    pids = crew.start(), crew.start()
+    worker_pool = stack.enter_context(processes.workers(log, script.WORKER))
+    pids = worker_pool.start(), worker_pool.start()
     say(f"Workspace: {name!r}; workers: {pids[0]}, {pids[1]} (their log: {log})")
-    return Stage(workspace.id, portal, crew, say, as_json)
+    return Stage(workspace.id, portal, worker_pool, say, as_json)
 
 
 def _first_act(stage: Stage, wanted: int) -> UUID:
@@ -144,7 +144,7 @@ def _watch(stage: Stage, job_id: UUID, *, kill_at: int | None = None) -> None:
     for progress in follow(ROBOT_JOBS, stage.workspace_id, job_id):
         if kill_at is not None and progress.done >= kill_at and not progress.is_over:
             kill_at = None
-            killed, started = stage.crew.kill_one(), stage.crew.start()
+            killed, started = stage.worker_pool.kill_one(), stage.worker_pool.start()
             stage.say(f"  killed worker {killed} (SIGKILL) in the middle of its calls, started {started}")
         if progress.is_over or time.monotonic() - shown >= 1:
             shown = time.monotonic()
@@ -157,7 +157,7 @@ def _verdicts(stage: Stage) -> list[Verdict]:
     from app.engine.inspect.invariants import audit
     from app.program import INVARIANTS
 
-    stage.crew.stop()
+    stage.worker_pool.stop()
     with database.connect() as connection:
         return audit(connection, INVARIANTS)
 

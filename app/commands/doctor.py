@@ -12,10 +12,10 @@ def doctor(*, as_json: Json = False) -> None:
 
     Reads only, and takes moments; safe while the system runs.
     """
-    from app.engine.health.doctor import examine, patient
+    from app.engine.health.doctor import check_context, examine
     from app.program import CHECKUPS
 
-    with patient() as examined:
+    with check_context() as examined:
         found = examine(examined, CHECKUPS)
     emit(found, as_json=as_json)
     if any(finding.level == "problem" for finding in found):

@@ -20,7 +20,7 @@ QueueArgument = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's
 
 @app.command(name="list")
 def list_(*, as_json: Json = False) -> None:
-    """List the queues with their rows (each an event or a parcel of up to 500), pauses and workers.
+    """List the queues with their rows (each an event or a batch of up to 500), pauses and workers.
 
     due: could be taken now. later: published for later or put back. parked: waits for a slot, e.g. a session of an
     account. in_hand: is being delivered. oldest_s: how long the longest waiting due row has been due, in seconds.

@@ -93,8 +93,8 @@ def follow(batch: Batch[Any, Any], tenant_id: UUID, job_id: UUID) -> Iterator[Pr
     from app.engine.progress import listen
 
     speed = _Speedometer()
-    with database.connect(autocommit=True) as ears, database.connect(autocommit=True) as eyes:
-        changes = listen(ears, timeout=_LOOK_ANYWAY_S)
+    with database.connect(autocommit=True) as listener, database.connect(autocommit=True) as eyes:
+        changes = listen(listener, timeout=_LOOK_ANYWAY_S)
         while True:
             progress = _look(eyes, batch, tenant_id, job_id, speed)
             yield progress

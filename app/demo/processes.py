@@ -88,8 +88,8 @@ def workers(log: Path, environment: Mapping[str, str]) -> Iterator[Workers]:
     """Workers that write to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:
-        crew = Workers(file, environment)
+        worker_pool = Workers(file, environment)
         try:
-            yield crew
+            yield worker_pool
         finally:
-            crew.stop()
+            worker_pool.stop()

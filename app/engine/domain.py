@@ -14,14 +14,14 @@ from uuid import UUID
 
 from psycopg import sql
 
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine.installed import installed
-from app.engine.routing import EFFECTS_PRIORITY, EVENTS_PRIORITY, EVENTS_QUEUE, PARCEL, Route, share_name
+from app.engine.routing import EFFECTS_PRIORITY, EVENTS_PRIORITY, EVENTS_QUEUE, MOST_IN_A_ROW, Route, share_name
 from app.errors import SetupError
 from events import Event, Payload
 from events.contracts import Served
 
-Handler = Callable[[Moment, list[Event[Any]]], Iterable[Event[Any]]]
+Handler = Callable[[HandlerContext, list[Event[Any]]], Iterable[Event[Any]]]
 """From a list of events of one type to new state and the events that follow; touches the database alone."""
 
 
@@ -44,7 +44,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Lane:
+class ConcurrencyLimit:
     """What bounds how many calls run at once over all workers: at most `most` under one `key`."""
 
     key: str
@@ -88,7 +88,7 @@ class Call:
     `attempt` counts deliveries from 0; `is_last` says that a transient error now would be final. An effect whose call
     takes several steps awaits `still_mine()` right before the one that cannot be taken back. It raises if the delivery
     was given to another worker meanwhile or the queue was paused, and the effect lets that pass; it returns what the
-    effect's `look` says of the event at this moment.
+    effect's `recheck` says of the event at this moment.
     """
 
     in_doubt: bool
@@ -101,11 +101,11 @@ class Call:
 class Effect:
     """How one type of event is carried to the outside world.
 
-    `lanes` tells, by the event's id, what bounds how many of its kind are called at once over all workers; an event
+    `limits` tells, by the event's id, what bounds how many of its kind are called at once over all workers; an event
     that it does not name is bounded by nothing. `prepare` runs in the claiming transaction: it marks what is begun and
     leaves out what nobody waits for any more. `call` runs in no transaction and returns what to say of it. `give_up`
     says what is to be said when the last attempt failed with a transient error; without it such an event becomes a
-    dead letter. `parcel` bounds how much one delivery takes on, `at_once` how many of its calls run side by side.
+    dead letter. `batch_size` bounds how much one delivery takes on, `at_once` how many of its calls run side by side.
     `ask` tells what the other side knows of events whose calls are in doubt. `revive` brings dead requests back to
     life, each as the event of its next attempt, by the dead one's id; an event that it leaves out was overtaken.
     `call_key` tells what an event's call is about, the same for every event that may ask for it, an item and its
@@ -113,12 +113,11 @@ class Effect:
     have been made. `prepare` leaves out an event whose key another event has done. Without `call_key` each event is a
     call of its own, and an edited copy takes its event's place. `policy` is how often and after how long its events
     are tried again, in place of the worker's. `result` is the payload that `call` returns: with it an admin can record
-    what came of a call in doubt. `close` hangs up when a worker stops. `settle` seconds pass before the other side is
-    asked about a call that failed half way: for so long it may still be making up its mind, and would not know of what
-    it is about to accept.
-    `look` reads again, by the event's id, what may have changed since `prepare` and would forbid the call; the answer
-    is what `still_mine()` returns. An effect that has it awaits `still_mine()` before every step that cannot be taken
-    back. For one that has none the engine looks at the lease and at pauses before it calls.
+    what came of a call in doubt. `close` hangs up when a worker stops. `grace_period` seconds pass before the other
+    side is asked about a call that failed in the middle: until then it may still be processing the call.
+    `recheck` reads again, by the event's id, what may have changed since `prepare` and would forbid the call; the
+    answer is what `still_mine()` returns. An effect that has it awaits `still_mine()` before every step that cannot be
+    taken back. For one that has none the engine looks at the lease and at pauses before it calls.
     `open_` tells, by the event's id, what still waits for the outcome of dead events, an item say: such a letter is not
     resolved by hand without a result. `discard` gives what waits an end, with why, and returns the events that follow.
     `account` is the field of the event's data that names the account of its tenant: tenants get equal shares of a
@@ -127,21 +126,21 @@ class Effect:
     """
 
     queue: str
-    prepare: Callable[[Moment, Sequence[Event[Any]]], Iterable[Prepared]]
+    prepare: Callable[[HandlerContext, Sequence[Event[Any]]], Iterable[Prepared]]
     call: Callable[[Prepared, Call], Awaitable[Payload]]
-    lanes: Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, Lane]] | None = None
+    limits: Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, ConcurrencyLimit]] | None = None
     give_up: Callable[[Prepared, Exception], Payload] | None = None
     close: Callable[[], Awaitable[None]] | None = None
     ask: Callable[[Sequence[Event[Any]]], Awaitable[Mapping[UUID, str]]] | None = None
-    revive: Callable[[Moment, Sequence[Event[Any]]], Mapping[UUID, Event[Any]]] | None = None
+    revive: Callable[[HandlerContext, Sequence[Event[Any]]], Mapping[UUID, Event[Any]]] | None = None
     call_key: Callable[[Event[Any]], UUID] | None = None
-    look: Callable[[Connection, Sequence[Prepared]], Mapping[UUID, Any]] | None = None
+    recheck: Callable[[Connection, Sequence[Prepared]], Mapping[UUID, Any]] | None = None
     open_: Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, UUID]] | None = None
-    discard: Callable[[Moment, Sequence[Event[Any]], str], Iterable[Event[Any]]] | None = None
+    discard: Callable[[HandlerContext, Sequence[Event[Any]], str], Iterable[Event[Any]]] | None = None
     can_be_asked: bool = True
-    settle: Callable[[], float] = field(default=lambda: 0.0)
+    grace_period: Callable[[], float] = field(default=lambda: 0.0)
     account: str | None = None
-    parcel: int = 25
+    batch_size: int = 25
     at_once: int = 8
     policy: Policy | None = None
     result: type[Payload] | None = None
@@ -213,7 +212,7 @@ class Wiring:
         effect = self.effects.get(type(event.data))
         if effect is not None:
             share = share_name(event.tenantid, getattr(event.data, effect.account) if effect.account else None)
-            return Route(effect.queue, EFFECTS_PRIORITY, effect.parcel, effect_of=event.type, share=share)
+            return Route(effect.queue, EFFECTS_PRIORITY, effect.batch_size, effect_of=event.type, share=share)
         if type(event.data) in self.handlers:
             return _HANDLED
         message = (
@@ -244,7 +243,7 @@ class Wiring:
         return sorted({effect.queue for effect in self.effects.values()})
 
 
-_HANDLED = Route(EVENTS_QUEUE, EVENTS_PRIORITY, PARCEL)
+_HANDLED = Route(EVENTS_QUEUE, EVENTS_PRIORITY, MOST_IN_A_ROW)
 """The route of every event with a handler: one object, so that `publish()` can compare by identity."""
 
 

@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from app import database
 from app.context import Connection
 from app.engine.domain import Effect, wiring
-from app.engine.routing import EFFECTS_PRIORITY, EVENTS_PRIORITY, EVENTS_QUEUE, PARCEL
+from app.engine.routing import EFFECTS_PRIORITY, EVENTS_PRIORITY, EVENTS_QUEUE, MOST_IN_A_ROW
 from events import Payload
 
 _REGISTER = "SELECT engine.register_event_types(%s::jsonb, %s)"
@@ -70,7 +70,7 @@ def _handled(payload: type[Payload]) -> EventType:
         payload.version,
         EVENTS_QUEUE,
         EVENTS_PRIORITY,
-        PARCEL,
+        MOST_IN_A_ROW,
         is_effect=False,
         is_sequenced=payload.sequenced,
         account_field=None,
@@ -84,7 +84,7 @@ def _effect(payload: type[Payload], effect: Effect) -> EventType:
         payload.version,
         effect.queue,
         EFFECTS_PRIORITY,
-        effect.parcel,
+        effect.batch_size,
         is_effect=True,
         is_sequenced=False,
         account_field=effect.account,

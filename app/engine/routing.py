@@ -7,7 +7,7 @@ from dataclasses import dataclass
 EVENTS_QUEUE = "events"
 EVENTS_PRIORITY = 10
 EFFECTS_PRIORITY = 0
-PARCEL = 500
+MOST_IN_A_ROW = 500
 """Events in one queue row, at most."""
 
 NOBODY = "-"
@@ -26,7 +26,7 @@ class Route:
 
     queue: str
     priority: int
-    parcel: int
+    batch_size: int
     effect_of: str | None = None
     share: str | None = None
 

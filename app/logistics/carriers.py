@@ -88,7 +88,7 @@ SELECT c.id, c.workspace_id, c.carrier, c.portal_username, c.portal_password, c.
 """
 
 
-def lane_key(config_id: UUID) -> str:
+def limit_key(config_id: UUID) -> str:
     """What bounds the calls of an account with a carrier, in the engine's words."""
     return f"portal/{config_id}"
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from app import sealing
-from app.engine.health.doctor import Checkup, Finding, Patient
+from app.engine.health.doctor import CheckContext, Checkup, Finding
 from app.errors import Permanent, SetupError
 
 
@@ -27,8 +27,8 @@ SELECT id, workspace_id, carrier, portal_password FROM logistics.carrier_configs
 """
 
 
-def _passwords(patient: Patient) -> Iterator[Finding]:
-    found = patient.service.cursor(row_factory=class_row(_Sealed)).execute(_SEALED).fetchall()
+def _passwords(context: CheckContext) -> Iterator[Finding]:
+    found = context.service.cursor(row_factory=class_row(_Sealed)).execute(_SEALED).fetchall()
     if not found:
         return
     try:

@@ -15,11 +15,11 @@ from typing import Any, assert_never
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine.batches.effects import lock_requested
 from app.engine.batches.store import begin_items
 from app.engine.batches.tables import ItemState
-from app.engine.domain import Call, Lane, Prepared
+from app.engine.domain import Call, ConcurrencyLimit, Prepared
 from app.errors import NotCalled, Permanent, SetupError
 from app.logistics import carriers, coverage, orders, rules, traces, wanted
 from app.logistics.carriers import PortalConfig
@@ -59,20 +59,22 @@ class Entry:
     city: Covered | Ambiguous | NotCovered
 
 
-def lanes(connection: Connection, requested: Sequence[Event[ItemRequested]]) -> dict[UUID, Lane]:
+def limits(connection: Connection, requested: Sequence[Event[ItemRequested]]) -> dict[UUID, ConcurrencyLimit]:
     """Calls are bounded by account: a carrier allows each so many sessions at once, over all workers."""
     asked = {event.id: (event.tenantid, event.data.carrier) for event in requested if event.tenantid}
     configs = carriers.portal_configs(connection, sorted(set(asked.values())))
-    found = {key: Lane(carriers.lane_key(config.id), config.max_sessions) for key, config in configs.items()}
+    found = {
+        key: ConcurrencyLimit(carriers.limit_key(config.id), config.max_sessions) for key, config in configs.items()
+    }
     return {event_id: found[key] for event_id, key in asked.items() if key in found}
 
 
-def prepare(moment: Moment, requested: Sequence[Event[ItemRequested]]) -> Iterator[Prepared]:
+def prepare(context: HandlerContext, requested: Sequence[Event[ItemRequested]]) -> Iterator[Prepared]:
     """Begin the items that still wait for this attempt, and gather what entering them takes."""
-    connection = moment.connection
+    connection = context.connection
     items, waiting = lock_requested(connection, ROBOT_JOBS, requested)
     found = traces.find(connection, [items[event.data.item_id] for event in waiting])
-    traces.refuse_unsettled(connection, found.values())
+    traces.refuse_in_grace_period(connection, found.values())
     begin_items(connection, ROBOT_JOBS, [event.data.item_id for event in waiting])
     for event, entry in zip(waiting, _entries(connection, waiting, items, found), strict=True):
         yield Prepared(event, entry)
@@ -141,7 +143,7 @@ async def _enter_once(gateway: Portal, entry: Entry, config: PortalConfig, form:
         raise Unwanted(entry.traces.elsewhere)
     while True:
         try:
-            return await gateway.enter(account(config), form, partial(_look, call, config))
+            return await gateway.enter(account(config), form, partial(_recheck, call, config))
         except AccountChanged as changed:
             config = changed.config
         except LoginRefused:
@@ -150,7 +152,7 @@ async def _enter_once(gateway: Portal, entry: Entry, config: PortalConfig, form:
             config = current
 
 
-async def _look(call: Call, config: PortalConfig) -> None:
+async def _recheck(call: Call, config: PortalConfig) -> None:
     wanted.check(await call.still_mine(), config)
 
 

@@ -16,7 +16,7 @@ from app.engine.batches import explainers
 from app.engine.batches.explainers import Explainer
 from app.engine.inspect.reasons import Reason
 from app.engine.inspect.waiting import Parked
-from app.logistics.carriers import lane_key
+from app.logistics.carriers import limit_key
 from app.logistics.reasons import CarrierDisabled, ItemShipped, JobEnded, NoCredentials, SessionsBusy
 from app.logistics.store import ROBOT_JOBS, RobotJob, RobotJobItem
 
@@ -71,8 +71,8 @@ def _unusable(workspace_id: UUID, carrier: str, accounts: Iterable[_Account]) ->
 
 
 def _of_carriers(reasons: Iterable[Reason], accounts: Iterable[_Account]) -> Iterator[Reason]:
-    """The engine knows a lane by its key; here it is an account with a carrier."""
-    by_key = {lane_key(account.id): account for account in accounts}
+    """The engine knows a concurrency limit by its key; here it is an account with a carrier."""
+    by_key = {limit_key(account.id): account for account in accounts}
     for reason in reasons:
         if isinstance(reason, Parked) and (account := by_key.get(reason.key)):
             bound = (account.workspace_id, account.carrier, reason.held, account.max_sessions)

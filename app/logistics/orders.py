@@ -17,7 +17,7 @@ from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 import events
-from app.context import Connection, Context, Moment
+from app.context import Connection, Context, HandlerContext
 from app.engine.queue.publish import publish
 from app.errors import InvalidInput, NotFound
 from app.logistics import rules
@@ -148,7 +148,7 @@ def list_orders(
 def get_orders(context: Context, order_ids: Sequence[UUID]) -> list[Order]:
     """These orders of the workspace, in the order of `order_ids`. Raises `NotFound` that names those it has not."""
     found = orders_by_id(context.connection, order_ids)
-    _refuse_strangers(found, [(context.tenant_id, order_id) for order_id in order_ids])
+    _refuse_foreign_orders(found, [(context.tenant_id, order_id) for order_id in order_ids])
     return [found[order_id] for order_id in order_ids]
 
 
@@ -178,22 +178,22 @@ def update_order(context: Context, order_id: UUID, /, **fields: Any) -> Order:
         return get_orders(context, [order_id])[0]
 
 
-def update_orders(moment: Moment, changes: Sequence[OrderChange]) -> list[Event[OrderUpdated]]:
+def update_orders(context: HandlerContext, changes: Sequence[OrderChange]) -> list[Event[OrderUpdated]]:
     """Change orders of any workspaces, set-based; the caller publishes the events, one for each change that changed.
 
     Several changes of one order are made in their order. Raises, and changes nothing, `NotFound` if an order is not
     its change's workspace's, and `InvalidInput` for a field that cannot be changed or not so.
     """
-    return _write(moment, [OrderChange(c.workspace_id, c.order_id, checked(c.fields), c.cause) for c in changes])
+    return _write(context, [OrderChange(c.workspace_id, c.order_id, checked(c.fields), c.cause) for c in changes])
 
 
-def set_tracking_numbers(moment: Moment, shipped: Sequence[Tracking]) -> list[Event[OrderUpdated]]:
+def set_tracking_numbers(context: HandlerContext, shipped: Sequence[Tracking]) -> list[Event[OrderUpdated]]:
     """Orders of any workspaces were entered at their carrier: as `update_orders`, and as many as you like.
 
     The numbers are taken as they are: an order that the carrier has must not be lost over how its number looks. One
     that was cancelled meanwhile stays cancelled, with its number.
     """
-    return _write(moment, [_shipped(one) for one in shipped])
+    return _write(context, [_shipped(one) for one in shipped])
 
 
 def _shipped(one: Tracking) -> OrderChange:
@@ -201,25 +201,28 @@ def _shipped(one: Tracking) -> OrderChange:
     return OrderChange(one.workspace_id, one.order_id, fields, one.cause, unless_cancelled=frozenset({"status"}))
 
 
-def _write(moment: Moment, changes: Sequence[OrderChange]) -> list[Event[OrderUpdated]]:
+def _write(context: HandlerContext, changes: Sequence[OrderChange]) -> list[Event[OrderUpdated]]:
     """Two statements, however many the changes: lock, and write what differs."""
     if not changes:
         return []
-    locked = _orders(moment.connection, _LOCK, [[change.order_id for change in changes]])
+    locked = _orders(context.connection, _LOCK, [[change.order_id for change in changes]])
     orders = {order.id: order for order in locked}
-    _refuse_strangers(orders, [(change.workspace_id, change.order_id) for change in changes])
+    _refuse_foreign_orders(orders, [(change.workspace_id, change.order_id) for change in changes])
     written: dict[UUID, dict[str, Any]] = defaultdict(dict)
-    said = list(_decide(moment, changes, orders, written))
+    said = list(_decide(context, changes, orders, written))
     if said:
         rows = [
             {"order_id": str(order_id), "fields": as_json(values)} for order_id, values in written.items() if values
         ]
-        moment.connection.execute(_UPDATE, [Jsonb(rows)])
+        context.connection.execute(_UPDATE, [Jsonb(rows)])
     return said
 
 
 def _decide(
-    moment: Moment, changes: Iterable[OrderChange], orders: Mapping[UUID, Order], written: dict[UUID, dict[str, Any]]
+    context: HandlerContext,
+    changes: Iterable[OrderChange],
+    orders: Mapping[UUID, Order],
+    written: dict[UUID, dict[str, Any]],
 ) -> Iterator[Event[OrderUpdated]]:
     """What the changes come to, one after the other; `written` takes it in."""
     changed: Counter[UUID] = Counter()
@@ -234,7 +237,7 @@ def _decide(
             # One cause may change an order more than once: every change is an event of its own.
             key = f"{change.order_id}/{changed[change.order_id]}/{after!r}"
             changed[change.order_id] += 1
-            yield _event(moment, change, OrderUpdated(order_id=change.order_id, **values), key)
+            yield _event(context, change, OrderUpdated(order_id=change.order_id, **values), key)
 
 
 def _allowed(change: OrderChange, status: OrderStatus) -> Mapping[str, Any]:
@@ -244,20 +247,20 @@ def _allowed(change: OrderChange, status: OrderStatus) -> Mapping[str, Any]:
     return {name: value for name, value in change.fields.items() if name not in change.unless_cancelled}
 
 
-def _event(moment: Moment, change: OrderChange, said: OrderUpdated, key: str) -> Event[OrderUpdated]:
+def _event(context: HandlerContext, change: OrderChange, said: OrderUpdated, key: str) -> Event[OrderUpdated]:
     if change.cause is None:
-        return events.new(said, now=moment.now, subject=change.order_id, tenant=change.workspace_id)
-    return change.cause.follow(said, moment.now, key=key, subject=change.order_id)
+        return events.new(said, now=context.now, subject=change.order_id, tenant=change.workspace_id)
+    return change.cause.follow(said, context.now, key=key, subject=change.order_id)
 
 
-def _refuse_strangers(orders: Mapping[UUID, Order], wanted: Iterable[tuple[UUID, UUID]]) -> None:
-    strangers = [
+def _refuse_foreign_orders(orders: Mapping[UUID, Order], wanted: Iterable[tuple[UUID, UUID]]) -> None:
+    foreign = [
         order_id
         for workspace_id, order_id in wanted
         if order_id not in orders or orders[order_id].workspace_id != workspace_id
     ]
-    if strangers:
-        raise NotFound(f"orders: no such orders in this workspace: {rules.name_some(strangers)}")
+    if foreign:
+        raise NotFound(f"orders: no such orders in this workspace: {rules.name_some(foreign)}")
 
 
 def _orders(connection: Connection, statement: Any, parameters: Any) -> list[Order]:

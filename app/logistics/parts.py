@@ -19,9 +19,9 @@ _JOBS = wiring(
     ROBOT_JOBS,
     Effect(
         queue=effects.ROBOTS_QUEUE,
-        lanes=effects.lanes,
+        limits=effects.limits,
         prepare=effects.prepare,
-        look=wanted.look,
+        recheck=wanted.recheck,
         call=effects.enter_order,
         give_up=effects.give_up,
         close=effects.close,

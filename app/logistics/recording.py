@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from app.context import Moment
+from app.context import HandlerContext
 from app.engine.batches.results import Applied, Result, complete, lock_jobs, refuse_mismatched
 from app.engine.batches.tables import Batch
 from app.logistics import orders
@@ -32,14 +32,14 @@ locked AS MATERIALIZED (
      WHERE i.id IN (SELECT item_id FROM said)
      ORDER BY i.id
        FOR UPDATE),
-judged AS (
+matched AS (
     SELECT said.*, item.order_id, item.is_open AND item.retry_count = said.attempt AS is_awaited
       FROM said
       JOIN locked item ON item.id = said.item_id AND item.job_id = said.job_id
       JOIN logistics.robot_jobs job ON job.id = item.job_id AND job.workspace_id = said.workspace_id),
 verdicts AS MATERIALIZED (
     SELECT *, is_awaited AND row_number() OVER (PARTITION BY item_id, is_awaited ORDER BY n) = 1 AS counts
-      FROM judged),
+      FROM matched),
 applied AS (
     UPDATE logistics.robot_job_items AS item
        SET status = said.status, tracking_number = said.tracking_number, validated_city = said.validated_city,
@@ -51,19 +51,19 @@ SELECT n - 1, counts, CASE WHEN counts AND tracking_number IS NOT NULL THEN orde
 """
 
 
-def record(moment: Moment, batch: Batch[Any, Any], results: Sequence[Result]) -> Applied:
+def record(context: HandlerContext, batch: Batch[Any, Any], results: Sequence[Result]) -> Applied:
     """Record results of any workspaces in the caller's transaction; the caller publishes what follows.
 
-    Raises `GuiltyEvents`, or `NotFound` for results without an event, if items are not what their results claim.
+    Raises `FailingEvents`, or `NotFound` for results without an event, if items are not what their results claim.
     """
-    connection = moment.connection
+    connection = context.connection
     text = "[" + ",".join(_one_as_json(result) for result in results) + "]"
     lock_jobs(connection, batch, results)
-    judged = connection.execute(_RECORD, {"results": text}).fetchall()
-    refuse_mismatched(batch, results, [n for n, _, _ in judged])
-    shipping = {n: order_id for n, counts, order_id in judged if counts}
-    shipped = _ship(moment, results, shipping)
-    applied = complete(moment, batch, results, [results[n] for n in shipping])
+    matched = connection.execute(_RECORD, {"results": text}).fetchall()
+    refuse_mismatched(batch, results, [n for n, _, _ in matched])
+    shipping = {n: order_id for n, counts, order_id in matched if counts}
+    shipped = _ship(context, results, shipping)
+    applied = complete(context, batch, results, [results[n] for n in shipping])
     return replace(applied, follow=[*shipped, *applied.follow])
 
 
@@ -72,10 +72,10 @@ def _one_as_json(result: Result) -> str:
     return f'{{"workspace_id":"{result.tenant_id}",{data[1:]}'
 
 
-def _ship(moment: Moment, results: Sequence[Result], shipping: dict[int, UUID | None]) -> list[Event[Any]]:
+def _ship(context: HandlerContext, results: Sequence[Result], shipping: dict[int, UUID | None]) -> list[Event[Any]]:
     shipped = [
         Tracking(results[n].tenant_id, order_id, results[n].data.tracking_number or "", results[n].cause)
         for n, order_id in shipping.items()
         if order_id is not None
     ]
-    return list(orders.set_tracking_numbers(moment, shipped))
+    return list(orders.set_tracking_numbers(context, shipped))

@@ -78,7 +78,7 @@ ROBOT_JOBS = Batch(
     record=record,
     lock_about=availability.lock_orders_of_items,
     obstacles=availability.obstacles,
-    settle=lambda: settings().portal_settle,
+    grace_period=lambda: settings().portal_settle,
 )
 
 _INSERT_ITEMS = """

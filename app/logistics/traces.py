@@ -24,9 +24,9 @@ from app.settings import settings
 # refused by `validation` at its first attempt was never called.
 _OTHERS = """
 SELECT own.id AS item_id, other.id AS other_id, other.retry_count AS attempt,
-       CASE WHEN other.status = 'processing' THEN 0 ELSE least(%(settle)s, greatest(0, %(settle)s - extract(
+       CASE WHEN other.status = 'processing' THEN 0 ELSE least(%(grace_period)s, greatest(0, %(grace_period)s - extract(
             epoch FROM clock_timestamp() - greatest(other.completed_at, other.last_retry_at)))) END::double precision
-       AS unsettled
+       AS grace_left
   FROM logistics.robot_job_items own
   JOIN logistics.robot_jobs job ON job.id = own.job_id
   JOIN logistics.robot_job_items other ON other.order_id = own.order_id AND other.id <> own.id
@@ -40,19 +40,19 @@ SELECT own.id AS item_id, other.id AS other_id, other.retry_count AS attempt,
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Another item of the same order; `unsettled` seconds must pass before the portal is asked about it."""
+    """Another item of the same order; `grace_left` seconds must pass before the portal is asked about it."""
 
     item_id: UUID
     other_id: UUID
     attempt: int
-    unsettled: float
+    grace_left: float
 
 
 @dataclass(frozen=True, slots=True)
 class Traces:
     """References to ask a portal for, the item's own first. `may_be_there`: a call may have been made under one.
 
-    `keys` are those of the calls that may still be under way, beside the item's present attempt; `unsettled` seconds
+    `keys` are those of the calls that may still be under way, beside the item's present attempt; `grace_left` seconds
     must pass before the portal is asked. `elsewhere` says why the order must not be entered unless it is found: another
     carrier may have it.
     """
@@ -60,14 +60,14 @@ class Traces:
     references: list[str]
     may_be_there: bool
     keys: list[UUID]
-    unsettled: float
+    grace_left: float
     elsewhere: str | None = None
 
 
 def find(connection: Connection, items: Iterable[ItemState]) -> dict[UUID, Traces]:
     """The traces of items as they were before the caller began them, by the item's id."""
     by_id = {item.id: item for item in items}
-    wanted = {"items": list(by_id), "settle": settings().portal_settle}
+    wanted = {"items": list(by_id), "grace_period": settings().portal_settle}
     others: dict[UUID, list[Other]] = {}
     for other in connection.cursor(row_factory=class_row(Other)).execute(_OTHERS, wanted):
         others.setdefault(other.item_id, []).append(other)
@@ -75,7 +75,7 @@ def find(connection: Connection, items: Iterable[ItemState]) -> dict[UUID, Trace
     return {item.id: _traces(item, others.get(item.id, []), carriers.get(item.id, [])) for item in by_id.values()}
 
 
-def refuse_unsettled(connection: Connection, found: Iterable[Traces]) -> None:
+def refuse_in_grace_period(connection: Connection, found: Iterable[Traces]) -> None:
     """Raise `Busy` while another call for one of the orders is under way, or until the portal may be asked about it.
 
     Such calls are those of an item's earlier attempts, which somebody else ended and asked for again, and those of
@@ -85,7 +85,7 @@ def refuse_unsettled(connection: Connection, found: Iterable[Traces]) -> None:
     keys = [key for traces in all_ for key in traces.keys]
     if keys and in_hand(connection, keys, settings().portal_settle):
         raise Busy("another attempt at the order is under way, or the portal may not be asked about it yet")
-    if wait := max((traces.unsettled for traces in all_), default=0.0):
+    if wait := max((traces.grace_left for traces in all_), default=0.0):
         raise Busy("another attempt at the order failed a moment ago: the portal may not be asked yet", delay=wait)
 
 
@@ -97,5 +97,5 @@ def _traces(item: ItemState, others: Sequence[Other], carriers: Sequence[Elsewhe
         keys += [rules.request_id(other.other_id, n) for n in range(other.attempt + 1)]
     keys += [key for other in carriers for key in other.keys]
     may_be_there = bool(others) or item.status == "processing" or item.retry_count > 0
-    unsettled = max((other.unsettled for other in others), default=0.0)
-    return Traces(references, may_be_there, keys, unsettled, carriers[0].sentence if carriers else None)
+    grace_left = max((other.grace_left for other in others), default=0.0)
+    return Traces(references, may_be_there, keys, grace_left, carriers[0].sentence if carriers else None)

@@ -36,7 +36,7 @@ class AccountChanged(Exception):
         self.config = config
 
 
-_LOOK = """
+_RECHECK = """
 SELECT asked.event_id, coalesce(i.status IN ('pending', 'processing') AND i.retry_count = asked.attempt, false)
        AS is_awaited, o.status AS order_status, j.cancelled_by, j.cancel_reason, c.id, j.workspace_id, asked.carrier,
        c.portal_username, c.portal_password, c.portal_url, coalesce(c.max_sessions, 1) AS max_sessions,
@@ -76,7 +76,7 @@ class Now:
         return PortalConfig(self.id, self.workspace_id, self.carrier, *credentials, self.max_sessions, self.is_enabled)
 
 
-def look(connection: Connection, prepared: Sequence[Prepared]) -> dict[UUID, Now]:
+def recheck(connection: Connection, prepared: Sequence[Prepared]) -> dict[UUID, Now]:
     """What of orders that are about to be entered has changed, by the event's id; a row that is gone is not there."""
     asked = [(one.event.id, one.event.data) for one in prepared]
     columns = [
@@ -85,7 +85,7 @@ def look(connection: Connection, prepared: Sequence[Prepared]) -> dict[UUID, Now
         [data.attempt for _, data in asked],
         [data.carrier for _, data in asked],
     ]
-    found = connection.cursor(row_factory=class_row(Now)).execute(_LOOK, columns)
+    found = connection.cursor(row_factory=class_row(Now)).execute(_RECHECK, columns)
     return {now.event_id: now for now in found}
 
 

@@ -18,7 +18,7 @@ from app.engine.domain import Effect, Handler, Invariant, Policy, Wiring, wiring
 from app.program import INVARIANTS
 from app.testing.database import Database
 from app.testing.faults import Fault, Point, Strike
-from app.testing.runs import Laboratory, Run, Scene, laboratory, waiting_events
+from app.testing.runs import Laboratory, Run, Scenario, laboratory, waiting_events
 from events import Event
 
 _LONGEST_TEXT = 240
@@ -45,7 +45,7 @@ def crash_everywhere(  # noqa: PLR0913 - each names a part of the experiment, an
     arrange: Callable[[], object] = lambda: None,
     observe: Callable[[Connection], object] = lambda _: None,
     ignore: Collection[str] = (),
-    parcel: int | None = None,
+    batch_size: int | None = None,
     dead: int = 0,
     policy: Policy | None = None,
     invariants: Iterable[Invariant] = INVARIANTS,
@@ -55,8 +55,8 @@ def crash_everywhere(  # noqa: PLR0913 - each names a part of the experiment, an
 
     `served` is the handler or the effect of the events' type, in place of the one that the wiring in force names, or
     a whole wiring. Without `events` those are delivered that wait in the queue; else they are published first, so
-    many a row as `parcel` says. Each run starts with the database as the caller left it, which is also how the caller
-    finds it afterwards; `arrange()` makes the world outside of it what it was.
+    many a row as `batch_size` says. Each run starts with the database as the caller left it, which is also how the
+    caller finds it afterwards; `arrange()` makes the world outside of it what it was.
 
     What is compared: the rows of all tables but the queue's and the engine's, without moments, without numbers and
     ids that a default makes, and without what `ignore` names ("schema.table" or "schema.table.column"); how many
@@ -72,18 +72,18 @@ def crash_everywhere(  # noqa: PLR0913 - each names a part of the experiment, an
     """
     with laboratory(database, policy or Policy()) as room:
         given = events or waiting_events(room.connection)
-        scene = Scene(
+        scenario = Scenario(
             _wiring(served, given),
             tuple(given),
             bool(events),
             arrange,
             observe,
             frozenset(ignore),
-            parcel,
+            batch_size,
             tuple(invariants),
             makes_room,
         )
-        return _everywhere(room, scene, dead)
+        return _everywhere(room, scenario, dead)
 
 
 def _wiring(served: Handler | Effect | Wiring, events: Sequence[Event[Any]]) -> Wiring:
@@ -101,16 +101,16 @@ def _wiring(served: Handler | Effect | Wiring, events: Sequence[Event[Any]]) -> 
     return replace(own, handlers={**handlers, kind: served}, effects=effects)
 
 
-def _everywhere(room: Laboratory, scene: Scene, dead: int) -> Report:
-    calm = room.run(scene)
+def _everywhere(room: Laboratory, scenario: Scenario, dead: int) -> Report:
+    calm = room.run(scenario)
     _accept(calm, dead)
-    _same(calm, room.run(scene), "in a second undisturbed run (name what differs from run to run in `ignore`)")
-    _same(calm, room.run(scene, twice=True), "when the events are delivered twice")
+    _same(calm, room.run(scenario), "in a second undisturbed run (name what differs from run to run in `ignore`)")
+    _same(calm, room.run(scenario, twice=True), "when the events are delivered twice")
     tried: Counter[Fault] = Counter()
     for fault in Fault:
         # Until it finds no more points: when calls run side by side, their number can differ from run to run.
         for at in count():
-            run = room.run(scene, Strike(fault, at))
+            run = room.run(scenario, Strike(fault, at))
             _same(calm, run, _when(run, fault))
             if run.struck is None:
                 break

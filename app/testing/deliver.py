@@ -12,7 +12,7 @@ from app.engine import domain
 from app.engine.domain import Policy
 from app.engine.queue.delayed import promote
 from app.settings import settings
-from app.testing.worker import Clerk, Fetched, Process
+from app.testing.worker import Fetched, Process, QueueClient
 
 _ROW = """
 SELECT id AS row_id, attempts, worker_id, queue_name, task_name, args::text AS args
@@ -29,13 +29,17 @@ def deliver(connection: Connection, *, queues: list[str] | None = None, most: in
     """
     given = settings()
     policy = Policy(given.most_attempts, given.retry_base, given.retry_cap)
-    with closing(Clerk()) as clerk, database.pool(max_size=8) as pool, closing(Process(pool, policy)) as process:
+    with (
+        closing(QueueClient()) as queue_client,
+        database.pool(max_size=8) as pool,
+        closing(Process(pool, policy)) as process,
+    ):
         for count in range(most + 1):
             promote(connection)
-            row_id = clerk.fetch(queues)
+            row_id = queue_client.fetch(queues)
             if row_id is None:
                 return count
             fetched = connection.cursor(row_factory=class_row(Fetched)).execute(_ROW, [row_id]).fetchone()
             assert fetched is not None  # noqa: S101 - a row that is in hand stays
-            clerk.end(fetched, succeeded=process.deliver(fetched, domain.wiring()))
+            queue_client.end(fetched, succeeded=process.deliver(fetched, domain.wiring()))
     raise AssertionError(f"rows are still due after {most} deliveries")

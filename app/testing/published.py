@@ -1,4 +1,4 @@
-"""Where events are: waiting in the queue, held in a line, applied, or dead; and what a test asserts about it."""
+"""Where events are: waiting in the queue, held in order, applied, or dead; and what a test asserts about it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg.rows import class_row, scalar_row
 
 from app.context import Connection
-from app.engine.queue.envelope import Letter, Row, open_rows
+from app.engine.queue.envelope import QueuedEvent, Row, open_rows
 from events import Event, Payload
 
 P = TypeVar("P", bound=Payload)
@@ -55,7 +55,7 @@ def assert_published(
 ) -> list[Published[P]]:
     """The events of a type that were published and whose payload has these fields: `count` of them, or at least one.
 
-    It makes no difference how far an event has come: it may wait in the queue (alone, in a parcel, or held in its
+    It makes no difference how far an event has come: it may wait in the queue (alone, in a batch, or held in its
     line), be applied, or be a dead letter that is not resolved. An event that is there more than once counts once.
     Raises `AssertionError` with a list of what was published instead.
     """
@@ -77,17 +77,17 @@ def everything(connection: Connection) -> list[Found]:
     waiting = connection.cursor(row_factory=class_row(Row)).execute(_WAITING).fetchall()
     dead = connection.cursor(row_factory=scalar_row).execute(_DEAD).fetchall()
     return [
-        *(_found("waiting", letter) for letter in open_rows(waiting)),
+        *(_found("waiting", queued) for queued in open_rows(waiting)),
         *connection.cursor(row_factory=class_row(Found)).execute(_APPLIED),
-        *(_found("dead", letter) for letter in open_rows([Row(0, text) for text in dead])),
+        *(_found("dead", queued) for queued in open_rows([Row(0, text) for text in dead])),
     ]
 
 
-def _found(place: Place, letter: Letter) -> Found:
-    event = letter.event
+def _found(place: Place, queued: QueuedEvent) -> Found:
+    event = queued.event
     if isinstance(event, Event):
-        return Found(place, event.id, event.type, event.causationid, letter.raw["data"])
-    return Found(place, letter.event_id, "unreadable", None, letter.raw)
+        return Found(place, event.id, event.type, event.causationid, queued.raw["data"])
+    return Found(place, queued.event_id, "unreadable", None, queued.raw)
 
 
 def _instead(payload: type[Payload], same: Sequence[Published[Any]], found: Sequence[Found]) -> str:

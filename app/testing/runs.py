@@ -21,9 +21,9 @@ from app.engine.queue.publish import publish
 from app.testing import wires, worker
 from app.testing.database import Database
 from app.testing.faults import Died, Point, Strike, Watch
-from app.testing.state import State, look, misplaced
+from app.testing.state import State, misplaced, snapshot
 from app.testing.tables import Kept, keep
-from app.testing.worker import Clerk, Fetched, Process
+from app.testing.worker import Fetched, Process, QueueClient
 from events import Event
 
 _MOST_DELIVERIES = 500
@@ -44,7 +44,7 @@ SELECT format('%s %s: %s: %s', job_type, event_id, error_class, error_message) F
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Scenario:
     """What is to be run: the words of `crash_everywhere`. Events that are not in the queue yet are `is_new`."""
 
     wiring: Wiring
@@ -53,7 +53,7 @@ class Scene:
     arrange: Callable[[], object]
     observe: Callable[[Connection], object]
     ignore: frozenset[str]
-    parcel: int | None
+    batch_size: int | None
     invariants: Sequence[Invariant]
     makes_room: bool = False
 
@@ -84,11 +84,11 @@ def laboratory(database: Database, policy: Policy) -> Iterator[Laboratory]:
         doors.connect(address, autocommit=True) as connection,
         doors.pool(address=address) as pool,
         closing(Process(pool, policy)) as healthy,
-        closing(Clerk()) as clerk,
+        closing(QueueClient()) as queue_client,
         keep(database.superuser_url) as kept,
     ):
         try:
-            yield Laboratory(address, connection, healthy, clerk, kept)
+            yield Laboratory(address, connection, healthy, queue_client, kept)
         finally:
             kept.restore()
 
@@ -107,7 +107,7 @@ def _quiet() -> Iterator[None]:
 def waiting_events(connection: Connection) -> list[Event[Any]]:
     """The events that wait in the queue or are delayed."""
     rows = connection.cursor(row_factory=class_row(Row)).execute(_WAITING).fetchall()
-    return [letter.event for letter in open_rows(rows) if isinstance(letter.event, Event)]
+    return [queued.event for queued in open_rows(rows) if isinstance(queued.event, Event)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,32 +117,34 @@ class Laboratory:
     address: str
     connection: Connection
     healthy: Process
-    clerk: Clerk
+    queue_client: QueueClient
     kept: Kept
 
-    def run(self, scene: Scene, strike: Strike | None = None, *, twice: bool = False) -> Run:
-        """Deliver the events of a scene to their end; `twice`: two of each at once, and another when all is over."""
+    def run(self, scenario: Scenario, strike: Strike | None = None, *, twice: bool = False) -> Run:
+        """Deliver the events of a scenario to their end; `twice`: two of each at once, and another when all is over."""
         self.kept.restore()
-        scene.arrange()
-        for _ in range(scene.is_new + twice):
-            self._publish(scene)
+        scenario.arrange()
+        for _ in range(scenario.is_new + twice):
+            self._publish(scenario)
         watch = Watch(strike)
-        self._live(scene, watch)
-        complaints = misplaced(self.connection, scene.event_ids, duplicates=twice)
-        self._end(scene)
+        self._live(scenario, watch)
+        complaints = misplaced(self.connection, scenario.event_ids, duplicates=twice)
+        self._end(scenario)
         if twice:
-            self._publish(scene)
-            self._end(scene)
-        complaints += [line for line in self._violations(scene) if line not in complaints]
-        return Run(watch.points, watch.struck, self._state(scene), self._deaths(), complaints)
+            self._publish(scenario)
+            self._end(scenario)
+        complaints += [line for line in self._violations(scenario) if line not in complaints]
+        return Run(watch.points, watch.struck, self._state(scenario), self._deaths(), complaints)
 
-    def _publish(self, scene: Scene) -> None:
-        with use(scene.wiring), self.connection.transaction():
-            publish(self.connection, *scene.events, parcel=scene.parcel)
+    def _publish(self, scenario: Scenario) -> None:
+        with use(scenario.wiring), self.connection.transaction():
+            publish(self.connection, *scenario.events, batch_size=scenario.batch_size)
 
-    def _live(self, scene: Scene, watch: Watch) -> None:
+    def _live(self, scenario: Scenario, watch: Watch) -> None:
         """A worker under watch delivers the events, until the fault has struck or nothing waits."""
-        watched = replace(scene.wiring, effects={p: wires.watched(e, watch) for p, e in scene.wiring.effects.items()})
+        watched = replace(
+            scenario.wiring, effects={p: wires.watched(e, watch) for p, e in scenario.wiring.effects.items()}
+        )
         worker_id = worker.register(self.connection)
         with (
             wires.pool(watch, self.address, _ATTEND) as pool,
@@ -150,10 +152,10 @@ class Laboratory:
             suppress(Died),
         ):
             for fetched in self._rows(worker_id):
-                if fetched.holds(scene.event_ids):
-                    self._deliver(fetched, mortal, watched, makes_room=scene.makes_room)
+                if fetched.holds(scenario.event_ids):
+                    self._deliver(fetched, mortal, watched, makes_room=scenario.makes_room)
                 else:
-                    self._deliver(fetched, self.healthy, scene.wiring)
+                    self._deliver(fetched, self.healthy, scenario.wiring)
                 if watch.struck is not None:
                     break
         self.connection.execute(_ALONE)
@@ -161,14 +163,14 @@ class Laboratory:
         if watch.is_dead:
             worker.rescue_from(worker_id, self.connection)
 
-    def _end(self, scene: Scene) -> None:
+    def _end(self, scenario: Scenario) -> None:
         """A healthy worker delivers until nothing waits."""
         for fetched in self._rows(worker.register(self.connection)):
-            self._deliver(fetched, self.healthy, scene.wiring)
+            self._deliver(fetched, self.healthy, scenario.wiring)
 
     def _deliver(self, fetched: Fetched, process: Process, wiring: Wiring, *, makes_room: bool = False) -> None:
         succeeded = process.deliver(fetched, wiring, makes_room=makes_room)
-        self.clerk.end(fetched, succeeded=succeeded)
+        self.queue_client.end(fetched, succeeded=succeeded)
 
     def _rows(self, worker_id: int) -> Iterator[Fetched]:
         """Row after row, as they come due; what waits for its time comes when nothing else does."""
@@ -181,13 +183,13 @@ class Laboratory:
             yield fetched
         raise AssertionError(f"after {_MOST_DELIVERIES} deliveries something still waits")
 
-    def _state(self, scene: Scene) -> State:
-        return look(self.connection, self.kept.show(scene.ignore), scene.observe(self.connection))
+    def _state(self, scenario: Scenario) -> State:
+        return snapshot(self.connection, self.kept.show(scenario.ignore), scenario.observe(self.connection))
 
     def _deaths(self) -> list[str]:
         return self.connection.cursor(row_factory=scalar_row).execute(_DEATHS).fetchall()
 
-    def _violations(self, scene: Scene) -> list[str]:
-        broken = [verdict for verdict in audit(self.connection, scene.invariants) if not verdict.holds]
+    def _violations(self, scenario: Scenario) -> list[str]:
+        broken = [verdict for verdict in audit(self.connection, scenario.invariants) if not verdict.holds]
         lines = [f"violated: {verdict.name}: {verdict.rows}" for verdict in broken]
-        return [*misplaced(self.connection, scene.event_ids, duplicates=False), *lines]
+        return [*misplaced(self.connection, scenario.event_ids, duplicates=False), *lines]

@@ -39,7 +39,7 @@ class State:
         return lines if self.seen == other.seen else [*lines, "observed", *_contrast(self.seen, other.seen)]
 
 
-def look(connection: Connection, rows: Mapping[str, Counter[str]], seen: object) -> State:
+def snapshot(connection: Connection, rows: Mapping[str, Counter[str]], seen: object) -> State:
     """The state of the database now."""
     found = everything(connection)
     events = Counter(f"{one.place}: {one.type}" for one in found if one.place != "dead")

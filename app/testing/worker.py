@@ -22,9 +22,9 @@ from app.engine.domain import Call, Effect, Policy, Prepared, Wiring
 from app.engine.effects.execute import perform
 from app.engine.queue.delayed import promote
 from app.engine.queue.envelope import Row, open_rows
+from app.engine.queue.fair_share import RunningDelivery, Share
 from app.engine.queue.job_manager import FencedManager
 from app.engine.queue.lease import Delivery
-from app.engine.queue.turns import Share, Turn
 from app.engine.worker.app import fresh_connector
 from app.engine.worker.rescue import rescue
 from app.settings import settings
@@ -39,7 +39,7 @@ SELECT id AS row_id, attempts, worker_id, queue_name, task_name, args::text AS a
 _SILENCE = "UPDATE public.procrastinate_workers SET last_heartbeat = '-infinity' WHERE id = %s"
 _TIME_PASSES = "UPDATE public.procrastinate_jobs SET scheduled_at = NULL WHERE status = 'todo'"
 _ALL_IS_DUE = "UPDATE engine.delayed SET due_at = '-infinity'"
-_CALLS_SETTLE = "UPDATE engine.calls SET ask_after = clock_timestamp() WHERE ask_after > clock_timestamp()"
+_END_GRACE_PERIODS = "UPDATE engine.calls SET ask_after = clock_timestamp() WHERE ask_after > clock_timestamp()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Fetched:
 
     def holds(self, event_ids: Collection[UUID]) -> bool:
         """Whether any of the events is in it."""
-        return any(letter.event_id in event_ids for letter in open_rows([Row(self.row_id, self.args)]))
+        return any(queued.event_id in event_ids for queued in open_rows([Row(self.row_id, self.args)]))
 
 
 def register(connection: Connection) -> int:
@@ -92,9 +92,9 @@ class Process:
         with domain.use(wiring), suppress(Exception):
             if fetched.task_name == "perform":
                 self._called = wiring
-                turn = Turn(Share(fetched.queue_name, "-"), began=0.0)
-                with domain.use(_asking(wiring, turn) if makes_room else wiring):
-                    self._runner.run(self._perform(delivery, turn))
+                running = RunningDelivery(Share(fetched.queue_name, "-"), began=0.0)
+                with domain.use(_asking(wiring, running) if makes_room else wiring):
+                    self._runner.run(self._perform(delivery, running))
             else:
                 consume(self.engine, delivery, siblings=fetched.task_name == "consume")
             return True
@@ -106,9 +106,9 @@ class Process:
             self._runner.run(self._hang_up(self._called.effects.values()))
         self._runner.close()
 
-    async def _perform(self, delivery: Delivery, turn: Turn) -> None:
+    async def _perform(self, delivery: Delivery, running: RunningDelivery) -> None:
         asyncio.get_running_loop().set_exception_handler(_pass_over_the_dead)
-        await perform(self.engine, delivery, turn)
+        await perform(self.engine, delivery, running)
 
     @staticmethod
     async def _hang_up(effects: Iterable[Effect]) -> None:
@@ -117,12 +117,12 @@ class Process:
                 await effect.close()
 
 
-def _asking(wiring: Wiring, turn: Turn) -> Wiring:
+def _asking(wiring: Wiring, running: RunningDelivery) -> Wiring:
     """A wiring whose calls ask their own delivery to make room as they begin."""
 
     def asks(effect: Effect) -> Effect:
         async def call(prepared: Prepared, call: Call) -> Payload:
-            turn.asked_at = 0.0
+            running.asked_at = 0.0
             return await effect.call(prepared, call)
 
         return replace(effect, call=call)
@@ -130,7 +130,7 @@ def _asking(wiring: Wiring, turn: Turn) -> Wiring:
     return replace(wiring, effects={payload: asks(effect) for payload, effect in wiring.effects.items()})
 
 
-class Clerk:
+class QueueClient:
     """Says in the queue how deliveries ended, as Procrastinate does for a worker that lives; to be closed."""
 
     def __init__(self) -> None:
@@ -179,7 +179,7 @@ def rescue_from(worker_id: int, connection: Connection) -> None:
 
 def let_time_pass(connection: Connection) -> bool:
     """Make due what was put back for later, and have it promoted; whether anything waits."""
-    connection.execute(_CALLS_SETTLE)
+    connection.execute(_END_GRACE_PERIODS)
     connection.execute(_ALL_IS_DUE)
     while promote(connection)[0]:
         pass

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from app.bench.cast import NotExact
+from app.bench.job_fixtures import NotExact
 from app.bench.rounds import alternate
 from app.bench.watch import until
 from app.context import Connection

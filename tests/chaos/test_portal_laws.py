@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.chaos import order_laws, portal_laws
+from app.chaos.fault_context import Freeze
 from app.chaos.model import Model
 from app.chaos.order_laws import IN_FLIGHT
 from app.chaos.portal_laws import LONG_ENOUGH, Entry, Findings
-from app.chaos.scene import Freeze
 from app.context import Connection
 from app.logistics.rules import request_id
 from app.simulators.portal import Portal

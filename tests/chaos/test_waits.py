@@ -11,9 +11,9 @@ TURNS = 30
 def looked(seconds: float, calls: int, *, present: tuple[bool, ...] = (True,) * TURNS) -> Comparison:
     """Waits after looks at one effect's row, each so many seconds and calls after the one before."""
     waits = Comparison()
-    for turn, is_there in enumerate(present):
+    for action, is_there in enumerate(present):
         rows = {ROW: "robots"} if is_there else {}
-        waits.note(Look(rows, {"events": 0, "robots": turn * calls}, turn * seconds))
+        waits.note(Look(rows, {"events": 0, "robots": action * calls}, action * seconds))
     return waits
 
 

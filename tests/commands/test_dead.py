@@ -53,7 +53,7 @@ def test_dead_letters_are_found_by_what_is_known_of_them(dead: Event[Any], works
     for filters in (
         ["--type", "robot/item.completed"],
         ["--tenant", workspace.id],
-        ["--error-class", "GuiltyEvents"],
+        ["--error-class", "FailingEvents"],
         ["--since", "1h"],
         ["--text", str(dead.data.item_id)],
         ["--all"],
@@ -70,10 +70,10 @@ def test_a_letter_is_shown_with_its_event_and_stack(dead: Event[Any]) -> None:
     """By its own id or its event's, for people and for programs."""
     (shown,) = lines("dead", "show", dead.id)
     assert shown["letter"]["event_data"] == json.loads(dead.json_bytes())
-    assert "GuiltyEvents" in shown["letter"]["error_stack"]
+    assert "FailingEvents" in shown["letter"]["error_stack"]
     text = run("dead", "show", shown["letter"]["id"]).stdout
     assert str(dead.id) in text
-    assert "GuiltyEvents" in text
+    assert "FailingEvents" in text
     (count,) = lines("dead", "stats")
     assert (count["unresolved"], count["resolved"]) == (1, 0)
 

@@ -17,8 +17,8 @@ from app.engine.queue.publish import publish
 from events import Event
 from events.order import OrderUpdated
 from tests.commands.conftest import Run
-from tests.helpers.clinic import enlist
 from tests.helpers.factories import make_workspace
+from tests.helpers.health_fixtures import enlist
 from tests.helpers.support import drain, scalar
 
 

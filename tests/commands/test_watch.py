@@ -10,7 +10,7 @@ import pytest
 from app.settings import settings
 from app.simulators.portal import Behaviour, Portal, Rule, serve
 from tests.commands.conftest import Run
-from tests.helpers.workers import crew
+from tests.helpers.workers import worker_pool
 
 COVERAGE = "city,department,carrier_city\nBogotá,Cundinamarca,BOGOTA (C/MARCA)\n"
 HEADER = "reference,recipient_name,address,city\n"
@@ -37,7 +37,7 @@ def ready(run: Run, portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("coverage", "import", tmp_path / "coverage.csv"),
     ):
         assert run(*command).code == 0
-    with crew(tmp_path) as workers:
+    with worker_pool(tmp_path) as workers:
         workers.work()
         yield tmp_path
 

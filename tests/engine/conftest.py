@@ -12,8 +12,8 @@ from app.engine.delivery.engine import Engine
 from app.engine.inspect.invariants import audit
 from app.engine.queue import ordering
 from tests.conftest import Database
-from tests.helpers import lines, toy
-from tests.helpers.lines import Ground
+from tests.helpers import sequences, toy
+from tests.helpers.sequences import StepFaults
 
 
 @pytest.fixture
@@ -26,16 +26,16 @@ def outside(database: Database) -> Iterator[toy.Outside]:
 
 
 @pytest.fixture
-def ground(outside: toy.Outside) -> Iterator[Ground]:
+def step_faults(outside: toy.Outside) -> Iterator[StepFaults]:
     """Firm ground, with its wiring in force."""
-    ground = Ground()
-    with domain.use(ground.wiring()):
-        yield ground
+    step_faults = StepFaults()
+    with domain.use(step_faults.wiring()):
+        yield step_faults
 
 
 @pytest.fixture
-def worker(database: Database, connection: Connection, ground: Ground) -> Iterator[Engine]:
+def worker(database: Database, connection: Connection, step_faults: StepFaults) -> Iterator[Engine]:
     """An engine whose deliveries the test makes; afterwards every line must be in order."""
-    with lines.engine(database) as made:
+    with sequences.engine(database) as made:
         yield made
     assert all(verdict.holds for verdict in audit(connection, ordering.INVARIANTS))

@@ -15,7 +15,7 @@ from app.engine.domain import Wiring
 from app.engine.event_types import EventType
 from app.engine.worker.app import app, fresh_connector
 from tests.conftest import Database
-from tests.helpers import lines, toy
+from tests.helpers import sequences, toy
 from tests.helpers.support import scalar
 from tests.helpers.toy import Echo, Made, Outside, Said, Wanted
 
@@ -69,7 +69,9 @@ def without(wiring: Wiring, payload: type[Any]) -> Wiring:
 
 def test_the_table_has_what_the_code_declares(connection: Connection) -> None:
     """Each served type with its queue, priority, batch size, account and order; a second time changes nothing."""
-    wiring = Wiring({**toy_wiring().handlers, lines.Step: lines.Ground().walk}, toy_wiring(account="lane").effects)
+    wiring = Wiring(
+        {**toy_wiring().handlers, sequences.Step: sequences.StepFaults().walk}, toy_wiring(account="limit").effects
+    )
     everything = ["toy/call.made", "toy/call.wanted", "toy/echo.heard", "toy/step.taken", "toy/word.said"]
     assert register(connection, wiring) == everything
     assert register(connection, wiring) == []
@@ -83,7 +85,7 @@ def test_the_table_has_what_the_code_declares(connection: Connection) -> None:
         25,
         is_effect=True,
         is_sequenced=False,
-        account_field="lane",
+        account_field="limit",
         owner="toy",
     )
     assert [one.type for one in table(connection) if one.is_sequenced] == ["toy/step.taken"]

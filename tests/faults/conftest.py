@@ -11,7 +11,7 @@ from tests.faults import stage as scenery
 from tests.faults.race import Race
 from tests.faults.stage import Stage
 
-pytest.register_assert_rewrite("tests.faults.companions", "tests.faults.machine", "tests.faults.model")
+pytest.register_assert_rewrite("tests.faults.model_comparison", "tests.faults.machine", "tests.faults.model")
 
 
 @pytest.fixture

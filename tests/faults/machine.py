@@ -23,7 +23,7 @@ from app.logistics.jobs import create_robot_job, retry_failed_items, update_job_
 from app.logistics.results import update_job_item_results
 from app.logistics.store import ROBOT_JOBS
 from app.logistics.submit import CancelledOrders, CarrierDisabled
-from tests.faults.companions import outcome
+from tests.faults.model_comparison import outcome
 from tests.faults.neighbours import Neighbours
 from tests.faults.operators import MOOD, WHICH
 from tests.faults.stage import MOST_RESCUES, QUEUES
@@ -95,7 +95,7 @@ class Tallyman(Neighbours):
     @rule(words=st.lists(st.sampled_from(["fine", "fine", "shaky", "broken"]), min_size=1, max_size=4))
     def say(self, words: list[str]) -> None:
         """Words, some of which cannot be heard, or not yet."""
-        said = [toy.say(f"{mood} {len(self.model.facts)}.{n}") for n, mood in enumerate(words)]
+        said = [toy.say(f"{mood} {len(self.model.event_specs)}.{n}") for n, mood in enumerate(words)]
         for n, event in enumerate(said):
             if words[n] == "shaky":
                 self.stage.world.shaky[event.data.word] = 1 + n
@@ -119,7 +119,7 @@ class Tallyman(Neighbours):
     @precondition(lambda self: self.model.items)
     @rule(results=RESULTS, together=st.booleans())
     def complete(self, results: list[tuple[int, int, bool]], *, together: bool) -> None:
-        """Results as events, in one parcel or each in a row of its own."""
+        """Results as events, in one batch or each in a row of its own."""
         said = [self.result(*result) for result in results]
         now, whose = self.stage.shop.context.now, {one.job_id: self.shop_of(one.job_id).workspace_id for one in said}
         self.publish(
@@ -132,7 +132,7 @@ class Tallyman(Neighbours):
         """Events that were said already, whatever has become of them, are said again."""
         known = list(self.raws.values())[::-1]  # the newest first
         again = [events.parse(known[n % len(known)]) for n in which]
-        publish(self.stage.connection, *again, parcel=None if together else 1)
+        publish(self.stage.connection, *again, batch_size=None if together else 1)
         self.model.early -= {event.id for event in again}
         self.happened["redelivered"] += len(again)
         self.check()
@@ -234,7 +234,7 @@ class Tallyman(Neighbours):
     @rule(which=WHICH, everything=st.booleans())
     def replay(self, which: int, *, everything: bool) -> None:
         """One dead letter, or all that there are."""
-        dead = [event for event in self.model.facts if event in self.model.dead]
+        dead = [event for event in self.model.event_specs if event in self.model.dead]
         self.replay_letters(dead if everything else [dead[which % len(dead)]])
 
     @rule(queue=QUEUE)

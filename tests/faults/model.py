@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from itertools import chain
 from uuid import UUID
 
-from tests.faults.facts import (
+from tests.faults.event_specs import (
     OPEN,
     Completion,
-    Fact,
+    EventSpec,
     Item,
     ItemState,
     Job,
@@ -41,15 +41,15 @@ class Model:
 
     jobs: dict[UUID, Job] = field(default_factory=dict)
     items: dict[UUID, Item] = field(default_factory=dict)
-    facts: dict[UUID, Fact] = field(default_factory=dict)
+    event_specs: dict[UUID, EventSpec] = field(default_factory=dict)
     applied: set[UUID] = field(default_factory=set)
     dead: set[UUID] = field(default_factory=set)
     closed: set[UUID] = field(default_factory=set)
     answered: dict[UUID, bool] = field(default_factory=dict)
-    expected: dict[UUID, Fact] = field(default_factory=dict)
-    unnamed: list[Fact] = field(default_factory=list)
+    expected: dict[UUID, EventSpec] = field(default_factory=dict)
+    unnamed: list[EventSpec] = field(default_factory=list)
     orders: dict[UUID, str] = field(default_factory=dict)
-    reused: set[tuple[UUID, Fact]] = field(default_factory=set)
+    reused: set[tuple[UUID, EventSpec]] = field(default_factory=set)
     early: set[UUID] = field(default_factory=set)
 
     # What is asked of the program -----------------------------------------------------------------
@@ -95,25 +95,25 @@ class Model:
 
     def requests(self, items: Collection[UUID], live: Collection[UUID]) -> list[UUID]:
         """The dead requests for some items, but those whose calls are under way."""
-        facts = {letter: self.facts[letter] for letter in self.dead}
+        event_specs = {letter: self.event_specs[letter] for letter in self.dead}
         return [
             letter
-            for letter, fact in facts.items()
-            if isinstance(fact, Request) and fact.item in items and fact.id not in live
+            for letter, event_spec in event_specs.items()
+            if isinstance(event_spec, Request) and event_spec.item in items and event_spec.id not in live
         ]
 
     def discard(self, letter: UUID) -> None:
         """A dead letter was discarded: an item that waits for its outcome fails."""
-        fact = self.facts[letter]
+        event_spec = self.event_specs[letter]
         self._close(letter)
-        if isinstance(fact, Request):
-            self.record([Outcome(fact.item, fact.attempt, False)])  # noqa: FBT003
+        if isinstance(event_spec, Request):
+            self.record([Outcome(event_spec.item, event_spec.attempt, False)])  # noqa: FBT003
 
-    def edit(self, letter: UUID, copy: Fact) -> None:
+    def edit(self, letter: UUID, copy: EventSpec) -> None:
         """A dead letter's event was said with other data and under another id. A request's own call is not made."""
         self._close(letter)
         self.unnamed.append(copy)
-        if isinstance(self.facts[letter], Request):
+        if isinstance(self.event_specs[letter], Request):
             self.closed.discard(letter)
             self.applied.add(letter)
 
@@ -136,17 +136,17 @@ class Model:
 
     def replay(self, letters: Collection[UUID], seen: Seen) -> None:
         """Dead letters were replayed in one transaction; those that were of no use when it was planned are closed."""
-        useless = [event for event in letters if not self._is_of_use(self.facts[event])]
+        useless = [event for event in letters if not self._is_of_use(self.event_specs[event])]
         reopened: Counter[UUID] = Counter()
         for event in letters:
-            fact = self.facts[event]
-            if isinstance(fact, Request):
-                self._revive(event, fact, seen, reopened)
+            event_spec = self.event_specs[event]
+            if isinstance(event_spec, Request):
+                self._revive(event, event_spec, seen, reopened)
             elif event in useless:
                 self.dead.discard(event)
                 self.closed.add(event)
             else:
-                assert event in seen.waiting, f"not delivered again: {fact}"
+                assert event in seen.waiting, f"not delivered again: {event_spec}"
         for job, count in reopened.items():
             self._reopen(job, count)
 
@@ -165,13 +165,13 @@ class Model:
         else:
             self.closed.add(event)
 
-    def _is_of_use(self, fact: Fact) -> bool:
-        match fact:
+    def _is_of_use(self, event_spec: EventSpec) -> bool:
+        match event_spec:
             case Outcome():
-                return self.items[fact.item].awaits(fact.attempt)
+                return self.items[event_spec.item].awaits(event_spec.attempt)
             case Submission():
-                items = self.jobs[fact.job].items
-                return any(self.items[item].status == "pending" and fact.names(item) for item in items)
+                items = self.jobs[event_spec.job].items
+                return any(self.items[item].status == "pending" and event_spec.names(item) for item in items)
             case _:
                 return True
 
@@ -194,16 +194,16 @@ class Model:
 
     def _apply(self, together: list[UUID], seen: Seen) -> None:
         for event in together:
-            assert event in self.facts, f"{seen.facts[event]} is applied, and nobody said it"
+            assert event in self.event_specs, f"{seen.event_specs[event]} is applied, and nobody said it"
         assert not self.early & set(together), "applied before its time"
-        facts = [self.facts[event] for event in together]
-        self._count(self._winners([fact for fact in facts if isinstance(fact, Outcome)], seen))
-        for event, fact in zip(together, facts, strict=True):
-            if isinstance(fact, Request):
-                self._perform(event, fact)
-        for fact in facts:
-            if isinstance(fact, Submission):
-                self._begin(fact)
+        event_specs = [self.event_specs[event] for event in together]
+        self._count(self._winners([event_spec for event_spec in event_specs if isinstance(event_spec, Outcome)], seen))
+        for event, event_spec in zip(together, event_specs, strict=True):
+            if isinstance(event_spec, Request):
+                self._perform(event, event_spec)
+        for event_spec in event_specs:
+            if isinstance(event_spec, Submission):
+                self._begin(event_spec)
         for event in together:
             self.applied.add(event)
             self.dead.discard(event)
@@ -239,23 +239,23 @@ class Model:
 
     def _hear(self, seen: Seen) -> None:
         """Take in the events that are new: each must follow from something, and all that must follow be there."""
-        for event, fact in seen.facts.items():
-            if event in self.facts:
+        for event, event_spec in seen.event_specs.items():
+            if event in self.event_specs:
                 continue
             if event in self.expected:
-                assert fact == self.expected[event]
+                assert event_spec == self.expected[event]
             else:
-                assert fact in self.unnamed, f"{fact} follows from nothing"
-                self.unnamed.remove(fact)
-            self.facts[event] = fact
+                assert event_spec in self.unnamed, f"{event_spec} follows from nothing"
+                self.unnamed.remove(event_spec)
+            self.event_specs[event] = event_spec
         assert not self.unnamed, f"never said: {self.unnamed}"
-        lost = [fact for event, fact in self.expected.items() if event not in self.facts]
+        lost = [event_spec for event, event_spec in self.expected.items() if event not in self.event_specs]
         assert not lost, f"never said: {lost}"
         self.expected.clear()
 
     def _bury(self, seen: Seen, doomed: Collection[UUID]) -> None:
         died = seen.dead.keys() - self.dead
-        assert died <= set(doomed), f"dead for no reason: {[(self.facts[one], seen.dead[one]) for one in died]}"
+        assert died <= set(doomed), f"dead for no reason: {[(self.event_specs[one], seen.dead[one]) for one in died]}"
         self.dead |= died
         self.closed -= died
 
@@ -266,9 +266,9 @@ class Model:
         assert seen.reused == self.reused
         assert set(chain.from_iterable(seen.applied)) == self.applied
         assert seen.dead.keys() == self.dead
-        lost = self.facts.keys() - self.applied - self.dead - self.closed - seen.waiting
-        assert not lost, f"lost: {[self.facts[event] for event in lost]}"
-        words = [fact.word for event in self.applied if isinstance(fact := self.facts[event], Word)]
+        lost = self.event_specs.keys() - self.applied - self.dead - self.closed - seen.waiting
+        assert not lost, f"lost: {[self.event_specs[event] for event in lost]}"
+        words = [event_spec.word for event in self.applied if isinstance(event_spec := self.event_specs[event], Word)]
         assert seen.heard == Counter(words)
 
     # The counters ---------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from app.engine.queue.publish import publish
-from tests.faults.facts import Fact, Outcome, Submission, Word
+from tests.faults.event_specs import EventSpec, Outcome, Submission, Word
 from tests.faults.operators import MOOD, WHICH, Operators
 from tests.helpers import toy
 
@@ -57,7 +57,7 @@ class Neighbours(Operators):
         items = list(self.model.items)
         item = self.model.items[id_ := items[which % len(items)]]
         row = {"robot_jobs": item.job, "robot_job_items": id_, "orders": item.order}[table]
-        before, mine = self._attempts(), hand.events & self.model.facts.keys()
+        before, mine = self._attempts(), hand.events & self.model.event_specs.keys()
         with self.stage.locked(table, row):
             self.deliver(hand, moods)
         if queue == "events":
@@ -69,14 +69,14 @@ class Neighbours(Operators):
 
     def _needs(self, table: str, row: UUID, event: UUID) -> bool:
         """Whether nothing can come of an event while somebody else holds a row."""
-        fact = self.model.facts[event]
-        match table, fact:
+        event_spec = self.model.event_specs[event]
+        match table, event_spec:
             case "robot_jobs", Submission():
-                return fact.job == row
+                return event_spec.job == row
             case "robot_jobs", Outcome():
-                return self.model.items[fact.item].job == row
+                return self.model.items[event_spec.item].job == row
             case "robot_job_items", Outcome():
-                return fact.item == row
+                return event_spec.item == row
             case _:
                 return False
 
@@ -100,7 +100,7 @@ class Neighbours(Operators):
     @rule(count=st.integers(1, 3), together=st.booleans())
     def say_later(self, count: int, *, together: bool) -> None:
         """Words that are to be heard in an hour, and not before."""
-        said = [toy.say(f"later {len(self.model.facts)}.{n}") for n in range(count)]
+        said = [toy.say(f"later {len(self.model.event_specs)}.{n}") for n in range(count)]
         self.model.early |= {event.id for event in said}
         self.publish(said, together=together, delay=3600)
         self.happened["delayed"] += 1
@@ -127,8 +127,12 @@ class Neighbours(Operators):
         self.check()
 
     def _words(self) -> list[UUID]:
-        facts: dict[UUID, Fact] = self.model.facts
-        return [event for event, fact in facts.items() if isinstance(fact, Word) and event in self.model.applied]
+        event_specs: dict[UUID, EventSpec] = self.model.event_specs
+        return [
+            event
+            for event, event_spec in event_specs.items()
+            if isinstance(event_spec, Word) and event in self.model.applied
+        ]
 
     # Turns ----------------------------------------------------------------------------------------
 

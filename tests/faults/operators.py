@@ -22,8 +22,8 @@ from app.logistics import carriers
 from app.logistics.cancel import AlreadyShipped, cancel_orders
 from app.logistics.jobs import cancel_job, record_item
 from app.logistics.orders import update_order
-from tests.faults.companions import Companions
-from tests.faults.facts import Outcome, Request, fact
+from tests.faults.event_specs import Outcome, Request, event_spec
+from tests.faults.model_comparison import ModelComparison
 from tests.faults.stage import CARRIER
 from tests.faults.world import MOODS, nothing
 
@@ -31,7 +31,7 @@ WHICH = st.sampled_from(range(12))
 MOOD = st.lists(st.sampled_from(MOODS), max_size=4)
 
 
-class Operators(Companions):
+class Operators(ModelComparison):
     """The rules of operators."""
 
     @rule(what=st.sampled_from(["cancel job", "cancel order", "disable", "pause", "record"]), which=WHICH, moods=MOOD)
@@ -134,7 +134,7 @@ class Operators(Companions):
     def edit(self, which: int, attempt: int | None) -> None:
         """A dead letter is said again under a new id: for another attempt (None: the one that is waited for)."""
         letter = self._letter(which)
-        said, connection = self.model.facts[letter], self.stage.connection
+        said, connection = self.model.event_specs[letter], self.stage.connection
         data = manage.current_data(letters.find(connection, letter))
         if isinstance(said, Request | Outcome):
             data["attempt"] = self.model.items[said.item].attempt if attempt is None else attempt
@@ -143,12 +143,12 @@ class Operators(Companions):
             with pytest.raises(Conflict):
                 edit()
             return
-        self.model.edit(letter, fact(edit().model_dump(mode="json")))
+        self.model.edit(letter, event_spec(edit().model_dump(mode="json")))
         self.happened["edited"] += 1
         self.check()
 
     def _letter(self, which: int) -> UUID:
-        dead = [event for event in self.model.facts if event in self.model.dead]
+        dead = [event for event in self.model.event_specs if event in self.model.dead]
         return dead[which % len(dead)]
 
     # The end --------------------------------------------------------------------------------------

@@ -39,14 +39,14 @@ class Race:
     ) -> tuple[First, Second]:
         """What came of both: `first` commits only when `second` waits for it, or has ended without waiting."""
         with ExitStack() as stack:
-            one, two, observer, ears = (
+            one, two, observer, listener = (
                 stack.enter_context(doors.connect(self.database.url, autocommit=True)) for _ in range(4)
             )
             threads = stack.enter_context(ThreadPoolExecutor(1))
             with one.transaction():
                 before = first(one)
                 after = threads.submit(second, two)
-                until(ears, lambda: after.done() or observer.execute(SOMEBODY_WAITS).fetchone())
+                until(listener, lambda: after.done() or observer.execute(SOMEBODY_WAITS).fetchone())
             return before, after.result(LIMIT_S)
 
     def together(self, runners: int, run: Callable[[Connection, int], First]) -> list[First]:

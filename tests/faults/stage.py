@@ -29,9 +29,9 @@ from app.engine.effects.concurrency import wake_all
 from app.engine.effects.execute import perform
 from app.engine.queue.delayed import promote
 from app.engine.queue.envelope import Row, open_rows
+from app.engine.queue.fair_share import FairShare
 from app.engine.queue.job_manager import FencedManager
 from app.engine.queue.lease import Delivery
-from app.engine.queue.turns import Turns
 from app.engine.worker.app import fresh_connector
 from app.engine.worker.rescue import Rescued, rescue, sweep
 from app.logistics import carriers, coverage, effects
@@ -40,7 +40,7 @@ from app.program import WIRING
 from app.settings import Settings, settings
 from events import Event, Payload, robot
 from tests.conftest import Database
-from tests.faults.fuse import Fuse, mortal_pool
+from tests.faults.crash_points import CrashPoint, mortal_pool
 from tests.faults.world import World
 from tests.helpers import toy
 from tests.helpers.factories import make_workspace
@@ -87,7 +87,7 @@ class Stage:
     shop: Shop
     other: Shop
     engine: Engine
-    fuse: Fuse
+    crash_point: CrashPoint
     runner: asyncio.Runner
     manager: FencedManager
     world: World = field(default_factory=World)
@@ -111,7 +111,7 @@ class Stage:
         for shop in (self.shop, self.other):
             carriers.enable_carrier(shop.context, CARRIER)
         self.world.start_over()
-        self.fuse.left = None
+        self.crash_point.left = None
 
     def wiring(self) -> Wiring:
         """The program's own, with this outside world for the portal, and words to be heard."""
@@ -121,19 +121,19 @@ class Stage:
             give_up=self.give_up,
             ask=None,
             close=None,
-            settle=lambda: 0.0,
+            grace_period=lambda: 0.0,
         )
         handlers: dict[type[Payload], Handler] = {**WIRING.handlers, toy.Said: self.world.hear}
         return replace(WIRING, handlers=handlers, effects={robot.ItemRequested: effect})
 
     async def call(self, prepared: Prepared, call: Call) -> Payload:
         """A robot calls the outside world, as the program's own does."""
-        self.fuse.pass_by("before the call")
+        self.crash_point.pass_by("before the call")
         try:
             with self.world.calling():
                 return self._note(prepared, await effects.enter_order(prepared, call))
         finally:
-            self.fuse.pass_by("after the call")
+            self.crash_point.pass_by("after the call")
 
     def give_up(self, prepared: Prepared, error: Exception) -> Payload:
         """The last attempt failed too."""
@@ -148,7 +148,7 @@ class Stage:
     def worker(self, capacity: int) -> int:
         """A new worker, which shares so many deliveries out among those that wait; its id."""
         worker_id = self.runner.run(self.manager.register_worker())
-        self.manager.turns[worker_id] = Turns(capacity)
+        self.manager.fair_shares[worker_id] = FairShare(capacity)
         return worker_id
 
     @contextmanager
@@ -237,15 +237,15 @@ def stage(database: Database) -> Iterator[Stage]:
     """A stage with its wiring in force; what it leaves behind goes when the test's database is emptied."""
     with ExitStack() as stack:
         environment = stack.enter_context(pytest.MonkeyPatch.context())
-        # A retry waits for the portal to settle, by the clock: here it need not.
+        # A retry waits for the portal's grace period, by the clock: here it need not.
         environment.setenv("TALLYMAN_PORTAL_SETTLE", "0")
         settings.cache_clear()
         stack.callback(settings.cache_clear)
         admin = stack.enter_context(psycopg.connect(database.superuser_url, autocommit=True))
         toy.install(database)
         connection = stack.enter_context(doors.connect(database.url, autocommit=True))
-        fuse = Fuse()
-        pool = stack.enter_context(mortal_pool(database.url, fuse))
+        crash_point = CrashPoint()
+        pool = stack.enter_context(mortal_pool(database.url, crash_point))
         runner = stack.enter_context(asyncio.Runner())
         connector = fresh_connector()
         runner.run(connector.open_async())
@@ -255,7 +255,7 @@ def stage(database: Database) -> Iterator[Stage]:
             _shop(connection),
             _shop(connection),
             Engine(pool, Policy(most_attempts=3, base=100)),
-            fuse,
+            crash_point,
             runner,
             FencedManager(connector),
         )

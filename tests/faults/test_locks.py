@@ -8,8 +8,8 @@ from app.engine.queue.publish import publish
 from app.logistics.jobs import get_robot_job
 from app.logistics.store import ROBOT_JOBS
 from app.settings import using
-from tests.faults.look import broken
 from tests.faults.race import Race, submitted
+from tests.faults.snapshot import broken
 from tests.logistics.answers import said, success
 
 

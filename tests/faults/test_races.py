@@ -26,8 +26,8 @@ from app.logistics.results import update_job_item_result
 from app.logistics.store import ROBOT_JOBS, RobotJob
 from app.logistics.submit import submit_pending
 from events.robot import ItemRequested
-from tests.faults.look import broken, look
 from tests.faults.race import Race, completions, items, submitted
+from tests.faults.snapshot import broken, snapshot
 from tests.helpers import toy
 from tests.helpers.support import scalar
 from tests.logistics.answers import failure, success
@@ -166,7 +166,7 @@ def test_one_event_that_two_workers_have_is_applied_by_one(race: Race) -> None:
             return apply(connection, open_rows([Row(0, text)]))
 
     assert race.behind(hear, hear) == (1, 0)
-    assert look(race.stage.connection)[0].heard == {"once": 1}
+    assert snapshot(race.stage.connection)[0].heard == {"once": 1}
 
 
 # Retry -------------------------------------------------------------------------------------------

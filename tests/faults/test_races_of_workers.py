@@ -16,15 +16,15 @@ from app.engine.dead_letters.letters import Filters
 from app.engine.dead_letters.redeliver import redeliver
 from app.engine.delivery.apply import apply
 from app.engine.delivery.consume import consume
-from app.engine.domain import Lane, Wiring, use
+from app.engine.domain import ConcurrencyLimit, Wiring, use
 from app.engine.effects import concurrency
-from app.engine.queue.envelope import Letter, Row, open_rows
+from app.engine.queue.envelope import QueuedEvent, Row, open_rows
 from app.engine.queue.lease import Delivery
 from app.engine.queue.publish import publish
 from app.engine.worker.rescue import rescue
 from events.robot import ItemRequested
-from tests.faults.look import broken, look
 from tests.faults.race import Race, deliver, submitted, taken
+from tests.faults.snapshot import broken, snapshot
 from tests.faults.stage import MOST_RESCUES, Hand, Stage
 from tests.faults.world import Killed, Mood
 from tests.helpers import toy
@@ -32,12 +32,12 @@ from tests.helpers.support import scalar
 
 # Slots -------------------------------------------------------------------------------------------
 
-LANE = Lane("account", 3)
+LIMIT = ConcurrencyLimit("account", 3)
 
 
 def deliveries(stage: Stage, count: int) -> list[Delivery]:
     """So many live deliveries."""
-    publish(stage.connection, *[toy.say(f"w{n}") for n in range(count)], parcel=1)
+    publish(stage.connection, *[toy.say(f"w{n}") for n in range(count)], batch_size=1)
     return [taken(stage, "events").delivery for _ in range(count)]
 
 
@@ -51,23 +51,23 @@ def test_two_who_take_the_last_slots_share_them(race: Race) -> None:
     """The second waits until the first has its slots, and gets what is left."""
     one, two = deliveries(race.stage, 2)
     first, second = race.behind(
-        lambda connection: concurrency.take(connection, one, {LANE: 2}),
-        lambda connection: concurrency.take(connection, two, {LANE: 2}),
+        lambda connection: concurrency.take(connection, one, {LIMIT: 2}),
+        lambda connection: concurrency.take(connection, two, {LIMIT: 2}),
     )
-    assert (first[LANE], second[LANE]) == (2, 1)
-    assert held(race.stage) == LANE.most
+    assert (first[LIMIT], second[LIMIT]) == (2, 1)
+    assert held(race.stage) == LIMIT.most
 
 
 def test_many_who_take_slots_at_once_never_have_too_many(race: Race) -> None:
     """Together they get all that there are, and not one more; again when the first ones have gone."""
     every = deliveries(race.stage, 8)
-    granted = race.together(8, lambda connection, n: concurrency.take(connection, every[n], {LANE: 2})[LANE])
-    assert sum(granted) == held(race.stage) == LANE.most
+    granted = race.together(8, lambda connection, n: concurrency.take(connection, every[n], {LIMIT: 2})[LIMIT])
+    assert sum(granted) == held(race.stage) == LIMIT.most
     gone = [delivery.row_id for delivery, count in zip(every, granted, strict=True) if count]
     race.stage.connection.execute("DELETE FROM public.procrastinate_jobs WHERE id = ANY(%s)", [gone])
     left = [delivery for delivery in every if delivery.row_id not in gone]
-    granted = race.together(len(left), lambda connection, n: concurrency.take(connection, left[n], {LANE: 2})[LANE])
-    assert sum(granted) == held(race.stage) == LANE.most
+    granted = race.together(len(left), lambda connection, n: concurrency.take(connection, left[n], {LIMIT: 2})[LIMIT])
+    assert sum(granted) == held(race.stage) == LIMIT.most
 
 
 # Dead letters ------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def test_two_plans_for_one_dead_word_have_it_heard_once(race: Race) -> None:
     one, two = planned(race.stage), planned(race.stage)
     race.behind(lambda connection: redeliver(connection, one), lambda connection: redeliver(connection, two))
     deliver(race.stage, "events")
-    seen, _ = look(race.stage.connection)
+    seen, _ = snapshot(race.stage.connection)
     assert (seen.heard, seen.dead, seen.waiting) == ({"broken": 1}, {}, frozenset())
 
 
@@ -126,7 +126,7 @@ def test_a_replay_behind_a_delivery_of_the_same_event_skips_it(race: Race) -> No
     deliver(race.stage, "events")
     race.stage.world.mend()
     text = scalar(race.stage.connection, "SELECT event_data::text FROM engine.failed_jobs")
-    letters: list[Letter] = open_rows([Row(0, text)])
+    letters: list[QueuedEvent] = open_rows([Row(0, text)])
     plan = planned(race.stage)
     applied, ends = race.behind(
         lambda connection: apply(connection, letters), lambda connection: redeliver(connection, plan)
@@ -159,7 +159,7 @@ def test_a_worker_that_finishes_behind_its_rescue_has_lost_its_delivery(race: Ra
     assert (len(freed), applied) == (1, 0)
     assert not race.stage.world.entered
     deliver(race.stage, queue)
-    seen, _ = look(race.stage.connection)
+    seen, _ = snapshot(race.stage.connection)
     assert sum(seen.heard.values()) + race.stage.world.entered.total() == 1
 
 
@@ -177,7 +177,7 @@ def test_a_rescue_behind_a_delivery_that_is_being_applied_takes_nothing(race: Ra
     assert (applied, freed) == (1, [])
     assert rescue(race.stage.connection, race.stage.settings) == []
     assert consume(race.stage.engine, job, siblings=False) == 0
-    assert look(race.stage.connection)[0].heard == {"abandoned": 1}
+    assert snapshot(race.stage.connection)[0].heard == {"abandoned": 1}
 
 
 def test_two_rescuers_free_a_delivery_once(race: Race) -> None:
@@ -231,7 +231,9 @@ def test_a_producers_own_request_finds_the_call_in_doubt(race: Race) -> None:
 def _patient(stage: Stage) -> Wiring:
     """The stage's wiring, with a grace period of a minute."""
     wiring = stage.wiring()
-    return replace(wiring, effects={kind: replace(one, settle=lambda: 60.0) for kind, one in wiring.effects.items()})
+    return replace(
+        wiring, effects={kind: replace(one, grace_period=lambda: 60.0) for kind, one in wiring.effects.items()}
+    )
 
 
 def _die_in_the_call(stage: Stage, mood: Mood = "die before") -> None:

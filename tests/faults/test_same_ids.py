@@ -6,8 +6,8 @@ import pytest
 
 from app.engine.queue.publish import publish
 from app.errors import ReusedId
-from tests.faults.look import look
 from tests.faults.race import Race
+from tests.faults.snapshot import snapshot
 from tests.helpers import toy
 from tests.helpers.support import scalar
 from tests.helpers.toy import Said, say
@@ -35,7 +35,7 @@ def test_two_facts_with_one_id_are_one_applied_and_one_dead(race: Race, *, toget
         _deliver(race)
     publish(race.stage.connection, first.model_copy(update={"data": Said(word="second")}))
     _deliver(race)
-    assert look(race.stage.connection)[0].heard == {"first": 1}
+    assert snapshot(race.stage.connection)[0].heard == {"first": 1}
     assert scalar(race.stage.connection, _DEAD) == ["second"]
 
 

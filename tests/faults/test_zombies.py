@@ -15,8 +15,8 @@ import pytest
 
 from app.engine.effects import calls
 from app.engine.queue.publish import publish
-from tests.faults.look import broken, look
 from tests.faults.race import Race, submitted, taken
+from tests.faults.snapshot import broken, snapshot
 from tests.faults.stage import QUEUES, Stage
 from tests.faults.zombie import (
     FINISH,
@@ -74,7 +74,7 @@ def zombie(race: Race, name: str, meanwhile: Callable[[Zombie], None], patch: py
     # The worker's own clock, which goes on while it is stopped: what it knew of its lease is old then.
     clock = calls._clock  # noqa: SLF001 - there is no other way to make a worker sleep without sleeping
     patch.setattr(calls, "_clock", lambda: clock() + made.shift)
-    race.stage.fuse.watches = made.watch
+    race.stage.crash_point.watches = made.watch
     return made
 
 
@@ -92,7 +92,7 @@ def deliver_all(stage: Stage) -> None:
 
 def is_once(stage: Stage, event_id: object, *, dead: bool) -> None:
     """The event came to one end, and what it was about was done at most once."""
-    seen, _ = look(stage.connection)
+    seen, _ = snapshot(stage.connection)
     assert (event_id in set(chain.from_iterable(seen.applied)), event_id in seen.dead) == (not dead, dead)
     assert not seen.waiting
     assert set(seen.heard.values()) | set(stage.world.entered.values()) <= {1}

@@ -17,7 +17,7 @@ from tests.helpers import toy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from app.context import Moment
+    from app.context import HandlerContext
     from events import Event
     from events.robot import ItemCompleted
 
@@ -96,7 +96,7 @@ class World:
         return {reference: self.books[reference] for reference in references if reference in self.books}
 
     async def enter(self, _account: Account, form: OrderForm, before: Check | None = None) -> Accepted:
-        """Take an order in, or not, as the mood is. Every order that is entered is one more parcel."""
+        """Take an order in, or not, as the mood is. Every order that is entered is one more batch."""
         mood = _MOOD.get()
         self._refuse(mood)
         happens, self.meanwhile = self.meanwhile, nothing
@@ -128,7 +128,7 @@ class World:
         if mood == "refuse":
             raise OrderRefused("the portal does not want it", maybe_entered=False)
 
-    def hear(self, moment: Moment, said: list[Event[toy.Said]]) -> Iterable[Event[toy.Said]]:
+    def hear(self, context: HandlerContext, said: list[Event[toy.Said]]) -> Iterable[Event[toy.Said]]:
         """Note the words. Nothing but the ledger keeps one from being noted twice."""
         for event in said:
             word = event.data.word
@@ -138,7 +138,7 @@ class World:
                 # Only the delivery of the word alone is one that it fails: the others are the search for it.
                 self.shaky[word] -= len(said) == 1
                 raise Transient(f"cannot hear {word} now")
-            toy.note(moment, event.id, word)
+            toy.note(context, event.id, word)
         return ()
 
     def is_mortal(self, word: str) -> bool:

@@ -195,7 +195,7 @@ says_without_a_lease = _edited(
 
 
 calls_without_a_lease = _edited(
-    calls, "_LOOK", "engine.is_live(%s, %s, %s)", "num_nulls(%s::bigint, %s::integer, %s::bigint) >= 0"
+    calls, "_CHECK", "engine.is_live(%s, %s, %s)", "num_nulls(%s::bigint, %s::integer, %s::bigint) >= 0"
 )
 
 
@@ -232,7 +232,7 @@ async def _none_waits(*_: object) -> None:
     return None
 
 
-effects_are_taken_first_come_first_served = _patched(fetch, _in_turns=_none_waits)
+effects_are_taken_first_come_first_served = _patched(fetch, _by_share=_none_waits)
 
 
 # Rescue, replay, ledger --------------------------------------------------------------------------
@@ -242,7 +242,7 @@ effects_are_taken_first_come_first_served = _patched(fetch, _in_turns=_none_wait
 def rescue_selects_then_updates(database: Database) -> Iterator[None]:
     """No turn and no lock: what is stuck is looked up, and then freed."""
     with (
-        _patched(rescue, _TURN="SELECT true")(database),
+        _patched(rescue, _TRY_LOCK="SELECT true")(database),
         _edited(rescue, "_FREE", "FOR UPDATE OF j SKIP LOCKED", "")(database),
     ):
         yield
@@ -268,5 +268,5 @@ one_of_an_id_in_a_batch_is_dropped = _patched(ledger, _differ=lambda _one, _othe
 # Locks -------------------------------------------------------------------------------------------
 
 what_is_locked_takes_its_batch_along = _patched(
-    locked, find_locked=lambda _, letters: locked.Found({locked.Place("", None): list(letters)}, set())
+    locked, find_locked=lambda _, letters: locked.Found({locked.LockTarget("", None): list(letters)}, set())
 )

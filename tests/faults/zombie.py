@@ -17,7 +17,7 @@ from app.engine.delivery.engine import Engine
 from app.engine.effects.execute import perform
 from app.engine.queue.lease import Delivery
 from app.engine.worker.rescue import rescue
-from tests.faults.fuse import Fuse, mortal_pool
+from tests.faults.crash_points import CrashPoint, mortal_pool
 from tests.faults.race import Race
 from tests.faults.stage import Hand, Stage
 from tests.helpers.support import scalar
@@ -133,7 +133,7 @@ def finished_by_another(zombie: Zombie) -> None:
     delivery = _take(zombie)
     if delivery is None:
         return
-    with mortal_pool(zombie.race.database.url, Fuse()) as pool:
+    with mortal_pool(zombie.race.database.url, CrashPoint()) as pool:
         engine = Engine(pool, zombie.race.stage.engine.policy)
         if zombie.point.queue == "events":
             consume(engine, delivery, siblings=False)

@@ -12,9 +12,9 @@ from uuid import UUID
 import psycopg
 
 import events
-from app.context import Connection, Moment
-from app.engine.domain import Call, Effect, Lane, Prepared, Wiring
-from app.errors import GuiltyEvents, Permanent, Transient
+from app.context import Connection, HandlerContext
+from app.engine.domain import Call, ConcurrencyLimit, Effect, Prepared, Wiring
+from app.errors import FailingEvents, Permanent, Transient
 from app.testing.database import Database
 from events import Event, Payload
 from events.base import event_type
@@ -60,7 +60,7 @@ class Wanted(Payload):
 
     word: str
     mood: str = "fine"
-    lane: str | None = None
+    limit: str | None = None
 
 
 @event_type("toy/call.made")
@@ -71,7 +71,7 @@ class Made(Payload):
     outcome: str
 
 
-def hear(moment: Moment, said: list[Event[Said]]) -> Iterator[Event[Echo]]:
+def hear(context: HandlerContext, said: list[Event[Said]]) -> Iterator[Event[Echo]]:
     """Count the words; fail as their moods say."""
     for event in said:
         match event.data.mood:
@@ -86,31 +86,31 @@ def hear(moment: Moment, said: list[Event[Said]]) -> Iterator[Event[Echo]]:
                 raise Transient(message)
             case "deadlock":
                 raise psycopg.errors.DeadlockDetected
-            case "guilty":
-                raise GuiltyEvents({e.id: "named" for e in said if e.data.mood == "guilty"})
+            case "named":
+                raise FailingEvents({e.id: "named" for e in said if e.data.mood == "named"})
             case _:
-                note(moment, event.id, event.data.word)
+                note(context, event.id, event.data.word)
                 for n in range(event.data.echoes):
-                    yield event.follow(Echo(word=event.data.word), moment.now, key=str(n))
+                    yield event.follow(Echo(word=event.data.word), context.now, key=str(n))
 
 
-def echo(moment: Moment, heard: list[Event[Echo]]) -> Iterable[Event[Echo]]:
+def echo(context: HandlerContext, heard: list[Event[Echo]]) -> Iterable[Event[Echo]]:
     """Count the echoes."""
     for event in heard:
-        note(moment, event.id, f"echo of {event.data.word}")
+        note(context, event.id, f"echo of {event.data.word}")
     return ()
 
 
-def made(moment: Moment, calls: list[Event[Made]]) -> Iterable[Event[Made]]:
+def made(context: HandlerContext, calls: list[Event[Made]]) -> Iterable[Event[Made]]:
     """Count what came of calls."""
     for event in calls:
-        note(moment, event.id, f"{event.data.word}: {event.data.outcome}")
+        note(context, event.id, f"{event.data.word}: {event.data.outcome}")
     return ()
 
 
-def note(moment: Moment, event_id: UUID, word: str) -> None:
+def note(context: HandlerContext, event_id: UUID, word: str) -> None:
     """One more row of what was heard."""
-    moment.connection.execute("INSERT INTO toy.heard (event_id, word) VALUES (%s, %s)", [event_id, word])
+    context.connection.execute("INSERT INTO toy.heard (event_id, word) VALUES (%s, %s)", [event_id, word])
 
 
 class Outside:
@@ -120,15 +120,15 @@ class Outside:
         self.calls: list[tuple[str, Call]] = []
         self.stale: set[str] = set()
 
-    def prepare(self, _moment: Moment, wanted: Sequence[Event[Wanted]]) -> Iterator[Prepared]:
+    def prepare(self, _context: HandlerContext, wanted: Sequence[Event[Wanted]]) -> Iterator[Prepared]:
         """Everything is wanted but what is `stale`."""
         for event in wanted:
             if event.data.word not in self.stale:
                 yield Prepared(event, event.data)
 
-    def lanes(self, _connection: Connection, wanted: Sequence[Event[Wanted]]) -> dict[UUID, Lane]:
-        """Two calls at once in each lane that is named."""
-        return {event.id: Lane(event.data.lane, 2) for event in wanted if event.data.lane}
+    def limits(self, _connection: Connection, wanted: Sequence[Event[Wanted]]) -> dict[UUID, ConcurrencyLimit]:
+        """Two calls at once in each limit that is named."""
+        return {event.id: ConcurrencyLimit(event.data.limit, 2) for event in wanted if event.data.limit}
 
     async def call(self, prepared: Prepared, call: Call) -> Payload:
         """Fail as the mood says, or answer."""
@@ -142,16 +142,16 @@ class Outside:
             raise Permanent(message)
         return Made(word=wanted.word, outcome="asked" if call.in_doubt else "made")
 
-    def wiring(self, *, give_up: bool = False, can_be_asked: bool = True, parcel: int = 25) -> Wiring:
+    def wiring(self, *, give_up: bool = False, can_be_asked: bool = True, batch_size: int = 25) -> Wiring:
         """The toy's wiring around this outside."""
         effect = Effect(
             queue="toys",
-            lanes=self.lanes,
+            limits=self.limits,
             prepare=self.prepare,
             call=self.call,
             give_up=(lambda prepared, _error: Made(word=prepared.work.word, outcome="gave up")) if give_up else None,
             can_be_asked=can_be_asked,
-            parcel=parcel,
+            batch_size=batch_size,
         )
         return Wiring({Said: hear, Echo: echo, Made: made}, {Wanted: effect}, schemas=("tenancy", "logistics"))
 
@@ -161,6 +161,6 @@ def say(word: str, mood: str = "fine", echoes: int = 0) -> Event[Said]:
     return events.new(Said(word=word, mood=mood, echoes=echoes), now=NOW, subject=None, tenant=None)
 
 
-def want(word: str, mood: str = "fine", lane: str | None = None, tenant: UUID | None = None) -> Event[Wanted]:
+def want(word: str, mood: str = "fine", limit: str | None = None, tenant: UUID | None = None) -> Event[Wanted]:
     """A call as an event."""
-    return events.new(Wanted(word=word, mood=mood, lane=lane), now=NOW, subject=None, tenant=tenant)
+    return events.new(Wanted(word=word, mood=mood, limit=limit), now=NOW, subject=None, tenant=tenant)

@@ -26,13 +26,13 @@ def until_somebody_waits(connection: Connection, least: int = 1) -> None:
         assert time.monotonic() < end, f"not {least} wait for a lock"
 
 
-def until(ears: Connection, condition: Callable[[], object], *, limit: float = LIMIT_S) -> None:
+def until(listener: Connection, condition: Callable[[], object], *, limit: float = LIMIT_S) -> None:
     """Until the condition is true: looked at when a job changes, and ten times a second in case it is not about one.
 
-    `ears` is an autocommit connection that is used for nothing else.
+    `listener` is an autocommit connection that is used for nothing else.
     """
     end = time.monotonic() + limit
-    changes = listen(ears, timeout=_LOOK_ANYWAY_S)
+    changes = listen(listener, timeout=_LOOK_ANYWAY_S)
     while not condition():
         assert time.monotonic() < end, f"not within {limit:.0f} s"
         next(changes)

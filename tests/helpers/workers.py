@@ -1,4 +1,4 @@
-"""Workers as processes of their own: started, asked to stop, killed. Whatever still runs ends with its crew."""
+"""Workers as processes of their own: started, asked to stop, killed. Whatever still runs ends with its pool."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class WorkerPool:
     """Starts workers, whose logs go into `directory`."""
 
     directory: Path
@@ -62,9 +62,9 @@ class Crew:
 
 
 @contextmanager
-def crew(directory: Path) -> Iterator[Crew]:
-    """A crew of which nobody is left when the block ends."""
-    made = Crew(directory, [])
+def worker_pool(directory: Path) -> Iterator[WorkerPool]:
+    """A pool of which no worker is left when the block ends."""
+    made = WorkerPool(directory, [])
     try:
         yield made
     finally:

@@ -20,15 +20,15 @@ from tests.conftest import Database
 from tests.helpers.factories import Workspace
 from tests.helpers.support import waiting
 from tests.helpers.waits import until
-from tests.helpers.workers import crew
+from tests.helpers.workers import worker_pool
 from tests.logistics.conftest import equip
 
-_PARCEL = 25
+_BATCH = 25
 _BEGUN = "SELECT count(*) FROM engine.calls"
 _LAST_ITEM = "SELECT id FROM logistics.robot_job_items ORDER BY id DESC LIMIT 1"
 
 
-def test_an_item_that_is_asked_for_again_while_it_waits_in_a_parcel_is_entered_once(
+def test_an_item_that_is_asked_for_again_while_it_waits_in_a_batch_is_entered_once(
     database: Database,
     connection: Connection,
     workspace: Workspace,
@@ -36,28 +36,28 @@ def test_an_item_that_is_asked_for_again_while_it_waits_in_a_parcel_is_entered_o
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """Somebody else gives the last item of a long parcel up and asks again: the robot does not overtake itself.
+    """Somebody else gives the last item of a long batch up and asks again: the robot does not overtake itself.
 
-    The account has room for a second delivery beside the first, and the portal would have settled long before the
-    first comes to the item.
+    The account has room for a second delivery beside the first, and the portal would be past its grace period long
+    before the first comes to the item.
     """
     monkeypatch.setenv("TALLYMAN_PORTAL_SETTLE", "0.2")
     settings.cache_clear()
     shop = equip(connection, workspace.id, portal)
-    carriers.set_carrier(shop.context, "coordinadora", max_sessions=_PARCEL)
+    carriers.set_carrier(shop.context, "coordinadora", max_sessions=_BATCH)
     portal.change(latency_ms=600)
-    job = create_robot_job(shop.context, shop.order(_PARCEL))
+    job = create_robot_job(shop.context, shop.order(_BATCH))
     scalars = connection.cursor(row_factory=scalar_row)
-    with crew(tmp_path) as workers, doors.connect(database.url, autocommit=True) as ears:
+    with worker_pool(tmp_path) as workers, doors.connect(database.url, autocommit=True) as listener:
         workers.work()
-        until(ears, lambda: scalars.execute(_BEGUN).fetchone() == _PARCEL)
+        until(listener, lambda: scalars.execute(_BEGUN).fetchone() == _BATCH)
         item_id = scalars.execute(_LAST_ITEM).fetchone()
         given_up = {"status": "error", "error_type": "unknown", "error_message": "given up by hand"}
         said = ItemCompleted.model_validate({"job_id": job.id, "item_id": item_id, "attempt": 0, **given_up})
         update_job_item_result(shop.context, said)
         assert retry_failed_items(shop.context, job.id, [said.item_id]).items == 1
-        until(ears, lambda: not waiting(connection))
+        until(listener, lambda: not waiting(connection))
     ended = get_robot_job(shop.context, job.id)
-    assert (ended.status, ended.success_count, ended.generation) == ("completed", _PARCEL, 2)
+    assert (ended.status, ended.success_count, ended.generation) == ("completed", _BATCH, 2)
     entered = Counter(entry.form.reference.rpartition("-")[0] for entry in portal.record.entries)
     assert [item for item, times in entered.items() if times > 1] == []

@@ -140,8 +140,8 @@ def test_a_replay_that_is_killed_is_continued(
     plan_id = plan["plan"]["id"]
     command = [*CLI, "dead", "replay", plan_id, "--rate", "10", "--reason", "x", "--yes"]
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with child(*command, **quiet) as replay, doors.connect(database.url, autocommit=True) as ears:
-        until(ears, lambda: scalar(connection, "SELECT count(replayed_at) FROM engine.replay_plan_letters") >= 3)
+    with child(*command, **quiet) as replay, doors.connect(database.url, autocommit=True) as listener:
+        until(listener, lambda: scalar(connection, "SELECT count(replayed_at) FROM engine.replay_plan_letters") >= 3)
         children.kill(replay)
     assert scalar(connection, "SELECT count(*) FROM engine.replay_plan_letters WHERE replayed_at IS NULL") > 0
     with working(database.url):

@@ -28,14 +28,14 @@ ORDERS = 12
 
 
 def test_orders_that_are_cancelled_are_not_entered(database: Database, shop: Shop, portal: Portal) -> None:
-    """Also of a parcel that is under way; the call that had begun may come to its end."""
+    """Also of a batch that is under way; the call that had begun may come to its end."""
     carriers.set_carrier(shop.context, "coordinadora", max_sessions=1)
     portal.change(latency_ms=100)
     job = jobs.create_robot_job(shop.context, shop.order(ORDERS))
     deliver(shop.connection, queues=["events"])
-    with ThreadPoolExecutor(1) as threads, doors.connect(database.url, autocommit=True) as ears:
+    with ThreadPoolExecutor(1) as threads, doors.connect(database.url, autocommit=True) as listener:
         worker = threads.submit(work_once, queues=["robots"])
-        until(ears, lambda: portal.record.entries)
+        until(listener, lambda: portal.record.entries)
         pending = "SELECT id FROM logistics.orders WHERE status = 'pending'"
         cancel_orders(shop.context, shop.connection.cursor(row_factory=scalar_row).execute(pending).fetchall())
         entered = len(portal.record.entries)
@@ -57,9 +57,9 @@ def test_a_login_that_is_changed_is_used_from_the_next_call_on(database: Databas
     portal.change(latency_ms=100)
     jobs.create_robot_job(shop.context, shop.order(ORDERS))
     deliver(shop.connection, queues=["events"])
-    with ThreadPoolExecutor(1) as threads, doors.connect(database.url, autocommit=True) as ears:
+    with ThreadPoolExecutor(1) as threads, doors.connect(database.url, autocommit=True) as listener:
         worker = threads.submit(work_once, queues=["robots"])
-        until(ears, lambda: portal.record.entries)
+        until(listener, lambda: portal.record.entries)
         carriers.set_carrier(shop.context, "coordinadora", username="second", password=SecretStr("2nd"))
         entered = len(portal.record.entries)
         worker.result(LIMIT_S)

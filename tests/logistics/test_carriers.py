@@ -173,7 +173,7 @@ def test_a_member_sees_an_account_and_cannot_set_it(connection: Connection, cont
     """An admin can, but not where the portal is; neither reads the password, and a stranger sees nothing."""
     complete(context)
     member, admin = (factories.make_member(connection, workspace, role) for role in ("member", "admin"))
-    stranger = factories.make_member(connection, factories.make_workspace(connection), "admin")
+    mismatched = factories.make_member(connection, factories.make_workspace(connection), "admin")
     with as_person(connection, member):
         assert show_carrier(context, "coordinadora").has_password
     with pytest.raises(psycopg.errors.InsufficientPrivilege), as_person(connection, member):
@@ -189,7 +189,7 @@ def test_a_member_sees_an_account_and_cannot_set_it(connection: Connection, cont
     for person in (member, admin):
         with pytest.raises(psycopg.errors.InsufficientPrivilege), as_person(connection, person):
             connection.execute(_STORED)
-    with as_person(connection, stranger):
+    with as_person(connection, mismatched):
         assert list_carriers(context) == []
-    with pytest.raises(psycopg.errors.InsufficientPrivilege), as_person(connection, stranger):
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), as_person(connection, mismatched):
         set_carrier(context, "coordinadora", username="mallory")

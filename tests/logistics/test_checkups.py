@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from app.context import Context
 from app.logistics.carriers import set_carrier
 from app.settings import settings
-from tests.helpers.clinic import of
+from tests.helpers.health_fixtures import of
 
 
 def test_a_password_that_no_key_opens_is_a_problem(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:

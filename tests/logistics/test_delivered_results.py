@@ -38,7 +38,7 @@ THREADS = 8
 
 
 def test_results_of_many_jobs_and_workspaces_are_counted_in_one_batch(shop: Shop, other: Shop) -> None:
-    """One parcel, one transaction; each job has its own counters, each workspace its own events."""
+    """One batch, one transaction; each job has its own counters, each workspace its own events."""
     batches = [(whose, *submitted(whose, size)) for whose in (shop, other) for size in (2, 3)]
     drain(queues=["events"])
     publish(shop.connection, *[said(whose, success(item)) for whose, _, items in batches for item in items])
@@ -75,8 +75,8 @@ def test_an_event_that_is_delivered_twice_and_two_events_for_one_item_count_once
 
 # Who may not say so ------------------------------------------------------------------------------
 
-Stranger = Callable[[Shop, Shop, RobotJobItem, RobotJobItem], Event[ItemCompleted]]
-STRANGERS: dict[str, Stranger] = {
+Foreign = Callable[[Shop, Shop, RobotJobItem, RobotJobItem], Event[ItemCompleted]]
+FOREIGN: dict[str, Foreign] = {
     "another workspace's item": lambda shop, _other, _own, foreign: said(shop, success(foreign)),
     "our item, said by another workspace": lambda _shop, other, own, _foreign: said(other, success(own)),
     "an unknown item": lambda shop, _other, own, _foreign: said(
@@ -90,26 +90,26 @@ STRANGERS: dict[str, Stranger] = {
 }
 
 
-@pytest.mark.parametrize("parcel", [True, False], ids=["in a parcel", "as rows"])
-@pytest.mark.parametrize("what", STRANGERS)
-def test_a_result_of_a_stranger_is_a_dead_letter_and_the_others_are_applied(
-    shop: Shop, other: Shop, what: str, *, parcel: bool
+@pytest.mark.parametrize("as_one_batch", [True, False], ids=["in a batch", "as rows"])
+@pytest.mark.parametrize("what", FOREIGN)
+def test_a_result_for_a_foreign_item_is_a_dead_letter_and_the_others_are_applied(
+    shop: Shop, other: Shop, what: str, *, as_one_batch: bool
 ) -> None:
-    """In one parcel, or as rows that wait together: what may not be said costs its own event and no other."""
+    """In one batch, or as rows that wait together: what may not be said costs its own event and no other."""
     job, items = submitted(shop, 5)
     foreign_job, (foreign,) = submitted(other, 1)
     drain(queues=["events"])
-    bad = STRANGERS[what](shop, other, items[0], foreign)
+    bad = FOREIGN[what](shop, other, items[0], foreign)
     events = [said(shop, success(item)) for item in items[1:]]
     events.insert(2, bad)
-    for together in [events] if parcel else [[event] for event in events]:
+    for together in [events] if as_one_batch else [[event] for event in events]:
         publish(shop.connection, *together)
     drain(queues=["events"])
     assert [item.status for item in items_of(shop, job.id)] == ["pending"] + ["success"] * 4
     assert get_robot_job(shop.context, job.id).success_count == 4
     assert get_robot_job(other.context, foreign_job.id).success_count == 0
     letter = shop.connection.execute("SELECT event_id, job_type, error_class FROM engine.failed_jobs").fetchall()
-    assert letter == [(bad.id, "robot/item.completed", "GuiltyEvents")]
+    assert letter == [(bad.id, "robot/item.completed", "FailingEvents")]
     assert scalar(shop.connection, "SELECT count(*) FROM engine.event_log WHERE event_id = %s", bad.id) == 0
     assert broken(shop.connection) == []
 
@@ -179,14 +179,14 @@ def test_many_who_record_the_same_results_at_once_count_each_once(database: Data
 
 
 def test_many_deliveries_of_the_same_results_count_each_once(database: Database, shop: Shop) -> None:
-    """The same events in rows and parcels of their own, and other events that say the same: each item counts once."""
+    """The same events in rows and batches of their own, and other events that say the same: each item counts once."""
     answers, expected = results(shop)
     drain(queues=["events"])
     events = {answer.item_id: said(shop, answer) for answer in answers}
     for n in range(4):
         mine = shuffled(answers, n)
-        publish(shop.connection, *[events[one.item_id] for one in mine], parcel=60)
-        publish(shop.connection, *[said(shop, one) for one in mine[:30]], parcel=1 if n % 2 else 15)
+        publish(shop.connection, *[events[one.item_id] for one in mine], batch_size=60)
+        publish(shop.connection, *[said(shop, one) for one in mine[:30]], batch_size=1 if n % 2 else 15)
     with without_deadlocks(database):
         drain(queues=["events"], concurrency=THREADS)
     assert counters(shop) == expected

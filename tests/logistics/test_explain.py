@@ -14,9 +14,9 @@ from app.errors import NotFound
 from app.logistics import carriers, jobs
 from app.logistics.reasons import CarrierDisabled, ItemShipped, JobEnded, NoCredentials, SessionsBusy
 from app.simulators.portal import Portal
-from tests.helpers.clinic import enlist
 from tests.helpers.explained import explain_item, explain_job, explain_workspace
 from tests.helpers.factories import make_workspace
+from tests.helpers.health_fixtures import enlist
 from tests.helpers.operators import work_once
 from tests.helpers.support import drain, drain_all, scalar
 from tests.logistics.conftest import Shop, equip
@@ -100,7 +100,7 @@ def test_a_carrier_that_cannot_be_used_is_told(shop: Shop) -> None:
 
 
 def test_an_account_whose_sessions_are_busy_is_told_by_its_carrier(shop: Shop) -> None:
-    """How many of how many; the lane's key says nothing to anybody."""
+    """How many of how many; the limit's key says nothing to anybody."""
     carriers.set_carrier(shop.context, "coordinadora", max_sessions=1)
     key = f"portal/{carriers.show_carrier(shop.context, 'coordinadora').id}"
     holder = scalar(

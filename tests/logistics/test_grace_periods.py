@@ -22,12 +22,12 @@ from tests.logistics.conftest import Shop
 _DELAY = """
 SELECT coalesce(max(extract(epoch FROM due_at - now())), 0)::float FROM engine.delayed
 """
-SETTLE = 600
+GRACE_PERIOD = 600
 
 
 @pytest.fixture(autouse=True)
 def _slow_portal(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TALLYMAN_PORTAL_SETTLE", str(SETTLE))
+    monkeypatch.setenv("TALLYMAN_PORTAL_SETTLE", str(GRACE_PERIOD))
     settings.cache_clear()
 
 
@@ -50,7 +50,7 @@ def test_a_retry_waits_if_the_portal_may_still_be_at_it(shop: Shop, kind: ErrorT
     item = failed(shop, kind)
     retry_failed_items(shop.context, item.job_id)
     delay = scalar(shop.connection, _DELAY)
-    assert SETTLE - 30 < delay <= SETTLE if waits else delay == 0
+    assert GRACE_PERIOD - 30 < delay <= GRACE_PERIOD if waits else delay == 0
 
 
 @pytest.mark.parametrize("recorder", [-3600, 0, 3600])
@@ -61,10 +61,10 @@ def test_wrong_clocks_change_nothing(shop: Shop, recorder: int, retrier: int) ->
     context = shop.context
     skewed = Context(context.connection, context.now + timedelta(seconds=retrier), context.tenant_id)
     retry_failed_items(skewed, item.job_id)
-    assert SETTLE - 30 < scalar(shop.connection, _DELAY) <= SETTLE
+    assert GRACE_PERIOD - 30 < scalar(shop.connection, _DELAY) <= GRACE_PERIOD
 
 
-@pytest.mark.parametrize(("seconds", "waits"), [(SETTLE - 60, True), (SETTLE + 60, False)])
+@pytest.mark.parametrize(("seconds", "waits"), [(GRACE_PERIOD - 60, True), (GRACE_PERIOD + 60, False)])
 def test_a_call_whose_worker_was_rescued_has_its_time_from_then_on(
     shop: Shop, portal: Portal, seconds: int, *, waits: bool
 ) -> None:

@@ -109,10 +109,10 @@ def test_foreign_and_missing_orders_are_named_and_nothing_is_created(shop: Shop,
 
 def test_an_error_stays_readable_however_many_orders_are_wrong(shop: Shop) -> None:
     """The first twenty are in the message, all of them in the error."""
-    strangers = [uuid4() for _ in range(1000)]
+    mismatched = [uuid4() for _ in range(1000)]
     with pytest.raises(ForeignOrders, match="and 980 more") as caught:
-        create_robot_job(shop.context, strangers)
-    assert caught.value.order_ids == tuple(strangers)
+        create_robot_job(shop.context, mismatched)
+    assert caught.value.order_ids == tuple(mismatched)
     assert len(str(caught.value)) < 1000
 
 
@@ -162,9 +162,9 @@ def test_a_carrier_that_cannot_be_used_is_refused(
 
 def test_another_workspaces_carrier_is_no_carrier_of_ours(shop: Shop, connection: Connection) -> None:
     """Credentials are a workspace's own."""
-    stranger = Shop(connection, make_workspace(connection).id)
+    mismatched = Shop(connection, make_workspace(connection).id)
     with pytest.raises(NotFound, match="set up: none yet"):
-        create_robot_job(stranger.context, stranger.order(1))
+        create_robot_job(mismatched.context, mismatched.order(1))
 
 
 @pytest.mark.parametrize("key", ["", "k" * 201, "a\nb", "a\x00b", "\ud800"])

@@ -27,7 +27,7 @@ from app.program import INVARIANTS
 from app.settings import settings, using
 from app.simulators.portal import Portal
 from tests.conftest import Database
-from tests.helpers import lines
+from tests.helpers import sequences
 from tests.helpers.support import drain, drain_all, scalar
 from tests.logistics.answers import items_of, said, submitted, success
 from tests.logistics.conftest import Shop
@@ -104,16 +104,16 @@ def test_what_was_locked_is_looked_at_before_it_is_waited_for(
     """One delivery waits; the next ones find the row locked at once, take the others along, and notice its release."""
     a, b, more = begun(shop, 5), begun(other, 5), begun(other, 5)
     both((shop, a), (other, b))
-    with lines.engine(database) as worker:
+    with sequences.engine(database) as worker:
         with locked(database.url, a):
-            lines.deliver_all(worker, connection)
+            sequences.deliver_all(worker, connection)
             assert (counted(shop, a), counted(other, b)) == (0, 5)
             both((shop, a), (other, more))
             with using(lock_patience=600):
-                lines.deliver_all(worker, connection)
+                sequences.deliver_all(worker, connection)
             assert (counted(shop, a), counted(other, more)) == (0, 5)
-        lines.make_due(connection)
-        lines.deliver_all(worker, connection)
+        sequences.make_due(connection)
+        sequences.deliver_all(worker, connection)
     assert counted(shop, a) == 5
     assert scalar(connection, "SELECT count(*) FROM engine.failed_jobs") == 0
 
@@ -185,14 +185,14 @@ def test_a_request_whose_item_was_locked_is_not_waited_for_again(
 ) -> None:
     """A later delivery of the same process looks first: it does not wait, however long its patience is."""
     a, b = begun(shop, 2), begun(shop, 1)
-    with lines.engine(database) as worker:
+    with sequences.engine(database) as worker:
         with locked_below(database.url, "logistics.robot_job_items", items_of(shop, a)[0]):
             perform_all(worker, connection)
             assert portal.record.summary().accepted == 2
-            lines.make_due(connection)
+            sequences.make_due(connection)
             with using(lock_patience=600):
                 perform_all(worker, connection)
-        lines.make_due(connection)
+        sequences.make_due(connection)
         perform_all(worker, connection)
     drain_all(connection)
     assert (counted(shop, a), counted(shop, b)) == (2, 1)
@@ -204,8 +204,8 @@ def test_a_locked_table_sets_everything_aside(database: Database, connection: Co
     answer(shop, a)
     with psycopg.connect(database.owner_url) as owner:
         owner.execute("LOCK TABLE logistics.robot_jobs IN ACCESS EXCLUSIVE MODE")
-        with lines.engine(database) as worker:
-            lines.deliver(worker, connection)
+        with sequences.engine(database) as worker:
+            sequences.deliver(worker, connection)
         (holder,) = locks(connection, a)
         assert holder.pid == owner.info.backend_pid
     drain_all(connection)

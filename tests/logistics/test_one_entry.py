@@ -171,7 +171,7 @@ def test_an_order_that_was_shipped_is_shipped_again_by_another_job(shop: Shop, p
     assert portal.record.summary().accepted == 4
 
 
-def test_another_job_asks_no_earlier_than_the_portal_has_settled(
+def test_another_job_asks_no_earlier_than_the_grace_period_ends(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, portal: Portal
 ) -> None:
     """The first job's item failed a moment ago without a clear answer: the second job's robot waits."""
@@ -195,7 +195,7 @@ def test_another_job_asks_no_earlier_than_the_portal_has_settled(
 
 
 @pytest.mark.parametrize("way", [edit, replay, ask_oneself], ids=lambda way: str(way.__name__))
-def test_a_call_that_was_just_left_behind_has_its_time_to_settle(
+def test_a_call_that_was_just_left_behind_has_its_grace_period(
     database: Database, shop: Shop, portal: Portal, monkeypatch: pytest.MonkeyPatch, way: Callable[[Shop], None]
 ) -> None:
     """The worker died a moment ago: the portal may still be entering the order, whichever event asks next."""

@@ -24,7 +24,7 @@ from app.engine.dead_letters.redeliver import redeliver
 from app.engine.delivery.apply import apply
 from app.engine.delivery.engine import Engine
 from app.engine.effects import claim
-from app.engine.queue.envelope import Letter, Row, open_rows
+from app.engine.queue.envelope import QueuedEvent, Row, open_rows
 from app.engine.queue.lease import Delivery
 from app.engine.queue.publish import put_back
 from app.errors import Conflict
@@ -62,7 +62,7 @@ LEVELS: dict[str, LiteralString] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Scenario:
     """A job of one order whose request died, and everything that can be done about it at the same time."""
 
     shop: Shop
@@ -70,7 +70,7 @@ class Scene:
     item_id: UUID
     order_id: UUID
     letter_id: UUID
-    letter: Letter
+    letter: QueuedEvent
     plan: list[plans.PlanLetter]
 
     @property
@@ -80,7 +80,7 @@ class Scene:
         return self.letter.event
 
     def hold(self, connection: Connection, level: str) -> None:
-        """Take the row of this scene that a level is about."""
+        """Take the row of this scenario that a level is about."""
         ids = {
             "call": rules.request_id(self.item_id, 0),
             "ledger": self.event.id,
@@ -117,10 +117,10 @@ class Scene:
         """The shop's context on another connection."""
         return Context.start(connection, self.shop.workspace_id)
 
-    def _result(self) -> Letter:
+    def _result(self) -> QueuedEvent:
         said = ItemCompleted(job_id=self.job_id, item_id=self.item_id, attempt=0, status="success", tracking_number="8")
         event = events.new(said, now=datetime.now(UTC), subject=self.job_id, tenant=self.shop.workspace_id)
-        return Letter(0, 0, event.model_dump(mode="json", exclude_none=True), event)
+        return QueuedEvent(0, 0, event.model_dump(mode="json", exclude_none=True), event)
 
 
 ACTS = (
@@ -137,7 +137,7 @@ ACTS = (
 
 
 @pytest.fixture
-def scene(connection: Connection, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Scene:
+def scenario(connection: Connection, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Scenario:
     """One dead request."""
     lose_the_key(connection, monkeypatch, shop)
     job = jobs.create_robot_job(shop.context, shop.order(1))
@@ -145,7 +145,7 @@ def scene(connection: Connection, shop: Shop, monkeypatch: pytest.MonkeyPatch) -
     (item,) = items_of(shop, job.id)
     plan = plans.letters(connection, plans.make(connection, Filters(), actor="ana").id)
     letter = open_rows([Row(0, scalar(connection, "SELECT event_data::text FROM engine.failed_jobs"))])[0]
-    return Scene(shop, job.id, item.id, item.order_id, plan[0].letter_id, letter, plan)
+    return Scenario(shop, job.id, item.id, item.order_id, plan[0].letter_id, letter, plan)
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def crowd(database: Database) -> Iterator[list[Connection]]:
 
 
 def undone(connection: Connection, act: Act) -> None:
-    """Do something and take it back, so that the next one finds the same scene. A refusal counts as done."""
+    """Do something and take it back, so that the next one finds the same scenario. A refusal counts as done."""
     with connection.transaction(force_rollback=True), suppress(Conflict):
         act(connection)
 
@@ -169,45 +169,47 @@ def until_it_waits(connection: Connection, running: Future[Any], least: int = 1)
     return False
 
 
-def is_free(connection: Connection, scene: Scene, level: str) -> bool:
+def is_free(connection: Connection, scenario: Scenario, level: str) -> bool:
     """Whether nobody holds the row that a level is about."""
     with connection.transaction(force_rollback=True):
         connection.execute("SET LOCAL lock_timeout = '50ms'")
         try:
-            scene.hold(connection, level)
+            scenario.hold(connection, level)
         except LockNotAvailable:
             return False
     return True
 
 
 @pytest.mark.parametrize("name", ACTS)
-def test_who_waits_holds_nothing_that_comes_later(scene: Scene, crowd: list[Connection], name: str) -> None:
+def test_who_waits_holds_nothing_that_comes_later(scenario: Scenario, crowd: list[Connection], name: str) -> None:
     """Calls, ledger, letters, jobs, items, orders: at each of them, what comes after it is still free."""
     holder, acting, probing, _ = crowd
-    act = scene.acts()[name]
+    act = scenario.acts()[name]
     wrong: list[tuple[str, str]] = []
     for n, level in enumerate(LEVELS):
         with ThreadPoolExecutor(1) as threads:
             with holder.transaction(force_rollback=True):
-                scene.hold(holder, level)
+                scenario.hold(holder, level)
                 running = threads.submit(undone, acting, act)
                 if until_it_waits(probing, running):
-                    wrong += [(level, later) for later in list(LEVELS)[n + 1 :] if not is_free(probing, scene, later)]
+                    wrong += [
+                        (level, later) for later in list(LEVELS)[n + 1 :] if not is_free(probing, scenario, later)
+                    ]
             running.result(LIMIT_S)
     assert wrong == []
 
 
 @pytest.mark.parametrize("first", ACTS)
-def test_no_two_of_them_wait_for_each_other(scene: Scene, crowd: list[Connection], first: str) -> None:
+def test_no_two_of_them_wait_for_each_other(scenario: Scenario, crowd: list[Connection], first: str) -> None:
     """Whatever a third session holds while both come: when it lets go, both end, and neither by a deadlock."""
     holder, one, two, probing = crowd
-    acts = scene.acts()
+    acts = scenario.acts()
     deadlocks: list[tuple[str, str]] = []
     for second in ACTS:
         for level in ("letter", "job", "item", "order"):
             with ThreadPoolExecutor(2) as threads:
                 with holder.transaction(force_rollback=True):
-                    scene.hold(holder, level)
+                    scenario.hold(holder, level)
                     running = [threads.submit(undone, one, acts[first])]
                     waiting = until_it_waits(probing, running[0])
                     running.append(threads.submit(undone, two, acts[second]))
@@ -221,7 +223,7 @@ def test_no_two_of_them_wait_for_each_other(scene: Scene, crowd: list[Connection
 
 @pytest.mark.parametrize("name", ["replay", "discard", "edit", "resolve as done"])
 def test_a_delivery_of_another_copy_comes_first(
-    database: Database, scene: Scene, crowd: list[Connection], name: str
+    database: Database, scenario: Scenario, crowd: list[Connection], name: str
 ) -> None:
     """A delivery has its call and waits for its item, which has a result: it enters the event, and resolves the letter.
 
@@ -229,22 +231,27 @@ def test_a_delivery_of_another_copy_comes_first(
     """
     holder, acting, probing, _ = crowd
     failed = ItemCompleted(
-        job_id=scene.job_id, item_id=scene.item_id, attempt=0, status="error", error_type="portal", error_message="no"
+        job_id=scenario.job_id,
+        item_id=scenario.item_id,
+        attempt=0,
+        status="error",
+        error_type="portal",
+        error_message="no",
     )
-    update_job_item_results(scene.shop.context, [failed])
-    put_back(probing, [(scene.event, scene.letter.raw)], delay=0, attempt=0)
+    update_job_item_results(scenario.shop.context, [failed])
+    put_back(probing, [(scenario.event, scenario.letter.raw)], delay=0, attempt=0)
     row_id = scalar(probing, _TAKE)
     with ThreadPoolExecutor(2) as threads, doors.pool(address=database.url) as pool:
         with holder.transaction():
-            scene.hold(holder, "item")
+            scenario.hold(holder, "item")
             delivered = threads.submit(claim.claim, Engine(pool), Delivery(row_id, 0, None))
             until_somebody_waits(probing)
-            decided = threads.submit(outcome, acting, scene.acts()[name])
+            decided = threads.submit(outcome, acting, scenario.acts()[name])
             until_somebody_waits(probing, 2)
         assert delivered.result(LIMIT_S) is None
         assert decided.result(LIMIT_S) in {"skipped", "refused"}
     assert scalar(probing, "SELECT count(*) FROM engine.failed_jobs WHERE resolved_at IS NULL") == 0
-    assert scalar(probing, "SELECT count(*) FROM engine.event_log WHERE event_id = %s", scene.event.id) == 1
+    assert scalar(probing, "SELECT count(*) FROM engine.event_log WHERE event_id = %s", scenario.event.id) == 1
     assert scalar(probing, "SELECT count(*) FROM engine.calls") == 0
     assert broken(probing) == []
 
@@ -260,13 +267,13 @@ def outcome(connection: Connection, act: Act) -> str:
 
 
 @pytest.mark.parametrize("name", ["discard", "edit", "resolve as done", "record", "cancel job"])
-def test_a_replay_behind_a_decision_skips_the_letter(scene: Scene, crowd: list[Connection], name: str) -> None:
+def test_a_replay_behind_a_decision_skips_the_letter(scenario: Scenario, crowd: list[Connection], name: str) -> None:
     """A person decided: what the replay had entered into the ledger is taken back, and no call is left behind."""
     deciding, replaying, probing, _ = crowd
     with ThreadPoolExecutor(1) as threads:
         with deciding.transaction():
-            scene.acts()[name](deciding)
-            replayed = threads.submit(outcome, replaying, scene.acts()["replay"])
+            scenario.acts()[name](deciding)
+            replayed = threads.submit(outcome, replaying, scenario.acts()["replay"])
             until_somebody_waits(probing)
         assert replayed.result(LIMIT_S) == "skipped"
     assert scalar(probing, "SELECT count(*) FROM engine.failed_jobs WHERE replay_count > 0") == 0

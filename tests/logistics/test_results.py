@@ -112,7 +112,7 @@ def test_nothing_to_record_is_no_error(shop: Shop) -> None:
     assert everything(shop.connection) == before
 
 
-# Strangers ---------------------------------------------------------------------------------------
+# Mismatched items ---------------------------------------------------------------------------------------
 
 
 def wrong(item: Any, changes: dict[str, UUID]) -> ItemCompleted:
@@ -123,22 +123,22 @@ def wrong(item: Any, changes: dict[str, UUID]) -> ItemCompleted:
 @pytest.mark.parametrize(
     "what", ["an item of another workspace", "an item of another job", "an unknown item", "an unknown job"]
 )
-def test_a_result_for_a_stranger_is_refused_and_nothing_of_its_batch_recorded(
+def test_a_result_for_a_foreign_item_is_refused_and_nothing_of_its_batch_recorded(
     shop: Shop, other: Shop, what: str
 ) -> None:
     """The error names the item; the good results beside it are not half done."""
     _, (item, _) = submitted(shop, 2)
     _, (sibling,) = submitted(shop, 1)
     _, (foreign,) = submitted(other, 1)
-    stranger = {
+    mismatched = {
         "an item of another workspace": success(foreign),
         "an item of another job": wrong(sibling, {"job_id": item.job_id}),
         "an unknown item": wrong(item, {"item_id": uuid4()}),
         "an unknown job": wrong(item, {"job_id": uuid4()}),
     }[what]
     before = everything(shop.connection)
-    with pytest.raises(NotFound, match=f"{stranger.item_id}; nothing was recorded"):
-        update_job_item_results(shop.context, [success(item), stranger])
+    with pytest.raises(NotFound, match=f"{mismatched.item_id}; nothing was recorded"):
+        update_job_item_results(shop.context, [success(item), mismatched])
     assert everything(shop.connection) == before
 
 

@@ -130,10 +130,10 @@ def test_an_item_that_is_not_the_jobs_is_not_found(shop: Shop, what: str) -> Non
     """The error names it, and nothing is asked for again."""
     job_id = ended(shop, good=0, bad=1)
     other_id = ended(shop, good=0, bad=1)
-    stranger = uuid4() if what == "unknown" else items_of(shop, other_id)[0].id
+    mismatched = uuid4() if what == "unknown" else items_of(shop, other_id)[0].id
     before = everything(shop.connection)
-    with pytest.raises(NotFound, match=f"items: not of job {job_id}: {stranger}"):
-        retry_failed_items(shop.context, job_id, [items_of(shop, job_id)[0].id, stranger])
+    with pytest.raises(NotFound, match=f"items: not of job {job_id}: {mismatched}"):
+        retry_failed_items(shop.context, job_id, [items_of(shop, job_id)[0].id, mismatched])
     assert everything(shop.connection) == before
 
 

@@ -18,7 +18,7 @@ from app.simulators.portal import Portal, Rule
 from tests.conftest import Database
 from tests.helpers.support import drain, drain_all, scalar
 from tests.helpers.waits import until
-from tests.helpers.workers import Crew, crew
+from tests.helpers.workers import WorkerPool, worker_pool
 from tests.logistics.answers import broken, items_of
 from tests.logistics.conftest import Shop
 
@@ -27,17 +27,17 @@ WRONG = "not-this-one"
 
 
 @pytest.fixture
-def workers(hasty: None, tmp_path: Path) -> Iterator[Crew]:
+def workers(hasty: None, tmp_path: Path) -> Iterator[WorkerPool]:
     """Workers that can be started."""
-    with crew(tmp_path) as started:
+    with worker_pool(tmp_path) as started:
         yield started
 
 
 @pytest.fixture
 def wait(database: Database) -> Iterator[Callable[[Callable[[], object]], None]]:
     """Waits until a condition is true."""
-    with doors.connect(database.url, autocommit=True) as ears:
-        yield lambda condition: until(ears, condition)
+    with doors.connect(database.url, autocommit=True) as listener:
+        yield lambda condition: until(listener, condition)
 
 
 Wait = Callable[[Callable[[], object]], None]
@@ -50,9 +50,9 @@ def is_over(shop: Shop, job_id: UUID) -> bool:
 
 
 def test_an_account_has_no_more_calls_at_once_than_it_may_over_all_workers(
-    shop: Shop, portal: Portal, workers: Crew, wait: Wait
+    shop: Shop, portal: Portal, workers: WorkerPool, wait: Wait
 ) -> None:
-    """Two processes, four parcels, two sessions: never a third call at once, and what was parked is done too."""
+    """Two processes, four batches, two sessions: never a third call at once, and what was parked is done too."""
     carriers.set_carrier(shop.context, "coordinadora", max_sessions=2)
     portal.change(latency_ms=20)
     job = jobs.create_robot_job(shop.context, shop.order(100))
@@ -68,7 +68,7 @@ def test_an_account_has_no_more_calls_at_once_than_it_may_over_all_workers(
 
 
 def test_a_wrong_password_is_tried_once(
-    shop: Shop, portal: Portal, workers: Crew, wait: Wait, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, portal: Portal, workers: WorkerPool, wait: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many orders wait, for portals lock accounts; a retry with the right one ships them all.
 
@@ -95,7 +95,7 @@ def test_a_wrong_password_is_tried_once(
 
 
 def test_a_retry_asks_the_portal_when_it_has_made_up_its_mind(
-    shop: Shop, portal: Portal, workers: Crew, wait: Wait, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, portal: Portal, workers: WorkerPool, wait: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last attempt timed out and the portal is still entering the order: a retry right away waits for that."""
     for name, value in {"MOST_ATTEMPTS": "1", "PORTAL_SETTLE": "2"}.items():

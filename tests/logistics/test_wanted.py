@@ -19,7 +19,7 @@ from app.simulators.portal import Portal, Rule, serve
 from tests.conftest import Database
 from tests.helpers.support import drain, drain_all, scalar, working
 from tests.helpers.waits import until
-from tests.helpers.workers import crew
+from tests.helpers.workers import worker_pool
 from tests.logistics.answers import broken, items_of
 from tests.logistics.conftest import Shop
 
@@ -47,15 +47,15 @@ def test_no_call_begins_after_it_was_forbidden(
     carriers.set_carrier(shop.context, "coordinadora", max_sessions=1)
     portal.change(latency_ms=50)
     job = jobs.create_robot_job(shop.context, shop.order(ORDERS))
-    with crew(tmp_path) as workers, doors.connect(database.url, autocommit=True) as ears:
+    with worker_pool(tmp_path) as workers, doors.connect(database.url, autocommit=True) as listener:
         workers.work()
-        until(ears, lambda: portal.record.summary().accepted)
+        until(listener, lambda: portal.record.summary().accepted)
         stop(shop)
         entered = portal.record.summary().accepted
         if stop is pause:
-            until(ears, lambda: scalar(shop.connection, _IN_HAND) == 0)
+            until(listener, lambda: scalar(shop.connection, _IN_HAND) == 0)
         else:
-            until(ears, lambda: jobs.get_robot_job(shop.context, job.id).completed_at)
+            until(listener, lambda: jobs.get_robot_job(shop.context, job.id).completed_at)
     assert portal.record.summary().accepted <= entered + 2 < ORDERS
     if stop is pause:
         pauses.resume(shop.connection, "robots", actor="ana")
@@ -77,8 +77,8 @@ def test_the_new_address_counts_from_the_next_call_on(database: Database, shop: 
     portal.change(latency_ms=50)
     jobs.create_robot_job(shop.context, shop.order(ORDERS))
     with serve() as moved:
-        with working(database.url), doors.connect(database.url, autocommit=True) as ears:
-            until(ears, lambda: portal.record.summary().accepted)
+        with working(database.url), doors.connect(database.url, autocommit=True) as listener:
+            until(listener, lambda: portal.record.summary().accepted)
             carriers.set_carrier(
                 shop.context,
                 "coordinadora",
@@ -87,7 +87,7 @@ def test_the_new_address_counts_from_the_next_call_on(database: Database, shop: 
                 portal_url=moved.url,
             )
             entered = portal.record.summary().accepted
-            until(ears, lambda: portal.record.summary().accepted + moved.record.summary().accepted == ORDERS)
+            until(listener, lambda: portal.record.summary().accepted + moved.record.summary().accepted == ORDERS)
         assert portal.record.summary().accepted <= entered + 2 < ORDERS
     assert broken(shop.connection) == []
 

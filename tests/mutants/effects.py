@@ -4,41 +4,41 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_ADMISSION, _OUTCOMES = "app/engine/effects/claim.py", "app/engine/effects/record.py"
+_CLAIM, _RECORD = "app/engine/effects/claim.py", "app/engine/effects/record.py"
 _VERDICT = "app/engine/effects/verdict.py"
-_PARCEL, _PERFORM = "app/engine/effects/calls.py", "app/engine/effects/execute.py"
-_TEST_PERFORM = "tests/engine/effects/test_execute.py"
+_CALLS, _EXECUTE = "app/engine/effects/calls.py", "app/engine/effects/execute.py"
+_TEST_EXECUTE = "tests/engine/effects/test_execute.py"
 _REPLAY = "app/engine/dead_letters/replay.py"
 _TEST_REPLAY = "tests/engine/dead_letters/test_replay.py tests/engine/dead_letters/test_replay_edges.py"
-_REDELIVERY = "app/engine/dead_letters/redeliver.py"
+_REDELIVER = "app/engine/dead_letters/redeliver.py"
 _GATEWAY, _TEST_GATEWAY = "app/logistics/gateway.py", "tests/logistics/test_gateway.py"
 _OUTGOING, _TEST_OUTGOING = "app/outgoing.py", "tests/test_outgoing.py"
 
 MUTANTS = (
     Mutant(
         _VERDICT,
-        "PutBack(max(delay, effect.settle()), attempt)",
+        "PutBack(max(delay, effect.grace_period()), attempt)",
         "PutBack(delay, attempt)",
         "tests/engine/queue/test_delays.py",
         "a call in doubt is not asked about before the other side has settled",
     ),
     Mutant(
-        _ADMISSION,
-        "    for lane in sorted(lanes):\n        concurrency.wake_parked(connection, lane)\n    return None",
+        _CLAIM,
+        "    for limit in sorted(limits):\n        concurrency.wake_parked(connection, limit)\n    return None",
         "    return None",
         "tests/engine/effects/test_waking.py",
         "a woken row that is not wanted any more wakes the next",
     ),
     Mutant(
-        _OUTCOMES,
-        "        concurrency.wake_parked(connection, lane)\n    return granted",
+        _RECORD,
+        "        concurrency.wake_parked(connection, limit)\n    return granted",
         "        pass\n    return granted",
         "tests/engine/effects/test_waking.py",
         "a recorded outcome wakes the row that has been parked for longest",
     ),
     Mutant(
-        _OUTCOMES,
-        "            _resize(connection, parcel, [])\n",
+        _RECORD,
+        "            _resize(connection, batch, [])\n",
         "            pass\n",
         "tests/engine/effects/test_waking.py",
         "a delivery that must stop wakes the row that has been parked for longest",
@@ -47,32 +47,32 @@ MUTANTS = (
         _VERDICT,
         "case Bury() if isinstance(outcome, Transient) and effect.give_up:",
         "case _ if isinstance(outcome, Transient) and effect.give_up:",
-        _TEST_PERFORM,
+        _TEST_EXECUTE,
         "an effect gives up only after its last attempt",
     ),
     Mutant(
-        _PERFORM,
-        "if task.call.in_doubt and not parcel.effect.can_be_asked:",
+        _EXECUTE,
+        "if task.call.in_doubt and not batch.effect.can_be_asked:",
         "if False:",
-        _TEST_PERFORM,
+        _TEST_EXECUTE,
         "where the other side cannot be asked, a call in doubt is not made again",
     ),
     Mutant(
-        _PERFORM,
-        "            await look()\n",
+        _EXECUTE,
+        "            await check()\n",
         "            pass\n",
         "tests/engine/effects/test_lease.py",
         "a worker that lost its delivery makes no call",
     ),
     Mutant(
-        _PARCEL,
-        "if _clock() - self.looked_at > _LEASE_IS_FRESH:",
+        _CALLS,
+        "if _clock() - self.checked_at > _LEASE_IS_FRESH:",
         "if False:",
         "tests/faults/test_zombies.py tests/faults/test_races_of_workers.py",
         "a worker that was stopped and goes on looks whether its delivery is still its own",
     ),
     Mutant(
-        _PARCEL,
+        _CALLS,
         "RETURNING call_key, xmax <> 0 AND engine.is_live(row_id, attempts, worker_id), xmax <> 0",
         "RETURNING call_key, false, xmax <> 0",
         "tests/logistics/test_live_copies.py tests/engine/effects/test_call_keys.py"
@@ -102,14 +102,14 @@ MUTANTS = (
         "the limit of failures is a percentage",
     ),
     Mutant(
-        _REDELIVERY,
+        _REDELIVER,
         "letter.resolved_at is None and letter.failed_at == one.failed_at",
         "letter.resolved_at is None",
         _TEST_REPLAY,
         "a letter that died again since its plan is skipped",
     ),
     Mutant(
-        _REDELIVERY,
+        _REDELIVER,
         "SET replay_count = replay_count + 1, replayed_at = clock_timestamp()",
         "SET replayed_at = clock_timestamp()",
         _TEST_REPLAY + " tests/commands/test_dead.py",

@@ -6,7 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _PUBLISH = "app/engine/queue/publish.py"
 _SEQUENCE = "app/engine/queue/ordering.py"
-_SEQUENCE_TESTS = "tests/engine/queue/test_ordering.py tests/engine/queue/test_ordering_places.py"
+_SEQUENCE_TESTS = "tests/engine/queue/test_ordering.py tests/engine/queue/test_ordering_positions.py"
 _PRUNE, _TEST_PRUNE = "app/engine/worker/prune.py", "tests/engine/worker/test_prune.py"
 _PAUSES, _TEST_PAUSES = "app/engine/queue/pauses.py", "tests/engine/queue/test_pauses.py"
 _TAIL, _TEST_TAIL = "app/engine/inspect/tail.py", "tests/engine/inspect/test_tail.py"
@@ -35,8 +35,8 @@ MUTANTS = (
     ),
     Mutant(
         _PUBLISH,
-        "size = min(parcel or route.parcel, route.parcel)",
-        "size = parcel or route.parcel",
+        "size = min(batch_size or route.batch_size, route.batch_size)",
+        "size = batch_size or route.batch_size",
         "tests/engine/worker/test_app.py tests/engine/queue/test_publish.py tests/test_wiring.py",
         "no row carries more events than the wiring allows",
     ),
@@ -49,23 +49,23 @@ MUTANTS = (
     ),
     Mutant(
         _SEQUENCE,
-        "now = [letter for letter in lined if letter.event_id not in early]",
-        "now = lined",
+        "now = [queued for queued in sequenced if queued.event_id not in early]",
+        "now = sequenced",
         _SEQUENCE_TESTS,
         "an event that is delivered before its turn is not applied",
     ),
     Mutant(
         _SEQUENCE,
-        "return [*others, *sorted(now, key=",
-        "return [*others, *now] or [*others, *sorted(now, key=",
+        "*sorted(now, key=",
+        "*now] or [*sorted(now, key=",
         _SEQUENCE_TESTS,
         "what is delivered together is applied in order",
     ),
     Mutant(
         _SEQUENCE,
-        "connection.execute(_JOIN, [_names(_events(lined))])",
+        "connection.execute(_JOIN, [_names(_events(sequenced))])",
         "pass",
-        "tests/engine/queue/test_ordering.py tests/engine/queue/test_ordering_places.py"
+        "tests/engine/queue/test_ordering.py tests/engine/queue/test_ordering_positions.py"
         " tests/engine/queue/test_ordering_model.py",
         "an event that is put back or buried keeps its place",
     ),
@@ -128,8 +128,8 @@ MUTANTS = (
     ),
     Mutant(
         _TAIL,
-        "low = max(self.low, min([look.at, *running.values()]) - _SLACK)",
-        "low = look.at",
+        "low = max(self.low, min([snapshot.at, *running.values()]) - _SLACK)",
+        "low = snapshot.at",
         _TEST_TAIL,
         "what a long transaction commits late is shown",
     ),

@@ -12,7 +12,7 @@ from app.testing.crashes import crash_everywhere
 from events import Event
 from tests.conftest import Database
 from tests.helpers import toy
-from tests.helpers.lines import Ground, paths, step
+from tests.helpers.sequences import StepFaults, paths, step
 from tests.helpers.toy import Echo, Outside, say, want
 from tests.testing.wrong import Telegraph
 
@@ -31,36 +31,36 @@ class Way:
 
 
 WAYS = (
-    Way("a parcel", [say("a"), say("b", echoes=2), say("c")]),
-    Way("siblings", [say("a"), say("b", echoes=2), say("c")], {"parcel": 1}),
+    Way("a batch", [say("a"), say("b", echoes=2), say("c")]),
+    Way("siblings", [say("a"), say("b", echoes=2), say("c")], {"batch_size": 1}),
     Way("two types at once", [say("a"), say("b").follow(Echo(word="b"), toy.NOW)]),
     Way("put back, and buried at last", [say("a"), say("b", "later")], {"policy": TWO_ATTEMPTS, "dead": 1}),
     Way("buried", [say("a", "bad")], {"dead": 1}),
-    Way("the search among a parcel", [say("a"), say("b", "bad"), say("c")], {"dead": 1}),
-    Way("the search among siblings", [say("a"), say("b", "bad"), say("c")], {"dead": 1, "parcel": 1}),
-    Way("guilty by name", [say("a"), say("b", "guilty"), say("c", echoes=1)], {"dead": 1}),
+    Way("the search in a batch", [say("a"), say("b", "bad"), say("c")], {"dead": 1}),
+    Way("the search among siblings", [say("a"), say("b", "bad"), say("c")], {"dead": 1, "batch_size": 1}),
+    Way("failing by name", [say("a"), say("b", "named"), say("c", echoes=1)], {"dead": 1}),
 )
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 def test_events(database: Database, outside: Outside, way: Way) -> None:
-    """Parcels, siblings, putting back, burying, and the search for the guilty."""
+    """Batches, siblings, putting back, burying, and bisecting."""
     crash_everywhere(database, outside.wiring(), way.events, **way.options)
 
 
-def in_a_line() -> list[Event[Any]]:
+def in_order() -> list[Event[Any]]:
     """Three steps on one path."""
     (path,) = paths(1)
     return [step(path, n) for n in range(3)]
 
 
 @pytest.mark.parametrize(("broken", "dead"), [(set(), 0), ({1}, 1)], ids=["firm", "broken"])
-def test_events_in_a_line(database: Database, broken: set[int], dead: int) -> None:
+def test_events_in_order(database: Database, broken: set[int], dead: int) -> None:
     """Held events are called when their turn has come, or wait behind a dead one."""
-    crash_everywhere(database, Ground(broken=broken).wiring(), in_a_line(), dead=dead)
+    crash_everywhere(database, StepFaults(broken=broken).wiring(), in_order(), dead=dead)
 
 
-def test_calls_of_a_parcel(database: Database) -> None:
+def test_calls_of_a_batch(database: Database) -> None:
     """Each word is sent once, side by side as they are."""
     telegraph = Telegraph()
     words = [want("a"), want("b"), want("c")]

@@ -13,7 +13,7 @@ import pytest
 
 import events
 from app import database as doors
-from app.context import Moment
+from app.context import HandlerContext
 from app.testing.crashes import crash_everywhere
 from events import Event, Payload
 from events.base import event_type
@@ -37,7 +37,7 @@ ON CONFLICT (depot) DO UPDATE SET grams = t.grams + excluded.grams
 """
 
 
-def weighed_at_once(_moment: Moment, weighed: list[Event[ParcelWeighed]]) -> tuple[()]:
+def weighed_at_once(_context: HandlerContext, weighed: list[Event[ParcelWeighed]]) -> tuple[()]:
     """Add the parcels to their depots' totals, where everybody sees them at once."""
     with doors.connect(autocommit=True) as connection:
         for event in weighed:
@@ -45,10 +45,10 @@ def weighed_at_once(_moment: Moment, weighed: list[Event[ParcelWeighed]]) -> tup
     return ()
 
 
-def weighed_once(moment: Moment, weighed: list[Event[ParcelWeighed]]) -> tuple[()]:
+def weighed_once(context: HandlerContext, weighed: list[Event[ParcelWeighed]]) -> tuple[()]:
     """Add the parcels to their depots' totals."""
     for event in weighed:
-        moment.connection.execute(ADD, [event.data.depot, event.data.grams])
+        context.connection.execute(ADD, [event.data.depot, event.data.grams])
     return ()
 
 
@@ -97,7 +97,7 @@ def test_the_right_handler_passes(depot: Database) -> None:
     """Also with several parcels in a row of the queue, or in rows of their own."""
     parcels = [parcel("Cali", 1200), parcel("Cali", 300), parcel("Bogotá", 50)]
     crash_everywhere(depot, weighed_once, parcels)
-    crash_everywhere(depot, weighed_once, parcels, parcel=1)
+    crash_everywhere(depot, weighed_once, parcels, batch_size=1)
 
 
 @pytest.mark.parametrize("part", [weighed_at_once, weighed_once], ids=lambda part: part.__name__)

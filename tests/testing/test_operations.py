@@ -23,7 +23,7 @@ from app.logistics.jobs import cancel_job, record_item, retry_failed_items
 from app.testing import wires
 from app.testing.deliver import deliver
 from app.testing.faults import Died, Fault, Strike, Watch
-from app.testing.state import State, look
+from app.testing.state import State, snapshot
 from app.testing.tables import Kept, keep
 from tests.conftest import Database
 from tests.helpers.support import scalar
@@ -92,7 +92,7 @@ def discarding(shop: Shop) -> Operation:
 def promoting(shop: Shop) -> Operation:
     """Three rows that are due."""
     _, items = submitted(shop, 3)
-    publish(shop.connection, *[said(shop, failure(item)) for item in items], parcel=1, delay=60)
+    publish(shop.connection, *[said(shop, failure(item)) for item in items], batch_size=1, delay=60)
     shop.connection.execute(_DUE)
     return lambda context: delayed.promote(context.connection)
 
@@ -152,4 +152,4 @@ def _strike(database: Database, shop: Shop, operation: Operation, strike: Strike
 def _state(connection: Connection, kept: Kept) -> State:
     """What the database comes to: the rows of the domain, where the events are, and what waits for what."""
     waits = "SELECT place, task_name, count(*) FROM engine.waiting() GROUP BY 1, 2"
-    return look(connection, kept.show(()), sorted(connection.execute(waits).fetchall()))
+    return snapshot(connection, kept.show(()), sorted(connection.execute(waits).fetchall()))

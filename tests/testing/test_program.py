@@ -101,7 +101,7 @@ CASES = (
     Case("a job", JobSubmitted, a_job),
     Case("two jobs", JobSubmitted, two_jobs),
     Case("results", ItemCompleted, results),
-    Case("results, each in a row of its own", ItemCompleted, results, options={"parcel": 1}),
+    Case("results, each in a row of its own", ItemCompleted, results, options={"batch_size": 1}),
     Case("a strange result", ItemCompleted, a_strange_result, options={"dead": 1}),
     Case("a late result", ItemCompleted, a_late_result),
     Case("orders", ItemRequested, orders_to_enter),

@@ -9,14 +9,14 @@ from app.engine.domain import use
 from app.engine.queue.publish import publish
 from app.testing.drain import drain, drain_all
 from app.testing.published import assert_published
-from tests.helpers.lines import Ground, paths, step
+from tests.helpers.sequences import StepFaults, paths, step
 from tests.helpers.toy import Echo, Said, Wanted, say, want
 
 pytestmark = pytest.mark.usefixtures("outside")
 
 
 def test_what_waits(connection: Connection) -> None:
-    """Alone or in a parcel, for a handler or an effect."""
+    """Alone or in a batch, for a handler or an effect."""
     publish(connection, say("a"))
     publish(connection, say("b"), say("c", "later"), want("d"), want("e"))
     assert [one.data.word for one in assert_published(connection, Said)] == ["a", "b", "c"]
@@ -40,9 +40,9 @@ def test_what_was_applied_what_follows_from_it_and_what_died(connection: Connect
 
 def test_what_is_held(connection: Connection) -> None:
     """An event that has left the queue because it is not its turn waits too."""
-    ground = Ground()
+    step_faults = StepFaults()
     (path,) = paths(1)
-    with use(ground.wiring()):
+    with use(step_faults.wiring()):
         publish(connection, step(path, 0), delay=60)
         publish(connection, step(path, 1))
         drain(queues=["events"])

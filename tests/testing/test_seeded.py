@@ -18,9 +18,9 @@ from app.engine.delivery.engine import Engine
 from app.engine.domain import Call
 from app.engine.effects import claim
 from app.engine.effects import record as outcomes
-from app.engine.effects.calls import Parcel, Task
+from app.engine.effects.calls import EffectBatch, Task
 from app.engine.effects.verdict import Verdict
-from app.engine.queue.envelope import Letter, Row, open_rows
+from app.engine.queue.envelope import QueuedEvent, Row, open_rows
 from app.engine.queue.lease import Delivery, LeaseLost
 from app.engine.queue.publish import publish
 from app.engine.worker import rescue
@@ -39,24 +39,24 @@ _REMOVE = "DELETE FROM public.procrastinate_jobs WHERE id = %s"
 
 def no_ledger(patch: pytest.MonkeyPatch) -> None:
     """Every event counts as new."""
-    right = ledger.record
+    right = ledger.enter
 
-    def record(connection: Connection, letters: Sequence[Letter]) -> list[Event[Any]]:
-        right(connection, letters)
-        return [letter.event for letter in letters if isinstance(letter.event, Event)]
+    def record(connection: Connection, queued_events: Sequence[QueuedEvent]) -> list[Event[Any]]:
+        right(connection, queued_events)
+        return [queued.event for queued in queued_events if isinstance(queued.event, Event)]
 
-    patch.setattr(apply, "record", record)
+    patch.setattr(apply, "enter", record)
 
 
 def ledger_of_its_own(patch: pytest.MonkeyPatch) -> None:
     """The ledger is written in a transaction of its own, before the handler's."""
-    right = ledger.record
+    right = ledger.enter
 
-    def record(_connection: Connection, letters: Sequence[Letter]) -> list[Event[Any]]:
+    def record(_connection: Connection, queued_events: Sequence[QueuedEvent]) -> list[Event[Any]]:
         with doors.connect() as connection:
-            return right(connection, letters)
+            return right(connection, queued_events)
 
-    patch.setattr(apply, "record", record)
+    patch.setattr(apply, "enter", record)
 
 
 def published_before_the_commit(patch: pytest.MonkeyPatch) -> None:
@@ -80,9 +80,9 @@ def published_after_the_commit(patch: pytest.MonkeyPatch) -> None:
         said[:] = list(events)
         return len(said)
 
-    def deliver(engine: Engine, delivery: Delivery, limit: int, letters: list[Letter]) -> int:
+    def deliver(engine: Engine, delivery: Delivery, limit: int, queued_events: list[QueuedEvent]) -> int:
         said.clear()
-        applied = right(engine, delivery, limit, letters)
+        applied = right(engine, delivery, limit, queued_events)
         with engine.pool.connection() as connection:
             publish(connection, *said)
         return applied
@@ -91,17 +91,19 @@ def published_after_the_commit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(consume, "_deliver", deliver)
 
 
-def _acknowledges(engine: Engine, delivery: Delivery, _limit: int, letters: list[Letter], *, first: bool) -> int:
+def _acknowledges(
+    engine: Engine, delivery: Delivery, _limit: int, queued_events: list[QueuedEvent], *, first: bool
+) -> int:
     """Deliver one row, and remove it in a transaction of its own."""
     with engine.pool.connection() as connection:
         rows = [Row(*row) for row in connection.execute(_READ, [delivery.row_id])]
         if not rows:
             raise LeaseLost
-        letters[:] = open_rows(rows)
+        queued_events[:] = open_rows(rows)
         if first:
             connection.execute(_REMOVE, [delivery.row_id])
     with engine.pool.connection() as connection:
-        applied = apply.apply(connection, letters)
+        applied = apply.apply(connection, queued_events)
     with engine.pool.connection() as connection:
         connection.execute(_REMOVE, [delivery.row_id])
     return applied
@@ -141,9 +143,9 @@ def outcome_recorded_apart(patch: pytest.MonkeyPatch) -> None:
     """What came of a call is recorded in one transaction, and the row goes in the next."""
     right = outcomes._record  # noqa: SLF001 - the wrong version is the right one, elsewhere
 
-    def record(_connection: Connection, parcel: Parcel, ended: list[tuple[Task, Verdict]]) -> None:
+    def record(_connection: Connection, batch: EffectBatch, ended: list[tuple[Task, Verdict]]) -> None:
         with doors.connect() as connection:
-            right(connection, parcel, ended)
+            right(connection, batch, ended)
 
     patch.setattr(outcomes, "_record", record)
     patch.setattr(outcomes, "lock_calls", lambda *_locked: None)  # or the two transactions would wait for each other

@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from app import database as doors
-from app.context import Moment
+from app.context import HandlerContext
 from app.engine.domain import Call, Effect, Prepared
 from app.engine.queue.publish import publish
 from app.errors import Transient
@@ -18,30 +18,30 @@ from tests.helpers.toy import Echo, Made, Said, Wanted, note
 _HEARD = "INSERT INTO toy.heard (event_id, word) VALUES (%s, %s)"
 
 
-def own_connection(moment: Moment, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
+def own_connection(context: HandlerContext, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
     """Writes through a connection of its own, which nobody rolls back."""
     with doors.connect(autocommit=True) as connection:
         for event in said:
             connection.execute(_HEARD, [event.id, event.data.word])
-    return [event.follow(Echo(word=event.data.word), moment.now) for event in said]
+    return [event.follow(Echo(word=event.data.word), context.now) for event in said]
 
 
-def said_elsewhere(moment: Moment, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
+def said_elsewhere(context: HandlerContext, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
     """Publishes on a connection of its own, in a transaction of its own."""
     for event in said:
-        note(moment, event.id, event.data.word)
+        note(context, event.id, event.data.word)
     with doors.connect() as connection:
-        publish(connection, *(event.follow(Echo(word=event.data.word), moment.now) for event in said))
+        publish(connection, *(event.follow(Echo(word=event.data.word), context.now) for event in said))
     return ()
 
 
-def commits(moment: Moment, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
+def commits(context: HandlerContext, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
     """Commits what it has, to be on the safe side."""
     for event in said:
-        note(moment, event.id, event.data.word)
-        moment.connection.execute("COMMIT")
-        moment.connection.execute("BEGIN")
-    return [event.follow(Echo(word=event.data.word), moment.now) for event in said]
+        note(context, event.id, event.data.word)
+        context.connection.execute("COMMIT")
+        context.connection.execute("BEGIN")
+    return [event.follow(Echo(word=event.data.word), context.now) for event in said]
 
 
 @dataclass(slots=True)
@@ -54,10 +54,10 @@ class Counting:
         """Count from none."""
         self.heard = 0
 
-    def __call__(self, moment: Moment, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
+    def __call__(self, context: HandlerContext, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
         """Note the words, and count them."""
         for event in said:
-            note(moment, event.id, event.data.word)
+            note(context, event.id, event.data.word)
             self.heard += 1
         return ()
 
@@ -68,12 +68,12 @@ class Remembering:
 
     known: set[str] = field(default_factory=set)
 
-    def __call__(self, moment: Moment, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
+    def __call__(self, context: HandlerContext, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
         """Note the words that are new."""
         for event in said:
             if event.data.word not in self.known:
                 self.known.add(event.data.word)
-                note(moment, event.id, event.data.word)
+                note(context, event.id, event.data.word)
         return ()
 
 
@@ -83,12 +83,12 @@ class Filing:
 
     path: Path
 
-    def __call__(self, moment: Moment, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
+    def __call__(self, context: HandlerContext, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
         """Note the words, in the file too."""
         for event in said:
             with self.path.open("a") as file:
                 file.write(f"{event.data.word}\n")
-            note(moment, event.id, event.data.word)
+            note(context, event.id, event.data.word)
         return ()
 
 
@@ -100,7 +100,7 @@ class Telegraph:
     asks: bool = True
     """Whether the effect asks when in doubt: the wrong one does not."""
 
-    def prepare(self, _moment: Moment, wanted: Sequence[Event[Wanted]]) -> Iterable[Prepared]:
+    def prepare(self, _context: HandlerContext, wanted: Sequence[Event[Wanted]]) -> Iterable[Prepared]:
         """Every word is wanted."""
         return [Prepared(event, event.data) for event in wanted]
 
@@ -121,13 +121,13 @@ class Telegraph:
         return sorted(self.sent)
 
 
-def fails(_moment: Moment, _said: list[Event[Said]]) -> Iterable[Event[Echo]]:
+def fails(_context: HandlerContext, _said: list[Event[Said]]) -> Iterable[Event[Echo]]:
     """Never works."""
     raise Transient("not today")
 
 
-def throws_dice(moment: Moment, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
+def throws_dice(context: HandlerContext, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
     """Writes what nobody can foretell; that alone is no fault."""
     for event in said:
-        note(moment, event.id, uuid4().hex)
+        note(context, event.id, uuid4().hex)
     return ()

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 import psycopg
 
+from app.chaos.fault_context import Done, FaultContext
 from app.chaos.recovery import in_hand
-from app.chaos.scene import Done, Scene
 from app.postgres import embedded, postmaster
 
 _STOP_LIMIT_S = 30.0
@@ -27,81 +27,81 @@ SELECT pid FROM pg_stat_activity
 """
 
 
-def restart_fast(scene: Scene) -> Done:
+def restart_fast(fault_context: FaultContext) -> Done:
     """A fast restart of PostgreSQL: every connection is ended, every transaction rolled back."""
-    return _restart(scene, "restart_fast", lambda: embedded.stop(scene.stage.home))
+    return _restart(fault_context, "restart_fast", lambda: embedded.stop(fault_context.stage.home))
 
 
-def restart_immediate(scene: Scene) -> Done:
+def restart_immediate(fault_context: FaultContext) -> Done:
     """An immediate restart of PostgreSQL: as after a power cut, the server recovers from its log."""
-    return _restart(scene, "restart_immediate", lambda: _stop_immediately(scene))
+    return _restart(fault_context, "restart_immediate", lambda: _stop_immediately(fault_context))
 
 
-def power_cut(scene: Scene) -> Done:
+def power_cut(fault_context: FaultContext) -> Done:
     """Every worker and the server are gone in the same moment."""
 
     def stop() -> None:
-        _stop_immediately(scene)
-        for worker in scene.crew.at_work():
-            scene.crew.kill(worker)
+        _stop_immediately(fault_context)
+        for worker in fault_context.worker_pool.at_work():
+            fault_context.worker_pool.kill(worker)
 
-    return _restart(scene, "power_cut", stop)
+    return _restart(fault_context, "power_cut", stop)
 
 
-def crash_backend(scene: Scene) -> Done | None:
+def crash_backend(fault_context: FaultContext) -> Done | None:
     """SIGKILL of one of the server's own processes: the server ends all of them and recovers by itself."""
-    with scene.stage.overlook() as connection:
+    with fault_context.stage.overlook() as connection:
         backends = [pid for (pid,) in connection.execute(_BACKENDS)]
         leases = in_hand(connection)
     if not backends:
         return None
-    pid, at = scene.dice.choice(backends), time.monotonic()
+    pid, at = fault_context.dice.choice(backends), time.monotonic()
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    _wait(lambda: not _answers(scene), 1.0)
-    return Done(f"backend {pid}, {scene.interrupt_all('crash_backend', at, leases)}")
+    _wait(lambda: not _answers(fault_context), 1.0)
+    return Done(f"backend {pid}, {fault_context.interrupt_all('crash_backend', at, leases)}")
 
 
-def cut(scene: Scene) -> Done:
+def cut(fault_context: FaultContext) -> Done:
     """The connections of a few backends are ended, whosever they are."""
-    with scene.stage.overlook() as connection:
+    with fault_context.stage.overlook() as connection:
         backends = [pid for (pid,) in connection.execute(_BACKENDS)]
-        some = scene.dice.sample(backends, min(len(backends), scene.dice.randint(1, 4)))
+        some = fault_context.dice.sample(backends, min(len(backends), fault_context.dice.randint(1, 4)))
         for pid in some:
             connection.execute("SELECT pg_terminate_backend(%s)", [pid])
     return Done(f"{len(some)} of {len(backends)} backends")
 
 
-def deafen(scene: Scene) -> Done:
+def deafen(fault_context: FaultContext) -> Done:
     """The connections that listen for new rows are ended."""
-    with scene.stage.overlook() as connection:
+    with fault_context.stage.overlook() as connection:
         listeners = [pid for (pid,) in connection.execute(_LISTENERS)]
         for pid in listeners:
             connection.execute("SELECT pg_terminate_backend(%s)", [pid])
     return Done(f"{len(listeners)} listeners")
 
 
-def _restart(scene: Scene, kind: str, stop: Callable[[], object]) -> Done:
-    with scene.stage.overlook() as connection:
+def _restart(fault_context: FaultContext, kind: str, stop: Callable[[], object]) -> Done:
+    with fault_context.stage.overlook() as connection:
         leases = in_hand(connection)
     at = time.monotonic()
     stop()
-    time.sleep(scene.dice.choice(_AWAY_S))
-    embedded.ensure_running(scene.stage.home)
-    return Done(scene.interrupt_all(kind, at, leases))
+    time.sleep(fault_context.dice.choice(_AWAY_S))
+    embedded.ensure_running(fault_context.stage.home)
+    return Done(fault_context.interrupt_all(kind, at, leases))
 
 
-def _stop_immediately(scene: Scene) -> None:
-    data = embedded.status(scene.stage.home).data_directory
+def _stop_immediately(fault_context: FaultContext) -> None:
+    data = embedded.status(fault_context.stage.home).data_directory
     if (server := postmaster.running(data)) is not None:
         os.kill(server.pid, signal.SIGQUIT)
     if not _wait(lambda: postmaster.running(data) is None, _STOP_LIMIT_S):
         raise TimeoutError("the server does not stop")
 
 
-def _answers(scene: Scene) -> bool:
+def _answers(fault_context: FaultContext) -> bool:
     try:
-        scene.stage.overlook().close()
+        fault_context.stage.overlook().close()
     except psycopg.Error:
         return False
     return True

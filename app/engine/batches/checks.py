@@ -7,7 +7,7 @@ from typing import Any, LiteralString
 
 from app.engine.batches.tables import Batch, composed
 from app.engine.domain import Invariant
-from app.engine.health.doctor import Checkup, Finding, Patient
+from app.engine.health.doctor import CheckContext, Checkup, Finding
 
 _INVARIANTS: dict[str, LiteralString] = {
     "the counters equal the items": """
@@ -96,7 +96,7 @@ def invariants(batch: Batch[Any, Any]) -> tuple[Invariant, ...]:
 def checkups(batch: Batch[Any, Any]) -> tuple[Checkup, ...]:
     """Whether a batch's tables have the columns that it names."""
 
-    def look(patient: Patient) -> Iterator[Finding]:
+    def recheck(patient: CheckContext) -> Iterator[Finding]:
         wanted = list(_columns(batch))
         for table, column in patient.service.execute(_MISSING, [[t for t, _ in wanted], [c for _, c in wanted]]):
             yield Finding(
@@ -106,7 +106,7 @@ def checkups(batch: Batch[Any, Any]) -> tuple[Checkup, ...]:
                 "add it by a migration, run `db migrate`",
             )
 
-    return (Checkup(f"{batch.name}s", look, "the tables have every column that the batch names"),)
+    return (Checkup(f"{batch.name}s", recheck, "the tables have every column that the batch names"),)
 
 
 def _columns(batch: Batch[Any, Any]) -> Iterator[tuple[str, str]]:

@@ -15,15 +15,15 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine.batches import ends, retry, rules, store
 from app.engine.batches.tables import Batch, ItemState, ItemT, JobT, statement
-from app.engine.domain import Call, Effect, Lane, Policy, Prepared
+from app.engine.domain import Call, ConcurrencyLimit, Effect, Policy, Prepared
 from app.engine.effects.calls import in_hand
-from app.errors import Busy, GuiltyEvents, TallymanError
+from app.errors import Busy, FailingEvents, TallymanError
 from events import Event, Payload
 
-_LOOK = """
+_RECHECK = """
 SELECT asked.event_id, i.{status} IN ({pending}, {processing}) AND i.retry_count = asked.attempt AS is_awaited,
        j.cancelled_by, j.cancel_reason
   FROM unnest(%s::uuid[], %s::uuid[], %s::integer[]) AS asked (event_id, item_id, attempt)
@@ -91,9 +91,9 @@ def effect(  # noqa: PLR0913 - an effect's own options
     queue: str,
     call: Callable[[Work[ItemT]], Awaitable[Payload]],
     find: Callable[[Work[ItemT]], Awaitable[Payload | None]] | None = None,
-    lanes: Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, Lane]] | None = None,
+    limits: Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, ConcurrencyLimit]] | None = None,
     close: Callable[[], Awaitable[None]] | None = None,
-    parcel: int = 25,
+    batch_size: int = 25,
     at_once: int = 8,
     policy: Policy | None = None,
 ) -> Effect:
@@ -108,13 +108,13 @@ def effect(  # noqa: PLR0913 - an effect's own options
         queue=queue,
         prepare=partial(_prepare, batch),
         call=partial(_carry, call, find),
-        lanes=lanes,
-        look=partial(_look, batch),
+        limits=limits,
+        recheck=partial(_recheck, batch),
         give_up=_give_up,
         ask=partial(_ask, batch, find) if find else None,
         can_be_asked=find is not None,
         close=close,
-        parcel=parcel,
+        batch_size=batch_size,
         at_once=at_once,
         policy=policy,
     )
@@ -126,10 +126,10 @@ def serve(batch: Batch[Any, Any], effect: Effect) -> Effect:
     return replace(
         effect,
         call_key=lambda event: call_key(batch, event),
-        revive=lambda moment, requested: retry.revive(moment, batch, requested),
+        revive=lambda context, requested: retry.revive(context, batch, requested),
         open_=lambda connection, requested: ends.open_items(connection, batch, requested),
-        discard=lambda moment, requested, why: ends.discard(moment, batch, requested, why),
-        settle=batch.settle,
+        discard=lambda context, requested, why: ends.discard(context, batch, requested, why),
+        grace_period=batch.grace_period,
         result=batch.completed,
     )
 
@@ -144,7 +144,7 @@ def lock_requested(
 ) -> tuple[dict[UUID, ItemState], list[Event[Any]]]:
     """Lock the items of requests; the items as they are by id, and the requests that they still wait for.
 
-    Raises `GuiltyEvents` for requests that name an item of another job, another tenant or about something else.
+    Raises `FailingEvents` for requests that name an item of another job, another tenant or about something else.
     """
     items = store.lock_items(connection, batch, [batch.item_of(event.data) for event in requested])
     mismatched = {
@@ -153,7 +153,7 @@ def lock_requested(
         if (item := items.get(batch.item_of(event.data))) is None or not retry.matches(batch, item, event)
     }
     if mismatched:
-        raise GuiltyEvents(mismatched)
+        raise FailingEvents(mismatched)
     # `processing` too: an earlier delivery of this very event began it. Two deliveries of one event never run at once.
     return items, [event for event in requested if _is_awaited(batch, items[batch.item_of(event.data)], event)]
 
@@ -162,11 +162,11 @@ def _is_awaited(batch: Batch[Any, Any], item: ItemState, event: Event[Any]) -> b
     return item.is_open and item.retry_count == batch.attempt_of(event.data)
 
 
-def _prepare(batch: Batch[JobT, ItemT], moment: Moment, requested: Sequence[Event[Any]]) -> Iterator[Prepared]:
-    connection = moment.connection
+def _prepare(batch: Batch[JobT, ItemT], context: HandlerContext, requested: Sequence[Event[Any]]) -> Iterator[Prepared]:
+    connection = context.connection
     states, waiting = lock_requested(connection, batch, requested)
     ids = [batch.item_of(event.data) for event in waiting]
-    _refuse_unsettled(connection, batch, [states[item_id] for item_id in ids])
+    _refuse_in_grace_period(connection, batch, [states[item_id] for item_id in ids])
     rows = store.items_by_id(connection, batch, ids)
     store.begin_items(connection, batch, ids)
     for event, item_id in zip(waiting, ids, strict=True):
@@ -179,10 +179,10 @@ def _work(batch: Batch[JobT, ItemT], event: Event[Any], state: ItemState, row: I
     return Work(batch, row, state.tenant_id, event.data, references, may_be_there)
 
 
-def _refuse_unsettled(connection: Connection, batch: Batch[Any, Any], items: Sequence[ItemState]) -> None:
+def _refuse_in_grace_period(connection: Connection, batch: Batch[Any, Any], items: Sequence[ItemState]) -> None:
     # Calls of earlier attempts, which somebody ended by hand and asked for again.
     keys = [rules.request_id(batch.requested, item.id, n) for item in items for n in range(item.retry_count)]
-    if keys and in_hand(connection, keys, batch.settle()):
+    if keys and in_hand(connection, keys, batch.grace_period()):
         raise Busy("another attempt at the item is under way, or the other side may not be asked about it yet")
 
 
@@ -208,10 +208,10 @@ def _give_up(prepared: Prepared, error: Exception) -> Payload:
     return work.failed(str(error) or type(error).__name__)
 
 
-def _look(batch: Batch[Any, Any], connection: Connection, prepared: Sequence[Prepared]) -> dict[UUID, Now]:
+def _recheck(batch: Batch[Any, Any], connection: Connection, prepared: Sequence[Prepared]) -> dict[UUID, Now]:
     asked = [(one.event.id, batch.item_of(one.event.data), batch.attempt_of(one.event.data)) for one in prepared]
     columns = [list(column) for column in zip(*asked, strict=True)] or [[], [], []]
-    found = connection.cursor(row_factory=class_row(Now)).execute(statement(batch, _LOOK), columns)
+    found = connection.cursor(row_factory=class_row(Now)).execute(statement(batch, _RECHECK), columns)
     return {now.event_id: now for now in found}
 
 

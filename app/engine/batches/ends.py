@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from app.context import Connection, Context, Moment
+from app.context import Connection, Context, HandlerContext
 from app.engine import audit_log
 from app.engine.batches import counters, lifecycle, results, rules, store
 from app.engine.batches.results import Result
@@ -95,24 +95,26 @@ def record_item(  # noqa: PLR0913 - each names another thing about the result
         _refuse_live(context.connection, batch, [item])
         if not _apply(context, batch, [Result(item.tenant_id, _said(batch, item, result))]):
             raise Conflict(f"item: {item_id} has a result already; `{batch.command} retry` asks for a failed one again")
-        noted = dict(result) if details is None else details
-        audit_log.record(context.connection, actor, "record item", subject=item_id, reason=reason, details=noted)
+        record_only = dict(result) if details is None else details
+        audit_log.record(context.connection, actor, "record item", subject=item_id, reason=reason, details=record_only)
         note = f"recorded by {actor}: item {item_id} {told or result['status']}: {reason}"
         closing.close(context.connection, dead, "record item", note, actor)
     return lifecycle.get_job(context, batch, item.job_id)
 
 
-def discard(moment: Moment, batch: Batch[Any, Any], requested: Sequence[Event[Any]], why: str) -> Iterable[Event[Any]]:
+def discard(
+    context: HandlerContext, batch: Batch[Any, Any], requested: Sequence[Event[Any]], why: str
+) -> Iterable[Event[Any]]:
     """Record an error for the items of discarded requests; returns the events that follow.
 
     Raises `Conflict` for an item whose call is under way.
     """
-    connection = moment.connection
+    connection = context.connection
     counters.lock(connection, batch, sorted({batch.job_of(event.data) for event in requested}))
     states = store.lock_items(connection, batch, sorted({batch.item_of(event.data) for event in requested}))
     waiting = open_items(connection, batch, requested)
     _refuse_live(connection, batch, [states[item_id] for item_id in waiting.values()])
-    return _fail_requested(moment, batch, requested, why).follow
+    return _fail_requested(context, batch, requested, why).follow
 
 
 def open_items(connection: Connection, batch: Batch[Any, Any], requested: Sequence[Event[Any]]) -> dict[UUID, UUID]:
@@ -139,16 +141,16 @@ def _hold(context: Context, batch: Batch[Any, Any], job_id: UUID, item_id: UUID 
 
 
 def _fail_requested(
-    moment: Moment, batch: Batch[Any, Any], requested: Sequence[Event[Any]], why: str
+    context: HandlerContext, batch: Batch[Any, Any], requested: Sequence[Event[Any]], why: str
 ) -> results.Applied:
     """Fail the items of locked jobs that still wait for these dead requests; the caller publishes what follows."""
-    states = store.lock_items(moment.connection, batch, sorted({batch.item_of(event.data) for event in requested}))
-    waiting = open_items(moment.connection, batch, requested)
+    states = store.lock_items(context.connection, batch, sorted({batch.item_of(event.data) for event in requested}))
+    waiting = open_items(context.connection, batch, requested)
     failed = [
         Result(states[item_id].tenant_id, failure(batch, states[item_id], why, "unknown"))
         for item_id in waiting.values()
     ]
-    return results.apply(moment, batch, failed) if failed else results.Applied(0, 0, [])
+    return results.apply(context, batch, failed) if failed else results.Applied(0, 0, [])
 
 
 def failure(batch: Batch[Any, Any], item: ItemState, why: str, error_type: str) -> Payload:

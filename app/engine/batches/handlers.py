@@ -6,19 +6,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine.batches import counters, rules, store
 from app.engine.batches.results import Result, apply
 from app.engine.batches.tables import Batch
-from app.errors import GuiltyEvents
+from app.errors import FailingEvents
 from events import Event
 
 _ITEMS_A_PAGE = 5_000
 
 
-def job_submitted(moment: Moment, batch: Batch[Any, Any], submitted: Sequence[Event[Any]]) -> Iterator[Event[Any]]:
+def job_submitted(
+    context: HandlerContext, batch: Batch[Any, Any], submitted: Sequence[Event[Any]]
+) -> Iterator[Event[Any]]:
     """Begin jobs: one request for each item that is pending, or for those of them that the event names."""
-    connection = moment.connection
+    connection = context.connection
     counters.lock(connection, batch, sorted({batch.job_of(event.data) for event in submitted}))
     _begin(connection, batch, submitted)
     fields = set(batch.requested.model_fields)
@@ -30,19 +32,21 @@ def job_submitted(moment: Moment, batch: Batch[Any, Any], submitted: Sequence[Ev
             values = {**same, **about, batch.item_id: item_id, "attempt": attempt}
             requested = rules.payload(batch.requested, values)
             event_id = rules.request_id(batch.requested, item_id, attempt)
-            yield event.follow(requested, moment.now, event_id=event_id)
+            yield event.follow(requested, context.now, event_id=event_id)
 
 
-def item_completed(moment: Moment, batch: Batch[Any, Any], completed: Sequence[Event[Any]]) -> Iterable[Event[Any]]:
-    """Count results: items, counters, and the completion of their jobs. Raises `GuiltyEvents`."""
+def item_completed(
+    context: HandlerContext, batch: Batch[Any, Any], completed: Sequence[Event[Any]]
+) -> Iterable[Event[Any]]:
+    """Count results: items, counters, and the completion of their jobs. Raises `FailingEvents`."""
     without = {event.id: "tenantid: a result must say whose it is" for event in completed if event.tenantid is None}
     if without:
-        raise GuiltyEvents(without)
+        raise FailingEvents(without)
     results = [Result(event.tenantid, event.data, event) for event in completed if event.tenantid]
-    return apply(moment, batch, results).follow
+    return apply(context, batch, results).follow
 
 
-def ignore(_moment: Moment, _events: Sequence[Event[Any]]) -> Iterable[Event[Any]]:
+def ignore(_context: HandlerContext, _events: Sequence[Event[Any]]) -> Iterable[Event[Any]]:
     """Record events in the ledger, for the timeline; do nothing else."""
     return ()
 
@@ -71,7 +75,7 @@ def _begin(connection: Connection, batch: Batch[Any, Any], submitted: Sequence[E
         if found.get(batch.job_of(event.data), (None, ""))[0] != event.tenantid or event.tenantid is None
     }
     if foreign:
-        raise GuiltyEvents(foreign)
+        raise FailingEvents(foreign)
     pending = [job_id for job_id, (_, status) in found.items() if status == "pending"]
     if pending:
         store.set_status(connection, batch, pending, "processing")

@@ -16,10 +16,10 @@ import structlog
 from pydantic_core import to_json
 
 import events
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine.batches import counters, rules
 from app.engine.batches.tables import Batch, statement
-from app.errors import GuiltyEvents, NotFound
+from app.errors import FailingEvents, NotFound
 from events import Event, Payload
 
 log = structlog.get_logger(__name__)
@@ -55,14 +55,14 @@ locked AS MATERIALIZED (
      WHERE i.id IN (SELECT item_id FROM said)
      ORDER BY i.id
        FOR UPDATE),
-judged AS (
+matched AS (
     SELECT said.*, item.is_open AND item.retry_count = said.attempt AS is_awaited
       FROM said
       JOIN locked item ON item.id = said.item_id AND item.job_id = said.job_id
       JOIN {jobs} job ON job.id = item.job_id AND job.{tenant} = said.tenant_id),
 verdicts AS MATERIALIZED (
     SELECT *, is_awaited AND row_number() OVER (PARTITION BY item_id, is_awaited ORDER BY n) = 1 AS counts
-      FROM judged),
+      FROM matched),
 applied AS (
     UPDATE {items} AS item
        SET {set_result}{status} = filled.{status}, completed_at = statement_timestamp(),
@@ -80,21 +80,21 @@ RETURNING id, {tenant}, {succeeded}, {failed}, generation
 """
 
 
-def apply(moment: Moment, batch: Batch[Any, Any], results: Sequence[Result]) -> Applied:
+def apply(context: HandlerContext, batch: Batch[Any, Any], results: Sequence[Result]) -> Applied:
     """Record results of any tenants in the caller's transaction, as the batch does it; the caller publishes `follow`.
 
-    Raises `GuiltyEvents`, or `NotFound` for results without an event, if items are not what their results name.
+    Raises `FailingEvents`, or `NotFound` for results without an event, if items are not what their results name.
     """
-    return (batch.record or record)(moment, batch, results)
+    return (batch.record or record)(context, batch, results)
 
 
-def record(moment: Moment, batch: Batch[Any, Any], results: Sequence[Result]) -> Applied:
+def record(context: HandlerContext, batch: Batch[Any, Any], results: Sequence[Result]) -> Applied:
     """Record results by one statement: items, counters, completion. As `apply()`."""
-    lock_jobs(moment.connection, batch, results)
+    lock_jobs(context.connection, batch, results)
     text = to_json([_as_json(batch, result) for result in results]).decode()
-    judged = moment.connection.execute(statement(batch, _RECORD), {"results": text}).fetchall()
-    refuse_mismatched(batch, results, [n for n, _ in judged])
-    return complete(moment, batch, results, [results[n] for n, counts in judged if counts])
+    matched = context.connection.execute(statement(batch, _RECORD), {"results": text}).fetchall()
+    refuse_mismatched(batch, results, [n for n, _ in matched])
+    return complete(context, batch, results, [results[n] for n, counts in matched if counts])
 
 
 def lock_jobs(connection: Connection, batch: Batch[Any, Any], results: Sequence[Result]) -> None:
@@ -105,7 +105,7 @@ def lock_jobs(connection: Connection, batch: Batch[Any, Any], results: Sequence[
 def refuse_mismatched(batch: Batch[Any, Any], results: Sequence[Result], found: Collection[int]) -> None:
     """Raise for results whose item is not of the job or the tenant that they name.
 
-    `found` are the positions of the others. Raises `GuiltyEvents`, or `NotFound` if no event brought them.
+    `found` are the positions of the others. Raises `FailingEvents`, or `NotFound` if no event brought them.
     """
     if len(found) == len(results):
         return
@@ -117,43 +117,45 @@ def refuse_mismatched(batch: Batch[Any, Any], results: Sequence[Result], found: 
         if r.cause
     }
     if reasons:
-        raise GuiltyEvents(reasons)
+        raise FailingEvents(reasons)
     named = rules.name_some([batch.item_of(result.data) for result in mismatched])
     message = f"items: not of the job that is named, or not of this {batch.owner}: {named}; nothing was recorded"
     raise NotFound(message)
 
 
-def complete(moment: Moment, batch: Batch[Any, Any], results: Sequence[Result], counted: Sequence[Result]) -> Applied:
+def complete(
+    context: HandlerContext, batch: Batch[Any, Any], results: Sequence[Result], counted: Sequence[Result]
+) -> Applied:
     """Count those of `results` that counted, and complete the jobs of which they were the last."""
     late = len(results) - len(counted)
     if late:
         log.info("late results", late=late, counted=len(counted))
-    return Applied(len(counted), late, _completed(moment, batch, counted))
+    return Applied(len(counted), late, _completed(context, batch, counted))
 
 
-def _completed(moment: Moment, batch: Batch[Any, Any], counted: Sequence[Result]) -> list[Event[Any]]:
+def _completed(context: HandlerContext, batch: Batch[Any, Any], counted: Sequence[Result]) -> list[Event[Any]]:
     ended = Counter((batch.job_of(result.data), result.data.status) for result in counted)
     changes = {
         job_id: (ended[job_id, batch.success], ended[job_id, batch.error])
         for job_id in sorted({job for job, _ in ended})
     }
-    done = [one.job_id for one in counters.count(moment.connection, batch, changes) if one.is_done]
+    done = [one.job_id for one in counters.count(context.connection, batch, changes) if one.is_done]
     if not done:
         return []
     last = {batch.job_of(result.data): result.cause for result in counted}
-    rows = moment.connection.execute(statement(batch, _FINISHED), {"ids": done}).fetchall()
-    return [_job_completed(moment, batch, row, last[row[0]]) for row in rows]
+    rows = context.connection.execute(statement(batch, _FINISHED), {"ids": done}).fetchall()
+    return [_job_completed(context, batch, row, last[row[0]]) for row in rows]
 
 
-def _job_completed(moment: Moment, batch: Batch[Any, Any], row: Any, cause: Event[Any] | None) -> Event[Any]:
+def _job_completed(context: HandlerContext, batch: Batch[Any, Any], row: Any, cause: Event[Any] | None) -> Event[Any]:
     job_id, tenant_id, succeeded, failed, generation = row
     counts = dict(zip(batch.counts, (succeeded, failed), strict=True))
     payload = rules.payload(batch.job_completed, {batch.job_id: job_id, **counts, "generation": generation})
     # The job and its generation make the id: however it comes about, it is one event.
     event_id = uuid5(job_id, f"{payload.type}/{generation}")
     if cause is None:
-        return events.new(payload, now=moment.now, subject=job_id, tenant=tenant_id, event_id=event_id)
-    return cause.follow(payload, moment.now, subject=job_id, event_id=event_id)
+        return events.new(payload, now=context.now, subject=job_id, tenant=tenant_id, event_id=event_id)
+    return cause.follow(payload, context.now, subject=job_id, event_id=event_id)
 
 
 def _as_json(batch: Batch[Any, Any], result: Result) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, Generic
 from uuid import UUID
 
-from app.context import Connection, Context, Moment
+from app.context import Connection, Context, HandlerContext
 from app.engine.batches import counters, lifecycle, rules, store
 from app.engine.batches.tables import Batch, ItemState, ItemT, JobT, statement
 from app.errors import Conflict, NotFound
@@ -46,7 +46,7 @@ def retry_failed(
         failed = _failed(context, batch, job_id, item_ids)
         if not failed:
             return Retried(job, 0)
-        delay = _unsettled(connection, batch, failed)
+        delay = _grace_left(connection, batch, failed)
         _reopen(connection, batch, failed)
         counters.count(connection, batch, {job_id: (0, -len(failed))})
         store.begin_generation(connection, batch, [job_id])
@@ -56,12 +56,12 @@ def retry_failed(
     return Retried(lifecycle.get_job(context, batch, job_id), len(failed))
 
 
-def revive(moment: Moment, batch: Batch[Any, Any], requested: Sequence[Event[Any]]) -> dict[UUID, Event[Any]]:
+def revive(context: HandlerContext, batch: Batch[Any, Any], requested: Sequence[Event[Any]]) -> dict[UUID, Event[Any]]:
     """Put the items of dead requests back to pending with their next attempt; the requests of it, by the dead one's id.
 
     Requests that were overtaken are left out. A job whose failed items are among them begins its next generation.
     """
-    connection = moment.connection
+    connection = context.connection
     counters.lock(connection, batch, sorted({batch.job_of(event.data) for event in requested}))
     items = store.lock_items(connection, batch, [batch.item_of(event.data) for event in requested])
     dead = [
@@ -79,7 +79,7 @@ def revive(moment: Moment, batch: Batch[Any, Any], requested: Sequence[Event[Any
             failed[job_id] = (0, failed.get(job_id, (0, 0))[1] - 1)
     counters.count(connection, batch, failed)
     store.begin_generation(connection, batch, list(failed))
-    return {event.id: _next(moment, batch, event) for event in dead}
+    return {event.id: _next(context, batch, event) for event in dead}
 
 
 def can_be_revived(batch: Batch[Any, Any], item: ItemState, event: Event[Any]) -> bool:
@@ -112,11 +112,11 @@ def _failed(context: Context, batch: Batch[JobT, ItemT], job_id: UUID, item_ids:
     return list(items)
 
 
-def _unsettled(connection: Connection, batch: Batch[Any, Any], item_ids: Sequence[UUID]) -> float:
+def _grace_left(connection: Connection, batch: Batch[Any, Any], item_ids: Sequence[UUID]) -> float:
     """Seconds until the other side may be asked about items that failed a moment ago without a clear no."""
     row = connection.execute(statement(batch, _LAST_UNCLEAR), [list(item_ids), rules.NEVER_CALLED]).fetchone()
     since = row[0] if row and row[0] is not None else None
-    return 0.0 if since is None else max(0.0, batch.settle() - float(since))
+    return 0.0 if since is None else max(0.0, batch.grace_period() - float(since))
 
 
 def _reopen(connection: Connection, batch: Batch[Any, Any], item_ids: Sequence[UUID]) -> None:
@@ -125,8 +125,8 @@ def _reopen(connection: Connection, batch: Batch[Any, Any], item_ids: Sequence[U
     store.reset_items(connection, batch, item_ids)
 
 
-def _next(moment: Moment, batch: Batch[Any, Any], event: Event[Any]) -> Event[Any]:
+def _next(context: HandlerContext, batch: Batch[Any, Any], event: Event[Any]) -> Event[Any]:
     attempt = batch.attempt_of(event.data) + 1
     requested = event.data.model_copy(update={"attempt": attempt})
     event_id = rules.request_id(batch.requested, batch.item_of(event.data), attempt)
-    return event.follow(requested, moment.now, event_id=event_id)
+    return event.follow(requested, context.now, event_id=event_id)

@@ -19,7 +19,7 @@ from uuid import UUID
 
 from psycopg import sql
 
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine.batches.rules import ItemWord
 from events import Event, Payload
 
@@ -154,7 +154,7 @@ class Batch(JobTable, Generic[JobT, ItemT]):
     record         record results by a statement of its own
     lock_about     lock what items are about; called with the ids of locked items that are about to be opened again
     obstacles      why requests cannot be carried out now, by event id
-    settle         seconds for which the other side may still be at work on a call that ended without an answer
+    grace_period   seconds for which the other side may still process a call that ended without an answer
     """
 
     name: str
@@ -180,10 +180,10 @@ class Batch(JobTable, Generic[JobT, ItemT]):
     error: str = "error"
     counts: tuple[str, str] = ("success_count", "error_count")
     content: str | None = None
-    record: Callable[[Moment, Batch[Any, Any], Sequence[Result]], Applied] | None = None
+    record: Callable[[HandlerContext, Batch[Any, Any], Sequence[Result]], Applied] | None = None
     lock_about: Callable[[Connection, Sequence[UUID]], None] | None = None
     obstacles: Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, str]] | None = None
-    settle: Callable[[], float] = lambda: 0.0
+    grace_period: Callable[[], float] = lambda: 0.0
 
     @property
     def owner(self) -> str:

@@ -13,8 +13,8 @@ def wiring(batch: Batch[Any, Any], effect: Effect) -> Wiring:
     """Handlers, effect, forecasts and locks of a batch whose requests `effect` carries out."""
     return Wiring(
         handlers={
-            batch.submitted: lambda moment, events: handlers.job_submitted(moment, batch, events),
-            batch.completed: lambda moment, events: handlers.item_completed(moment, batch, events),
+            batch.submitted: lambda context, events: handlers.job_submitted(context, batch, events),
+            batch.completed: lambda context, events: handlers.item_completed(context, batch, events),
             batch.job_completed: handlers.ignore,
         },
         effects={batch.requested: effects.serve(batch, effect)},

@@ -8,14 +8,14 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine import audit_log
 from app.engine.dead_letters import letter_locks, letters
 from app.engine.dead_letters.letters import DeadLetter
-from app.engine.delivery.ledger import record
+from app.engine.delivery.ledger import enter
 from app.engine.domain import wiring
 from app.engine.effects.calls import end_calls
-from app.engine.queue.envelope import Letter
+from app.engine.queue.envelope import QueuedEvent
 from app.engine.queue.publish import publish
 from app.errors import Conflict, InvalidInput
 from events import Event, Payload, parse_all
@@ -43,11 +43,11 @@ def resolve_as_done(
         letter = letters.find(connection, letter.id)
         if letter.resolved_at is not None:
             raise Conflict(f"dead letter: {letter.id} is resolved already")
-        if not record(connection, [Letter(0, 0, letter.event_data, dead)]):
+        if not enter(connection, [QueuedEvent(0, 0, letter.event_data, dead)]):
             raise Conflict(f"dead letter: event {dead.id} was applied meanwhile")
         if not letter_locks.lock(connection, [letter], [dead.id]):
             raise Conflict(f"dead letter: {letter.id} was changed by somebody else meanwhile; look at it again")
-        event = dead.follow(result, Moment.begin(connection).now)
+        event = dead.follow(result, HandlerContext.begin(connection).now)
         publish(connection, event)
         end_calls(connection, list(seized))
         connection.execute(_NOTE, [note, letter.id])

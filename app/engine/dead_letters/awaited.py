@@ -65,7 +65,7 @@ SELECT DISTINCT f.job_type FROM engine.replay_plan_letters p JOIN engine.failed_
 """
 
 
-def look(connection: Connection, plan_id: UUID, classes: Iterable[str]) -> Progress:
+def read_progress(connection: Connection, plan_id: UUID, classes: Iterable[str]) -> Progress:
     """Note the outcomes that have come, and count the letters of these classes."""
     with connection.transaction():
         connection.execute(_LOOK, [plan_id])

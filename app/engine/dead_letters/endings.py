@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine.domain import Effect, wiring
 from app.engine.queue.publish import publish_all
 from app.errors import Conflict
@@ -25,16 +25,16 @@ def waiting(connection: Connection, letters: Sequence[DeadLetter]) -> dict[UUID,
     }
 
 
-def settle(connection: Connection, letters: Sequence[DeadLetter], action: str, why: str) -> None:
+def end_waiting(connection: Connection, letters: Sequence[DeadLetter], action: str, why: str) -> None:
     """Give what waits for the outcome of discarded letters its end, in the caller's transaction.
 
     Raises `Conflict` for letters that are resolved while something waits: it needs a result.
     """
     if action == "discard":
-        moment = Moment.begin(connection)
+        context = HandlerContext.begin(connection)
         for effect, events in _by_effect(letters):
             if effect.discard is not None:
-                publish_all(connection, effect.discard(moment, events, why))
+                publish_all(connection, effect.discard(context, events, why))
     elif found := waiting(connection, letters):
         named = ", ".join(str(one) for one in list(found.values())[:_NAMED])
         raise Conflict(

@@ -1,4 +1,4 @@
-"""Judging: what a replay of a dead letter would come to, and what other sides say of calls in doubt."""
+"""Forecast: what a replay of a dead letter would do, and what other sides know of calls in doubt."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOBODY_KNOWS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Classified:
     """A letter with its class, why, and what it would change."""
 
     letter: Dead
@@ -81,7 +81,7 @@ def _unasked(event: Event[Any]) -> str:
     return "the replay asks the other side" if effect.can_be_asked else _NOBODY_KNOWS
 
 
-def judge(connection: Connection, found: Sequence[Dead], answers: Mapping[UUID, str]) -> list[Judged]:
+def classify(connection: Connection, found: Sequence[Dead], answers: Mapping[UUID, str]) -> list[Classified]:
     """What a replay of each of some letters would come to; `answers` are those of `ask()`. Changes nothing."""
     read = events.parse_all([letter.event_data for letter in found])
     applied = {event_id for (event_id,) in connection.execute(_APPLIED, [[letter.event_id for letter in found]])}
@@ -118,20 +118,22 @@ def _class(
     is_applied: bool,  # noqa: FBT001 - the verdict of the ledger
     forecasts: Mapping[UUID, Forecast],
     answers: Mapping[UUID, str],
-) -> Judged:
+) -> Classified:
     if is_applied:
-        return Judged(letter, "already_applied", "the ledger has it")
+        return Classified(letter, "already_applied", "the ledger has it")
     if isinstance(event, Unreadable):
-        return Judged(letter, "invalid", event.reason)
+        return Classified(letter, "invalid", event.reason)
     if letter.event_id != event.id:
-        return Judged(letter, "invalid", f"its id {event.id} belongs to another event; `dead edit` gives it a new one")
+        return Classified(
+            letter, "invalid", f"its id {event.id} belongs to another event; `dead edit` gives it a new one"
+        )
     forecast = forecasts.get(event.id, Forecast())
     if forecast.blocked:
-        return Judged(letter, "blocked", forecast.blocked)
+        return Classified(letter, "blocked", forecast.blocked)
     if event.id in answers:
-        return Judged(letter, "in_doubt", answers[event.id], forecast)
+        return Classified(letter, "in_doubt", answers[event.id], forecast)
     if forecast.idle:
-        return Judged(letter, "already_applied", forecast.idle)
+        return Classified(letter, "already_applied", forecast.idle)
     if event.version != event.data.version:
-        return Judged(letter, "valid_after_upcast", f"from version {event.version}", forecast)
-    return Judged(letter, "valid", None, forecast)
+        return Classified(letter, "valid_after_upcast", f"from version {event.version}", forecast)
+    return Classified(letter, "valid", None, forecast)

@@ -10,10 +10,10 @@ from typing import Any
 from uuid import UUID
 
 from app.context import Connection
-from app.engine.delivery.ledger import record
+from app.engine.delivery.ledger import enter
 from app.engine.domain import wiring
 from app.engine.effects.calls import end_calls, seize_calls
-from app.engine.queue.envelope import Letter
+from app.engine.queue.envelope import QueuedEvent
 from app.errors import Conflict
 from events import Event, parse_all
 
@@ -35,7 +35,7 @@ def hand_over(connection: Connection, raw: Any, copy: Event[Any]) -> UUID | None
     seized = seize_calls(connection, {dead.id: key})
     if key not in seized:
         raise Conflict(f"dead letter: the call of event {dead.id} is being made at this moment; edit it again later")
-    entered = record(connection, [Letter(0, 0, raw, dead)])
+    entered = enter(connection, [QueuedEvent(0, 0, raw, dead)])
     if seized[key]:
         connection.execute(_HAND_OVER, [copy.id, key if effect.call_key else copy.id, key])
     else:

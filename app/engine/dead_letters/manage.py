@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 import events
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine import audit_log
 from app.engine.dead_letters import endings, handover, letter_locks
 from app.engine.dead_letters.letters import COLUMNS, DeadLetter, find
@@ -68,7 +68,7 @@ def edit(
     """
     with connection.transaction():
         letter = find(connection, wanted)
-        event = edited(Moment.begin(connection), letter, data)
+        event = edited(HandlerContext.begin(connection), letter, data)
         # The lock order of deliveries: the line, the call, the ledger, the letter.
         if letter.event_id is not None:
             ordering.take_over(connection, letter.event_id, event.id)
@@ -82,7 +82,7 @@ def edit(
     return event
 
 
-def edited(moment: Moment, letter: DeadLetter, data: Mapping[str, Any]) -> Event[Any]:
+def edited(context: HandlerContext, letter: DeadLetter, data: Mapping[str, Any]) -> Event[Any]:
     """The event that an edit would publish. Raises `InvalidEvent`."""
     raw = letter.event_data if isinstance(letter.event_data, dict) else {}
     kind = events.KINDS.get(str(raw.get("type")))
@@ -90,7 +90,7 @@ def edited(moment: Moment, letter: DeadLetter, data: Mapping[str, Any]) -> Event
     new = {
         **raw,
         "id": str(events.new_id()),
-        "time": moment.now.isoformat(),
+        "time": context.now.isoformat(),
         "dataschema": f"{raw.get('type')}/{version}",
         "causationid": raw.get("id"),
         "correlationid": raw.get("correlationid") or raw.get("id"),
@@ -111,11 +111,11 @@ def current_data(letter: DeadLetter) -> dict[str, Any]:
 def _close(connection: Connection, wanted: Sequence[UUID], action: str, note: str, actor: str) -> list[DeadLetter]:
     with connection.transaction():
         known = {letter.id: letter for letter in (find(connection, one) for one in wanted)}
-        # The lock order of deliveries: lines, calls, letters, and then what `settle` locks.
+        # The lock order of deliveries: positions, calls, letters, and then what `end_waiting` locks.
         ordering.release(connection, [letter.event_id for letter in known.values() if letter.event_id])
         calls = letter_locks.seize(connection, letter_locks.events_of(known.values()))
         found = _open(connection, sorted(known))
-        endings.settle(connection, found, action, f"discarded by {actor}: {note}")
+        endings.end_waiting(connection, found, action, f"discarded by {actor}: {note}")
         connection.execute(_CLOSE, {"ids": [letter.id for letter in found], "note": note, "replaced_by": None})
         for letter in found:
             audit_log.record(connection, actor, action, subject=letter.id, reason=note)

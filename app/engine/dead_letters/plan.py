@@ -24,7 +24,7 @@ from psycopg.types.json import Jsonb
 from app.context import Connection
 from app.engine import audit_log
 from app.engine.dead_letters import forecast
-from app.engine.dead_letters.forecast import Class, Judged
+from app.engine.dead_letters.forecast import Class, Classified
 from app.engine.dead_letters.letters import PAGE, Filters, stream
 from app.engine.domain import wiring
 from app.errors import NotFound
@@ -61,7 +61,7 @@ class PlanLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SummaryLine:
     """How many letters of a plan are of one class, for one reason, with one outcome."""
 
     class_: Class
@@ -138,7 +138,7 @@ def make(connection: Connection, filters: Filters, *, actor: str) -> Plan:
     with connection.transaction():
         connection.execute(_INSERT_PLAN, [plan_id, actor, Jsonb(filters.as_json())])
         for page in stream(connection, filters):
-            _store(connection, plan_id, count, forecast.judge(connection, page, answers))
+            _store(connection, plan_id, count, forecast.classify(connection, page, answers))
             count += len(page)
         connection.execute(_BLOCK, {"plan": plan_id})
         plan = connection.cursor(row_factory=class_row(Plan)).execute(_SUM_UP, {"plan": plan_id}).fetchone()
@@ -174,12 +174,12 @@ def classes(connection: Connection, plan_id: UUID) -> dict[Class, int]:
     return dict(connection.execute(_CLASSES, [plan_id]).fetchall())
 
 
-def summary(connection: Connection, plan_id: UUID, most: int) -> list[Line]:
+def summary(connection: Connection, plan_id: UUID, most: int) -> list[SummaryLine]:
     """The letters of a plan by class, outcome and detail; the `most` frequent."""
-    return connection.cursor(row_factory=class_row(Line)).execute(_LINES, [plan_id, most]).fetchall()
+    return connection.cursor(row_factory=class_row(SummaryLine)).execute(_LINES, [plan_id, most]).fetchall()
 
 
-def _store(connection: Connection, plan_id: UUID, position: int, judged: Sequence[Judged]) -> None:
+def _store(connection: Connection, plan_id: UUID, position: int, classified: Sequence[Classified]) -> None:
     """Add letters to a plan; the first of them stands at `position`."""
     rows = [
         {
@@ -192,6 +192,6 @@ def _store(connection: Connection, plan_id: UUID, position: int, judged: Sequenc
             "items": sorted(map(str, one.forecast.items)),
             "jobs": sorted(map(str, one.forecast.jobs)),
         }
-        for number, one in enumerate(judged, position)
+        for number, one in enumerate(classified, position)
     ]
     connection.execute(_INSERT_LETTERS, [plan_id, Jsonb(rows)])

@@ -15,14 +15,14 @@ from uuid import UUID
 
 from psycopg import Rollback
 
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine.dead_letters import letter_locks
 from app.engine.dead_letters.letters import DeadLetter
 from app.engine.dead_letters.plan import PlanLetter
-from app.engine.delivery.ledger import record
+from app.engine.delivery.ledger import enter
 from app.engine.domain import Effect, wiring
-from app.engine.effects.calls import end_calls, let_settle, unsettled
-from app.engine.queue.envelope import Letter
+from app.engine.effects.calls import begin_grace_period, end_calls, grace_left
+from app.engine.queue.envelope import QueuedEvent
 from app.engine.queue.publish import publish, put_back
 from events import Event, Unreadable, parse_all
 
@@ -124,8 +124,8 @@ def _enter_and_lock(
     """
     while True:
         with connection.transaction() as savepoint:
-            revived = [Letter(0, 0, one.letter.event_data, one.event) for one in dead if one.is_revived]
-            fresh = {event.id for event in record(connection, revived)}
+            revived = [QueuedEvent(0, 0, one.letter.event_data, one.event) for one in dead if one.is_revived]
+            fresh = {event.id for event in enter(connection, revived)}
             wanted = [*idle, *(one.letter for one in dead)]
             held = letter_locks.lock(connection, wanted, fresh)
             if len(held) < len(wanted):
@@ -169,10 +169,10 @@ def _revive(connection: Connection, effect: Effect, dead: Sequence[_Dead], seize
         raise TypeError(effect)
     keys = [effect.key(one.event) for one in dead]
     in_doubt = [key for key in keys if seized[key] and effect.can_be_asked]
-    let_settle(connection, in_doubt, effect.settle())
-    revived = effect.revive(Moment.begin(connection), [one.event for one in dead])
+    begin_grace_period(connection, in_doubt, effect.grace_period())
+    revived = effect.revive(HandlerContext.begin(connection), [one.event for one in dead])
     # The other side may still be at work on the call that is in doubt: the next attempt asks it about that one.
-    publish(connection, *revived.values(), delay=unsettled(connection, in_doubt))
+    publish(connection, *revived.values(), delay=grace_left(connection, in_doubt))
     end_calls(connection, keys)
     new = {one.letter.id: revived[one.event.id].id if one.event.id in revived else None for one in dead}
     notes = [f"revived as event {it}" if it else "nothing to revive: it was overtaken" for it in new.values()]

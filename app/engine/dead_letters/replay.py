@@ -16,7 +16,7 @@ from psycopg.rows import class_row
 
 from app.context import Connection
 from app.engine import audit_log
-from app.engine.dead_letters.awaited import LOOK_EVERY_S, Patience, Progress, count, look
+from app.engine.dead_letters.awaited import LOOK_EVERY_S, Patience, Progress, count, read_progress
 from app.engine.dead_letters.forecast import REPLAYED
 from app.engine.dead_letters.plan import Plan, PlanLetter
 from app.engine.dead_letters.redeliver import redeliver
@@ -154,7 +154,7 @@ class _Replay:
             if not self._step(room) and not self._pause(room, progress):
                 progress.timed_out = True
                 return progress
-            progress = self._look()
+            progress = self._read_progress()
             _stop_if_too_many(self.pace, progress)
         stopped = progress.stopped
         if not progress.timed_out:
@@ -170,7 +170,7 @@ class _Replay:
         most = self.pace.canary
         # One that ran out of time has not judged its canary yet.
         if most is None or begun.replayed > most or (begun.replayed and not begun.waiting):
-            return self._look()
+            return self._read_progress()
         if not begun.replayed:
             self._step(most)
         seen = self._wait()
@@ -196,14 +196,14 @@ class _Replay:
 
     def _wait(self) -> Progress:
         """Wait until everything that was replayed has an outcome, or the time is over."""
-        while (progress := self._look()).waiting > 0:
+        while (progress := self._read_progress()).waiting > 0:
             if not self.patience.rest(progress):
                 progress.timed_out = True
                 break
         return progress
 
-    def _look(self) -> Progress:
-        progress = look(self.connection, self.plan.id, REPLAYED)
+    def _read_progress(self) -> Progress:
+        progress = read_progress(self.connection, self.plan.id, REPLAYED)
         self.show(progress)
         return progress
 

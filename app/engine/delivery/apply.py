@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine.delivery import bury, ledger, unknown
 from app.engine.delivery.bisect import ROUTE
-from app.engine.delivery.ledger import record, reused
+from app.engine.delivery.ledger import enter, reused
 from app.engine.domain import wiring
 from app.engine.queue import ordering
 from app.engine.queue.distinct import Ids
-from app.engine.queue.envelope import Letter
+from app.engine.queue.envelope import QueuedEvent
 from app.engine.queue.publish import publish_all
 from events import Event
 
 
-def apply(connection: Connection, letters: Sequence[Letter]) -> int:
-    """Apply every letter that the ledger does not know, in the caller's transaction; returns how many those were.
+def apply(connection: Connection, queued_events: Sequence[QueuedEvent]) -> int:
+    """Apply every event that the ledger does not know, in the caller's transaction; returns how many those were.
 
     In the same transaction, events that cannot be read are buried, or wait for a worker that knows them; an event with
-    the id of another one is buried; one that is sequenced and not next in its line is held. Raises `ReusedId` if
+    the id of another one is buried; one that is sequenced and not next in order is held. Raises `ReusedId` if
     handlers publish two events with one id.
     """
-    letters = ordering.take_turns(connection, unknown.take_out(connection, letters, refusal, lambda: ROUTE))
-    fresh = record(connection, letters)
-    if len(fresh) < len(letters):
-        bury.bury_apart(connection, [(one, ledger.refusal(one)) for one in reused(connection, letters, fresh)])
-    moment = Moment.begin(connection)
+    queued_events = ordering.take_next(connection, unknown.take_out(connection, queued_events, refusal, lambda: ROUTE))
+    fresh = enter(connection, queued_events)
+    if len(fresh) < len(queued_events):
+        bury.bury_apart(connection, [(one, ledger.refusal(one)) for one in reused(connection, queued_events, fresh)])
+    context = HandlerContext.begin(connection)
     handlers = wiring().handlers
     kinds = sorted({type(event.data) for event in fresh}, key=lambda payload: payload.type)
     if len(kinds) > 1:
@@ -37,9 +37,9 @@ def apply(connection: Connection, letters: Sequence[Letter]) -> int:
     published = Ids()
     for kind in kinds:
         some = [event for event in fresh if type(event.data) is kind]
-        publish_all(connection, handlers[kind](moment, some), ids=published)
+        publish_all(connection, handlers[kind](context, some), ids=published)
     published.check()
-    ordering.leave(connection, letters)
+    ordering.leave(connection, queued_events)
     return len(fresh)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from app.context import Connection
-from app.engine.queue.envelope import Letter, Since, remembered
+from app.engine.queue.envelope import QueuedEvent, Since, remembered
 from app.engine.queue.publish import put_aside
 from app.engine.routing import Route
 
@@ -27,25 +27,25 @@ def database_now(connection: Connection) -> datetime:
     return found
 
 
-def waited(letter: Letter, error: BaseException, now: datetime) -> timedelta:
-    """For how long a letter has been set aside for errors of this class."""
-    if letter.since is None or letter.since.error.partition(":")[0] != type(error).__name__:
+def waited(queued: QueuedEvent, error: BaseException, now: datetime) -> timedelta:
+    """For how long an event has been set aside for errors of this class."""
+    if queued.since is None or queued.since.error.partition(":")[0] != type(error).__name__:
         return timedelta()
-    return max(timedelta(), now - letter.since.at)
+    return max(timedelta(), now - queued.since.at)
 
 
 def set_aside(
-    connection: Connection, route: Route, letters: Sequence[Letter], error: BaseException, *, longest: float
+    connection: Connection, route: Route, queued_events: Sequence[QueuedEvent], error: BaseException, *, longest: float
 ) -> float:
-    """Put letters back under `route`, in rows of their own; returns the delay in seconds, `longest` at most.
+    """Put events back under `route`, in rows of their own; returns the delay in seconds, `longest` at most.
 
     The delay is half of the time that they have waited for the same class of error, and at least a second.
     """
     now = database_now(connection)
-    before = max(waited(letter, error, now) for letter in letters)
+    before = max(waited(queued, error, now) for queued in queued_events)
     since = Since(remembered(error), now - before)
     delay = min(longest, max(_SHORTEST_S, before.total_seconds() / 2)) * random.uniform(0.75, 1.25)
-    for attempt in sorted({letter.attempt for letter in letters}):
-        raws = [letter.raw for letter in letters if letter.attempt == attempt]
+    for attempt in sorted({queued.attempt for queued in queued_events}):
+        raws = [queued.raw for queued in queued_events if queued.attempt == attempt]
         put_aside(connection, route, raws, since, delay=delay, attempt=attempt)
     return delay

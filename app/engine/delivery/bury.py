@@ -14,7 +14,7 @@ from pydantic_core import to_json
 
 from app.context import Connection
 from app.engine.delivery import ledger
-from app.engine.queue.envelope import Letter
+from app.engine.queue.envelope import QueuedEvent
 from events import Event, Unreadable
 
 _BURY = """
@@ -51,7 +51,7 @@ _MESSAGE_LIMIT = 4_000
 _PARTICULARS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|'[^']*'|\"[^\"]*\"|\d+", re.IGNORECASE)
 
 
-def bury(connection: Connection, dead: Iterable[tuple[Letter, BaseException]]) -> int:
+def bury(connection: Connection, dead: Iterable[tuple[QueuedEvent, BaseException]]) -> int:
     """Write dead letters, in the transaction that acknowledges their deliveries; returns how many were given.
 
     An event that already is a dead letter keeps its one row, with the newest error; the death before becomes history.
@@ -59,12 +59,12 @@ def bury(connection: Connection, dead: Iterable[tuple[Letter, BaseException]]) -
     the ledger has for another event gets a letter, as `bury_apart()` writes it.
     """
     given = list(dead)
-    apart = {id(letter) for letter in ledger.other_facts(connection, [letter for letter, _ in given])}
+    apart = {id(queued) for queued in ledger.other_facts(connection, [queued for queued, _ in given])}
     rows = [{**_row(one, why), "event_id": _own_id(one) if id(one) in apart else one.event_id} for one, why in given]
     return _write(connection, given, rows)
 
 
-def bury_apart(connection: Connection, dead: Iterable[tuple[Letter, BaseException]]) -> int:
+def bury_apart(connection: Connection, dead: Iterable[tuple[QueuedEvent, BaseException]]) -> int:
     """`bury()` events whose ids belong to other events: each gets an id that its own content makes.
 
     So neither is taken for the other, and a second death of the same content is one letter.
@@ -73,19 +73,21 @@ def bury_apart(connection: Connection, dead: Iterable[tuple[Letter, BaseExceptio
     return _write(connection, given, [{**_row(one, why), "event_id": _own_id(one)} for one, why in given])
 
 
-def _write(connection: Connection, dead: Sequence[tuple[Letter, BaseException]], rows: Sequence[dict[str, Any]]) -> int:
+def _write(
+    connection: Connection, dead: Sequence[tuple[QueuedEvent, BaseException]], rows: Sequence[dict[str, Any]]
+) -> int:
     rows = list({row["event_id"] or id(row): row for row in rows}.values())
     if rows:
         connection.execute(_BURY, [to_json(rows).decode()])
         # Rescues are counted under the ids that events carry.
-        ids = {*(row["event_id"] for row in rows), *(letter.event_id for letter, _ in dead)}
+        ids = {*(row["event_id"] for row in rows), *(queued.event_id for queued, _ in dead)}
         connection.execute(_FORGET_RESCUES, [list(ids)])
     return len(rows)
 
 
-def _own_id(letter: Letter) -> UUID:
-    content = {name: letter.raw.get(name) for name in ("type", "tenantid", "data")}
-    return uuid5(letter.event_id or UUID(int=0), json.dumps(content, sort_keys=True))
+def _own_id(queued: QueuedEvent) -> UUID:
+    content = {name: queued.raw.get(name) for name in ("type", "tenantid", "data")}
+    return uuid5(queued.event_id or UUID(int=0), json.dumps(content, sort_keys=True))
 
 
 def fingerprint(job_type: str, error_class: str, message: str) -> str:
@@ -94,20 +96,20 @@ def fingerprint(job_type: str, error_class: str, message: str) -> str:
     return hashlib.sha256(essence.encode()).hexdigest()[:16]
 
 
-def _row(letter: Letter, error: BaseException) -> dict[str, Any]:
-    event = letter.event
+def _row(queued: QueuedEvent, error: BaseException) -> dict[str, Any]:
+    event = queued.event
     job_type, tenant = (
-        (_said(letter.raw, "type") or "unknown", None)
+        (_said(queued.raw, "type") or "unknown", None)
         if isinstance(event, Unreadable)
         else (event.type, event.tenantid)
     )
     name, message = type(error).__name__, str(error)[:_MESSAGE_LIMIT] or type(error).__name__
     return {
         "job_type": job_type,
-        "event_data": letter.raw,
+        "event_data": queued.raw,
         "error_message": message.replace("\x00", ""),
         "error_stack": _stack(error) if isinstance(event, Event) else None,
-        "retry_count": letter.attempt + 1,
+        "retry_count": queued.attempt + 1,
         "tenant_id": tenant,
         "error_class": name,
         "fingerprint": fingerprint(job_type, name, message),

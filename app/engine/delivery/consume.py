@@ -21,11 +21,11 @@ from app.engine.delivery.apply import apply, refusal
 from app.engine.delivery.bisect import ROUTE, Bisect, set_aside
 from app.engine.delivery.engine import Engine
 from app.engine.delivery.locked import find_locked
-from app.engine.delivery.patience import limits, patiently
 from app.engine.delivery.retry import is_disconnect
 from app.engine.delivery.settle import settle
+from app.engine.delivery.transactions import retry_on_conflict, timeouts
 from app.engine.domain import Policy
-from app.engine.queue.envelope import Letter, Row, open_rows
+from app.engine.queue.envelope import QueuedEvent, Row, open_rows
 from app.engine.queue.lease import Delivery, LeaseLost
 from app.engine.queue.publish import put_back
 from app.settings import settings
@@ -50,62 +50,62 @@ def consume(engine: Engine, delivery: Delivery, *, siblings: bool) -> int:
     when no transaction could be committed, because the database was away.
     """
     started = time.monotonic()
-    limit = engine.pace.siblings() if siblings and delivery.attempts == 0 else 0
-    letters: list[Letter] = []
+    limit = engine.sibling_limit.current() if siblings and delivery.attempts == 0 else 0
+    queued_events: list[QueuedEvent] = []
     try:
-        applied = patiently(lambda: _deliver(engine, delivery, limit, letters))
-        engine.pace.note(len(letters), time.monotonic() - started)
+        applied = retry_on_conflict(lambda: _deliver(engine, delivery, limit, queued_events))
+        engine.sibling_limit.adjust(len(queued_events), time.monotonic() - started)
     except LeaseLost:
         return 0
     except Exception as error:
-        if is_disconnect(error) or not letters:
+        if is_disconnect(error) or not queued_events:
             raise
-        applied = _search(engine, delivery, letters, error)
-    log.debug("delivered", events=len(letters), applied=applied, seconds=round(time.monotonic() - started, 4))
+        applied = _search(engine, delivery, queued_events, error)
+    log.debug("delivered", events=len(queued_events), applied=applied, seconds=round(time.monotonic() - started, 4))
     return applied
 
 
-def _deliver(engine: Engine, delivery: Delivery, limit: int, letters: list[Letter]) -> int:
+def _deliver(engine: Engine, delivery: Delivery, limit: int, queued_events: list[QueuedEvent]) -> int:
     with engine.pool.connection() as connection, connection.transaction():
-        lease = [*limits(), delivery.row_id, delivery.attempts, delivery.worker_id, limit]
+        lease = [*timeouts(), delivery.row_id, delivery.attempts, delivery.worker_id, limit]
         rows = connection.cursor(row_factory=class_row(Row)).execute(_CLAIM, lease).fetchall()
         if not rows:
             raise LeaseLost
-        letters[:] = open_rows(rows)
-        if delivery.attempts and len(letters) > 1:
-            return _unpack(connection, letters)
-        return apply(connection, _without_locked(connection, engine, letters))
+        queued_events[:] = open_rows(rows)
+        if delivery.attempts and len(queued_events) > 1:
+            return _unpack(connection, queued_events)
+        return apply(connection, _without_locked(connection, engine, queued_events))
 
 
-def _without_locked(connection: Connection, engine: Engine, letters: list[Letter]) -> list[Letter]:
-    """Set those letters aside whose rows were locked a while ago and still are; the others."""
-    if not engine.locked.concerns(letters):
-        return letters
-    found = find_locked(connection, letters)
-    engine.locked.note(found)
-    for place, some in found.locked.items():
-        set_aside(connection, some, place.error)
-    return found.free(letters)
+def _without_locked(connection: Connection, engine: Engine, queued_events: list[QueuedEvent]) -> list[QueuedEvent]:
+    """Set aside the events whose rows were locked a while ago and still are. Returns the others."""
+    if not engine.locked.concerns(queued_events):
+        return queued_events
+    found = find_locked(connection, queued_events)
+    engine.locked.update(found)
+    for target, some in found.locked.items():
+        set_aside(connection, some, target.error)
+    return found.free(queued_events)
 
 
-def _unpack(connection: Connection, letters: Sequence[Letter]) -> int:
-    # A parcel whose worker died may hold an event that kills workers: it is split until that event stands alone.
-    letters = unknown.take_out(connection, letters, refusal, lambda: ROUTE)
-    whole = [(letter.event, letter.raw) for letter in letters if isinstance(letter.event, Event)]
+def _unpack(connection: Connection, queued_events: Sequence[QueuedEvent]) -> int:
+    # A batch whose worker died may hold an event that kills workers: split it until that event is alone.
+    queued_events = unknown.take_out(connection, queued_events, refusal, lambda: ROUTE)
+    whole = [(queued.event, queued.raw) for queued in queued_events if isinstance(queued.event, Event)]
     rescued = connection.execute(_MOST_RESCUED, [[event.id for event, _ in whole]]).fetchone()
-    # Another death in its company must not bury an event.
+    # An event must not be buried for the death that another event of its batch causes.
     parts = _PARTS if rescued and rescued[0] < settings().most_rescues else max(1, len(whole))
     size = max(1, -(-len(whole) // parts))
-    put_back(connection, whole, delay=0, attempt=letters[0].attempt if letters else 0, parcel=size)
+    put_back(connection, whole, delay=0, attempt=queued_events[0].attempt if queued_events else 0, batch_size=size)
     return 0
 
 
-def _search(engine: Engine, delivery: Delivery, letters: list[Letter], error: Exception) -> int:
+def _search(engine: Engine, delivery: Delivery, queued_events: list[QueuedEvent], error: Exception) -> int:
     """After a failure: end the events that fail, apply the others; returns how many were applied."""
-    own = [letter for letter in letters if letter.row_id == delivery.row_id]
+    own = [queued for queued in queued_events if queued.row_id == delivery.row_id]
     search = Bisect(engine, delivery, own, apply=apply, end=lambda why: partial(_end, engine.policy, why))
-    return search.judge(letters, error)
+    return search.run(queued_events, error)
 
 
-def _end(policy: Policy, error: Exception, connection: Connection, letters: Sequence[Letter]) -> int:
-    return settle(connection, policy, unknown.take_out(connection, letters, refusal, lambda: ROUTE), error)
+def _end(policy: Policy, error: Exception, connection: Connection, queued_events: Sequence[QueuedEvent]) -> int:
+    return settle(connection, policy, unknown.take_out(connection, queued_events, refusal, lambda: ROUTE), error)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from psycopg_pool import ConnectionPool
 
 from app.context import Connection
-from app.engine.delivery.locked import Memory
-from app.engine.delivery.pace import Pace
+from app.engine.delivery.locked import RecentlyLocked
+from app.engine.delivery.sibling_limit import SiblingLimit
 from app.engine.domain import Policy
 
 
@@ -18,5 +18,5 @@ class Engine:
 
     pool: ConnectionPool[Connection]
     policy: Policy = field(default_factory=Policy)
-    pace: Pace = field(default_factory=Pace)
-    locked: Memory = field(default_factory=Memory)
+    sibling_limit: SiblingLimit = field(default_factory=SiblingLimit)
+    locked: RecentlyLocked = field(default_factory=RecentlyLocked)

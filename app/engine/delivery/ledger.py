@@ -17,7 +17,7 @@ from pydantic_core import to_json
 
 from app.context import Connection
 from app.engine.queue.distinct import same_fact
-from app.engine.queue.envelope import Letter
+from app.engine.queue.envelope import QueuedEvent
 from app.errors import ReusedId
 from events import KINDS, Event, InvalidEvent
 
@@ -60,73 +60,75 @@ class _Entry:
     data: Any
 
 
-def record(connection: Connection, letters: Sequence[Letter]) -> list[Event[Any]]:
+def enter(connection: Connection, queued_events: Sequence[QueuedEvent]) -> list[Event[Any]]:
     """Enter events into the ledger; returns those that were not there, which are this transaction's to apply.
 
-    Of several letters with one id the first is entered. A dead letter of an event that is entered is resolved.
+    Of several events with one id the first is entered. A dead letter of an event that is entered is resolved.
     """
-    readable = first_of_each(letters)
+    readable = first_of_each(queued_events)
     if not readable:
         return []
-    text = to_json([letter.raw for letter in readable.values()]).decode()
+    text = to_json([queued.raw for queued in readable.values()]).decode()
     count, fresh = connection.execute(_LEDGER, [text, len(readable)]).fetchone() or (0, None)
     if count == len(readable):
-        return [letter.event for letter in readable.values()]  # type: ignore[misc]
+        return [queued.event for queued in readable.values()]  # type: ignore[misc]
     new = set(fresh or ())
-    return [letter.event for event_id, letter in readable.items() if event_id in new]  # type: ignore[misc]
+    return [queued.event for event_id, queued in readable.items() if event_id in new]  # type: ignore[misc]
 
 
-def first_of_each(letters: Iterable[Letter]) -> dict[UUID, Letter]:
-    """The letters that hold an event, by its id; of several with one id, the first."""
-    readable = [letter for letter in letters if isinstance(letter.event, Event)]
-    found = {letter.event.id: letter for letter in readable if isinstance(letter.event, Event)}
+def first_of_each(queued_events: Iterable[QueuedEvent]) -> dict[UUID, QueuedEvent]:
+    """The readable events by id; of several with one id, the first."""
+    readable = [queued for queued in queued_events if isinstance(queued.event, Event)]
+    found = {queued.event.id: queued for queued in readable if isinstance(queued.event, Event)}
     if len(found) == len(readable):
         return found
-    return {letter.event.id: letter for letter in reversed(readable) if isinstance(letter.event, Event)}
+    return {queued.event.id: queued for queued in reversed(readable) if isinstance(queued.event, Event)}
 
 
-def reused(connection: Connection, letters: Sequence[Letter], fresh: Iterable[Event[Any]]) -> list[Letter]:
-    """The letters whose id stands for another fact: in the ledger or, if it is new there, earlier in the list.
+def reused(
+    connection: Connection, queued_events: Sequence[QueuedEvent], fresh: Iterable[Event[Any]]
+) -> list[QueuedEvent]:
+    """The events whose id stands for another fact: in the ledger or, if it is new there, earlier in the list.
 
     `fresh` are the events of the list that the ledger did not have before: they cost nothing here.
     """
-    first = first_of_each(letters)
+    first = first_of_each(queued_events)
     new = {event.id for event in fresh}
-    known = [letter for letter in letters if isinstance(letter.event, Event) and letter.event.id not in new]
+    known = [queued for queued in queued_events if isinstance(queued.event, Event) and queued.event.id not in new]
     entries = _other_facts(connection, known)
     return [
-        letter
-        for letter in letters
-        if isinstance(event := letter.event, Event)
+        queued
+        for queued in queued_events
+        if isinstance(event := queued.event, Event)
         and (_differ(first[event.id].event, event) if event.id in new else _differs(entries.get(event.id), event))
     ]
 
 
-def other_facts(connection: Connection, letters: Sequence[Letter]) -> list[Letter]:
-    """The letters whose id the ledger has for another fact. Those that cannot be read are compared as they are."""
-    unreadable = [letter for letter in letters if not isinstance(letter.event, Event) and letter.event_id]
-    found = reused(connection, letters, fresh=())
+def other_facts(connection: Connection, queued_events: Sequence[QueuedEvent]) -> list[QueuedEvent]:
+    """The events whose id the ledger has for another fact. Those that cannot be read are compared as they are."""
+    unreadable = [queued for queued in queued_events if not isinstance(queued.event, Event) and queued.event_id]
+    found = reused(connection, queued_events, fresh=())
     if unreadable:
-        ids = [letter.event_id for letter in unreadable]
+        ids = [queued.event_id for queued in unreadable]
         cursor = connection.cursor(row_factory=class_row(_Entry))
         entries: dict[UUID | None, _Entry] = {entry.event_id: entry for entry in cursor.execute(_ENTRIES, [ids])}
         found += [one for one in unreadable if (entry := entries.get(one.event_id)) and _is_other(entry, one.raw)]
     return found
 
 
-def refusal(letter: Letter) -> ReusedId:
-    """The error with which a letter of `reused()` is buried."""
-    kind = letter.event.type if isinstance(letter.event, Event) else "event"
+def refusal(queued: QueuedEvent) -> ReusedId:
+    """The error with which an event of `reused()` is buried."""
+    kind = queued.event.type if isinstance(queued.event, Event) else "event"
     return ReusedId(
-        f"{kind} {letter.event_id}: another event with this id, and with other data, was applied; give each event an id"
+        f"{kind} {queued.event_id}: another event with this id, and with other data, was applied; give each event an id"
         " of its own (follow() takes a key), and `dead edit` this one to publish it under a new id"
     )
 
 
-def _other_facts(connection: Connection, letters: Sequence[Letter]) -> dict[UUID, _Entry]:
-    if not letters:
+def _other_facts(connection: Connection, queued_events: Sequence[QueuedEvent]) -> dict[UUID, _Entry]:
+    if not queued_events:
         return {}
-    text = to_json([letter.raw for letter in letters]).decode()
+    text = to_json([queued.raw for queued in queued_events]).decode()
     return {e.event_id: e for e in connection.cursor(row_factory=class_row(_Entry)).execute(_OTHER_FACTS, [text])}
 
 

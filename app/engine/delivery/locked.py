@@ -1,7 +1,7 @@
 """Locked: rows that another session holds, and the events that wait for them.
 
 A delivery waits `TALLYMAN_LOCK_PATIENCE` for a lock. After that the events whose rows cannot be locked are set aside
-together, and the others go on. A process remembers for a while which rows were locked: deliveries look first, without
+together, and the others go on. A process remembers for a while which rows were locked: deliveries check first, without
 waiting, whether those are free again.
 """
 
@@ -19,7 +19,7 @@ from psycopg import sql
 
 from app.context import Connection
 from app.engine.domain import Lockable, wiring
-from app.engine.queue.envelope import Letter
+from app.engine.queue.envelope import QueuedEvent
 from app.errors import Busy
 from events import Event
 
@@ -40,7 +40,7 @@ class RowLocked(Busy):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class LockTarget:
     """What is locked for an event: a row of a declared table; or, where none is known, just its subject."""
 
     table: str
@@ -52,61 +52,63 @@ class Place:
         return RowLocked(f"{self.table} {self.id} is locked by another session")
 
 
-def place_in(error: str) -> Place | None:
+def place_in(error: str) -> LockTarget | None:
     """The row that a row's remembered error says its events wait for; None if it says nothing of a lock."""
     found = _REMEMBERED.match(error)
     if found is None or found["table"] not in {one.name for one in wiring().lockables}:
         return None
-    return Place(found["table"], UUID(found["id"]))
+    return LockTarget(found["table"], UUID(found["id"]))
 
 
-def place_of(letter: Letter) -> Place:
-    """What is locked first for a letter."""
-    event = letter.event
+def lock_target(queued: QueuedEvent) -> LockTarget:
+    """What is locked first for an event."""
+    event = queued.event
     if not isinstance(event, Event):
-        return Place("", letter.event_id)
-    return next(iter(_named(event)), Place("", event.subject or event.id))
+        return LockTarget("", queued.event_id)
+    return next(iter(_named(event)), LockTarget("", event.subject or event.id))
 
 
-def by_place(letters: Iterable[Letter]) -> dict[Place, list[Letter]]:
-    """Letters by what is locked first for them."""
-    groups: dict[Place, list[Letter]] = {}
-    for letter in letters:
-        groups.setdefault(place_of(letter), []).append(letter)
+def by_lock_target(queued_events: Iterable[QueuedEvent]) -> dict[LockTarget, list[QueuedEvent]]:
+    """Events by what is locked first for them."""
+    groups: dict[LockTarget, list[QueuedEvent]] = {}
+    for queued in queued_events:
+        groups.setdefault(lock_target(queued), []).append(queued)
     return groups
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The rows that another session has locked, each with the letters that need it, and all that were looked at.
+    """The rows that another session has locked, each with the events that need it, and all that were looked at.
 
-    A letter that needs several locked rows is with the first.
+    An event that needs several locked rows is with the first.
     """
 
-    locked: dict[Place, list[Letter]]
-    looked_at: set[Place]
+    locked: dict[LockTarget, list[QueuedEvent]]
+    looked_at: set[LockTarget]
 
-    def free(self, letters: Iterable[Letter]) -> list[Letter]:
-        """Those of some letters that need none of the locked rows, in their order."""
-        waiting = {letter for some in self.locked.values() for letter in some}
-        return [letter for letter in letters if letter not in waiting]
+    def free(self, queued_events: Iterable[QueuedEvent]) -> list[QueuedEvent]:
+        """Those of some events that need none of the locked rows, in their order."""
+        waiting = {queued for some in self.locked.values() for queued in some}
+        return [queued for queued in queued_events if queued not in waiting]
 
 
-def find_locked(connection: Connection, letters: Sequence[Letter]) -> Found:
-    """Which rows that these letters need somebody else has locked now. Waits for none, and leaves none locked."""
+def find_locked(connection: Connection, queued_events: Sequence[QueuedEvent]) -> Found:
+    """Which rows that these events need somebody else has locked now. Waits for none, and leaves none locked."""
     found = Found({}, set())
     for one in wiring().lockables:
-        needed = _needed(connection, one, found.free(letters))
+        needed = _needed(connection, one, found.free(queued_events))
         locked = _locked(connection, one.schema, one.table, set(needed.values()))
-        for letter, place in needed.items():
-            if place in locked:
-                found.locked.setdefault(place, []).append(letter)
+        for queued, target in needed.items():
+            if target in locked:
+                found.locked.setdefault(target, []).append(queued)
         found.looked_at.update(needed.values())
     return found
 
 
-def _needed(connection: Connection, one: Lockable, letters: Iterable[Letter]) -> dict[Letter, Place]:
-    events = {letter: letter.event for letter in letters if isinstance(letter.event, Event)}
+def _needed(
+    connection: Connection, one: Lockable, queued_events: Iterable[QueuedEvent]
+) -> dict[QueuedEvent, LockTarget]:
+    events = {queued: queued.event for queued in queued_events if isinstance(queued.event, Event)}
     looked_up: Mapping[UUID, UUID] = {}
     if one.look_up is not None:
         try:
@@ -114,53 +116,53 @@ def _needed(connection: Connection, one: Lockable, letters: Iterable[Letter]) ->
                 looked_up = one.look_up(connection, list(events.values()))
         except pg.LockNotAvailable:
             pass  # a table that it reads is locked: nothing can be said of single rows
-    ids = {letter: one.id_of(event) or looked_up.get(event.id) for letter, event in events.items()}
-    return {letter: Place(one.name, row) for letter, row in ids.items() if row is not None}
+    ids = {queued: one.id_of(event) or looked_up.get(event.id) for queued, event in events.items()}
+    return {queued: LockTarget(one.name, row) for queued, row in ids.items() if row is not None}
 
 
-def _named(event: Event[Any]) -> list[Place]:
+def _named(event: Event[Any]) -> list[LockTarget]:
     ids = ((one.name, one.id_of(event)) for one in wiring().lockables)
-    return [Place(name, row) for name, row in ids if row is not None]
+    return [LockTarget(name, row) for name, row in ids if row is not None]
 
 
-def _locked(connection: Connection, schema: str, table: str, places: Iterable[Place]) -> set[Place]:
+def _locked(connection: Connection, schema: str, table: str, targets: Iterable[LockTarget]) -> set[LockTarget]:
     name = f"{schema}.{table}"
-    ids = sorted({place.id for place in places if place.id is not None})
+    ids = sorted({target.id for target in targets if target.id is not None})
     if not ids:
         return set()
     query = _LOCKED.format(table=sql.Identifier(schema, table))
     try:
         with connection.transaction(force_rollback=True):
-            return {Place(name, row) for (row,) in connection.execute(query, {"ids": ids})}
+            return {LockTarget(name, row) for (row,) in connection.execute(query, {"ids": ids})}
     except pg.LockNotAvailable:
         # The table itself is locked.
-        return {Place(name, row) for row in ids}
+        return {LockTarget(name, row) for row in ids}
 
 
 @dataclass(slots=True)
-class Memory:
+class RecentlyLocked:
     """The rows that deliveries of this process found locked not long ago. Safe to share among threads."""
 
-    _until: dict[Place, float] = field(default_factory=dict)
+    _until: dict[LockTarget, float] = field(default_factory=dict)
 
-    def concerns(self, letters: Iterable[Letter]) -> bool:
-        """Whether a row that these letters need may be locked still. Costs nothing while none is remembered."""
+    def concerns(self, queued_events: Iterable[QueuedEvent]) -> bool:
+        """Whether a row that these events need may be locked still. Costs nothing while none is remembered."""
         until = self._until
         if not until:
             return False
-        if {place.table for place in list(until)} & {one.name for one in wiring().lockables if one.look_up}:
+        if {target.table for target in list(until)} & {one.name for one in wiring().lockables if one.look_up}:
             return True
         now = time.monotonic()
-        events = (letter.event for letter in letters if isinstance(letter.event, Event))
-        return any(until.get(place, 0.0) > now for event in events for place in _named(event))
+        events = (queued.event for queued in queued_events if isinstance(queued.event, Event))
+        return any(until.get(target, 0.0) > now for event in events for target in _named(event))
 
-    def note(self, found: Found) -> None:
-        """Remember which of the rows that were looked at are locked, and forget the others."""
+    def update(self, found: Found) -> None:
+        """Remember which of these rows are locked, and forget the others."""
         now = time.monotonic()
-        for place in found.looked_at:
-            if place in found.locked:
-                self._until[place] = now + _REMEMBERED_S
+        for target in found.looked_at:
+            if target in found.locked:
+                self._until[target] = now + _REMEMBERED_S
             else:
-                self._until.pop(place, None)
-        for place in [place for place, until in list(self._until.items()) if until <= now]:
-            self._until.pop(place, None)
+                self._until.pop(target, None)
+        for target in [target for target, until in list(self._until.items()) if until <= now]:
+            self._until.pop(target, None)

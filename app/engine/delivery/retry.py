@@ -36,14 +36,14 @@ class Bury:
 Decision: TypeAlias = PutBack | Bury
 
 
-LONGEST_REST = 7 * 86_400.0
+LONGEST_COOLDOWN = 7 * 86_400.0
 """Seconds that the other side can make an event wait at most."""
 
 
-def rest(error: BaseException) -> float | None:
+def retry_after_of(error: BaseException) -> float | None:
     """Seconds after which the other side said to come back, None if it said nothing of the kind."""
     seconds = getattr(error, "retry_after", None)
-    return min(max(float(seconds), 0.0), LONGEST_REST) if isinstance(seconds, int | float) else None
+    return min(max(float(seconds), 0.0), LONGEST_COOLDOWN) if isinstance(seconds, int | float) else None
 
 
 def maybe_called(error: BaseException) -> bool:
@@ -54,7 +54,7 @@ def maybe_called(error: BaseException) -> bool:
 
 def decide(error: BaseException, attempt: int, policy: Policy, chance: float) -> Decision:
     """What becomes of an event whose delivery number `attempt` (from 0) ended with `error`."""
-    if (seconds := rest(error)) is not None:
+    if (seconds := retry_after_of(error)) is not None:
         return PutBack(seconds * (1 + chance / 10), attempt)
     match error:
         case Busy():
@@ -71,7 +71,7 @@ def decide(error: BaseException, attempt: int, policy: Policy, chance: float) ->
 
 def is_final(error: BaseException) -> bool:
     """Whether trying again cannot help, however often it was tried."""
-    return rest(error) is None and isinstance(error, _FINAL)
+    return retry_after_of(error) is None and isinstance(error, _FINAL)
 
 
 def spends_nothing(error: BaseException) -> bool:

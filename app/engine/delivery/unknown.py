@@ -16,7 +16,7 @@ from app.context import Connection
 from app.engine.delivery import bury
 from app.engine.delivery.aside import database_now, set_aside, waited
 from app.engine.queue import ordering
-from app.engine.queue.envelope import Letter, one_of_each
+from app.engine.queue.envelope import QueuedEvent, one_of_each
 from app.engine.routing import Route
 from app.settings import settings
 from events import Event, InvalidEvent, Unreadable
@@ -39,33 +39,33 @@ def is_unknown(error: str) -> bool:
 
 
 def take_out(
-    connection: Connection, letters: Sequence[Letter], refusal: Refusal, route: Callable[[], Route]
-) -> Sequence[Letter]:
-    """The letters that can be delivered; the others are put aside under `route`, or buried, in this transaction."""
-    if all(isinstance(event, Event) and refusal(event) is None for event in one_of_each(letters)):
-        return letters
-    out = {letter: error for letter in letters if (error := _error(letter, refusal)) is not None}
+    connection: Connection, queued_events: Sequence[QueuedEvent], refusal: Refusal, route: Callable[[], Route]
+) -> Sequence[QueuedEvent]:
+    """The events that can be delivered; the others are put aside under `route`, or buried, in this transaction."""
+    if all(isinstance(event, Event) and refusal(event) is None for event in one_of_each(queued_events)):
+        return queued_events
+    out = {queued: error for queued in queued_events if (error := _error(queued, refusal)) is not None}
     waiting = _waiting(connection, out)
-    buried = [(letter, InvalidEvent(str(error))) for letter, error in out.items() if letter not in waiting]
+    buried = [(queued, InvalidEvent(str(error))) for queued, error in out.items() if queued not in waiting]
     bury.bury(connection, buried)
     if waiting:
-        ordering.keep_places(connection, waiting)
+        ordering.keep_positions(connection, waiting)
         delay = set_aside(connection, route(), waiting, out[waiting[0]], longest=LONGEST_DELAY_S)
         log.info("events of an unknown type wait", events=len(waiting), delay=round(delay, 1), why=str(out[waiting[0]]))
-    return [letter for letter in letters if letter not in out]
+    return [queued for queued in queued_events if queued not in out]
 
 
-def _error(letter: Letter, refusal: Refusal) -> InvalidEvent | None:
-    event = letter.event
+def _error(queued: QueuedEvent, refusal: Refusal) -> InvalidEvent | None:
+    event = queued.event
     if isinstance(event, Unreadable):
         return UnknownEvent(event.reason) if event.is_unknown else InvalidEvent(event.reason)
     why = refusal(event)
     return None if why is None else UnknownEvent(why)
 
 
-def _waiting(connection: Connection, out: dict[Letter, InvalidEvent]) -> list[Letter]:
-    unknown = [letter for letter, error in out.items() if isinstance(error, UnknownEvent)]
+def _waiting(connection: Connection, out: dict[QueuedEvent, InvalidEvent]) -> list[QueuedEvent]:
+    unknown = [queued for queued, error in out.items() if isinstance(error, UnknownEvent)]
     if not unknown:
         return []
     now, patience = database_now(connection), timedelta(seconds=settings().unknown_patience)
-    return [letter for letter in unknown if waited(letter, out[letter], now) < patience]
+    return [queued for queued in unknown if waited(queued, out[queued], now) < patience]

@@ -1,4 +1,4 @@
-"""A parcel of effects under way: its tasks, its lease, and how letters of it go back into the queue."""
+"""A batch of effects in delivery: its tasks, its lease, and how its events go back into the queue."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from uuid import UUID
 
 from app.context import Connection
 from app.engine.delivery.engine import Engine
-from app.engine.domain import Call, Effect, Lane, Policy, Prepared, QueuePaused
-from app.engine.effects import rests
-from app.engine.queue.envelope import Letter
+from app.engine.domain import Call, ConcurrencyLimit, Effect, Policy, Prepared, QueuePaused
+from app.engine.effects import cooldowns
+from app.engine.queue.envelope import QueuedEvent
+from app.engine.queue.fair_share import RunningDelivery
 from app.engine.queue.lease import Delivery, LeaseLost
 from app.engine.queue.publish import put_back
-from app.engine.queue.turns import Turn
 from app.errors import Busy
 from events import Event, Payload
 
@@ -24,7 +24,7 @@ _LEASE_IS_FRESH = 1.0
 """Seconds for which a lease that was just looked at needs no second look before a call."""
 
 _OVER = "DELETE FROM engine.calls WHERE call_key = ANY(%s)"
-_LOOK = """
+_CHECK = """
 SELECT engine.is_live(%s, %s, %s), EXISTS (SELECT FROM engine.paused_queues WHERE queue_name = %s)
 """
 _LIVE = "SELECT call_key FROM engine.calls c WHERE call_key = ANY(%s) AND engine.is_live(row_id, attempts, worker_id)"
@@ -35,7 +35,7 @@ SELECT EXISTS (
        AND (engine.is_live(c.row_id, c.attempts, c.worker_id) OR c.ask_after > clock_timestamp()
             OR c.ask_after IS NULL AND EXISTS (
                SELECT FROM engine.rescues r
-                WHERE r.row_id = c.row_id AND r.at > clock_timestamp() - %(settle)s * interval '1 second')))
+                WHERE r.row_id = c.row_id AND r.at > clock_timestamp() - %(grace_period)s * interval '1 second')))
 """
 # Row 0 is no delivery's. Where a call was begun before, its row is locked and stays as it is; xmax tells which.
 _SEIZE = """
@@ -59,16 +59,16 @@ DELETE FROM engine.calls c USING unnest(%s::uuid[], %s::uuid[]) AS wanted (call_
 
 
 # A call that a delivery left behind without an outcome may just have been made: its grace period begins now.
-_SETTLE = """
+_BEGIN_GRACE_PERIOD = """
 WITH left_behind AS MATERIALIZED (
     SELECT c.call_key FROM engine.calls c
      WHERE c.call_key = ANY(%(keys)s) AND c.ask_after IS NULL AND NOT engine.is_live(c.row_id, c.attempts, c.worker_id)
      ORDER BY c.call_key FOR UPDATE)
-UPDATE engine.calls c SET ask_after = clock_timestamp() + %(settle)s * interval '1 second'
+UPDATE engine.calls c SET ask_after = clock_timestamp() + %(grace_period)s * interval '1 second'
   FROM left_behind WHERE c.call_key = left_behind.call_key
 """
 _LOCK = "SELECT FROM engine.calls WHERE call_key = ANY(%s) ORDER BY call_key FOR UPDATE"
-_UNSETTLED = """
+_GRACE_LEFT = """
 SELECT greatest(0, coalesce(extract(epoch FROM max(ask_after) - clock_timestamp()), 0))::double precision
   FROM engine.calls WHERE call_key = ANY(%s)
 """
@@ -87,132 +87,132 @@ class Lease:
     delivery: Delivery
     effect: Effect
     keys: Sequence[str] = ()
-    """What may have to rest meanwhile: the keys of `engine.rests` that this delivery's calls are under."""
-    looked_at: float = field(default_factory=_clock)
-    rests: dict[str, tuple[float, str]] = field(default_factory=dict)
-    """Until when each key rests, by this process's clock, and why."""
+    """Keys of `engine.rests` that the calls of this delivery depend on."""
+    checked_at: float = field(default_factory=_clock)
+    cooldowns: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Until when each key cools down, by this process's clock, and why."""
     _asking: list[Prepared] = field(default_factory=list)
     _next: asyncio.Task[Mapping[UUID, Any]] | None = None
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _checking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def still_mine(self) -> None:
         """Raise `LeaseLost` if the row was given to another worker, who may be making the same calls.
 
-        Looks only if it did not a moment ago. A worker that was stopped and goes on finds that it did not.
+        Checks only if the last check is too old. After a worker was stopped and continued, it is.
         """
-        if _clock() - self.looked_at > _LEASE_IS_FRESH:
-            await self._together()
+        if _clock() - self.checked_at > _LEASE_IS_FRESH:
+            await self._share_check()
 
-    async def look(self, prepared: Prepared) -> Any:
-        """Look now, before a call that cannot be taken back; what the effect's `look` says of the event.
+    async def recheck(self, prepared: Prepared) -> Any:
+        """Check now, before a call that cannot be undone. Returns what the effect's `recheck` returns for the event.
 
-        Calls that ask at the same time share one look. Raises `LeaseLost` and `QueuePaused`.
+        Calls that ask at the same time share one check. Raises `LeaseLost` and `QueuePaused`.
         """
         self._asking.append(prepared)
-        return (await self._together()).get(prepared.event.id)
+        return (await self._share_check()).get(prepared.event.id)
 
-    async def _together(self) -> Mapping[UUID, Any]:
+    async def _share_check(self) -> Mapping[UUID, Any]:
         if self._next is None:
-            self._next = asyncio.create_task(self._take_turn())
+            self._next = asyncio.create_task(self._check_together())
             # The task that asked may be cancelled before there is an answer: then nobody reads it.
             self._next.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await asyncio.shield(self._next)
 
-    async def _take_turn(self) -> Mapping[UUID, Any]:
-        # One look at a time needs one connection; those who ask meanwhile share the next.
-        async with self._turn:
+    async def _check_together(self) -> Mapping[UUID, Any]:
+        # One check at a time needs one connection; calls that ask meanwhile share the next.
+        async with self._checking:
             asking, self._asking, self._next = self._asking, [], None
-            return await asyncio.to_thread(self._look, asking)
+            return await asyncio.to_thread(self._check, asking)
 
-    def _look(self, asking: Sequence[Prepared]) -> Mapping[UUID, Any]:
-        looked_at = _clock()
+    def _check(self, asking: Sequence[Prepared]) -> Mapping[UUID, Any]:
+        checked_at = _clock()
         mine = self.delivery
         with self.engine.pool.connection() as connection:
             found = connection.execute(
-                _LOOK, [mine.row_id, mine.attempts, mine.worker_id, self.effect.queue]
+                _CHECK, [mine.row_id, mine.attempts, mine.worker_id, self.effect.queue]
             ).fetchone()
-            said = self.effect.look(connection, asking) if self.effect.look and asking else {}
-            resting = rests.find(connection, self.keys)
+            said = self.effect.recheck(connection, asking) if self.effect.recheck and asking else {}
+            cooling_down = cooldowns.find(connection, self.keys)
         if found is None or not found[0]:
             raise LeaseLost
-        for one in resting:
-            self.rests[one.key] = (looked_at + one.seconds, one.reason)
-        self.looked_at = looked_at
+        for one in cooling_down:
+            self.cooldowns[one.key] = (checked_at + one.seconds, one.reason)
+        self.checked_at = checked_at
         if asking and found[1]:
             raise QueuePaused(self.effect.queue)
         return said
 
-    def rest(self, key: str, seconds: float, error: Exception) -> None:
+    def cool_down(self, key: str, seconds: float, error: Exception) -> None:
         """Let no other call of this delivery under `key` begin for so many seconds."""
-        self.rests[key] = (_clock() + seconds, str(error))
+        self.cooldowns[key] = (_clock() + seconds, str(error))
 
-    def resting(self, key: str) -> Busy | None:
+    def cooling_down(self, key: str) -> Busy | None:
         """Why no call under `key` may begin now; None if it may."""
-        until, reason = self.rests.get(key, (0.0, ""))
-        return rests.busy(key, left, reason) if (left := until - _clock()) > 0 else None
+        until, reason = self.cooldowns.get(key, (0.0, ""))
+        return cooldowns.busy(key, left, reason) if (left := until - _clock()) > 0 else None
 
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """One event of the parcel on its way through: what its call needs, and what came of it."""
+    """One event of the batch: what its call needs, and its outcome."""
 
-    letter: Letter
+    queued: QueuedEvent
     event: Event[Any]
     key: UUID
     prepared: Prepared
     call: Call
-    lane: Lane | None
+    limit: ConcurrencyLimit | None
     begun: bool = False
     outcome: Payload | Exception | None = None
 
 
 @dataclass(slots=True, eq=False)
-class Parcel:
-    """A delivery of effects under way.
+class EffectBatch:
+    """A batch of effects in delivery.
 
-    `tasks` are those without a recorded outcome; `lanes` tells how many of them may be called at once; `turn` is its
-    place among the deliveries of its worker.
+    `tasks` are those without a recorded outcome; `limits` tells how many of them may be called at once; `running` is
+    its entry among the deliveries of its worker.
     """
 
     engine: Engine
     delivery: Delivery
     effect: Effect
     tasks: list[Task]
-    lanes: dict[Lane, int]
+    limits: dict[ConcurrencyLimit, int]
     lease: Lease
-    turn: Turn | None = None
+    running: RunningDelivery | None = None
     has_begun: bool = False
 
     @property
     def makes_room(self) -> bool:
-        """Whether others wait for this delivery's place: it begins no further call. Every delivery begins one."""
-        return self.has_begun and self.turn is not None and self.turn.is_over
+        """Whether this delivery must yield: it begins no further call. Every delivery begins at least one."""
+        return self.has_begun and self.running is not None and self.running.must_yield
 
     @property
     def policy(self) -> Policy:
         """How its events are tried again."""
         return self.effect.policy or self.engine.policy
 
-    def rest_key(self, task: Task) -> str:
-        """What rests when the other side of a task's call says to come back later."""
-        return rests.key_of(task.lane, task.event)
+    def cooldown_key(self, task: Task) -> str:
+        """The key that cools down when the other side of a task's call asks to come back later."""
+        return cooldowns.key_of(task.limit, task.event)
 
 
 def again(
     connection: Connection,
-    letters: Sequence[Letter],
+    queued_events: Sequence[QueuedEvent],
     delay: float = 0.0,
-    parcel: int = 1,
-    lane: Lane | None = None,
+    batch_size: int = 1,
+    limit: ConcurrencyLimit | None = None,
     error: str | None = None,
 ) -> None:
-    """Put letters back with the attempts they had, alone or sharing a `parcel`; parked, if a full `lane` is named.
+    """Put events back with the attempts they had, `batch_size` in a row; parked for `limit` if one is given.
 
     The rows remember the `error` that they wait for.
     """
-    for attempt in sorted({letter.attempt for letter in letters}):
-        same = [(event_of(letter), letter.raw) for letter in letters if letter.attempt == attempt]
-        put_back(connection, same, delay=delay, attempt=attempt, parcel=parcel, error=error, lane=lane)
+    for attempt in sorted({queued.attempt for queued in queued_events}):
+        same = [(event_of(queued), queued.raw) for queued in queued_events if queued.attempt == attempt]
+        put_back(connection, same, delay=delay, attempt=attempt, batch_size=batch_size, error=error, limit=limit)
 
 
 def lock_calls(connection: Connection, keys: Sequence[UUID]) -> None:
@@ -226,9 +226,9 @@ def end_calls(connection: Connection, keys: Sequence[UUID]) -> None:
         connection.execute(_OVER, [list(keys)])
 
 
-def in_hand(connection: Connection, keys: Sequence[UUID], settle: float) -> bool:
-    """Whether a call of one of these keys is under way, or ended without an outcome less than `settle` seconds ago."""
-    row = connection.execute(_IN_HAND, {"keys": list(keys), "settle": settle}).fetchone()
+def in_hand(connection: Connection, keys: Sequence[UUID], grace_period: float) -> bool:
+    """Whether a call of one of these keys is in progress, or within its grace period (`grace_period` seconds)."""
+    row = connection.execute(_IN_HAND, {"keys": list(keys), "grace_period": grace_period}).fetchone()
     return row is not None and bool(row[0])
 
 
@@ -250,14 +250,14 @@ def seize_calls(connection: Connection, keys: Mapping[UUID, UUID]) -> dict[UUID,
     return {key: in_doubt for key, is_live, in_doubt in rows if not is_live}
 
 
-def let_settle(connection: Connection, keys: Sequence[UUID], settle: float) -> None:
-    """Begin the grace period, of `settle` seconds, of calls that a delivery left without an outcome."""
-    connection.execute(_SETTLE, {"keys": list(keys), "settle": settle})
+def begin_grace_period(connection: Connection, keys: Sequence[UUID], grace_period: float) -> None:
+    """Begin the grace period, of `grace_period` seconds, of calls that a delivery left without an outcome."""
+    connection.execute(_BEGIN_GRACE_PERIOD, {"keys": list(keys), "grace_period": grace_period})
 
 
-def unsettled(connection: Connection, keys: Sequence[UUID]) -> float:
+def grace_left(connection: Connection, keys: Sequence[UUID]) -> float:
     """Seconds until the other side may be asked about all calls of these keys."""
-    row = connection.execute(_UNSETTLED, [list(keys)]).fetchone()
+    row = connection.execute(_GRACE_LEFT, [list(keys)]).fetchone()
     return float(row[0]) if row else 0.0
 
 
@@ -269,8 +269,8 @@ def adopt_marks(connection: Connection, keys: Mapping[UUID, UUID]) -> None:
             connection.execute(statement, [list(others.values()), list(others)])
 
 
-def event_of(letter: Letter) -> Event[Any]:
-    """The event of a letter that is known to hold one."""
-    if not isinstance(letter.event, Event):
-        raise TypeError(letter.event.reason)
-    return letter.event
+def event_of(queued: QueuedEvent) -> Event[Any]:
+    """The event of a queued event that is known to be readable. Raises `TypeError` otherwise."""
+    if not isinstance(queued.event, Event):
+        raise TypeError(queued.event.reason)
+    return queued.event

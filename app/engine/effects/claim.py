@@ -1,7 +1,7 @@
-"""Admission: the transaction in which a delivery takes on a parcel of effects.
+"""Claim: the transaction in which a delivery takes on a batch of effects.
 
-Slots first, calls second: what finds every slot of its lane taken is parked in the queue, untouched, and woken by the
-delivery that next has a slot to spare. What is admitted is marked as begun, so that nobody else calls it meanwhile and
+Slots first, calls second: an event that finds no free slot of its concurrency limit is parked, untouched, and woken by
+the next delivery that frees a slot. What is admitted is marked as begun, so that nobody else calls it meanwhile and
 everybody after a crash knows that it is in doubt.
 """
 
@@ -17,25 +17,35 @@ from uuid import UUID
 
 from psycopg import errors as pg
 
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine.delivery import aside, bury, unknown
 from app.engine.delivery.engine import Engine
+from app.engine.delivery.ledger import enter as enter_ledger
 from app.engine.delivery.ledger import first_of_each, refusal, reused
-from app.engine.delivery.ledger import record as enter_ledger
 from app.engine.delivery.locked import LONGEST_DELAY_S, find_locked
-from app.engine.delivery.patience import limit_waits, patiently
 from app.engine.delivery.retry import is_disconnect
 from app.engine.delivery.settle import settle
-from app.engine.domain import Call, Effect, Lane, wiring
-from app.engine.effects import concurrency, rests
-from app.engine.effects.calls import Lease, Parcel, Task, adopt_marks, again, end_calls, event_of, let_settle, unsettled
-from app.engine.queue.envelope import Letter, remembered
-from app.engine.queue.lease import Delivery, LeaseLost, hold, read, release
-from app.engine.routing import EVENTS_QUEUE, PARCEL, Route
+from app.engine.delivery.transactions import retry_on_conflict, set_timeouts
+from app.engine.domain import Call, ConcurrencyLimit, Effect, wiring
+from app.engine.effects import concurrency, cooldowns
+from app.engine.effects.calls import (
+    EffectBatch,
+    Lease,
+    Task,
+    adopt_marks,
+    again,
+    begin_grace_period,
+    end_calls,
+    event_of,
+    grace_left,
+)
+from app.engine.queue.envelope import QueuedEvent, remembered
+from app.engine.queue.lease import Delivery, LeaseLost, acknowledge, lock_delivery, read
+from app.engine.routing import EVENTS_QUEUE, MOST_IN_A_ROW, Route
 from events import Event
 
 _BUSY_DELAY = 1.0
-"""Seconds until an event whose call another live delivery has in hand is looked at again."""
+"""Seconds until an event whose call another live delivery is making is tried again."""
 
 _WHERE = "SELECT queue_name, priority, share FROM engine.queue_rows WHERE place = 'queue' AND row_id = %s"
 _APPLIED = "SELECT event_id FROM engine.event_log WHERE event_id = ANY(%s)"
@@ -52,169 +62,183 @@ RETURNING call_key, tries > 1
 """
 
 
-def claim(engine: Engine, delivery: Delivery) -> Parcel | None:
-    """Take on the parcel: mark its events as begun and prepare them; None when nothing of it is left to do."""
-    letters: list[Letter] = []
+def claim(engine: Engine, delivery: Delivery) -> EffectBatch | None:
+    """Take on the batch: mark its events as begun and prepare them; None when nothing of it is left to do."""
+    queued_events: list[QueuedEvent] = []
     try:
-        claimed: list[Parcel | None] = []
+        claimed: list[EffectBatch | None] = []
 
         def transaction() -> int:
             with engine.pool.connection() as connection, connection.transaction():
-                limit_waits(connection)
-                hold(connection, delivery)
-                letters[:] = read(connection, delivery)
-                claimed[:] = [_claim(connection, engine, delivery, letters)]
-            return len(letters)
+                set_timeouts(connection)
+                lock_delivery(connection, delivery)
+                queued_events[:] = read(connection, delivery)
+                claimed[:] = [_claim(connection, engine, delivery, queued_events)]
+            return len(queued_events)
 
-        patiently(transaction)
+        retry_on_conflict(transaction)
         return claimed[0]
     except LeaseLost:
         raise
     except Exception as error:
-        if is_disconnect(error) or not letters:
+        if is_disconnect(error) or not queued_events:
             raise
-        _give_back(engine, delivery, letters, error)
+        _give_back(engine, delivery, queued_events, error)
         return None
 
 
 def _without_locked(
-    connection: Connection, engine: Engine, delivery: Delivery, letters: Sequence[Letter]
-) -> list[Letter]:
-    """Set those letters aside whose rows another session has locked; the others."""
-    found = find_locked(connection, letters)
-    engine.locked.note(found)
-    for place, some in found.locked.items():
-        aside.set_aside(connection, _route(connection, delivery), some, place.error, longest=LONGEST_DELAY_S)
-    return found.free(letters)
+    connection: Connection, engine: Engine, delivery: Delivery, queued_events: Sequence[QueuedEvent]
+) -> list[QueuedEvent]:
+    """Set those events aside whose rows another session has locked; the others."""
+    found = find_locked(connection, queued_events)
+    engine.locked.update(found)
+    for target, some in found.locked.items():
+        aside.set_aside(connection, _route(connection, delivery), some, target.error, longest=LONGEST_DELAY_S)
+    return found.free(queued_events)
 
 
-def _claim(connection: Connection, engine: Engine, delivery: Delivery, letters: Sequence[Letter]) -> Parcel | None:
-    free = _without_locked(connection, engine, delivery, letters) if engine.locked.concerns(letters) else letters
+def _claim(
+    connection: Connection, engine: Engine, delivery: Delivery, queued_events: Sequence[QueuedEvent]
+) -> EffectBatch | None:
+    free = (
+        _without_locked(connection, engine, delivery, queued_events)
+        if engine.locked.concerns(queued_events)
+        else queued_events
+    )
     known = unknown.take_out(connection, free, _refusal, lambda: _route(connection, delivery))
     wanted = _not_applied(connection, known)
-    parcel = _take_on(connection, engine, delivery, letters, wanted)
+    batch = _take_on(connection, engine, delivery, queued_events, wanted)
     if len(wanted) < len(known):
-        # After the calls: letters come later in the order of locks.
-        others = reused(connection, known, [event_of(letter) for letter in wanted])
-        bury.bury_apart(connection, [(letter, refusal(letter)) for letter in others])
-    return parcel
+        # After the calls: events come later in the order of locks.
+        others = reused(connection, known, [event_of(queued) for queued in wanted])
+        bury.bury_apart(connection, [(queued, refusal(queued)) for queued in others])
+    return batch
 
 
 def _take_on(
-    connection: Connection, engine: Engine, delivery: Delivery, letters: Sequence[Letter], wanted: list[Letter]
-) -> Parcel | None:
-    """Mark the calls of those letters of the row that are `wanted`, and keep no others in it."""
+    connection: Connection,
+    engine: Engine,
+    delivery: Delivery,
+    queued_events: Sequence[QueuedEvent],
+    wanted: list[QueuedEvent],
+) -> EffectBatch | None:
+    """Mark the calls of those events of the row that are `wanted`, and keep no others in it."""
     if delivery.attempts and len(wanted) > 1:
-        # A parcel whose worker died may hold a call that kills workers: from now on each event travels alone.
+        # A batch whose worker died may hold a call that kills workers: from now on each event travels alone.
         again(connection, wanted)
-        release(connection, delivery, [])
+        acknowledge(connection, delivery, [])
         return None
     effect, mine = _of_one_effect(connection, wanted)
     if effect is None:
-        release(connection, delivery, [])
+        acknowledge(connection, delivery, [])
         return None
-    bound = effect.lanes(connection, [event_of(letter) for letter in mine]) if effect.lanes else {}
-    keys = {letter: rests.key_of(bound.get(event_of(letter).id), event_of(letter)) for letter in mine}
-    mine = _put_back_resting(connection, keys)
-    bound = {event_id: lane for event_id, lane in bound.items() if event_id in {one.event_id for one in mine}}
-    lanes, admitted = _admit(connection, delivery, effect, mine, bound)
+    bound = effect.limits(connection, [event_of(queued) for queued in mine]) if effect.limits else {}
+    keys = {queued: cooldowns.key_of(bound.get(event_of(queued).id), event_of(queued)) for queued in mine}
+    mine = _put_back_cooling_down(connection, keys)
+    bound = {event_id: limit for event_id, limit in bound.items() if event_id in {one.event_id for one in mine}}
+    limits, admitted = _admit(connection, delivery, effect, mine, bound)
     begun = _begin(connection, delivery, effect, admitted)
     lease = Lease(engine, delivery, effect, sorted(set(keys.values())))
     tasks = _prepare(connection, lease, effect, begun, bound)
-    if len(tasks) < len(letters):
-        release(connection, delivery, [task.letter for task in tasks])
+    if len(tasks) < len(queued_events):
+        acknowledge(connection, delivery, [task.queued for task in tasks])
     if tasks:
-        return Parcel(engine, delivery, effect, tasks, lanes, lease)
-    for lane in sorted(lanes):
-        concurrency.wake_parked(connection, lane)
+        return EffectBatch(engine, delivery, effect, tasks, limits, lease)
+    for limit in sorted(limits):
+        concurrency.wake_parked(connection, limit)
     return None
 
 
-def _put_back_resting(connection: Connection, keys: Mapping[Letter, str]) -> list[Letter]:
-    """Put letters back whose key rests, until it does not; the others."""
-    resting = {rest.key: rest for rest in rests.find(connection, sorted(set(keys.values())))}
-    for key, rest in resting.items():
-        waiting = [letter for letter, own in keys.items() if own == key]
-        why = remembered(rests.busy(key, rest.seconds, rest.reason))
-        again(connection, waiting, delay=rest.seconds * random.uniform(1, 1.1), parcel=PARCEL, error=why)
-    return [letter for letter, key in keys.items() if key not in resting]
+def _put_back_cooling_down(connection: Connection, keys: Mapping[QueuedEvent, str]) -> list[QueuedEvent]:
+    """Put back events whose key is cooling down, until it has; returns the others."""
+    cooling = {cooldown.key: cooldown for cooldown in cooldowns.find(connection, sorted(set(keys.values())))}
+    for key, cooldown in cooling.items():
+        waiting = [queued for queued, own in keys.items() if own == key]
+        why = remembered(cooldowns.busy(key, cooldown.seconds, cooldown.reason))
+        again(connection, waiting, delay=cooldown.seconds * random.uniform(1, 1.1), batch_size=MOST_IN_A_ROW, error=why)
+    return [queued for queued, key in keys.items() if key not in cooling]
 
 
 def _admit(
-    connection: Connection, delivery: Delivery, effect: Effect, letters: list[Letter], bound: Mapping[UUID, Lane]
-) -> tuple[dict[Lane, int], list[Letter]]:
-    """The slots that this delivery got, and the letters that may go on; the others are parked."""
+    connection: Connection,
+    delivery: Delivery,
+    effect: Effect,
+    queued_events: list[QueuedEvent],
+    bound: Mapping[UUID, ConcurrencyLimit],
+) -> tuple[dict[ConcurrencyLimit, int], list[QueuedEvent]]:
+    """Take slots, and park the events that got none. Returns the slots taken and the admitted events."""
     wanted = Counter(bound.values())
     granted = concurrency.take(
-        connection, delivery, {lane: min(count, effect.at_once) for lane, count in wanted.items()}
+        connection, delivery, {limit: min(count, effect.at_once) for limit, count in wanted.items()}
     )
-    for lane in [lane for lane, count in granted.items() if not count]:
-        waiting = [letter for letter in letters if bound.get(event_of(letter).id) == lane]
-        again(connection, waiting, delay=concurrency.PARKED_S, parcel=PARCEL, lane=lane)
-        letters = [letter for letter in letters if letter not in waiting]
-    return granted, letters
+    for limit in [limit for limit, count in granted.items() if not count]:
+        waiting = [queued for queued in queued_events if bound.get(event_of(queued).id) == limit]
+        again(connection, waiting, delay=concurrency.PARKED_S, batch_size=MOST_IN_A_ROW, limit=limit)
+        queued_events = [queued for queued in queued_events if queued not in waiting]
+    return granted, queued_events
 
 
-def _not_applied(connection: Connection, letters: Sequence[Letter]) -> list[Letter]:
-    by_id = first_of_each(letters)
+def _not_applied(connection: Connection, queued_events: Sequence[QueuedEvent]) -> list[QueuedEvent]:
+    by_id = first_of_each(queued_events)
     applied = {event_id for (event_id,) in connection.execute(_APPLIED, [list(by_id)])}
-    return [letter for event_id, letter in by_id.items() if event_id not in applied]
+    return [queued for event_id, queued in by_id.items() if event_id not in applied]
 
 
-def _of_one_effect(connection: Connection, letters: list[Letter]) -> tuple[Effect | None, list[Letter]]:
-    """The effect of the first letter and the letters that are its; the others are sent on their own way."""
-    if not letters:
+def _of_one_effect(connection: Connection, queued_events: list[QueuedEvent]) -> tuple[Effect | None, list[QueuedEvent]]:
+    """The effect of the first event and the events of that effect; the others are put back."""
+    if not queued_events:
         return None, []
-    kind = type(event_of(letters[0]).data)
-    mine = [letter for letter in letters if type(event_of(letter).data) is kind]
-    again(connection, [letter for letter in letters if letter not in mine])
+    kind = type(event_of(queued_events[0]).data)
+    mine = [queued for queued in queued_events if type(event_of(queued).data) is kind]
+    again(connection, [queued for queued in queued_events if queued not in mine])
     return wiring().effects[kind], mine
 
 
 def _begin(
-    connection: Connection, delivery: Delivery, effect: Effect, letters: list[Letter]
-) -> list[tuple[Letter, bool]]:
+    connection: Connection, delivery: Delivery, effect: Effect, queued_events: list[QueuedEvent]
+) -> list[tuple[QueuedEvent, bool]]:
     """Mark calls as begun; those that are ours and whether they are in doubt.
 
-    What another live delivery has in hand, or has yet to settle, is put back for as long.
+    Events whose call another live delivery is making, or whose grace period lasts, are put back for as long.
     """
-    keys = {event_of(letter).id: effect.key(event_of(letter)) for letter in letters}
+    keys = {event_of(queued).id: effect.key(event_of(queued)) for queued in queued_events}
     adopt_marks(connection, keys)
-    # Two events of one parcel may ask for one call: the first one makes it, the other then finds what came of it.
+    # Two events of one batch may ask for one call: the first one makes it, the other then finds what came of it.
     first = {key: event_id for event_id, key in reversed(keys.items())}
-    let_settle(connection, list(first), effect.settle())
+    begin_grace_period(connection, list(first), effect.grace_period())
     wanted = {"keys": list(first), "events": list(first.values())}
     begun: dict[UUID, bool] = dict(connection.execute(_BEGIN, {**asdict(delivery), **wanted}).fetchall())
     doubts = {first[key]: in_doubt for key, in_doubt in begun.items()}
-    others = [letter for letter in letters if letter.event_id not in doubts]
+    others = [queued for queued in queued_events if queued.event_id not in doubts]
     if others:
-        wait = unsettled(connection, [keys[event_of(letter).id] for letter in others])
+        wait = grace_left(connection, [keys[event_of(queued).id] for queued in others])
         again(connection, others, delay=max(_BUSY_DELAY, wait))
-    mine = [letter for letter in letters if letter.event_id in doubts]
+    mine = [queued for queued in queued_events if queued.event_id in doubts]
     # Beginning may have waited for a delivery that recorded the event meanwhile.
     open_ = _not_applied(connection, mine)
-    end_calls(connection, [keys[event_of(letter).id] for letter in mine if letter not in open_])
-    return [(letter, doubts[event_of(letter).id]) for letter in open_]
+    end_calls(connection, [keys[event_of(queued).id] for queued in mine if queued not in open_])
+    return [(queued, doubts[event_of(queued).id]) for queued in open_]
 
 
 def _prepare(
     connection: Connection,
     lease: Lease,
     effect: Effect,
-    begun: list[tuple[Letter, bool]],
-    bound: Mapping[UUID, Lane],
+    begun: list[tuple[QueuedEvent, bool]],
+    bound: Mapping[UUID, ConcurrencyLimit],
 ) -> list[Task]:
     """The tasks of the events that are still wanted; the others have been overtaken and count as applied."""
-    letters = {event_of(letter).id: (letter, in_doubt) for letter, in_doubt in begun}
-    prepared = list(effect.prepare(Moment.begin(connection), [event_of(letter) for letter, _ in begun]))
+    queued_events = {event_of(queued).id: (queued, in_doubt) for queued, in_doubt in begun}
+    prepared = list(effect.prepare(HandlerContext.begin(connection), [event_of(queued) for queued, _ in begun]))
     tasks = []
     for wanted in prepared:
-        letter, in_doubt = letters.pop(wanted.event.id)
-        is_last = (effect.policy or lease.engine.policy).is_last(letter.attempt)
-        call = Call(in_doubt, letter.attempt, is_last, partial(lease.look, wanted))
-        tasks.append(Task(letter, wanted.event, effect.key(wanted.event), wanted, call, bound.get(wanted.event.id)))
-    enter_ledger(connection, [letter for letter, _ in letters.values()])
-    end_calls(connection, [effect.key(event_of(letter)) for letter, _ in letters.values()])
+        queued, in_doubt = queued_events.pop(wanted.event.id)
+        is_last = (effect.policy or lease.engine.policy).is_last(queued.attempt)
+        call = Call(in_doubt, queued.attempt, is_last, partial(lease.recheck, wanted))
+        tasks.append(Task(queued, wanted.event, effect.key(wanted.event), wanted, call, bound.get(wanted.event.id)))
+    enter_ledger(connection, [queued for queued, _ in queued_events.values()])
+    end_calls(connection, [effect.key(event_of(queued)) for queued, _ in queued_events.values()])
     return tasks
 
 
@@ -228,23 +252,23 @@ def _refusal(event: Event[Any]) -> str | None:
 def _route(connection: Connection, delivery: Delivery) -> Route:
     """Where the delivery's row waits: a type that is unknown here has no route of its own."""
     queue, priority, share = connection.execute(_WHERE, [delivery.row_id]).fetchone() or (EVENTS_QUEUE, 0, None)
-    return Route(queue, priority, PARCEL, effect_of="unknown", share=share)
+    return Route(queue, priority, MOST_IN_A_ROW, effect_of="unknown", share=share)
 
 
-def _give_back(engine: Engine, delivery: Delivery, letters: list[Letter], error: Exception) -> None:
+def _give_back(engine: Engine, delivery: Delivery, queued_events: list[QueuedEvent], error: Exception) -> None:
     """The claim failed: alone, an event is ended by the error; of several each goes alone, to see whose it is.
 
     If rows are locked, it is clear whose: those events are set aside, and the others wait again together.
     """
     with engine.pool.connection() as connection, connection.transaction():
-        limit_waits(connection)
-        hold(connection, delivery)
-        free = letters
+        set_timeouts(connection)
+        lock_delivery(connection, delivery)
+        free = queued_events
         if isinstance(error, pg.LockNotAvailable):
-            free = _without_locked(connection, engine, delivery, letters)
-        if len(free) == len(letters) == 1:
-            settle(connection, engine.policy, letters, error)
+            free = _without_locked(connection, engine, delivery, queued_events)
+        if len(free) == len(queued_events) == 1:
+            settle(connection, engine.policy, queued_events, error)
         else:
             known = unknown.take_out(connection, free, _refusal, lambda: _route(connection, delivery))
-            again(connection, known, parcel=PARCEL if len(free) < len(letters) else 1)
-        release(connection, delivery, [])
+            again(connection, known, batch_size=MOST_IN_A_ROW if len(free) < len(queued_events) else 1)
+        acknowledge(connection, delivery, [])

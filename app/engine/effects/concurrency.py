@@ -2,7 +2,7 @@
 
 A slot belongs to a delivery and is free again the moment that delivery's queue row is finished, put back or rescued:
 a worker that dies holds nothing for longer than its deliveries. A row that finds every slot taken is parked: it waits
-outside the queue (`put_back` with a lane), and the delivery that frees a slot moves the one that has been parked for
+outside the queue (`put_back` with a limit), and the delivery that frees a slot moves the one that has been parked for
 longest into the queue.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from app.context import Connection
-from app.engine.domain import Lane
+from app.engine.domain import ConcurrencyLimit
 from app.engine.queue.lease import Delivery
 
 PARKED_S = 300.0
@@ -21,7 +21,7 @@ _TAKE = "SELECT engine.take_slots(%s, %s, %s, %s, %s, %s)"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('engine.slots/' || %s, 0))"
 # The distinct keys of the index, one look-up each: a million rows may be parked for one of them. An older version
 # parked rows in a table of its own.
-_LANES = """
+_PARKED_LIMITS = """
 WITH RECURSIVE first AS (
     (SELECT key, most FROM engine.delayed WHERE key IS NOT NULL ORDER BY key, id LIMIT 1)
     UNION ALL
@@ -36,34 +36,36 @@ SELECT engine.wake_parked(%(key)s, %(most)s)
 """
 
 
-def take(connection: Connection, delivery: Delivery, wanted: Mapping[Lane, int]) -> dict[Lane, int]:
-    """Hold up to so many slots of each lane for a delivery, more or fewer than before; returns how many it has.
+def take(
+    connection: Connection, delivery: Delivery, wanted: Mapping[ConcurrencyLimit, int]
+) -> dict[ConcurrencyLimit, int]:
+    """Hold up to so many slots of each limit for a delivery, more or fewer than before. Returns how many it holds.
 
-    Lanes are taken in their order, so that two deliveries that want the same ones cannot wait for each other. Until
-    the transaction ends nobody else takes slots of these lanes, parks for them, or wakes for them.
+    Limits are locked in order, so that two deliveries cannot deadlock. Until
+    the transaction ends no other session takes slots of these limits, parks for them, or wakes for them.
     """
-    return {lane: _take(connection, delivery, lane, wanted[lane]) for lane in sorted(wanted)}
+    return {limit: _take(connection, delivery, limit, wanted[limit]) for limit in sorted(wanted)}
 
 
-def lock(connection: Connection, lanes: Iterable[Lane]) -> None:
-    """Be alone with some lanes until the transaction ends. Every transaction takes lanes first, before its rows."""
-    for lane in sorted(lanes):
-        connection.execute(_LOCK, [lane.key])
+def lock_limits(connection: Connection, limits: Iterable[ConcurrencyLimit]) -> None:
+    """Be alone with some limits until the transaction ends. Every transaction takes limits first, before its rows."""
+    for limit in sorted(limits):
+        connection.execute(_LOCK, [limit.key])
 
 
-def wake_parked(connection: Connection, lane: Lane) -> None:
-    """Make the row that has been parked for longest due, if the lane has a free slot and does not rest."""
-    connection.execute(_WAKE, {"key": lane.key, "most": lane.most})
+def wake_parked(connection: Connection, limit: ConcurrencyLimit) -> None:
+    """Make the longest parked row due, if the limit has a free slot and is not cooling down."""
+    connection.execute(_WAKE, {"key": limit.key, "most": limit.most})
 
 
 def wake_all(connection: Connection) -> None:
-    """Wake for every lane that has rows parked: for slots that were freed by a delivery that could not wake anybody."""
-    for key, most in connection.execute(_LANES).fetchall():
+    """Wake a row for every limit that has parked rows: covers slots freed by deliveries that died."""
+    for key, most in connection.execute(_PARKED_LIMITS).fetchall():
         with connection.transaction():
-            wake_parked(connection, Lane(key, most))
+            wake_parked(connection, ConcurrencyLimit(key, most))
 
 
-def _take(connection: Connection, delivery: Delivery, lane: Lane, count: int) -> int:
+def _take(connection: Connection, delivery: Delivery, limit: ConcurrencyLimit, count: int) -> int:
     lease = (delivery.row_id, delivery.attempts, delivery.worker_id)
-    row = connection.execute(_TAKE, [lane.key, lane.most, count, *lease]).fetchone()
+    row = connection.execute(_TAKE, [limit.key, limit.most, count, *lease]).fetchone()
     return int(row[0]) if row else 0

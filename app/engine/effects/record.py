@@ -7,28 +7,28 @@ from collections import Counter
 
 import structlog
 
-from app.context import Connection, Moment
-from app.engine.delivery.ledger import record as enter_ledger
-from app.engine.delivery.patience import patiently
-from app.engine.delivery.retry import rest, spends_nothing
+from app.context import Connection, HandlerContext
+from app.engine.delivery.ledger import enter as enter_ledger
+from app.engine.delivery.retry import retry_after_of, spends_nothing
 from app.engine.delivery.settle import carry_out
-from app.engine.domain import Lane
-from app.engine.effects import concurrency, rests
-from app.engine.effects.calls import Parcel, Task, again, end_calls, lock_calls
+from app.engine.delivery.transactions import retry_on_conflict
+from app.engine.domain import ConcurrencyLimit
+from app.engine.effects import concurrency, cooldowns
+from app.engine.effects.calls import EffectBatch, Task, again, end_calls, lock_calls
 from app.engine.effects.verdict import Failure, Result, Verdict, decide_outcome
-from app.engine.queue.lease import LeaseLost, hold, release, wait_again
+from app.engine.queue.lease import LeaseLost, acknowledge, lock_delivery, wait_again
 from app.engine.queue.publish import publish
-from app.engine.routing import PARCEL
+from app.engine.routing import MOST_IN_A_ROW
 from app.errors import Permanent
 from events import Payload
 
-_LET_SETTLE = """
-UPDATE engine.calls SET ask_after = clock_timestamp() + %(settle)s * interval '1 second'
+_BEGIN_GRACE_PERIOD = """
+UPDATE engine.calls SET ask_after = clock_timestamp() + %(grace_period)s * interval '1 second'
  WHERE call_key = ANY(%(keys)s)
 """
 _GOES_ON = "UPDATE engine.calls SET begun_at = clock_timestamp() WHERE row_id = %s"
 _NEVER_BEGUN = "DELETE FROM engine.calls WHERE call_key = ANY(%s) AND tries = 1"
-# What an earlier try left in doubt stays so; that one has had its time to settle.
+# What an earlier try left in doubt stays so; its grace period is over.
 _BEGUN_BEFORE = """
 UPDATE engine.calls SET tries = tries - 1, ask_after = clock_timestamp() WHERE call_key = ANY(%s) AND tries > 1
 """
@@ -40,92 +40,94 @@ class CannotBeRecorded(Permanent):
     """An effect came to an outcome that cannot be written down; whether its call happened, a person must see."""
 
 
-def record(parcel: Parcel) -> None:
+def record_outcomes(batch: EffectBatch) -> None:
     """Write down every outcome that is there; the row shrinks to what is still open, or goes.
 
     With it shrink its slots to what it can still use, or they grow if there are free ones; and if there are more free
     ones than that, the row that has been parked for longest is woken. An outcome that cannot be written is that task's
     error, and no other's.
     """
-    # Looked at once: while this runs, calls go on and more outcomes come.
-    settled = [task for task in parcel.tasks if task.outcome is not None]
-    if not settled:
+    # Read once: while this runs, calls go on and more outcomes come.
+    finished = [task for task in batch.tasks if task.outcome is not None]
+    if not finished:
         return  # the record before took these along
     try:
-        _commit(parcel, settled)
+        _commit(batch, finished)
     except Exception as error:
         if isinstance(error, LeaseLost) or spends_nothing(error):
             raise
-        for task in settled:
-            _commit_alone(parcel, task)
+        for task in finished:
+            _commit_alone(batch, task)
 
 
-def _commit_alone(parcel: Parcel, task: Task) -> None:
+def _commit_alone(batch: EffectBatch, task: Task) -> None:
     try:
-        _commit(parcel, [task])
+        _commit(batch, [task])
     except Exception as error:
         if isinstance(error, LeaseLost) or spends_nothing(error):
             raise
         log.warning("an outcome cannot be recorded", event_id=str(task.event.id), why=str(error))
         task.outcome = CannotBeRecorded(f"what came of the call cannot be written down: {error}")
-        _commit(parcel, [task])
+        _commit(batch, [task])
 
 
-def _commit(parcel: Parcel, settled: list[Task]) -> None:
-    ended = [(task, _verdict(parcel, task, task.outcome)) for task in settled if task.outcome is not None]
+def _commit(batch: EffectBatch, finished: list[Task]) -> None:
+    ended = [(task, _verdict(batch, task, task.outcome)) for task in finished if task.outcome is not None]
 
     def transaction() -> int:
-        rest = [task for task in parcel.tasks if task not in settled]
-        with parcel.engine.pool.connection() as connection, connection.transaction():
-            concurrency.lock(connection, parcel.lanes)
-            hold(connection, parcel.delivery)
-            lock_calls(connection, [task.key for task in parcel.tasks])
-            _record(connection, parcel, ended)
-            release(connection, parcel.delivery, [task.letter for task in rest])
-            lanes = _resize(connection, parcel, rest)
-            connection.execute(_GOES_ON, [parcel.delivery.row_id])
-        parcel.tasks, parcel.lanes = rest, lanes
-        return len(settled)
+        rest = [task for task in batch.tasks if task not in finished]
+        with batch.engine.pool.connection() as connection, connection.transaction():
+            concurrency.lock_limits(connection, batch.limits)
+            lock_delivery(connection, batch.delivery)
+            lock_calls(connection, [task.key for task in batch.tasks])
+            _record(connection, batch, ended)
+            acknowledge(connection, batch.delivery, [task.queued for task in rest])
+            limits = _resize(connection, batch, rest)
+            connection.execute(_GOES_ON, [batch.delivery.row_id])
+        batch.tasks, batch.limits = rest, limits
+        return len(finished)
 
-    patiently(transaction)
-
-
-def _verdict(parcel: Parcel, task: Task, outcome: Payload | Exception) -> Verdict:
-    return decide_outcome(task, outcome, parcel.effect, parcel.policy, random.random())
+    retry_on_conflict(transaction)
 
 
-def hand_back(parcel: Parcel, *, stops: bool = False) -> None:
+def _verdict(batch: EffectBatch, task: Task, outcome: Payload | Exception) -> Verdict:
+    return decide_outcome(task, outcome, batch.effect, batch.policy, random.random())
+
+
+def hand_back(batch: EffectBatch, *, stops: bool = False) -> None:
     """The delivery ends before its time: record what is there, and let the rest wait again with the same attempt.
 
     `stops`: the worker takes no more rows, so the rest keeps its row and with it its place in the queue.
     """
-    record(parcel)
-    if not parcel.tasks:
+    record_outcomes(batch)
+    if not batch.tasks:
         return
-    begun = [task for task in parcel.tasks if task.begun]
-    rest = [task for task in parcel.tasks if not task.begun]
+    begun = [task for task in batch.tasks if task.begun]
+    rest = [task for task in batch.tasks if not task.begun]
 
     def transaction() -> int:
-        with parcel.engine.pool.connection() as connection, connection.transaction():
-            concurrency.lock(connection, parcel.lanes)
-            hold(connection, parcel.delivery)
-            lock_calls(connection, [task.key for task in parcel.tasks])
+        with batch.engine.pool.connection() as connection, connection.transaction():
+            concurrency.lock_limits(connection, batch.limits)
+            lock_delivery(connection, batch.delivery)
+            lock_calls(connection, [task.key for task in batch.tasks])
             _forget(connection, rest)
-            _let_settle(connection, parcel, begun)
-            letters = [task.letter for task in rest]
-            if stops and letters:
-                wait_again(connection, parcel.delivery, letters)
+            _begin_grace_period(connection, batch, begun)
+            queued_events = [task.queued for task in rest]
+            if stops and queued_events:
+                wait_again(connection, batch.delivery, queued_events)
             else:
-                release(connection, parcel.delivery, [])
+                acknowledge(connection, batch.delivery, [])
             # Wake first: the row that has been parked for longest is older than what goes back now.
-            _resize(connection, parcel, [])
+            _resize(connection, batch, [])
             if not stops:
-                again(connection, letters, parcel=PARCEL)
-            again(connection, [task.letter for task in begun], delay=parcel.effect.settle(), parcel=PARCEL)
+                again(connection, queued_events, batch_size=MOST_IN_A_ROW)
+            again(
+                connection, [task.queued for task in begun], delay=batch.effect.grace_period(), batch_size=MOST_IN_A_ROW
+            )
         return len(rest)
 
-    patiently(transaction)
-    parcel.tasks = []
+    retry_on_conflict(transaction)
+    batch.tasks = []
 
 
 def _forget(connection: Connection, tasks: list[Task]) -> None:
@@ -136,44 +138,44 @@ def _forget(connection: Connection, tasks: list[Task]) -> None:
         connection.execute(_BEGUN_BEFORE, [keys])
 
 
-def _let_settle(connection: Connection, parcel: Parcel, begun: list[Task]) -> None:
+def _begin_grace_period(connection: Connection, batch: EffectBatch, begun: list[Task]) -> None:
     if begun:
-        wanted = {"keys": [task.key for task in begun], "settle": parcel.effect.settle()}
-        connection.execute(_LET_SETTLE, wanted)
+        wanted = {"keys": [task.key for task in begun], "grace_period": batch.effect.grace_period()}
+        connection.execute(_BEGIN_GRACE_PERIOD, wanted)
 
 
-def _resize(connection: Connection, parcel: Parcel, rest: list[Task]) -> dict[Lane, int]:
-    open_ = Counter(task.lane for task in rest if task.begun or not parcel.makes_room)
-    wanted = {lane: min(open_[lane], parcel.effect.at_once) for lane in parcel.lanes}
-    granted = concurrency.take(connection, parcel.delivery, wanted)
-    for lane in sorted(granted):
-        concurrency.wake_parked(connection, lane)
+def _resize(connection: Connection, batch: EffectBatch, rest: list[Task]) -> dict[ConcurrencyLimit, int]:
+    open_ = Counter(task.limit for task in rest if task.begun or not batch.makes_room)
+    wanted = {limit: min(open_[limit], batch.effect.at_once) for limit in batch.limits}
+    granted = concurrency.take(connection, batch.delivery, wanted)
+    for limit in sorted(granted):
+        concurrency.wake_parked(connection, limit)
     return granted
 
 
-def _record(connection: Connection, parcel: Parcel, ended: list[tuple[Task, Verdict]]) -> None:
+def _record(connection: Connection, batch: EffectBatch, ended: list[tuple[Task, Verdict]]) -> None:
     results = [(task, verdict.payload) for task, verdict in ended if isinstance(verdict, Result)]
-    applied = {event.id for event in enter_ledger(connection, [task.letter for task, _ in results])}
-    now = Moment.begin(connection).now
+    applied = {event.id for event in enter_ledger(connection, [task.queued for task, _ in results])}
+    now = HandlerContext.begin(connection).now
     publish(connection, *(task.event.follow(payload, now) for task, payload in results if task.event.id in applied))
     end_calls(connection, [task.key for task, _ in results])
-    _fail(connection, parcel, [(task, verdict) for task, verdict in ended if isinstance(verdict, Failure)])
+    _fail(connection, batch, [(task, verdict) for task, verdict in ended if isinstance(verdict, Failure)])
 
 
-def _fail(connection: Connection, parcel: Parcel, failed: list[tuple[Task, Failure]]) -> None:
+def _fail(connection: Connection, batch: EffectBatch, failed: list[tuple[Task, Failure]]) -> None:
     _forget(connection, [task for task, failure in failed if not failure.may_have_been_made])
-    _let_settle(connection, parcel, [task for task, failure in failed if failure.may_have_been_made])
-    rests.begin(connection, _rests(parcel, [task for task, _ in failed]))
+    _begin_grace_period(connection, batch, [task for task, failure in failed if failure.may_have_been_made])
+    cooldowns.begin(connection, _cooldowns(batch, [task for task, _ in failed]))
     for task, failure in failed:
-        carry_out(connection, task.letter, failure.decision, failure.error)
+        carry_out(connection, task.queued, failure.decision, failure.error)
 
 
-def _rests(parcel: Parcel, tasks: list[Task]) -> dict[str, tuple[float, str]]:
-    """What the other side said of when to come back, by the key that rests: the longest time of each."""
+def _cooldowns(batch: EffectBatch, tasks: list[Task]) -> dict[str, tuple[float, str]]:
+    """When the other side asked to come back, by the key that cools down: the longest time of each."""
     said: dict[str, tuple[float, str]] = {}
     for task in tasks:
-        seconds = rest(task.outcome) if task.begun and isinstance(task.outcome, Exception) else None
+        seconds = retry_after_of(task.outcome) if task.begun and isinstance(task.outcome, Exception) else None
         if seconds is not None:
-            key = parcel.rest_key(task)
+            key = batch.cooldown_key(task)
             said[key] = max(said.get(key, (0.0, "")), (seconds, str(task.outcome)))
     return said

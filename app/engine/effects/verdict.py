@@ -47,7 +47,7 @@ def decide_outcome(task: Task, outcome: Payload | Exception, effect: Effect, pol
         case Bury() if isinstance(outcome, Transient) and effect.give_up:
             return Result(effect.give_up(task.prepared, outcome))
         case PutBack(delay, attempt) if made:
-            return Failure(outcome, PutBack(max(delay, effect.settle()), attempt), made)
+            return Failure(outcome, PutBack(max(delay, effect.grace_period()), attempt), made)
         case decision:
             return Failure(outcome, decision, made)
 

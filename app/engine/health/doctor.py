@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """From where on something is worth a word. Seconds, bytes, and numbers of rows."""
+    """Thresholds above which a check reports a finding. Seconds, bytes, and numbers of rows."""
 
     oldest_waiting_s: float = 300.0
     longest_transaction_s: float = 300.0
@@ -44,7 +44,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
+class CheckContext:
     """The system under examination, through two connections in autocommit mode.
 
     `service` acts as `service_role`. `login` acts as the login role: PostgreSQL shows a session's transaction to
@@ -58,31 +58,31 @@ class Patient:
 
 @dataclass(frozen=True, slots=True)
 class Checkup:
-    """One thing to look at; `fine` is what to say of it when there is nothing to tell."""
+    """One check. `ok_message` is the text of its finding when nothing is wrong."""
 
     subject: str
-    look: Callable[[Patient], Iterable[Finding]]
-    fine: str
+    run: Callable[[CheckContext], Iterable[Finding]]
+    ok_message: str
 
 
 @contextmanager
-def patient(limits: Limits | None = None) -> Iterator[Patient]:
+def check_context(limits: Limits | None = None) -> Iterator[CheckContext]:
     """The system of this process's settings."""
     with (
         psycopg.connect(database.conninfo(**_TIME_LIMITS), autocommit=True) as service,
         psycopg.connect(database.conninfo(role="none", **_TIME_LIMITS), autocommit=True) as login,
     ):
-        yield Patient(service, login, limits or Limits())
+        yield CheckContext(service, login, limits or Limits())
 
 
-def examine(patient: Patient, checkups: Iterable[Checkup]) -> list[Finding]:
+def examine(context: CheckContext, checkups: Iterable[Checkup]) -> list[Finding]:
     """Every finding of some checkups, in their order; one that cannot be made is a problem of its own."""
-    return [finding for checkup in checkups for finding in _examine(patient, checkup)]
+    return [finding for checkup in checkups for finding in _examine(context, checkup)]
 
 
-def _examine(patient: Patient, checkup: Checkup) -> list[Finding]:
+def _examine(context: CheckContext, checkup: Checkup) -> list[Finding]:
     try:
-        return list(checkup.look(patient)) or [Finding("ok", checkup.subject, checkup.fine)]
+        return list(checkup.run(context)) or [Finding("ok", checkup.subject, checkup.ok_message)]
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedColumn) as error:
         return [Finding("problem", checkup.subject, f"cannot look: {_why(error)}", "run `db migrate`")]
     except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from psycopg.rows import class_row
 
-from app.engine.health.doctor import Checkup, Finding, Patient
+from app.engine.health.doctor import CheckContext, Checkup, Finding
 from app.engine.inspect.backlog import Backlog, backlogs
 from app.engine.queue.workers import InHand, Worker, deliveries, list_workers
 from app.settings import settings
@@ -41,8 +41,8 @@ class _Bloated:
     last_autovacuum: datetime | None
 
 
-def _workers(patient: Patient) -> Iterator[Finding]:
-    found = list_workers(patient.service)
+def _workers(context: CheckContext) -> Iterator[Finding]:
+    found = list_workers(context.service)
     stale = [worker for worker in found if worker.is_stale]
     if len(found) == len(stale):
         yield Finding("warning", "workers", "no worker is alive", "start one: `python cli.py work`")
@@ -76,9 +76,9 @@ def _programs(alive: Sequence[Worker]) -> Iterator[Finding]:
         yield Finding("warning", "workers", what, remedy)
 
 
-def _queues(patient: Patient) -> Iterator[Finding]:
-    limit = timedelta(seconds=patient.limits.oldest_waiting_s)
-    for one in backlogs(patient.service):
+def _queues(context: CheckContext) -> Iterator[Finding]:
+    limit = timedelta(seconds=context.limits.oldest_waiting_s)
+    for one in backlogs(context.service):
         name = one.queue_name
         if (pause := one.pause) is not None:
             what = f"{name} is paused since {pause.paused_at:%Y-%m-%d %H:%M} by {pause.paused_by}: {pause.reason}"
@@ -98,10 +98,10 @@ def _waiting(one: Backlog) -> str:
     return f"{one.due} waiting{oldest}"
 
 
-def _stuck(patient: Patient) -> Iterator[Finding]:
-    workers = {worker.worker_id: worker for worker in list_workers(patient.service)}
+def _stuck(context: CheckContext) -> Iterator[Finding]:
+    workers = {worker.worker_id: worker for worker in list_workers(context.service)}
     alive = [worker for worker in workers.values() if not worker.is_stale]
-    rows = deliveries(patient.service)
+    rows = deliveries(context.service)
     if orphans := [row for row in rows if not _is_held(row, workers)]:
         what = f"{len(orphans)} in hand of workers that are gone: {_named(orphans)}"
         remedy = f"live workers take them over within {settings().rescue_interval:.0f} s" if alive else "start a worker"
@@ -122,16 +122,16 @@ def _named(rows: Sequence[InHand]) -> str:
     return ", ".join(f"row {row.row_id} ({row.task_name}, {row.queue_name})" for row in rows[:_NAMED]) + more
 
 
-def _dead_letters(patient: Patient) -> Iterator[Finding]:
-    for one in patient.service.cursor(row_factory=class_row(_DeadLetters)).execute(_DEAD_LETTERS):
+def _dead_letters(context: CheckContext) -> Iterator[Finding]:
+    for one in context.service.cursor(row_factory=class_row(_DeadLetters)).execute(_DEAD_LETTERS):
         if one.oldest is not None:
             what = f"{one.letters} unresolved, the oldest since {one.oldest:%Y-%m-%d %H:%M}"
             yield Finding("warning", "dead letters", what, "`dead list --group` shows what they died of")
 
 
-def _bloat(patient: Patient) -> Iterator[Finding]:
-    cursor = patient.service.cursor(row_factory=class_row(_Bloated))
-    for one in cursor.execute(_BLOAT, [patient.limits.most_dead_rows]):
+def _bloat(context: CheckContext) -> Iterator[Finding]:
+    cursor = context.service.cursor(row_factory=class_row(_Bloated))
+    for one in cursor.execute(_BLOAT, [context.limits.most_dead_rows]):
         last = f"{one.last_autovacuum:%Y-%m-%d %H:%M}" if one.last_autovacuum else "never"
         what = f"{one.name} has {one.dead} dead rows beside {one.live} live ones; last autovacuum: {last}"
         remedy = f"end what holds vacuum back (see transactions), then VACUUM {one.name}"

@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 
 from app import database
 from app.engine.domain import wiring
-from app.engine.health.doctor import Checkup, Finding, Limits, Patient
+from app.engine.health.doctor import CheckContext, Checkup, Finding, Limits
 from app.engine.health.schema_drift import drifts
 from app.engine.queue import connections
 from app.engine.worker import preflight
@@ -57,32 +57,32 @@ class _Transaction:
     seconds: float
 
 
-def _version(patient: Patient) -> Iterator[Finding]:
-    yield from judge_version(patient.service.info.server_version)
+def _version(context: CheckContext) -> Iterator[Finding]:
+    yield from check_version(context.service.info.server_version)
 
 
-def judge_version(version: int) -> Iterator[Finding]:
+def check_version(version: int) -> Iterator[Finding]:
     """What is to be said of a server of this version, as libpq counts them: 180006 is 18.6."""
     if version // 10_000 < OLDEST_SERVER:
         yield Finding("problem", "server", f"PostgreSQL {version // 10_000}", "upgrade to PostgreSQL 15 or newer")
 
 
-def _safety(patient: Patient) -> Iterator[Finding]:
+def _safety(context: CheckContext) -> Iterator[Finding]:
     remedy = "mend it before anything else: workers refuse to start here"
-    for problem in preflight.problems(patient.service):
+    for problem in preflight.problems(context.service):
         yield Finding("problem", "safety", problem, remedy)
-    for (login,) in patient.login.execute(_LOGIN):
+    for (login,) in context.login.execute(_LOGIN):
         what = f"login {login} is subject to no policy once it leaves service_role"
         yield Finding("warning", "safety", what, "connect as a login that is neither superuser nor BYPASSRLS")
 
 
-def _settings(patient: Patient) -> Iterator[Finding]:
-    yield from judge_settings(dict(patient.service.execute(_SETTINGS).fetchall()), patient.limits)
-    for used, most in patient.service.execute(_CONNECTIONS):
-        yield from judge_connections(used, most)
+def _settings(context: CheckContext) -> Iterator[Finding]:
+    yield from check_settings(dict(context.service.execute(_SETTINGS).fetchall()), context.limits)
+    for used, most in context.service.execute(_CONNECTIONS):
+        yield from check_connections(used, most)
 
 
-def judge_settings(found: Mapping[str, str], limits: Limits) -> Iterator[Finding]:
+def check_settings(found: Mapping[str, str], limits: Limits) -> Iterator[Finding]:
     """What is to be said of a server's settings, by name, as pg_settings has them."""
     for name in ("autovacuum", "track_counts"):
         if found[name] == "off":
@@ -96,14 +96,14 @@ def judge_settings(found: Mapping[str, str], limits: Limits) -> Iterator[Finding
         yield Finding("info", "settings", what, "set wal_level = logical if browsers are to follow items that way")
 
 
-def judge_connections(used: int, most: int) -> Iterator[Finding]:
+def check_connections(used: int, most: int) -> Iterator[Finding]:
     """What is to be said when so many connections are in use of those that there may be."""
     if used > _CROWDED * most:
         what = f"{used} of {most} connections are in use"
         yield Finding("warning", "settings", what, "raise max_connections, or run fewer workers")
 
 
-def _migrations(_patient: Patient) -> Iterator[Finding]:
+def _migrations(_context: CheckContext) -> Iterator[Finding]:
     found = migrate.status(database.conninfo(), Sources.installed(wiring().migrations))
     if found.pending:
         yield Finding("problem", "migrations", f"to be applied: {', '.join(found.pending)}", "run `db migrate`")
@@ -115,7 +115,7 @@ def _migrations(_patient: Patient) -> Iterator[Finding]:
         yield Finding("problem", "migrations", what, "deploy the program that brought them")
 
 
-def _drift(_patient: Patient) -> Iterator[Finding]:
+def _drift(_context: CheckContext) -> Iterator[Finding]:
     try:
         found = drifts(database.owner_url())
     except psycopg.errors.InsufficientPrivilege as error:
@@ -135,24 +135,24 @@ def _drift(_patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _transactions(patient: Patient) -> Iterator[Finding]:
-    limit = patient.limits.longest_transaction_s
-    cursor = patient.login.cursor(row_factory=class_row(_Transaction))
+def _transactions(context: CheckContext) -> Iterator[Finding]:
+    limit = context.limits.longest_transaction_s
+    cursor = context.login.cursor(row_factory=class_row(_Transaction))
     for one in cursor.execute(_TRANSACTIONS, [limit]):
         who = f"{one.application} ({one.login}, pid {one.pid}, {one.state})"
         what = f"{who} has had a transaction open for {one.seconds:.0f} s: vacuum cannot remove what died since"
         yield Finding(
             "warning", "transactions", what, f"find out what it does; SELECT pg_terminate_backend({one.pid}) ends it"
         )
-    for (gid,) in patient.login.execute(_PREPARED, [limit]):
+    for (gid,) in context.login.execute(_PREPARED, [limit]):
         what = f"prepared transaction {gid!r} has been left open: it holds locks, and vacuum back"
         yield Finding("warning", "transactions", what, f"ROLLBACK PREPARED '{gid}', or COMMIT PREPARED")
-    for name, kept in patient.login.execute(_SLOTS, [patient.limits.most_kept_wal_bytes]):
+    for name, kept in context.login.execute(_SLOTS, [context.limits.most_kept_wal_bytes]):
         what = f"nobody reads replication slot {name}, which keeps {kept / (1 << 20):.0f} MB of WAL"
         yield Finding(
             "warning", "transactions", what, f"start its reader, or SELECT pg_drop_replication_slot('{name}')"
         )
-    for (hidden,) in patient.login.execute(_HIDDEN):
+    for (hidden,) in context.login.execute(_HIDDEN):
         if hidden:
             what = f"{hidden} sessions of other logins cannot be seen"
             yield Finding("info", "transactions", what, "GRANT pg_read_all_stats to this login to see them too")

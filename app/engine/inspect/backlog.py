@@ -16,9 +16,9 @@ from app.engine.queue.workers import Worker, list_workers, serving
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """A queue in numbers of rows, each an event or a parcel of up to 500.
+    """A queue in numbers of rows, each an event or a batch of up to 500.
 
-    `due` could be taken now; `later` was published for later or put back; `parked` waits for a slot of its lane;
+    `due` could be taken now; `later` was published for later or put back; `parked` waits for a slot of its limit;
     `in_hand` is being delivered; `failed` failed outside our code. `oldest` is how long the longest waiting due row
     has been due. `workers` are the ids of those that live and serve it.
     """

@@ -21,20 +21,20 @@ from app.context import Connection
 from app.engine.delivery.locked import place_in
 from app.engine.delivery.unknown import is_unknown
 from app.engine.domain import wiring
-from app.engine.effects import rests
+from app.engine.effects import cooldowns
 from app.engine.inspect.holders import Session, holders
 from app.engine.inspect.reasons import Dead, Done, Failed, InDoubt, InHand, Reason
 from app.engine.inspect.waiting import (
-    InLine,
+    BehindOthers,
+    CoolingDown,
     LockHeld,
     NobodyServes,
     Parked,
     PutBack,
     QueuePaused,
-    Resting,
     UnknownHere,
     Waiting,
-    WaitingTurn,
+    WaitingForShare,
 )
 from app.engine.queue import ordering
 from app.engine.queue.pauses import pauses
@@ -52,7 +52,7 @@ SELECT count(*) FROM public.procrastinate_jobs j, public.procrastinate_jobs own
    AND (j.priority > own.priority OR (j.priority = own.priority AND j.id < own.id))
 """
 # Of the tenants that wait, a thousand are counted: past that the share is as good as nothing.
-_TURN = """
+_SHARE = """
 WITH own AS MATERIALIZED (
     SELECT j.id, j.queue_name, j.priority, engine.share(j.args) AS share FROM public.procrastinate_jobs j
      WHERE j.id = %(row)s AND j.task_name = 'perform'
@@ -84,7 +84,7 @@ SELECT count(*) AS events, (array_agg(id ORDER BY failed_at))[1] AS letter_id, m
   FROM engine.failed_jobs WHERE resolved_at IS NULL AND event_data @> %s
  GROUP BY fingerprint, error_class ORDER BY count(*) DESC, min(failed_at) LIMIT 20
 """
-_HELD_IN_LINE = "SELECT event_id FROM engine.sequence WHERE held @> %s ORDER BY position"
+_HELD_IN_ORDER = "SELECT event_id FROM engine.sequence WHERE held @> %s ORDER BY position"
 _TENANT = """
 SELECT tenant_id::text FROM engine.event_log WHERE event_id = %(id)s
 UNION ALL
@@ -124,7 +124,7 @@ class _Group:
 def explain_event(connection: Connection, event_id: UUID) -> list[Reason]:
     """Where one event is and why. Raises `NotFound` for one that is nowhere."""
     found = [*_done(connection, event_id), *explain(connection, {"id": str(event_id)})]
-    found += _not_its_turn(connection, event_id)
+    found += _behind_others(connection, event_id)
     if not found:
         raise NotFound(
             f"event: {event_id} is nowhere: not waiting, not applied, not dead. It was never published, or it was"
@@ -153,10 +153,10 @@ def explain(connection: Connection, pattern: Pattern) -> list[Reason]:
     return [
         *_blocked(connection, waiting, workers),
         *(_reason(connection, group, workers) for group in groups),
-        *_resting(connection, groups),
+        *_cooling_down(connection, groups),
         *_locks(connection, groups),
         *_doubts(groups),
-        *_in_line(connection, pattern),
+        *_held_in_order(connection, pattern),
         *connection.cursor(row_factory=class_row(Dead)).execute(_DEAD, [Jsonb(pattern)]).fetchall(),
     ]
 
@@ -191,27 +191,27 @@ def _reason(connection: Connection, group: _Group, workers: Sequence[Worker]) ->
             return UnknownHere(events, queue, row_id, until, error.partition(": ")[2])
         case _Group(state="put_back", until=datetime() as until, last_until=datetime() as last):
             return PutBack(events, queue, row_id, until, last, group.attempt, group.error)
-        case _ if (turn := connection.execute(_TURN, {"row": row_id}).fetchone()) is not None:
-            return WaitingTurn(events, queue, row_id, *turn)
+        case _ if (share := connection.execute(_SHARE, {"row": row_id}).fetchone()) is not None:
+            return WaitingForShare(events, queue, row_id, *share)
         case _:
             return Waiting(events, queue, row_id, _count(connection, _AHEAD, row_id))
 
 
-def _resting(connection: Connection, groups: Iterable[_Group]) -> Iterator[Reason]:
-    """Rests of what parked rows wait for. A row that was put back for a rest says so itself."""
-    for rest in rests.find(connection, sorted({group.key for group in groups if group.key})):
-        yield Resting(rest.key, rest.reason, rest.until)
+def _cooling_down(connection: Connection, groups: Iterable[_Group]) -> Iterator[Reason]:
+    """Cooldowns that parked rows wait for. A row that was put back for a cooldown names it itself."""
+    for cooldown in cooldowns.find(connection, sorted({group.key for group in groups if group.key})):
+        yield CoolingDown(cooldown.key, cooldown.reason, cooldown.until)
 
 
 def _locks(connection: Connection, groups: Iterable[_Group]) -> Iterator[Reason]:
     """Who holds the locks that events were set aside for; of each group, one lock."""
     for group in groups:
-        place = place_in(group.error) if group.error else None
-        if place is not None and place.id is not None:
-            found = holders(connection, place)
-            yield from (_lock_held(group.events, place.table, place.id, session) for session in found)
+        target = place_in(group.error) if group.error else None
+        if target is not None and target.id is not None:
+            found = holders(connection, target)
+            yield from (_lock_held(group.events, target.table, target.id, session) for session in found)
             if not found:
-                yield LockHeld(group.events, place.table, place.id, None)
+                yield LockHeld(group.events, target.table, target.id, None)
 
 
 def _lock_held(events: int, table: str, row: UUID, session: Session) -> Reason:
@@ -224,17 +224,17 @@ def _doubts(groups: Iterable[_Group]) -> Iterator[Reason]:
             yield InDoubt(group.doubtful, group.doubtful_id, group.begun_at, group.tries or 1)
 
 
-def _in_line(connection: Connection, pattern: Pattern) -> Iterator[Reason]:
-    held = [event_id for (event_id,) in connection.execute(_HELD_IN_LINE, [Jsonb(pattern)])]
-    if held and (place := ordering.place(connection, held[0])):
-        yield InLine(len(held), place.subject_id, place.ahead, place.first_id)
+def _held_in_order(connection: Connection, pattern: Pattern) -> Iterator[Reason]:
+    held = [event_id for (event_id,) in connection.execute(_HELD_IN_ORDER, [Jsonb(pattern)])]
+    if held and (position := ordering.position_of(connection, held[0])):
+        yield BehindOthers(len(held), position.subject_id, position.ahead, position.first_id)
 
 
-def _not_its_turn(connection: Connection, event_id: UUID) -> Iterator[Reason]:
+def _behind_others(connection: Connection, event_id: UUID) -> Iterator[Reason]:
     """An event that waits in the queue, only to find at its delivery that others come first."""
-    place = ordering.place(connection, event_id)
-    if place and place.ahead and not place.is_held:
-        yield InLine(1, place.subject_id, place.ahead, place.first_id)
+    position = ordering.position_of(connection, event_id)
+    if position and position.ahead and not position.is_held:
+        yield BehindOthers(1, position.subject_id, position.ahead, position.first_id)
 
 
 def _done(connection: Connection, event_id: UUID) -> list[Done]:

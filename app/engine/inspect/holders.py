@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 
 from app.context import Connection
 from app.database import as_login
-from app.engine.delivery.locked import Place
+from app.engine.delivery.locked import LockTarget
 
 _SESSIONS = """
 SELECT a.pid, a.usename::text AS login, nullif(a.application_name, '') AS application, a.state, a.xact_start AS since
@@ -36,10 +36,10 @@ class Session:
     since: datetime | None
 
 
-def holders(connection: Connection, place: Place) -> list[Session]:
+def holders(connection: Connection, target: LockTarget) -> list[Session]:
     """The sessions that hold a lock on a row now, in the caller's transaction."""
     cursor = connection.cursor(row_factory=class_row(Session))
-    found = cursor.execute(_SESSIONS, [place.table, place.id]).fetchall()
+    found = cursor.execute(_SESSIONS, [target.table, target.id]).fetchall()
     if all(session.state for session in found):
         return found
     with as_login(connection):

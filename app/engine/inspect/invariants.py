@@ -72,13 +72,13 @@ def audit(connection: Connection, invariants: Iterable[Invariant]) -> list[Verdi
     try:
         with connection.transaction():
             connection.execute("SET LOCAL statement_timeout = '30min'")
-            return [_look(connection, invariant) for invariant in invariants]
+            return [_check(connection, invariant) for invariant in invariants]
     finally:
         connection.isolation_level = None
         connection.read_only = None
 
 
-def _look(connection: Connection, invariant: Invariant) -> Verdict:
+def _check(connection: Connection, invariant: Invariant) -> Verdict:
     # Counted where they are, so that a broken invariant of a million rows does not fetch them.
     broken = invariant.statement if isinstance(invariant.statement, sql.Composed) else sql.SQL(invariant.statement)
     query = sql.SQL("SELECT count(*) OVER () AS violations, broken.* FROM ({}) AS broken LIMIT {}").format(

@@ -17,14 +17,14 @@ from psycopg.rows import class_row
 from app.context import Connection
 from app.engine.delivery.bury import fingerprint
 from app.engine.domain import wiring
-from app.engine.queue.envelope import Letter, Row, open_rows
+from app.engine.queue.envelope import QueuedEvent, Row, open_rows
 from app.settings import settings
 from events import Event, Unreadable
 
 Where = Literal["waiting", "held", "dead"]
 
 _ROWS_AT_ONCE = 50
-"""A row may be a parcel of 500 events."""
+"""A row may be a batch of 500 events."""
 _MOST_FINDINGS = 1_000
 
 _SOURCES: Mapping[Where, LiteralString] = {
@@ -90,43 +90,43 @@ def check(connection: Connection, *, examples: int = 20) -> Report:
     try:
         with connection.transaction():
             for where in _SOURCES:
-                for letters in _letters(connection, where):
-                    report.looked_at[where] += len(letters)
-                    _note(report, found, where, letters, examples)
+                for queued_events in _letters(connection, where):
+                    report.looked_at[where] += len(queued_events)
+                    _note(report, found, where, queued_events, examples)
     finally:
         connection.isolation_level = connection.read_only = None
     report.findings = sorted(found.values(), key=lambda finding: (-finding.events, finding.type, finding.why))
     return report
 
 
-def _letters(connection: Connection, where: Where) -> Iterator[list[tuple[str, Letter]]]:
+def _letters(connection: Connection, where: Where) -> Iterator[list[tuple[str, QueuedEvent]]]:
     with connection.cursor(name=f"check_{where}", row_factory=class_row(_Source)) as cursor:
         cursor.execute(_SOURCES[where])
         while sources := cursor.fetchmany(_ROWS_AT_ONCE):
             opened = open_rows(Row(number, source.args) for number, source in enumerate(sources))
-            yield [(sources[letter.row_id].place, letter) for letter in opened]
+            yield [(sources[queued.row_id].place, queued) for queued in opened]
 
 
 def _note(
     report: Report,
     found: dict[str, Finding],
     where: Where,
-    letters: Iterable[tuple[str, Letter]],
+    queued_events: Iterable[tuple[str, QueuedEvent]],
     examples: int,
 ) -> None:
-    for place, letter in letters:
-        why = _trouble(letter.event)
+    for place, queued in queued_events:
+        why = _trouble(queued.event)
         if why is None:
             continue
         report.invalid += 1
-        finding = _finding(found, letter, why)
+        finding = _finding(found, queued, why)
         finding.events += 1
         if len(finding.first) < examples:
-            finding.first.append(Invalid(where, place, letter.event_id, why))
+            finding.first.append(Invalid(where, place, queued.event_id, why))
 
 
-def _finding(found: dict[str, Finding], letter: Letter, why: str) -> Finding:
-    raw = letter.raw if isinstance(letter.raw, dict) else {}
+def _finding(found: dict[str, Finding], queued: QueuedEvent, why: str) -> Finding:
+    raw = queued.raw if isinstance(queued.raw, dict) else {}
     kind, schema = str(raw.get("type"))[:200], str(raw.get("dataschema"))[:200]
     key = fingerprint(f"{kind} {schema}", "", why)
     if key not in found and len(found) >= _MOST_FINDINGS:

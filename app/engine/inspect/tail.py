@@ -26,7 +26,7 @@ _SLICE = timedelta(seconds=60)
 _SLACK = timedelta(seconds=5)
 """How long before a transaction holds the lock on its virtual id its beginning may have been noted."""
 
-_LOOK = """
+_SNAPSHOT = """
 SELECT clock_timestamp() AS at,
        array(SELECT l.virtualtransaction FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
               WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted
@@ -70,7 +70,7 @@ class Filters:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Snapshot:
     at: datetime
     running: list[str]
 
@@ -82,7 +82,7 @@ class Tail:
     connection: Connection
     filters: Filters
     low: datetime
-    _looked_at: datetime
+    _seen_at: datetime
     _running: dict[str, datetime] = field(default_factory=dict)
     _given: dict[UUID, datetime] = field(default_factory=dict)
 
@@ -92,22 +92,22 @@ class Tail:
 
         The connection must be in autocommit mode, or nothing new would ever be seen.
         """
-        start = _look(connection).at - ago
+        start = _take_snapshot(connection).at - ago
         return cls(connection, filters, start, start)
 
     def read(self) -> Iterator[list[Applied]]:
         """What has been committed since the last time, a minute of the ledger at a time, oldest first."""
-        look = _look(self.connection)
-        running = {name: self._running.get(name, self._looked_at) for name in look.running}
-        low = max(self.low, min([look.at, *running.values()]) - _SLACK)
-        for begin, end in _slices(self.low, look.at):
+        snapshot = _take_snapshot(self.connection)
+        running = {name: self._running.get(name, self._seen_at) for name in snapshot.running}
+        low = max(self.low, min([snapshot.at, *running.values()]) - _SLACK)
+        for begin, end in _slices(self.low, snapshot.at):
             rows = self._fresh(begin, end)
             # What lies before the next reading is never read again, so it need not be remembered.
             self._given.update({row.event_id: row.applied_at for row in rows if row.applied_at >= low})
             if rows:
                 yield rows
         self._given = {event_id: at for event_id, at in self._given.items() if at >= low}
-        self.low, self._looked_at, self._running = low, look.at, running
+        self.low, self._seen_at, self._running = low, snapshot.at, running
 
     def _fresh(self, begin: datetime, end: datetime | None) -> list[Applied]:
         wanted = {"low": begin, "high": end or "infinity", **asdict(self.filters), "types": _patterns(self.filters)}
@@ -118,8 +118,8 @@ class Tail:
         return self.connection.cursor(row_factory=class_row(Applied)).execute(_ROWS, [new]).fetchall()
 
 
-def _look(connection: Connection) -> _Look:
-    row = connection.cursor(row_factory=class_row(_Look)).execute(_LOOK).fetchone()
+def _take_snapshot(connection: Connection) -> _Snapshot:
+    row = connection.cursor(row_factory=class_row(_Snapshot)).execute(_SNAPSHOT).fetchone()
     if row is None:
         raise AssertionError
     return row

@@ -15,7 +15,7 @@ from app.context import Connection
 from app.errors import NotFound
 
 State = Literal["applied", "dead", "resolved", "waiting", "in_hand", "held"]
-"""Where an event is. `resolved` is a dead letter that is closed; `held` waits for its turn in a sequence."""
+"""Where an event is. `resolved` is a dead letter that is closed; `held` waits for earlier events of its subject."""
 
 _COUNT = "SELECT count(*) FROM engine.event_log WHERE subject_id = %s AND type = %s"
 _APPLIED = """

@@ -1,4 +1,4 @@
-"""Reasons of events that wait: for their turn, a time, a lock, a slot, a worker, or the end of a pause."""
+"""Reasons of events that wait: for their share, a time, a lock, a slot, a worker, or the end of a pause."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Waiting(Reason):
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingTurn(Reason):
+class WaitingForShare(Reason):
     """Effects that are due; `ahead` rows of the same account are taken before its first one.
 
     The tenant has `weight` of the `total` weight of the `tenants` that have effects due or in hand in the queue, itself
@@ -141,7 +141,7 @@ class UnknownHere(Reason):
 
 @dataclass(frozen=True, slots=True)
 class Parked(Reason):
-    """Every slot of the lane `key` was taken when it was delivered; `held` are taken now."""
+    """Every slot of the concurrency limit `key` was taken when it was delivered; `held` are taken now."""
 
     kind: ClassVar[str] = "parked"
     events: int
@@ -158,7 +158,7 @@ class Parked(Reason):
 
 
 @dataclass(frozen=True, slots=True)
-class Resting(Reason):
+class CoolingDown(Reason):
     """The other side said to come back later: no call under `key` is begun before `until`."""
 
     kind: ClassVar[str] = "resting"
@@ -173,7 +173,7 @@ class Resting(Reason):
 
 
 @dataclass(frozen=True, slots=True)
-class InLine(Reason):
+class BehindOthers(Reason):
     """Its type is applied in order, subject by subject, and `ahead` events come before it, `first_id` first."""
 
     kind: ClassVar[str] = "in_line"
@@ -186,7 +186,7 @@ class InLine(Reason):
     def sentence(self) -> str:
         """Who comes first."""
         return (
-            f"{counted(self.events)} in line behind {self.ahead} others of subject {self.subject_id}"
+            f"{counted(self.events)} ordered behind {self.ahead} others of subject {self.subject_id}"
             f" (`explain event {self.first_id}`)"
         )
 

@@ -53,7 +53,7 @@ class Promoter:
         self._called = asyncio.Event()
         self._is_over = False
 
-    async def turn(self) -> float:
+    async def promote_due(self) -> float:
         """Move what is due; returns the seconds until it is worth looking again. Raises when the database is away."""
         moved, next_s = await asyncio.to_thread(self._promote)
         if moved == _AT_ONCE:
@@ -61,23 +61,23 @@ class Promoter:
         return self._interval if next_s is None else min(self._interval, max(_LEAST_PAUSE_S, next_s))
 
     async def run(self) -> None:
-        """Take turns until `stop()`. An error is logged, and the next turn comes."""
+        """Promote due rows until `stop()`. An error is logged, and the loop goes on."""
         while not self._is_over:
             self._called.clear()
             pause = self._interval
             try:
-                pause = await self.turn()
-            except Exception as error:  # noqa: BLE001 - whatever it was, the next turn must come
+                pause = await self.promote_due()
+            except Exception as error:  # noqa: BLE001 - whatever it was, the loop must go on
                 log.error("cannot promote delayed rows", error=type(error).__name__, why=str(error))  # noqa: TRY400 - in one line
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._called.wait(), pause)
 
-    def look(self) -> None:
-        """Look now: a row that is due soon has come."""
+    def wake(self) -> None:
+        """Promote now: a row that is due soon has come."""
         self._called.set()
 
     def stop(self) -> None:
-        """End `run()` after the turn that is under way."""
+        """End `run()` after the current pass."""
         self._is_over = True
         self._called.set()
 

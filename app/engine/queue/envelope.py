@@ -2,7 +2,7 @@
 
 A row carries one event as it is (task `consume`), or several: `{"attempt": n, "events": [...]}` (tasks `consume_parcel`
 and `perform`), with the `"error"` that brought it back if one did, `"since"` when it waits for that to pass and, of
-effects, the `"share"` of the deliveries that it belongs to. `open_rows` never fails: what is no event becomes a letter
+effects, the `"share"` of the deliveries that it belongs to. `open_rows` never fails: what is no event becomes an event
 that says so, and its reader buries it.
 """
 
@@ -38,8 +38,8 @@ class Since:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Letter:
-    """One event of a row, or what stood in its place. `raw` is the JSON that was published, decoded."""
+class QueuedEvent:
+    """One event of a queue row, or an `Unreadable`. `raw` is the JSON that was published, decoded."""
 
     row_id: int
     attempt: int
@@ -58,9 +58,9 @@ class Letter:
             return None
 
 
-def one_of_each(letters: Iterable[Letter]) -> Iterable[Event[Any] | Unreadable]:
-    """One event of each type among `letters`: for questions that its type answers, which a batch asks often."""
-    return {type(letter.event): letter.event for letter in letters}.values()
+def one_of_each(queued_events: Iterable[QueuedEvent]) -> Iterable[Event[Any] | Unreadable]:
+    """One event of each type among `queued_events`: for questions that its type answers, which a batch asks often."""
+    return {type(queued.event): queued.event for queued in queued_events}.values()
 
 
 _ERROR_LIMIT = 300
@@ -73,12 +73,12 @@ def remembered(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}".encode(errors="replace").decode()
 
 
-def open_rows(rows: Iterable[Row]) -> list[Letter]:
-    """Every letter of some rows, in their order. Raises nothing: what cannot be opened is a letter that says so."""
+def open_rows(rows: Iterable[Row]) -> list[QueuedEvent]:
+    """The queued events of some rows, in order. Raises nothing: an unparseable entry becomes `Unreadable`."""
     addressed = [(row, *one) for row in rows for one in _open(row)]
     read = parse_all([raw for _, _, _, raw in addressed])
     return [
-        Letter(row.row_id, attempt, raw, _within_limit(row, raw, event), since)
+        QueuedEvent(row.row_id, attempt, raw, _within_limit(row, raw, event), since)
         for (row, attempt, since, raw), event in zip(addressed, read, strict=True)
     ]
 
@@ -127,11 +127,11 @@ def write(
     return "perform" if route.effect_of else "consume_parcel", _together(attempt, route.share, why, ",".join(texts))
 
 
-def write_rest(letters: Sequence[Letter]) -> str:
-    """The arguments of a row that keeps no more than these `letters` of those that it had."""
-    first = letters[0]
+def write_rest(queued_events: Sequence[QueuedEvent]) -> str:
+    """The arguments of a row that keeps no more than these `queued_events` of those that it had."""
+    first = queued_events[0]
     share = wiring().share(first.event) if isinstance(first.event, Event) else None
-    return _together(first.attempt, share, "", ",".join(to_json(letter.raw).decode() for letter in letters))
+    return _together(first.attempt, share, "", ",".join(to_json(queued.raw).decode() for queued in queued_events))
 
 
 def _together(attempt: int, share: str | None, why: str, events: str) -> str:

@@ -1,6 +1,6 @@
 """Fetch: which row a worker takes next.
 
-Rows of effects are taken in turns: of the tenants that have some due, the one that is to be served next, and of its
+Rows of effects are fetched by share: of the tenants that have some due, the one that is to be served next, and of its
 accounts the one that is. Rows of everything else are taken as Procrastinate takes them, by priority and age. Those of
 a higher priority than effects come before all effects.
 """
@@ -14,7 +14,7 @@ from procrastinate import connector as connectors
 from procrastinate import jobs
 
 from app.engine.domain import wiring
-from app.engine.queue.turns import Share, Turns
+from app.engine.queue.fair_share import FairShare, Share
 from app.engine.routing import EFFECTS_PRIORITY
 
 OWN_TASKS = frozenset({"consume", "consume_parcel", "perform"})
@@ -64,57 +64,59 @@ SELECT w.queue_name AS share_queue, w.share, w.weight, (t.job).id, (t.job).statu
 
 
 async def fetch(
-    connector: connectors.BaseConnector, queues: Sequence[str] | None, worker_id: int, turns: Turns | None
+    connector: connectors.BaseConnector, queues: Sequence[str] | None, worker_id: int, fair_share: FairShare | None
 ) -> jobs.Job | None:
-    """Take a row of `queues` (None: of any) for a worker; None when there is none. `turns` None: the oldest."""
-    if turns is None or not (effects := _effect_queues(queues)):
-        return await _oldest(connector, queues, worker_id, turns)
+    """Take a row of `queues` (None: of any) for a worker; None when there is none. Without `fair_share`: the oldest."""
+    if fair_share is None or not (effects := _effect_queues(queues)):
+        return await _oldest(connector, queues, worker_id, fair_share)
     if _serves_others(queues) and await comes_first(connector, queues):
-        return await _oldest(connector, queues, worker_id, turns)
-    job = await _in_turns(connector, effects, worker_id, turns)
-    return job or await _oldest(connector, queues, worker_id, turns)
+        return await _oldest(connector, queues, worker_id, fair_share)
+    job = await _by_share(connector, effects, worker_id, fair_share)
+    return job or await _oldest(connector, queues, worker_id, fair_share)
 
 
-async def _in_turns(
-    connector: connectors.BaseConnector, queues: Sequence[str], worker_id: int, turns: Turns
+async def _by_share(
+    connector: connectors.BaseConnector, queues: Sequence[str], worker_id: int, fair_share: FairShare
 ) -> jobs.Job | None:
-    wanted = {**_where(queues, turns), "worker_id": worker_id}
+    wanted = {**_where(queues, fair_share), "worker_id": worker_id}
     found = await connector.execute_query_all_async(query=_WAITING_OR_TAKEN, **wanted)
     waiting = [Share(row["share_queue"], row["share"], row["weight"]) for row in found]
     if found and found[0]["id"] is not None:
-        return _begun(found[0], turns, waiting[0])
+        return _begun(found[0], fair_share, waiting[0])
     for _ in range(_TRIES):
-        share = turns.pick(waiting)
+        share = fair_share.pick(waiting)
         if share is None:
             break
         chosen = {"queue": share.queue_name, "share": share.share, "worker_id": worker_id}
         row = await connector.execute_query_one_async(query=_OF_A_SHARE, **chosen)
         if row["id"] is not None:
-            return _begun(row, turns, share)
+            return _begun(row, fair_share, share)
         waiting.remove(share)
     return None
 
 
-async def make_room(connector: connectors.BaseConnector, queues: Sequence[str] | None, turns: Turns) -> bool:
+async def make_room(connector: connectors.BaseConnector, queues: Sequence[str] | None, fair_share: FairShare) -> bool:
     """Look for what waits while all deliveries of a worker are taken; whether one was asked to end early for it."""
     if _serves_others(queues) and await comes_first(connector, queues):
-        return turns.make_room([], others_wait=True) is not None
+        return fair_share.make_room([], others_wait=True) is not None
     effects = _effect_queues(queues)
-    waiting = await find_waiting(connector, effects, turns) if effects else []
-    return turns.make_room(waiting) is not None
+    waiting = await find_waiting(connector, effects, fair_share) if effects else []
+    return fair_share.make_room(waiting) is not None
 
 
-async def find_waiting(connector: connectors.BaseConnector, queues: Sequence[str], turns: Turns) -> list[Share]:
+async def find_waiting(
+    connector: connectors.BaseConnector, queues: Sequence[str], fair_share: FairShare
+) -> list[Share]:
     """The shares of which rows of these queues are due, from the one after that which was served last."""
-    rows = await connector.execute_query_all_async(query=_WAITING, **_where(queues, turns))
+    rows = await connector.execute_query_all_async(query=_WAITING, **_where(queues, fair_share))
     return [Share(row["queue_name"], row["share"], row["weight"]) for row in rows]
 
 
-def _where(queues: Sequence[str], turns: Turns) -> dict[str, Any]:
-    last = list(turns.last_shares.values())
+def _where(queues: Sequence[str], fair_share: FairShare) -> dict[str, Any]:
+    last = list(fair_share.last_shares.values())
     return {
         "queues": list(queues),
-        "after": turns.last_tenant,
+        "after": fair_share.last_tenant,
         "tenants": _TENANTS,
         "accounts": _ACCOUNTS,
         "last": last,
@@ -129,17 +131,17 @@ async def comes_first(connector: connectors.BaseConnector, queues: Sequence[str]
 
 
 async def _oldest(
-    connector: connectors.BaseConnector, queues: Sequence[str] | None, worker_id: int, turns: Turns | None
+    connector: connectors.BaseConnector, queues: Sequence[str] | None, worker_id: int, fair_share: FairShare | None
 ) -> jobs.Job | None:
     wanted = {"queues": None if queues is None else list(queues), "worker_id": worker_id, "own": list(OWN_TASKS)}
     row = await connector.execute_query_one_async(query=_OLDEST, **wanted)
     # There always is a row: one of nulls when nothing is due.
-    return None if row["id"] is None else _begun(row, turns, None)
+    return None if row["id"] is None else _begun(row, fair_share, None)
 
 
-def _begun(row: dict[str, Any], turns: Turns | None, share: Share | None) -> jobs.Job:
-    if turns is not None:
-        turns.begin(row["id"], share)
+def _begun(row: dict[str, Any], fair_share: FairShare | None, share: Share | None) -> jobs.Job:
+    if fair_share is not None:
+        fair_share.begin(row["id"], share)
     return jobs.Job.from_row(row)
 
 

@@ -25,8 +25,8 @@ from procrastinate import exceptions, jobs, manager
 
 from app.engine.domain import wiring
 from app.engine.queue import delayed, fetch, pauses, workers
+from app.engine.queue.fair_share import FairShare, RunningDelivery
 from app.engine.queue.fetch import OWN_TASKS
-from app.engine.queue.turns import Turn, Turns
 
 log = structlog.get_logger(__name__)
 
@@ -64,8 +64,8 @@ class FencedManager(manager.JobManager):
     """Set when the worker has been told to stop: it then waits for nobody, others will rescue what it cannot say."""
     session_key: int | None = None
     """The advisory lock that this process holds while it lives (`liveness`)."""
-    in_turns = True
-    """Whether effects are taken from tenants in turns. Only the benchmark that measures the difference says no."""
+    by_share = True
+    """Whether effects are fetched by share. False only in the benchmark that measures the difference."""
     on_delayed: Callable[[], None] = staticmethod(lambda: None)
     """What to do when a row that is due soon has come to wait outside the queue."""
     _paused: frozenset[str] = frozenset()
@@ -73,7 +73,7 @@ class FencedManager(manager.JobManager):
 
     def __init__(self, connector: connectors.BaseConnector) -> None:
         super().__init__(connector)
-        self.turns: dict[int, Turns] = {}
+        self.fair_shares: dict[int, FairShare] = {}
         """The deliveries of each worker of this process, by its id."""
 
     async def register_worker(self) -> int:
@@ -83,8 +83,8 @@ class FencedManager(manager.JobManager):
             query=workers.REGISTER, **workers.introduced(self.session_key)
         )
         worker_id = int(row["worker_id"])
-        if (turns := workers.turns_of_introduced()) is not None:
-            self.turns[worker_id] = turns
+        if (fair_share := workers.fair_share_of_introduced()) is not None:
+            self.fair_shares[worker_id] = fair_share
         return worker_id
 
     async def listen_for_jobs(
@@ -92,13 +92,13 @@ class FencedManager(manager.JobManager):
     ) -> None:
         """Listen for new rows, and call `on_delayed` for those that wait outside the queue."""
 
-        async def hear(*, channel: str, notification: jobs.Notification) -> None:
+        async def notified(*, channel: str, notification: jobs.Notification) -> None:
             if str(notification["type"]) == delayed.NOTIFICATION:
                 self.on_delayed()
             else:
                 await on_notification(channel=channel, notification=notification)
 
-        await super().listen_for_jobs(on_notification=hear, queues=queues)
+        await super().listen_for_jobs(on_notification=notified, queues=queues)
 
     async def prune_stalled_workers(self, seconds_since_heartbeat: float) -> list[int]:
         """Unregister this program's workers without a heartbeat for so long; returns their ids."""
@@ -109,7 +109,7 @@ class FencedManager(manager.JobManager):
 
     async def unregister_worker(self, worker_id: int) -> None:
         """Forget a worker that has stopped."""
-        self.turns.pop(worker_id, None)
+        self.fair_shares.pop(worker_id, None)
         await super().unregister_worker(worker_id)
         await self.connector.execute_query_async(query=workers.FORGET, worker_id=worker_id)
 
@@ -132,23 +132,23 @@ class FencedManager(manager.JobManager):
     async def _fetch(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
         wanted = None if queues is None else list(queues)
         return await fetch.fetch(
-            self.connector, wanted, worker_id, self.turns.get(worker_id) if self.in_turns else None
+            self.connector, wanted, worker_id, self.fair_shares.get(worker_id) if self.by_share else None
         )
 
-    def turn(self, worker_id: int | None, row_id: int) -> Turn | None:
-        """The turn of a row of effects that a worker of this process has in hand."""
-        turns = self.turns.get(worker_id or 0)
-        return turns.of(row_id) if turns else None
+    def running_delivery(self, worker_id: int | None, row_id: int) -> RunningDelivery | None:
+        """The running delivery of a row of effects in this process; None if there is none."""
+        fair_share = self.fair_shares.get(worker_id or 0)
+        return fair_share.of(row_id) if fair_share else None
 
-    async def watch(self, turns: Turns, queues: Sequence[str] | None) -> None:
+    async def watch(self, fair_share: FairShare, queues: Sequence[str] | None) -> None:
         """Let deliveries make room for what waits, for as long as a worker works."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(turns.rang.wait(), _LOOK_AT_LEAST)
-            turns.rang.clear()
-            if turns.is_full:
+                await asyncio.wait_for(fair_share.rows_arrived.wait(), _LOOK_AT_LEAST)
+            fair_share.rows_arrived.clear()
+            if fair_share.is_full:
                 try:
-                    await fetch.make_room(self.connector, queues, turns)
+                    await fetch.make_room(self.connector, queues, fair_share)
                 except exceptions.ConnectorException as error:
                     log.warning("cannot see who waits", why=" ".join(str(error.__cause__ or error).split()))
             await asyncio.sleep(_LOOK_AT_MOST)
@@ -166,14 +166,14 @@ class FencedManager(manager.JobManager):
         match status:
             case jobs.Status.SUCCEEDED if job.task_name in OWN_TASKS:
                 # They take their own row out of the queue with what it holds. One that is left was not done.
-                if await self._say(_AGAIN, job):
+                if await self._run_statement(_AGAIN, job):
                     log.error("a delivery ended without an end; it waits again", row=job.id, task=job.task_name)
             case jobs.Status.SUCCEEDED:
-                await self._say(_DELETE, job)
+                await self._run_statement(_DELETE, job)
             case jobs.Status.FAILED:
-                await self._say(_FAIL, job)
+                await self._run_statement(_FAIL, job)
             case _:
-                await self._say(_AGAIN, job)
+                await self._run_statement(_AGAIN, job)
 
     async def retry_job(
         self,
@@ -185,13 +185,13 @@ class FencedManager(manager.JobManager):
     ) -> None:
         """Wait again, from `retry_at` on."""
         self._ended(job)
-        await self._say(_AGAIN, job, at=retry_at)
+        await self._run_statement(_AGAIN, job, at=retry_at)
 
     def _ended(self, job: jobs.Job) -> None:
-        if (turns := self.turns.get(job.worker_id or 0)) is not None and job.id is not None:
-            turns.end(job.id)
+        if (fair_share := self.fair_shares.get(job.worker_id or 0)) is not None and job.id is not None:
+            fair_share.end(job.id)
 
-    async def _say(self, statement: LiteralString, job: jobs.Job, at: datetime | None = None) -> bool:
+    async def _run_statement(self, statement: LiteralString, job: jobs.Job, at: datetime | None = None) -> bool:
         """Run a statement about a delivery; whether the delivery was still its own."""
         parameters = {"id": job.id, "attempts": job.attempts, "worker_id": job.worker_id, "at": at}
         for attempt in range(1 if self.is_stopping else _TRIES):

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from psycopg.rows import class_row
 
 from app.context import Connection
-from app.engine.queue.envelope import Letter, Row, open_rows, write_rest
+from app.engine.queue.envelope import QueuedEvent, Row, open_rows, write_rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +50,23 @@ SELECT pg_notify(channel, json_build_object('type', 'job_inserted', 'job_id', wa
 _REMOVE = "DELETE FROM public.procrastinate_jobs WHERE id = %s"
 
 
-def hold(connection: Connection, delivery: Delivery) -> None:
+def lock_delivery(connection: Connection, delivery: Delivery) -> None:
     """Lock the delivery's row until the transaction ends. Raises `LeaseLost` when it is not this delivery's."""
     if connection.execute(_HOLD, asdict(delivery)).fetchone() is None:
         raise LeaseLost
 
 
-def read(connection: Connection, delivery: Delivery) -> list[Letter]:
+def read(connection: Connection, delivery: Delivery) -> list[QueuedEvent]:
     """What a held row carries."""
     return open_rows(connection.cursor(row_factory=class_row(Row)).execute(_READ, [delivery.row_id]).fetchall())
 
 
-def release(connection: Connection, delivery: Delivery, remaining: Sequence[Letter]) -> None:
-    """Acknowledge all of the held row but `remaining`: it goes, or shrinks to the letters that are still to be done."""
+def acknowledge(connection: Connection, delivery: Delivery, remaining: Sequence[QueuedEvent]) -> None:
+    """Acknowledge all events of the locked row but `remaining`: the row is removed, or shrinks to those."""
     shrink(connection, delivery.row_id, remaining)
 
 
-def shrink(connection: Connection, row_id: int, remaining: Sequence[Letter]) -> None:
+def shrink(connection: Connection, row_id: int, remaining: Sequence[QueuedEvent]) -> None:
     """Leave no more than `remaining` in a locked row; without any it is removed."""
     if remaining:
         connection.execute(_SHRINK, [write_rest(remaining), row_id])
@@ -74,16 +74,19 @@ def shrink(connection: Connection, row_id: int, remaining: Sequence[Letter]) -> 
         connection.execute(_REMOVE, [row_id])
 
 
-def wait_again(connection: Connection, delivery: Delivery, letters: Sequence[Letter]) -> None:
-    """Let the held row wait again with `letters`, at least one, under its own id: in its place in the queue.
+def wait_again(connection: Connection, delivery: Delivery, queued_events: Sequence[QueuedEvent]) -> None:
+    """Let the held row wait again with `queued_events`, at least one, under its own id: in its place in the queue.
 
     Only for a worker that takes no more rows: if it took this one again, both deliveries would have one lease.
     """
-    shrink(connection, delivery.row_id, letters)
+    shrink(connection, delivery.row_id, queued_events)
     connection.execute(_WAIT_AGAIN, [delivery.row_id])
 
 
-def take_siblings(connection: Connection, letters: Sequence[Letter]) -> list[Letter]:
-    """Take the rows of `letters`, each a single waiting event, out of the queue; those that others took stay out."""
-    taken = {row_id for (row_id,) in connection.execute(_TAKE_SIBLINGS, [[letter.row_id for letter in letters]])}
-    return [letter for letter in letters if letter.row_id in taken]
+def take_siblings(connection: Connection, queued_events: Sequence[QueuedEvent]) -> list[QueuedEvent]:
+    """Take the rows of `queued_events`, each a single waiting event, out of the queue.
+
+    Those that others took stay out.
+    """
+    taken = {row_id for (row_id,) in connection.execute(_TAKE_SIBLINGS, [[queued.row_id for queued in queued_events]])}
+    return [queued for queued in queued_events if queued.row_id in taken]

@@ -1,37 +1,37 @@
-"""The bell: how a worker hears of new rows without missing one.
+"""Notifications: how a worker notices new rows without missing one.
 
-Procrastinate's worker silences its event after each fetch. A notification that comes while a fetch looks in vain is
-lost with that: its row waits for the next poll, a second here and five by default.
+Procrastinate's worker clears its event after each fetch. A NOTIFY that arrives during an empty fetch is lost with that:
+its row waits for the next poll, one second here and five by default.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-from app.engine.queue.turns import Turns
+from app.engine.queue.fair_share import FairShare
 
 
-class Bell(asyncio.Event):
-    """An event that outlives one `clear()`: what rang during a fetch is heard after it.
+class LatchedNotification(asyncio.Event):
+    """An event that survives one `clear()`: a notification during a fetch is seen after it.
 
-    A ring that was answered already costs at most one fetch more. A worker whose deliveries are all taken does not
-    fetch: its `turns` are told too, so that one makes room.
+    A notification that was handled already costs at most one more fetch. A worker whose deliveries are all taken does
+    not fetch: its `fair_share` are told too, so that one makes room.
     """
 
-    def __init__(self, turns: Turns | None = None) -> None:
+    def __init__(self, fair_share: FairShare | None = None) -> None:
         super().__init__()
-        self._turns = turns
+        self._fair_share = fair_share
         self._is_new = False
 
     def set(self) -> None:
-        """Ring."""
+        """Set the event, also for the next fetch."""
         self._is_new = True
         super().set()
-        if self._turns is not None:
-            self._turns.rang.set()
+        if self._fair_share is not None:
+            self._fair_share.rows_arrived.set()
 
     def clear(self) -> None:
-        """Silence what rang before the last time."""
+        """Clear the event unless it was set since the last call."""
         if self._is_new:
             self._is_new = False
         else:

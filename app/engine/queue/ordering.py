@@ -1,16 +1,16 @@
 """Sequence: events that are applied in the order of their publication, subject by subject.
 
-A type is declared so on its payload (`@event_type("…", sequenced=True)`). Its events of one subject are a line:
-`engine.sequence` has a row for each from its publication until it is applied or given up. Only the first of a line is
-applied, so whatever is in the way of an event (one before it waits, was put back, is dead, or is in another worker's
-hands) needs no rule of its own. What is delivered before its turn leaves the queue and is held, which counts as
+A type is declared so on its payload (`@event_type("…", sequenced=True)`). Its events of one subject are ordered:
+`engine.sequence` has a row for each from its publication until it is applied or given up. Only the first of a subject
+is applied, so whatever is in the way of an event (one before it waits, was put back, is dead, or is held by another
+worker) needs no rule of its own. An event delivered out of order leaves the queue and is held, which counts as
 waiting; the commit that takes away the last one before it puts it back into the queue.
 
 The order is that in which `publish()` was called: within a transaction, and between transactions of which one began
 to publish after the other had committed. Transactions that publish at the same time are in no order until both have
 committed: an event that commits late may find that later ones were applied. An event that was put into the queue by
-other hands, or before its type was declared sequenced, joins its line when it is first delivered; one that says no
-subject has no line. All versions of a type are one line, two types are two.
+another program, or before its type was declared sequenced, gets its position when it is first delivered. An event
+without a subject is not ordered. All versions of a type are ordered together, two types apart.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from pydantic_core import to_json
 
 from app.context import Connection
 from app.engine.domain import Invariant
-from app.engine.queue.envelope import Letter, one_of_each
-from app.engine.routing import EVENTS_PRIORITY, EVENTS_QUEUE, PARCEL
+from app.engine.queue.envelope import QueuedEvent, one_of_each
+from app.engine.routing import EVENTS_PRIORITY, EVENTS_QUEUE, MOST_IN_A_ROW
 from events import Event, InvalidEvent
 
 _JOIN = """
@@ -38,7 +38,7 @@ SELECT e.type, e.subject, e.id
  ORDER BY e.n
 ON CONFLICT DO NOTHING
 """
-_TAKE_TURNS = "SELECT event_id, place, has_turn FROM engine.take_turns(%s::jsonb)"
+_TAKE_NEXT = "SELECT event_id, place AS position, has_turn AS is_next FROM engine.take_turns(%s::jsonb)"
 _HOLD = """
 UPDATE engine.sequence s SET held = early.event, attempt = early.attempt, held_at = now()
   FROM jsonb_to_recordset(%s::jsonb) AS early (id uuid, attempt integer, event jsonb)
@@ -47,7 +47,7 @@ UPDATE engine.sequence s SET held = early.event, attempt = early.attempt, held_a
 _RELEASE = "SELECT engine.release(%s, %s, %s, %s)"
 _TAKE_OVER = "UPDATE engine.sequence SET event_id = %s WHERE event_id = %s"
 _LEFT_BEHIND = "SELECT s.event_id FROM engine.sequence s JOIN engine.event_log l USING (event_id) LIMIT %s"
-_PLACE = """
+_POSITION = """
 SELECT s.type, s.subject_id, s.held_at IS NOT NULL AS is_held,
        (SELECT count(*) FROM engine.sequence a
          WHERE a.subject_id = s.subject_id AND a.type = s.type AND a.position < s.position) AS ahead,
@@ -75,8 +75,8 @@ INVARIANTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where an event stands: how many are `ahead` in its line, the first of them, and whether it is held meanwhile."""
+class Position:
+    """Position of an event: how many are `ahead` of it, the first of them, and whether it is held."""
 
     type: str
     subject_id: UUID
@@ -86,79 +86,84 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
+class _Position:
     event_id: UUID
-    place: int
-    has_turn: bool
+    position: int
+    is_next: bool
 
 
 def joining(events: Iterable[Event[Any]]) -> list[tuple[LiteralString, list[str]]]:
-    """The statement, if any, by which events that are being published join their lines, with its parameters.
+    """The statement, if any, that gives positions to events that are being published, with its parameters.
 
     Raises `InvalidEvent` for a sequenced event without a subject.
     """
     sequenced = [event for event in events if event.data.sequenced]
     for event in sequenced:
         if event.subject is None:
-            raise InvalidEvent(f"{event.type} {event.id}: subject: its type is sequenced, say whose turn it is")
+            raise InvalidEvent(f"{event.type} {event.id}: subject: its type is sequenced, an event of it needs one")
     return [(_JOIN, [_names(sequenced)])] if sequenced else []
 
 
-def take_turns(connection: Connection, letters: Sequence[Letter]) -> Sequence[Letter]:
-    """The letters that may be applied in the caller's transaction, each subject's in order; the others are held.
+def take_next(connection: Connection, queued_events: Sequence[QueuedEvent]) -> Sequence[QueuedEvent]:
+    """The events that may be applied in the caller's transaction, each subject's in order; the others are held.
 
-    Until the transaction ends nobody else decides about the lines of these letters. Letters that are not sequenced
-    are returned as they are, and cost nothing.
+    Until the transaction ends no other session decides about these subjects. Events that are not sequenced are
+    returned as they are, and cost nothing.
     """
-    lined = _lined(letters)
-    if not lined:
-        return letters
-    cursor = connection.cursor(row_factory=class_row(_Turn))
-    turns = {turn.event_id: turn for turn in cursor.execute(_TAKE_TURNS, [_names(_events(lined))])}
-    early = {letter.event_id for letter in lined if (turn := turns.get(_id(letter))) and not turn.has_turn}
+    sequenced = _lined(queued_events)
+    if not sequenced:
+        return queued_events
+    cursor = connection.cursor(row_factory=class_row(_Position))
+    positions = {position.event_id: position for position in cursor.execute(_TAKE_NEXT, [_names(_events(sequenced))])}
+    early = {
+        queued.event_id for queued in sequenced if (position := positions.get(_id(queued))) and not position.is_next
+    }
     if early:
-        held = [_held(letter) for letter in lined if letter.event_id in early]
+        held = [_held(queued) for queued in sequenced if queued.event_id in early]
         connection.execute(_HOLD, [to_json(held).decode()])
-    others = [letter for letter in letters if not _is_sequenced(letter)]
-    now = [letter for letter in lined if letter.event_id not in early]
-    return [*others, *sorted(now, key=lambda letter: turns[_id(letter)].place if _id(letter) in turns else -math.inf)]
+    others = [queued for queued in queued_events if not _is_sequenced(queued)]
+    now = [queued for queued in sequenced if queued.event_id not in early]
+    return [
+        *others,
+        *sorted(now, key=lambda queued: positions[_id(queued)].position if _id(queued) in positions else -math.inf),
+    ]
 
 
-def leave(connection: Connection, letters: Sequence[Letter]) -> None:
-    """Letters have been applied: theirs is the turn no more."""
-    if lined := [_id(letter) for letter in _lined(letters)]:
-        release(connection, lined)
+def leave(connection: Connection, queued_events: Sequence[QueuedEvent]) -> None:
+    """Remove applied events from their subjects' order."""
+    if sequenced := [_id(queued) for queued in _lined(queued_events)]:
+        release(connection, sequenced)
 
 
-def keep_places(connection: Connection, letters: Sequence[Letter]) -> None:
-    """Letters are put back or buried: those behind them wait, also if they had joined only in what was rolled back."""
-    if lined := _lined(letters):
-        connection.execute(_JOIN, [_names(_events(lined))])
+def keep_positions(connection: Connection, queued_events: Sequence[QueuedEvent]) -> None:
+    """Keep the positions of events that are put back or buried: later events of their subjects wait."""
+    if sequenced := _lined(queued_events):
+        connection.execute(_JOIN, [_names(_events(sequenced))])
 
 
 def release(connection: Connection, event_ids: Sequence[UUID]) -> int:
-    """Events are over, applied or given up by an admin: those behind them are called; returns how many.
+    """Remove events that were applied or given up, and requeue those they held back. Returns how many.
 
-    Called once for all that a transaction ends, and before it locks or changes their dead letters: lines come first
-    in the lock order. Events without a line do not matter. Not for a replay, which keeps its place: it is over when
-    it is applied.
+    Called once for all that a transaction ends, and before it locks or changes their dead letters: positions come
+    first in the lock order. Events without a position are ignored. Not for a replay, which keeps its position until it
+    is applied.
     """
-    row = connection.execute(_RELEASE, [list(event_ids), EVENTS_QUEUE, EVENTS_PRIORITY, PARCEL]).fetchone()
+    row = connection.execute(_RELEASE, [list(event_ids), EVENTS_QUEUE, EVENTS_PRIORITY, MOST_IN_A_ROW]).fetchone()
     return int(row[0]) if row else 0
 
 
 def take_over(connection: Connection, old: UUID, new: UUID) -> bool:
-    """Give the place of an event to the one that replaces it, before that is published; False if it had none."""
+    """Give the position of an event to the one that replaces it, before that is published. False if it had none."""
     return connection.execute(_TAKE_OVER, [new, old]).rowcount > 0
 
 
-def place(connection: Connection, event_id: UUID) -> Place | None:
-    """Where an event stands in its line; None for one that is in none."""
-    return connection.cursor(row_factory=class_row(Place)).execute(_PLACE, [event_id]).fetchone()
+def position_of(connection: Connection, event_id: UUID) -> Position | None:
+    """The position of an event; None if it has none."""
+    return connection.cursor(row_factory=class_row(Position)).execute(_POSITION, [event_id]).fetchone()
 
 
 def sweep(connection: Connection, most: int) -> int:
-    """Take events out of line that a worker applied without knowing them as sequenced; returns how many, up to `most`.
+    """Remove up to `most` positions of events that a worker applied as not sequenced. Returns how many.
 
     That happens while a deployment that declares a type sequenced is under way.
     """
@@ -168,30 +173,30 @@ def sweep(connection: Connection, most: int) -> int:
     return len(applied)
 
 
-def _lined(letters: Sequence[Letter]) -> list[Letter]:
-    if not any(isinstance(event, Event) and event.data.sequenced for event in one_of_each(letters)):
+def _lined(queued_events: Sequence[QueuedEvent]) -> list[QueuedEvent]:
+    if not any(isinstance(event, Event) and event.data.sequenced for event in one_of_each(queued_events)):
         return []
-    return [letter for letter in letters if _is_sequenced(letter)]
+    return [queued for queued in queued_events if _is_sequenced(queued)]
 
 
-def _is_sequenced(letter: Letter) -> bool:
-    event = letter.event
+def _is_sequenced(queued: QueuedEvent) -> bool:
+    event = queued.event
     return isinstance(event, Event) and event.data.sequenced and event.subject is not None
 
 
-def _events(letters: Iterable[Letter]) -> Iterable[Event[Any]]:
-    return (letter.event for letter in letters if isinstance(letter.event, Event))
+def _events(queued_events: Iterable[QueuedEvent]) -> Iterable[Event[Any]]:
+    return (queued.event for queued in queued_events if isinstance(queued.event, Event))
 
 
-def _id(letter: Letter) -> UUID:
-    if letter.event_id is None:
-        raise TypeError(letter.raw)
-    return letter.event_id
+def _id(queued: QueuedEvent) -> UUID:
+    if queued.event_id is None:
+        raise TypeError(queued.raw)
+    return queued.event_id
 
 
 def _names(events: Iterable[Event[Any]]) -> str:
     return to_json([{"id": event.id, "type": event.type, "subject": event.subject} for event in events]).decode()
 
 
-def _held(letter: Letter) -> dict[str, Any]:
-    return {"id": letter.event_id, "attempt": letter.attempt, "event": letter.raw}
+def _held(queued: QueuedEvent) -> dict[str, Any]:
+    return {"id": queued.event_id, "attempt": queued.attempt, "event": queued.raw}

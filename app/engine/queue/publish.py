@@ -1,6 +1,6 @@
 """Publish: put events into the queue on the caller's own connection.
 
-They exist if and only if the caller commits. Events that are published together travel in parcels, one queue row
+They exist if and only if the caller commits. Events that are published together travel in batches, one queue row
 each; a lone event is a row of its own. A thousand rows make one round trip, as one jsonb parameter: an array of
 jsonb would be escaped element by element, which costs more than the database does.
 """
@@ -16,7 +16,7 @@ import psycopg
 from pydantic_core import PydanticSerializationError, to_json
 
 from app.context import Connection
-from app.engine.domain import Lane, wiring
+from app.engine.domain import ConcurrencyLimit, wiring
 from app.engine.queue import envelope, ordering
 from app.engine.queue.distinct import Ids
 from app.engine.queue.envelope import Since
@@ -35,21 +35,21 @@ def publish(
     connection: Connection,
     *events: Event[Any],
     delay: float = 0,
-    parcel: int | None = None,
+    batch_size: int | None = None,
 ) -> None:
-    """Say `events`; they are heard when the caller's transaction commits, and never if it does not.
+    """Enqueue `events` in the caller's transaction. Visible on commit, discarded on rollback.
 
-    `delay` seconds pass before they are delivered. `parcel` bounds the events a row (as the wiring says, at most 500,
-    when not given). The connection must act as `service_role`. Raises `InvalidEvent`, before anything is published,
-    for an event that is too large or holds what PostgreSQL's JSON cannot (a NUL character, half a surrogate pair), and
-    `ReusedId` for two different events with one id.
+    `delay` seconds pass before they are delivered. `batch_size` bounds the events a row (as the wiring says, at most
+    500, when not given). The connection must act as `service_role`. Raises `InvalidEvent`, before anything is
+    published, for an event that is too large or holds what PostgreSQL's JSON cannot (a NUL character, half a surrogate
+    pair), and `ReusedId` for two different events with one id.
     """
-    for statement, parameters in _statements(events, delay, parcel, _ids(events)):
+    for statement, parameters in _statements(events, delay, batch_size, _ids(events)):
         connection.execute(statement, parameters)
 
 
 def publish_all(
-    connection: Connection, events: Iterable[Event[Any]], *, parcel: int | None = None, ids: Ids | None = None
+    connection: Connection, events: Iterable[Event[Any]], *, batch_size: int | None = None, ids: Ids | None = None
 ) -> int:
     """Publish a stream of events, as `publish()` does, without ever holding all of it; returns how many there were.
 
@@ -60,7 +60,7 @@ def publish_all(
     stream = iter(events)
     seen = ids or Ids()
     while chunk := list(islice(stream, _EVENTS_A_ROUND_TRIP)):
-        for statement, parameters in _statements(chunk, 0, parcel, seen):
+        for statement, parameters in _statements(chunk, 0, batch_size, seen):
             connection.execute(statement, parameters)
         count += len(chunk)
     if ids is None:
@@ -80,22 +80,22 @@ def put_back(  # noqa: PLR0913 - each says one thing about how they wait
     *,
     delay: float,
     attempt: int,
-    parcel: int = 1,
+    batch_size: int = 1,
     error: str | None = None,
-    lane: Lane | None = None,
+    limit: ConcurrencyLimit | None = None,
 ) -> None:
     """Put events that were delivered into the queue again, each with the JSON that it was published as.
 
-    A put-back event waits `delay` seconds, has `attempt` deliveries behind it, and travels alone unless `parcel` says
-    how many may travel together. The row remembers the `error` that brought it back, which `explain` shows;
-    but a lone event without attempts, which goes back as if it had never been tried. With a `lane` the rows are parked:
-    `slots.wake_parked` makes them due before their time. Raises `ValueError` for parked rows without a delay.
+    A put-back event waits `delay` seconds, has `attempt` deliveries behind it, and travels alone unless `batch_size`
+    says how many may travel together. The row remembers the `error` that brought it back, which `explain` shows;
+    but a lone event without attempts, which goes back as if it had never been tried. With a `limit` the rows are
+    parked: `slots.wake_parked` makes them due before their time. Raises `ValueError` for parked rows without a delay.
     """
-    if lane is not None and delay < _SHORTEST_DELAY_S:
+    if limit is not None and delay < _SHORTEST_DELAY_S:
         raise ValueError(delay)
     table = wiring()
     texts = ((table.route(event), to_json(raw).decode()) for event, raw in events)
-    for statement, parameters in _batches(texts, parcel, _Wait(delay, attempt, error, lane)):
+    for statement, parameters in _round_trips(texts, batch_size, _Wait(delay, attempt, error, limit)):
         connection.execute(statement, parameters)
 
 
@@ -107,12 +107,12 @@ def put_aside(
     Their rows remember since when they wait, and for what error.
     """
     texts = ((route, to_json(raw).decode()) for raw in raws)
-    for statement, parameters in _batches(texts, None, _Wait(delay, attempt, since.error, since=since)):
+    for statement, parameters in _round_trips(texts, None, _Wait(delay, attempt, since.error, since=since)):
         connection.execute(statement, parameters)
 
 
 def _statements(
-    events: Sequence[Event[Any]], delay: float, parcel: int | None, ids: Ids | None
+    events: Sequence[Event[Any]], delay: float, batch_size: int | None, ids: Ids | None
 ) -> Iterator[tuple[LiteralString, list[str]]]:
     route = wiring().route
     routes: list[Route] = []
@@ -126,8 +126,8 @@ def _statements(
     joining = ordering.joining(sequenced)
     if ids:
         ids.add(events, texts)
-    yield from _batches(zip(routes, texts, strict=True), parcel, _Wait(delay))
-    # Last, so that no commit of a connection in autocommit mode leaves a place in line for an event that is nowhere.
+    yield from _round_trips(zip(routes, texts, strict=True), batch_size, _Wait(delay))
+    # Last, so that no commit of a connection in autocommit mode leaves a position for an event that does not exist.
     yield from joining
 
 
@@ -137,7 +137,7 @@ def _ids(events: Sequence[Event[Any]]) -> Ids | None:
 
 @dataclass(frozen=True, slots=True)
 class _Wait:
-    """How rows wait: `delay` seconds, after `attempt` deliveries, because of an `error`, for a slot of a `lane`.
+    """How rows wait: `delay` seconds, after `attempt` deliveries, because of an `error`, for a slot of a `limit`.
 
     `since` is when they were first put aside without a failure.
     """
@@ -145,19 +145,19 @@ class _Wait:
     delay: float
     attempt: int = 0
     error: str | None = None
-    lane: Lane | None = None
+    limit: ConcurrencyLimit | None = None
     since: Since | None = None
 
 
-def _batches(
-    texts: Iterable[tuple[Route, str]], parcel: int | None, wait: _Wait
+def _round_trips(
+    texts: Iterable[tuple[Route, str]], batch_size: int | None, wait: _Wait
 ) -> Iterator[tuple[LiteralString, list[str]]]:
-    rows = _rows(texts, parcel, wait)
-    while batch := list(islice(rows, _ROWS_A_ROUND_TRIP)):
-        yield _ENQUEUE, ["[" + ",".join(batch) + "]"]
+    rows = _rows(texts, batch_size, wait)
+    while chunk := list(islice(rows, _ROWS_A_ROUND_TRIP)):
+        yield _ENQUEUE, ["[" + ",".join(chunk) + "]"]
 
 
-def _rows(texts: Iterable[tuple[Route, str]], parcel: int | None, wait: _Wait) -> Iterator[str]:
+def _rows(texts: Iterable[tuple[Route, str]], batch_size: int | None, wait: _Wait) -> Iterator[str]:
     routed: dict[Route, list[str]] = {}
     last: Route | None = None
     together: list[str] = []
@@ -167,14 +167,14 @@ def _rows(texts: Iterable[tuple[Route, str]], parcel: int | None, wait: _Wait) -
         together.append(text)
     later = _later(wait)
     for route, together in routed.items():
-        size = min(parcel or route.parcel, route.parcel)
+        size = min(batch_size or route.batch_size, route.batch_size)
         for start in range(0, len(together), size):
             yield _row(route, together[start : start + size], wait, later)
 
 
 def _later(wait: _Wait) -> str:
     """The fields of a row that is not due."""
-    parked = f',"key":{to_json(wait.lane.key).decode()},"most":{wait.lane.most}' if wait.lane else ""
+    parked = f',"key":{to_json(wait.limit.key).decode()},"most":{wait.limit.most}' if wait.limit else ""
     return f',"delay":{wait.delay:.3f}{parked}' if wait.delay >= _SHORTEST_DELAY_S else ""
 
 

@@ -19,7 +19,7 @@ class Claimant:
     """A tenant or an account that has deliveries in hand, or waits for one, or both.
 
     `served` is how many seconds of delivery it has had, divided by its weight; `has_run` tells whether a delivery of it
-    has been running for long enough to give others their turn.
+    has been running for long enough to yield.
     """
 
     key: str
@@ -35,7 +35,7 @@ def share_of(claimant: Claimant, claimants: Sequence[Claimant], capacity: int) -
     return capacity * claimant.weight / sum(one.weight for one in claimants)
 
 
-def next_one(claimants: Sequence[Claimant], capacity: int) -> Claimant | None:
+def next_claimant(claimants: Sequence[Claimant], capacity: int) -> Claimant | None:
     """Who gets the delivery that is free; None when nobody waits. The first of equals.
 
     Nobody who already has its share, rounded up, comes before one that has not.
@@ -47,7 +47,7 @@ def next_one(claimants: Sequence[Claimant], capacity: int) -> Claimant | None:
     return min((one for one in claimants if one.waits), key=rank, default=None)
 
 
-def who_yields(claimants: Sequence[Claimant], capacity: int) -> Claimant | None:
+def choose_yielding(claimants: Sequence[Claimant], capacity: int) -> Claimant | None:
     """Who gives up a delivery when all are taken; None when nobody has to.
 
     Somebody has to if one that waits has less than its share, rounded down but at least one delivery. Then it is
@@ -59,14 +59,14 @@ def who_yields(claimants: Sequence[Claimant], capacity: int) -> Claimant | None:
     first = min(short, key=lambda one: one.served, default=None)
     if first is None:
         return None
-    over = [one for one in claimants if is_over(one, claimants, capacity)]
+    over = [one for one in claimants if exceeds_share(one, claimants, capacity)]
     if over:
         return max(over, key=lambda one: (one.in_hand - shares[one.key], one.served))
     holders = [one for one in claimants if one.in_hand and one.has_run and one.served > first.served]
     return max(holders, key=lambda one: one.served, default=None)
 
 
-def is_over(claimant: Claimant, claimants: Sequence[Claimant], capacity: int) -> bool:
+def exceeds_share(claimant: Claimant, claimants: Sequence[Claimant], capacity: int) -> bool:
     """Whether a claimant holds more than its share, rounded up."""
     return claimant.in_hand > _rounded_up(share_of(claimant, claimants, capacity))
 

@@ -22,7 +22,7 @@ from psycopg.rows import class_row
 
 from app.context import Connection
 from app.engine.domain import wiring
-from app.engine.queue.turns import Turns
+from app.engine.queue.fair_share import FairShare
 from app.settings import settings
 
 REGISTER = """
@@ -150,23 +150,23 @@ class Introduction:
 
     name: str | None = None
     queues: Sequence[str] | None = None
-    turns: Turns | None = None
+    fair_share: FairShare | None = None
 
 
 _introduction: ContextVar[Introduction] = ContextVar("introduction")
 
 
-def introduce(name: str | None, queues: Iterable[str] | None, turns: Turns | None = None) -> None:
+def introduce(name: str | None, queues: Iterable[str] | None, fair_share: FairShare | None = None) -> None:
     """Say who is about to register in this task; Procrastinate's manager is not told when it registers a worker.
 
-    `turns` are the deliveries that it will have.
+    `fair_share` are the deliveries that it will have.
     """
-    _introduction.set(Introduction(name, None if queues is None else list(queues), turns))
+    _introduction.set(Introduction(name, None if queues is None else list(queues), fair_share))
 
 
-def turns_of_introduced() -> Turns | None:
+def fair_share_of_introduced() -> FairShare | None:
     """The deliveries of the worker that was introduced in this task."""
-    return _introduction.get(Introduction()).turns
+    return _introduction.get(Introduction()).fair_share
 
 
 def introduced(session_key: int | None) -> dict[str, Any]:

@@ -27,11 +27,11 @@ from app.engine.domain import Policy, wiring
 from app.engine.effects.execute import perform
 from app.engine.queue import connections
 from app.engine.queue.envelope import may_hold_events
+from app.engine.queue.fair_share import FairShare
 from app.engine.queue.job_manager import FencedManager
 from app.engine.queue.lease import Delivery
-from app.engine.queue.notifications import Bell
-from app.engine.queue.turns import Turns
-from app.engine.queue.workers import introduce, turns_of_introduced
+from app.engine.queue.notifications import LatchedNotification
+from app.engine.queue.workers import fair_share_of_introduced, introduce
 from app.engine.routing import EVENTS_PRIORITY
 from app.engine.worker import stopping
 from app.engine.worker.liveness import Session, SessionLost
@@ -141,9 +141,9 @@ class Application(procrastinate.App):
         """
         queues = list(options.get("queues") or wiring().queues())
         full: WorkerOptions = {**_defaults(), **options, "queues": queues, "install_signal_handlers": False}
-        turns = Turns(full["concurrency"])
-        introduce(full.get("name"), queues, turns)
-        watch = asyncio.create_task(self.job_manager.watch(turns, queues))
+        fair_share = FairShare(full["concurrency"])
+        introduce(full.get("name"), queues, fair_share)
+        watch = asyncio.create_task(self.job_manager.watch(fair_share, queues))
         lost = self.session.lost
         working = asyncio.create_task(super().run_worker_async(**full), name="worker")
         try:
@@ -183,7 +183,7 @@ class Application(procrastinate.App):
 
     def _worker(self, **options: Unpack[WorkerOptions]) -> Worker:
         worker = super()._worker(**options)
-        worker._new_job_event = Bell(turns_of_introduced())  # noqa: SLF001 - there is no other way to it
+        worker._new_job_event = LatchedNotification(fair_share_of_introduced())  # noqa: SLF001 - there is no other way to it
         self._workers.add(worker)
         return worker
 
@@ -201,8 +201,8 @@ class Application(procrastinate.App):
             await asyncio.to_thread(self._check)
             async with self._alive(), upkeep(pool) as promoter:
                 # Once before the workers begin: one that does not wait finds what is due by now.
-                await promoter.turn()
-                self.job_manager.on_delayed = promoter.look
+                await promoter.promote_due()
+                self.job_manager.on_delayed = promoter.wake
                 try:
                     yield
                 finally:
@@ -255,8 +255,8 @@ def consume_one(context: procrastinate.JobContext, /, **_arguments: Any) -> None
 
 
 @app.task(name="consume_parcel", queue="events", retry=_RETRY, pass_context=True)
-def consume_parcel(context: procrastinate.JobContext, /, **_arguments: Any) -> None:
-    """Deliver a parcel of events that were published together."""
+def consume_batch(context: procrastinate.JobContext, /, **_arguments: Any) -> None:
+    """Deliver a batch of events that were published together."""
     consume(app.engine, _delivery(context), siblings=False)
 
 
@@ -270,7 +270,7 @@ def prune_now(_context: procrastinate.JobContext, timestamp: int) -> None:  # no
 
 
 @app.task(name="perform", queue="effects", retry=_RETRY, pass_context=True)
-async def perform_parcel(context: procrastinate.JobContext, /, **_arguments: Any) -> None:
-    """Carry a parcel of effects to the outside world."""
+async def perform_batch(context: procrastinate.JobContext, /, **_arguments: Any) -> None:
+    """Carry a batch of effects to the outside world."""
     delivery = _delivery(context)
-    await perform(app.engine, delivery, app.job_manager.turn(delivery.worker_id, delivery.row_id))
+    await perform(app.engine, delivery, app.job_manager.running_delivery(delivery.worker_id, delivery.row_id))

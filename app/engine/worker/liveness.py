@@ -1,7 +1,7 @@
 """Liveness: a database session that shows that a worker's process lives.
 
 Each process holds an advisory lock on a connection of its own for as long as it runs. The kernel closes the connection
-when the process dies, PostgreSQL ends the session and releases the lock, and the next turn of the rescue finds the
+when the process dies, PostgreSQL ends the session and releases the lock, and the next rescue finds the
 worker gone. The heartbeat stays for what a session cannot show: a frozen process, a cut network.
 
 A process that lives but lost its session (a terminated backend, a restart, a failover) is taken for dead by others. It
@@ -118,7 +118,7 @@ def any_gone(connection: Connection) -> bool:
 def forget_gone(connection: Connection) -> list[int]:
     """Unregister workers whose session has ended; returns their ids. They cannot fetch any more.
 
-    Rows that such a worker still holds locked are left for the next turn: raises `psycopg.errors.LockNotAvailable`.
+    Rows that such a worker still holds locked are left for the next pass: raises `psycopg.errors.LockNotAvailable`.
     """
     with connection.transaction():
         connection.execute("SET LOCAL lock_timeout = '200ms'")

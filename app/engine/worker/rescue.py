@@ -20,17 +20,17 @@ from psycopg.rows import class_row
 from app.context import Connection
 from app.engine.delivery import bury
 from app.engine.domain import wiring
-from app.engine.queue.envelope import Letter, Row, open_rows
+from app.engine.queue.envelope import QueuedEvent, Row, open_rows
 from app.engine.queue.lease import shrink
 from app.errors import Permanent
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-_TURN = "SELECT pg_try_advisory_xact_lock(hashtextextended('engine.rescue', 0))"
+_TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('engine.rescue', 0))"
 # Rescue and sweep look for the few rows that somebody has in hand, or that failed, among any number that wait, every
 # few seconds. Under row-level security the planner takes them for many, and would read the queue, not their index.
-# A process that freezes in its turn keeps all others from theirs: not for longer than ten seconds.
+# A process that freezes while it rescues blocks the others' rescues for at most ten seconds.
 _BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL idle_in_transaction_session_timeout = '10s'"
 _FREE = """
 WITH ended AS MATERIALIZED (SELECT worker_id, by_restart FROM engine.gone_workers()
@@ -125,15 +125,18 @@ class Rescued:
 
 
 def rescue(connection: Connection, settings: Settings) -> list[Rescued]:
-    """Free the deliveries of dead and hanging workers in one transaction; returns them (none in another's turn)."""
+    """Free the deliveries of dead and hanging workers in one transaction.
+
+    Returns them (none while another worker rescues).
+    """
     limits: dict[str, Any] = {
         "stalled_after": settings.stalled_after,
         "longest_run": settings.longest_run,
         "queues": wiring().queues(),
     }
     with connection.transaction():
-        turn = connection.execute(_TURN).fetchone()
-        if turn is None or not turn[0]:
+        lock = connection.execute(_TRY_LOCK).fetchone()
+        if lock is None or not lock[0]:
             return []
         connection.execute(_BY_INDEX)
         freed = connection.cursor(row_factory=class_row(Rescued)).execute(_FREE, limits).fetchall()
@@ -155,11 +158,13 @@ def _count(connection: Connection, freed: Sequence[Rescued], most: int) -> list[
     opened = [(row, open_rows([Row(row.row_id, row.args)])) for row in freed]
     counts = _counts(connection, opened)
     counted, apart = [], []
-    for row, letters in opened:
-        rescues = {id(letter): counts.get(letter.event_id, row.rescues) for letter in letters}
-        rest = [letter for letter in letters if rescues[id(letter)] <= most]
-        if len(rest) < len(letters):
-            _bury(connection, row, [(letter, rescues[id(letter)]) for letter in letters if letter not in rest], rest)
+    for row, queued_events in opened:
+        rescues = {id(queued): counts.get(queued.event_id, row.rescues) for queued in queued_events}
+        rest = [queued for queued in queued_events if rescues[id(queued)] <= most]
+        if len(rest) < len(queued_events):
+            _bury(
+                connection, row, [(queued, rescues[id(queued)]) for queued in queued_events if queued not in rest], rest
+            )
         elif max(rescues.values(), default=0) > 1:
             apart.append(row.row_id)
         counted.append(replace(row, rescues=max(rescues.values(), default=row.rescues)))
@@ -167,22 +172,26 @@ def _count(connection: Connection, freed: Sequence[Rescued], most: int) -> list[
     return counted
 
 
-def _counts(connection: Connection, opened: Sequence[tuple[Rescued, Sequence[Letter]]]) -> dict[UUID | None, int]:
-    counted = [(letter.event_id, row.rescues) for row, letters in opened for letter in letters if letter.event_id]
+def _counts(connection: Connection, opened: Sequence[tuple[Rescued, Sequence[QueuedEvent]]]) -> dict[UUID | None, int]:
+    counted = [
+        (queued.event_id, row.rescues) for row, queued_events in opened for queued in queued_events if queued.event_id
+    ]
     ids, of_rows = [event_id for event_id, _ in counted], [rescues for _, rescues in counted]
     return dict(connection.execute(_COUNT, [ids, of_rows]).fetchall())
 
 
-def _bury(connection: Connection, row: Rescued, killers: Sequence[tuple[Letter, int]], rest: Sequence[Letter]) -> None:
+def _bury(
+    connection: Connection, row: Rescued, killers: Sequence[tuple[QueuedEvent, int]], rest: Sequence[QueuedEvent]
+) -> None:
     """Bury events that kill their workers; the row keeps the `rest`, or goes."""
     errors = [
-        (letter, KilledItsWorkers(f"{rescues} workers died or hung while they had this event"))
-        for letter, rescues in killers
+        (queued, KilledItsWorkers(f"{rescues} workers died or hung while they had this event"))
+        for queued, rescues in killers
     ]
     bury.bury(connection, errors)
     shrink(connection, row.row_id, rest)
-    for letter, rescues in killers:
-        log.warning("buried", event_id=str(letter.event_id), row=row.row_id, rescues=rescues)
+    for queued, rescues in killers:
+        log.warning("buried", event_id=str(queued.event_id), row=row.row_id, rescues=rescues)
 
 
 def sweep(connection: Connection) -> int:
@@ -198,6 +207,6 @@ def sweep(connection: Connection) -> int:
         )
         for row in failed:
             error = FailedInTheQueue(f"the queue failed a row of task {row.task_name!r}, which this program cannot run")
-            bury.bury(connection, [(letter, error) for letter in open_rows([Row(row.row_id, row.args)])])
+            bury.bury(connection, [(queued, error) for queued in open_rows([Row(row.row_id, row.args)])])
         connection.execute(_BURY, [[row.row_id for row in failed]])
     return len(failed)

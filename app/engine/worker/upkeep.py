@@ -1,8 +1,8 @@
 """Upkeep: what every worker does for all of them, beside its deliveries.
 
-Each turn looks for workers whose session has ended, and rescues their deliveries. Now and then, and after a rescue, a
-turn also looks at heartbeats, buries what failed in the queue itself and wakes parked rows. Beside the turns a promoter
-moves what is due into the queue.
+Each pass looks for workers whose session has ended, and rescues their deliveries. Now and then, and after a rescue, a
+pass also looks at heartbeats, buries what failed in the queue itself and wakes parked rows. Beside the passes a
+promoter moves what is due into the queue.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def upkeep(pool: ConnectionPool[Connection]) -> AsyncIterator[Promoter]:
-    """Take turns, and promote, while the block runs. A turn under way at its end may end too, within a limit."""
+    """Rescue, sweep and promote while the block runs. A pass in progress at its end may finish, within a limit."""
     stop, promoter = asyncio.Event(), Promoter(pool, settings().polling_interval)
     running = {
-        asyncio.create_task(_take_turns(pool, stop), name="upkeep"),
+        asyncio.create_task(_rescue_and_sweep(pool, stop), name="upkeep"),
         asyncio.create_task(promoter.run(), name="promoter"),
     }
     try:
@@ -46,7 +46,7 @@ async def upkeep(pool: ConnectionPool[Connection]) -> AsyncIterator[Promoter]:
             task.cancel()
 
 
-async def _take_turns(pool: ConnectionPool[Connection], stop: asyncio.Event) -> None:
+async def _rescue_and_sweep(pool: ConnectionPool[Connection], stop: asyncio.Event) -> None:
     swept = -math.inf
     while not stop.is_set():
         try:
@@ -54,7 +54,7 @@ async def _take_turns(pool: ConnectionPool[Connection], stop: asyncio.Event) -> 
             if await asyncio.to_thread(_rescue, pool, is_due=is_due) or is_due:
                 await asyncio.to_thread(_sweep, pool)
                 swept = time.monotonic()
-        except Exception as error:  # noqa: BLE001 - whatever it was, the next turn must come
+        except Exception as error:  # noqa: BLE001 - whatever it was, the loop must go on
             log.error("cannot rescue now", error=type(error).__name__, why=str(error))  # noqa: TRY400 - in one line
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), settings().rescue_interval)
@@ -63,7 +63,7 @@ async def _take_turns(pool: ConnectionPool[Connection], stop: asyncio.Event) -> 
 def _rescue(pool: ConnectionPool[Connection], *, is_due: bool) -> bool:
     """Rescue, and unregister workers that are gone; whether any delivery was freed.
 
-    Most turns only ask whether a session ended, which is cheap; heartbeats are looked at when a turn `is_due`.
+    Most passes only ask whether a session ended, which is cheap; heartbeats are checked when a sweep `is_due`.
     """
     with pool.connection() as connection:
         if not is_due and not any_gone(connection):

@@ -92,7 +92,7 @@ class Record:
         `clock` is now and `began` when the call arrived, both in seconds since 1970; without `began` it arrives now.
         """
         number = str(_FIRST_TRACKING_NUMBER + len(self.entries))
-        at, began_at = (datetime.fromtimestamp(moment, UTC) for moment in (clock, clock if began is None else began))
+        at, began_at = (datetime.fromtimestamp(context, UTC) for context in (clock, clock if began is None else began))
         entry = Entry(number, account, at, form, began_at)
         same = self._by_reference[form.reference]
         same.append(entry)

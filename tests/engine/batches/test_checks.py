@@ -10,7 +10,7 @@ import pytest
 from app.context import Connection
 from app.engine import batches
 from app.engine.domain import Invariant
-from app.engine.health.doctor import examine, patient
+from app.engine.health.doctor import check_context, examine
 from app.engine.inspect.invariants import audit
 from app.testing.drain import drain_all
 from tests.conftest import Database
@@ -72,7 +72,7 @@ def test_the_audit_takes_them(connection: Connection, office: Office) -> None:
 
 def test_a_missing_column_is_a_problem(database: Database, shop: PrintShop) -> None:
     """The doctor names the table and the column before a statement fails with it."""
-    with patient() as examined:
+    with check_context() as examined:
         (fine,) = examine(examined, batches.checkups(PRINTS))
         found = examine(examined, batches.checkups(replace(PRINTS, request=("paper", "ink"), about=("to",))))
     assert (fine.level, fine.what) == ("ok", "the tables have every column that the batch names")

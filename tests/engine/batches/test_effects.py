@@ -9,14 +9,14 @@ from uuid import UUID
 
 import pytest
 
-from app.context import Moment
+from app.context import HandlerContext
 from app.engine import batches, domain
 from app.engine.batches import effects, rules
 from app.engine.dead_letters import plan as plans
 from app.engine.dead_letters.letters import Filters
 from app.engine.dead_letters.redeliver import redeliver
 from app.engine.domain import Policy, Wiring
-from app.errors import Busy, GuiltyEvents
+from app.errors import Busy, FailingEvents
 from app.testing.drain import drain, drain_all
 from events import new_id
 from tests.engine.batches.cards import PRINTS, Office, PrintShop, Requested
@@ -108,14 +108,14 @@ def test_what_nobody_waits_for_is_not_prepared(office: Office, other: Office, se
     first, second = office.cards(job.id)
     deliver(office, failed(office, first))
     prepare = served.effects[Requested].prepare
-    moment = Moment.begin(office.connection)
+    context = HandlerContext.begin(office.connection)
     with office.connection.transaction(force_rollback=True):
-        prepared = list(prepare(moment, [dead(office, first), dead(office, second, attempt=1), dead(office, second)]))
+        prepared = list(prepare(context, [dead(office, first), dead(office, second, attempt=1), dead(office, second)]))
         assert [one.work.item.address for one in prepared] == ["b"]
         assert [card.status for card in office.cards(job.id)] == ["error", "processing"]
     wrong = [dead(other, second), dead(office, second, job_id=new_id()), dead(office, second, address="x")]
-    with pytest.raises(GuiltyEvents) as caught:
-        list(prepare(moment, [*wrong, dead(office, second)]))
+    with pytest.raises(FailingEvents) as caught:
+        list(prepare(context, [*wrong, dead(office, second)]))
     assert set(caught.value.reasons) == {one.id for one in wrong}
 
 
@@ -128,7 +128,7 @@ def test_an_earlier_attempt_that_is_under_way_is_waited_for(office: Office, serv
     batches.retry_failed(office.context, PRINTS, job.id)
     (card,) = office.cards(job.id)
     with pytest.raises(Busy, match="another attempt at the item is under way"), office.connection.transaction():
-        list(served.effects[Requested].prepare(Moment.begin(office.connection), [dead(office, card)]))
+        list(served.effects[Requested].prepare(HandlerContext.begin(office.connection), [dead(office, card)]))
 
 
 def test_events_of_an_item_share_a_call(office: Office, served: Wiring) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.context import Moment
+from app.context import HandlerContext
 from app.engine import audit_log, batches
 from app.engine.batches import ends, rules
 from app.engine.dead_letters import manage
@@ -118,7 +118,7 @@ def test_nothing_is_recorded_while_the_call_is_under_way(office: Office) -> None
     with pytest.raises(Conflict, match="calls are under way"):
         batches.record_item(office.context, PRINTS, card.id, result, actor="ann", reason="saw it")
     with pytest.raises(Conflict, match="calls are under way"), office.connection.transaction():
-        list(ends.discard(Moment.begin(office.connection), PRINTS, [dead(office, card)], "lost"))
+        list(ends.discard(HandlerContext.begin(office.connection), PRINTS, [dead(office, card)], "lost"))
     assert counters(office, card.job_id) == ("pending", 0, 0)
 
 
@@ -131,7 +131,7 @@ def test_a_discarded_request_ends_its_item(office: Office, other: Office) -> Non
     first, second = office.cards(job.id)
     with office.connection.transaction():
         requested = [dead(office, first), dead(office, second, attempt=1), dead(other, second)]
-        assert list(ends.discard(Moment.begin(office.connection), PRINTS, requested, "not worth it")) == []
+        assert list(ends.discard(HandlerContext.begin(office.connection), PRINTS, requested, "not worth it")) == []
     assert [(card.status, card.error_message) for card in office.cards(job.id)] == [
         ("error", "not worth it"),
         ("pending", None),

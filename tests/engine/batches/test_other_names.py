@@ -6,7 +6,7 @@ import pytest
 
 from app.context import Connection, Context
 from app.engine import batches, domain
-from app.engine.health.doctor import examine, patient
+from app.engine.health.doctor import check_context, examine
 from app.engine.inspect.invariants import audit
 from app.errors import NotFound
 from app.testing.drain import drain_all
@@ -40,7 +40,7 @@ def test_a_song_from_order_to_its_second_generation(database: Database, connecti
         assert scalar(connection, said) == {"order_id": str(song.id), "complete_count": 2, "failed_count": 0}
         broken = [one.name for one in audit(connection, batches.invariants(SONGS)) if not one.holds]
     assert broken == []
-    with patient() as examined:
+    with check_context() as examined:
         assert [one.level for one in examine(examined, batches.checkups(SONGS))] == ["ok"]
     with pytest.raises(NotFound, match="is no job of this user; `songs list`"):
         batches.get_job(Context.start(connection, new_id()), SONGS, song.id)

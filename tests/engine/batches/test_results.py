@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 import events
-from app.context import Moment
+from app.context import HandlerContext
 from app.engine import batches
 from app.engine.batches import handlers, results
 from app.engine.batches.results import Result
-from app.errors import GuiltyEvents, NotFound
+from app.errors import FailingEvents, NotFound
 from app.testing.drain import drain_all
 from events import Event, new_id
 from tests.engine.batches.cards import PRINTS, Card, Completed, Office, Submitted
@@ -35,7 +35,7 @@ def failed(office: Office, card: Card, *, attempt: int = 0) -> Event[Completed]:
 def deliver(office: Office, *completed: Event[Completed]) -> list[Event[Any]]:
     """Apply results in a transaction, as a delivery does; what follows."""
     with office.connection.transaction():
-        return list(handlers.item_completed(Moment.begin(office.connection), PRINTS, list(completed)))
+        return list(handlers.item_completed(HandlerContext.begin(office.connection), PRINTS, list(completed)))
 
 
 def counters(office: Office, job_id: Any) -> tuple[str, int, int]:
@@ -57,9 +57,9 @@ def test_a_submitted_job_requests_each_item(office: Office) -> None:
         tenant=office.workspace_id,
     )
     with office.connection.transaction(force_rollback=True):
-        moment = Moment.begin(office.connection)
-        requested = list(handlers.job_submitted(moment, PRINTS, [event]))
-        again = list(handlers.job_submitted(moment, PRINTS, [event]))
+        context = HandlerContext.begin(office.connection)
+        requested = list(handlers.job_submitted(context, PRINTS, [event]))
+        again = list(handlers.job_submitted(context, PRINTS, [event]))
         assert office.job(job.id).status == "processing"
     assert [(one.data.address, one.data.paper, one.data.attempt) for one in requested] == [
         ("a", "glossy", 0),
@@ -75,8 +75,8 @@ def test_a_job_of_another_tenant_is_not_begun(office: Office, other: Office) -> 
     for tenant, job_id in ((other.workspace_id, job.id), (None, job.id), (office.workspace_id, new_id())):
         data = Submitted(job_id=job_id, item_count=1, paper="matt")
         event = events.new(data, now=office.context.now, subject=job_id, tenant=tenant)
-        with pytest.raises(GuiltyEvents, match="is not of this workspace"), office.connection.transaction():
-            list(handlers.job_submitted(Moment.begin(office.connection), PRINTS, [event]))
+        with pytest.raises(FailingEvents, match="is not of this workspace"), office.connection.transaction():
+            list(handlers.job_submitted(HandlerContext.begin(office.connection), PRINTS, [event]))
     assert office.job(job.id).status == "pending"
 
 
@@ -113,10 +113,10 @@ def test_late_results_change_nothing(office: Office) -> None:
     """A second answer, an answer twice in one list, and one of another attempt: counted as late, and nothing else."""
     job = office.submit("a", "b")
     first, second = office.cards(job.id)
-    moment = Moment.begin(office.connection)
+    context = HandlerContext.begin(office.connection)
     with office.connection.transaction():
         applied = results.apply(
-            moment,
+            context,
             PRINTS,
             [
                 Result(office.workspace_id, one.data, one)
@@ -139,13 +139,13 @@ def test_mismatched_results_are_named(office: Office, other: Office) -> None:
         said(office, theirs, job_id=foreign.id),
         said(office, card, item_id=new_id()),
     ]
-    with pytest.raises(GuiltyEvents) as caught:
+    with pytest.raises(FailingEvents) as caught:
         deliver(office, right, *wrong)
     assert set(caught.value.reasons) == {one.id for one in wrong}
     with pytest.raises(NotFound, match="not of the job that is named, or not of this workspace"):
         results.apply(office.context, PRINTS, [Result(other.workspace_id, right.data)])
     without = events.new(right.data, now=office.context.now, subject=job.id, tenant=None)
-    with pytest.raises(GuiltyEvents, match="tenantid"):
+    with pytest.raises(FailingEvents, match="tenantid"):
         deliver(office, without)
     assert counters(office, job.id) == ("pending", 0, 0)
 

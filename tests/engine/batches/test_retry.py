@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import events
-from app.context import Moment
+from app.context import HandlerContext
 from app.engine import batches
 from app.engine.batches import retry, rules
 from app.errors import Conflict, NotFound
@@ -31,7 +31,7 @@ def dead(office: Office, card: Card, **fields: Any) -> Event[Requested]:
 def revive(office: Office, *requested: Event[Requested]) -> dict[Any, Event[Any]]:
     """Revive dead requests in a transaction."""
     with office.connection.transaction():
-        return retry.revive(Moment.begin(office.connection), PRINTS, list(requested))
+        return retry.revive(HandlerContext.begin(office.connection), PRINTS, list(requested))
 
 
 # Retry --------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ def test_the_grace_period_passes_first(office: Office, error_type: str, *, waits
     (card,) = office.cards(job.id)
     office.connection.execute("DELETE FROM public.procrastinate_jobs")
     deliver(office, said(office, card, status="error", error_type=error_type))
-    slow = replace(PRINTS, settle=lambda: 60.0)
+    slow = replace(PRINTS, grace_period=lambda: 60.0)
     batches.retry_failed(office.context, slow, job.id)
     left = scalar(office.connection, WAITS)
     assert (left is not None and left > 50) == waits

@@ -34,12 +34,12 @@ def healed() -> Any:
     """The toy's wiring after somebody has mended the handler: every word can be heard."""
     wiring = Outside().wiring()
 
-    def hear(moment: Any, said: list[Any]) -> Iterator[Any]:
+    def hear(context: Any, said: list[Any]) -> Iterator[Any]:
         for event in said:
             if event.data.word.startswith("hopeless"):
                 message = "still deaf"
                 raise Permanent(message)
-            toy.note(moment, event.id, event.data.word)
+            toy.note(context, event.id, event.data.word)
         yield from ()
 
     return domain.use(domain.Wiring({**wiring.handlers, toy.Said: hear}, wiring.effects))

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine import domain
 from app.engine.delivery.engine import Engine
-from app.engine.delivery.pace import FIRST
+from app.engine.delivery.sibling_limit import FIRST
 from app.engine.domain import Wiring
 from app.engine.queue.publish import publish
 from app.settings import settings
 from events import Event
 from tests.conftest import Database
-from tests.helpers import lines, toy
+from tests.helpers import sequences, toy
 from tests.helpers.support import scalar
 from tests.helpers.toy import Said, say
 
@@ -31,13 +31,13 @@ class Slow:
     def __init__(self) -> None:
         self.naps = 0
 
-    def hear(self, moment: Moment, said: list[Event[Said]]) -> Iterable[Event[Said]]:
+    def hear(self, context: HandlerContext, said: list[Event[Said]]) -> Iterable[Event[Said]]:
         """Note the words, sleep over the slow ones."""
         for event in said:
-            toy.note(moment, event.id, event.data.word)
+            toy.note(context, event.id, event.data.word)
             if event.data.mood == "slow":
                 self.naps += 1
-                moment.connection.execute("SELECT pg_sleep(60)")
+                context.connection.execute("SELECT pg_sleep(60)")
         return ()
 
 
@@ -54,7 +54,7 @@ def slow(database: Database, outside: toy.Outside, monkeypatch: pytest.MonkeyPat
 @pytest.fixture
 def engine(database: Database) -> Iterator[Engine]:
     """An engine whose deliveries the test makes."""
-    with lines.engine(database) as made:
+    with sequences.engine(database) as made:
         yield made
 
 
@@ -68,13 +68,13 @@ def test_a_batch_that_times_out_goes_back_in_parts(
     with connection.transaction():
         for batch in [words] if together else [[word] for word in words]:
             publish(connection, *batch)
-    lines.deliver(engine, connection)
+    sequences.deliver(engine, connection)
     assert slow.naps == 1
     rows = connection.execute(_ROWS).fetchall()
     assert {(attempt, due) for attempt, _, due in rows} == {(0, True)}
     sizes = [size for _, size, _ in rows]
     assert (sum(sizes), max(sizes)) == (count, count // 8)
-    lines.deliver_all(engine, connection)
+    sequences.deliver_all(engine, connection)
     assert scalar(connection, "SELECT count(*) FROM toy.heard") == count - 1
     assert slow.naps == 3
     assert connection.execute(_ROWS).fetchall() == [(1, 1, False)]
@@ -87,8 +87,8 @@ def test_an_event_that_always_times_out_is_buried_by_the_policy(
     """Its attempts are spent one time-out after the other."""
     publish(connection, say("never", "slow"))
     for _ in range(3):
-        lines.deliver(engine, connection)
-        lines.make_due(connection)
+        sequences.deliver(engine, connection)
+        sequences.make_due(connection)
     assert scalar(connection, "SELECT error_class FROM engine.failed_jobs") == "QueryCanceled"
     assert slow.naps == 3
 
@@ -96,20 +96,20 @@ def test_an_event_that_always_times_out_is_buried_by_the_policy(
 def test_a_search_that_takes_too_long_ends_in_parts(connection: Connection, slow: Slow, engine: Engine) -> None:
     """Errors that come slowly: after one time-out's length the rest goes back instead of being halved on."""
 
-    def hear(moment: Moment, said: list[Event[Said]]) -> Iterable[Event[Said]]:
-        moment.connection.execute("SELECT pg_sleep(0.2)")
+    def hear(context: HandlerContext, said: list[Event[Said]]) -> Iterable[Event[Said]]:
+        context.connection.execute("SELECT pg_sleep(0.2)")
         if any(event.data.mood == "bug" for event in said):
             raise RuntimeError
         for event in said:
-            toy.note(moment, event.id, event.data.word)
+            toy.note(context, event.id, event.data.word)
         return ()
 
     with domain.use(Wiring(handlers={Said: hear}, effects={})):
         publish(connection, *[say(f"{n:02}", "bug" if n == 0 else "fine") for n in range(64)])
-        lines.deliver(engine, connection)
+        sequences.deliver(engine, connection)
         rows = connection.execute(_ROWS).fetchall()
         assert len(rows) > 1
         assert {attempt for attempt, *_ in rows} == {0}
-        lines.deliver_all(engine, connection)
+        sequences.deliver_all(engine, connection)
     assert scalar(connection, "SELECT count(*) FROM toy.heard") == 63
     assert connection.execute(_ROWS).fetchall() == [(1, 1, False)]

@@ -8,7 +8,7 @@ import pytest
 
 from app.context import Connection
 from app.engine.delivery import bury
-from app.engine.queue.envelope import Letter
+from app.engine.queue.envelope import QueuedEvent
 from app.engine.queue.publish import publish
 from app.errors import Permanent
 from events import Event, Unreadable
@@ -19,7 +19,7 @@ from tests.helpers.toy import Outside, Said, say
 def buried(connection: Connection, event: Event[Said]) -> int:
     """Bury an event; the dead letters that there are then."""
     raw = event.model_dump(mode="json", exclude_none=True)
-    bury.bury(connection, [(Letter(0, 0, raw, event), Permanent("no"))])
+    bury.bury(connection, [(QueuedEvent(0, 0, raw, event), Permanent("no"))])
     return int(scalar(connection, "SELECT count(*) FROM engine.failed_jobs"))
 
 
@@ -39,7 +39,7 @@ def test_what_cannot_be_read_under_an_applied_id_is_buried_apart(connection: Con
     deliver(connection)
     raw = event.model_dump(mode="json", exclude_none=True)
     copy, other = {**raw, "time": "never"}, {**raw, "data": {"wrong": 1}}
-    bury.bury(connection, [(Letter(0, 0, one, Unreadable(one, "no")), Permanent("no")) for one in (copy, other)])
+    bury.bury(connection, [(QueuedEvent(0, 0, one, Unreadable(one, "no")), Permanent("no")) for one in (copy, other)])
     letters = connection.execute("SELECT event_data, event_id <> %s FROM engine.failed_jobs", [event.id]).fetchall()
     assert letters == [(other, True)]
 
@@ -65,7 +65,7 @@ def test_no_local_variable_is_in_a_stored_stack(connection: Connection, outside:
     raw = event.model_dump(mode="json", exclude_none=True)
     with pytest.raises(Permanent) as caught:
         fail(2)
-    bury.bury(connection, [(Letter(0, 0, raw, event), caught.value)])
+    bury.bury(connection, [(QueuedEvent(0, 0, raw, event), caught.value)])
     stack = scalar(connection, "SELECT error_stack FROM engine.failed_jobs")
     assert "in fail" in stack
     assert "Permanent: no login of 7 characters" in stack

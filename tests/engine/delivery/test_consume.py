@@ -6,7 +6,7 @@ import json
 
 from app.context import Connection
 from app.database import as_service
-from app.engine.delivery import pace
+from app.engine.delivery import sibling_limit
 from app.engine.queue.publish import publish
 from app.settings import using
 from tests.helpers import toy
@@ -41,10 +41,10 @@ def test_an_event_is_heard_if_and_only_if_its_transaction_commits(connection: Co
 
 def test_waiting_siblings_are_taken_along_in_one_transaction(connection: Connection, outside: toy.Outside) -> None:
     """Single rows that wait together are applied together: one ledger timestamp is one transaction."""
-    for n in range(pace.FIRST):
+    for n in range(sibling_limit.FIRST):
         publish(connection, say(f"{n:02}"))
     drain(concurrency=1)
-    assert len(heard(connection)) == pace.FIRST
+    assert len(heard(connection)) == sibling_limit.FIRST
     assert scalar(connection, "SELECT count(DISTINCT applied_at) FROM engine.event_log") == 1
 
 
@@ -68,11 +68,11 @@ def test_what_follows_is_published_in_the_same_commit(connection: Connection, ou
     assert scalar(connection, "SELECT count(*) FROM engine.event_log WHERE causation_id = %s", event.id) == 3
 
 
-def test_the_guilty_are_buried_and_the_innocent_applied(connection: Connection, outside: toy.Outside) -> None:
-    """In a parcel and among siblings, a permanent error costs its own event and no other."""
-    parcel = [say(f"p{n}", "bad" if n in {3, 17} else "fine") for n in range(20)]
+def test_failing_events_are_buried_and_the_others_applied(connection: Connection, outside: toy.Outside) -> None:
+    """In a batch and among siblings, a permanent error costs its own event and no other."""
+    batch = [say(f"p{n}", "bad" if n in {3, 17} else "fine") for n in range(20)]
     with connection.transaction():
-        publish(connection, *parcel)
+        publish(connection, *batch)
     for n in range(20):
         publish(connection, say(f"s{n}", "bad" if n == 5 else "fine"))
     drain()
@@ -81,12 +81,12 @@ def test_the_guilty_are_buried_and_the_innocent_applied(connection: Connection, 
     assert waiting(connection) == 0
 
 
-def test_a_handler_can_name_the_guilty(connection: Connection, outside: toy.Outside) -> None:
+def test_a_handler_can_name_the_failing_events(connection: Connection, outside: toy.Outside) -> None:
     """Named events are buried without a search, the rest is applied in one transaction."""
-    publish(connection, *[say(f"w{n:02}", "guilty" if n in {1, 2} else "fine") for n in range(10)])
+    publish(connection, *[say(f"w{n:02}", "named" if n in {1, 2} else "fine") for n in range(10)])
     drain()
     assert len(heard(connection)) == 8
-    assert dead(connection) == ["GuiltyEvents"] * 2
+    assert dead(connection) == ["FailingEvents"] * 2
 
 
 def test_a_dead_letter_holds_the_event_as_it_was_published(connection: Connection, outside: toy.Outside) -> None:

@@ -7,12 +7,12 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 import pytest
 
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine import domain
 from app.engine.dead_letters import letters, manage
 from app.engine.delivery.bury import bury
 from app.engine.domain import Effect, Prepared, Wiring
-from app.engine.queue.envelope import Letter
+from app.engine.queue.envelope import QueuedEvent
 from app.engine.queue.publish import publish
 from app.engine.worker.prune import prune
 from app.errors import InDoubt
@@ -36,8 +36,8 @@ def word_key(event: Event[Wanted]) -> UUID:
 def keyed(outside: Outside) -> Wiring:
     """The toy's effect, of which each word is wanted once, whichever event asks."""
 
-    def prepare(moment: Moment, wanted: Sequence[Event[Wanted]]) -> Iterator[Prepared]:
-        done = {word for (word,) in moment.connection.execute("SELECT split_part(word, ':', 1) FROM toy.heard")}
+    def prepare(context: HandlerContext, wanted: Sequence[Event[Wanted]]) -> Iterator[Prepared]:
+        done = {word for (word,) in context.connection.execute("SELECT split_part(word, ':', 1) FROM toy.heard")}
         return (Prepared(event, event.data) for event in wanted if event.data.word not in done)
 
     effect = Effect(queue="toys", prepare=prepare, call=outside.call, call_key=word_key)
@@ -51,7 +51,7 @@ def wiring(outside: Outside) -> Iterator[Wiring]:
         yield keyed(outside)
 
 
-def test_two_events_of_a_parcel_that_ask_for_one_call_make_one(
+def test_two_events_of_a_batch_that_ask_for_one_call_make_one(
     connection: Connection, outside: Outside, wiring: Wiring
 ) -> None:
     """The first one calls; the second waits, and finds that it is done."""
@@ -146,7 +146,7 @@ def test_a_second_death_after_a_resolution_keeps_what_a_replay_must_know(
     manage.resolve(connection, [event.id], note="seen to", actor="ana")
     connection.execute("UPDATE engine.failed_jobs SET resolved_at = now() - interval '100 days'")
     resolved = scalar(connection, "SELECT resolved_at FROM engine.failed_jobs")
-    bury(connection, [(Letter(0, 0, {**_raw(event)}, event), InDoubt("again"))])
+    bury(connection, [(QueuedEvent(0, 0, {**_raw(event)}, event), InDoubt("again"))])
     found = "SELECT error_class, resolved_at FROM engine.failed_jobs ORDER BY failed_at"
     assert connection.execute(found).fetchall() == [("KilledItsWorkers", resolved), ("InDoubt", None)]
     prune(connection)
@@ -165,7 +165,7 @@ def test_the_mark_of_an_edited_letters_call_survives_with_its_copy(
     copy = manage.edit(connection, letter.id, manage.current_data(letter), reason="x", actor="ana")
     connection.execute("DELETE FROM public.procrastinate_jobs")
     connection.execute("UPDATE engine.failed_jobs SET resolved_at = now() - interval '100 days'")
-    bury(connection, [(Letter(0, 0, _raw(copy), copy), InDoubt("again"))])
+    bury(connection, [(QueuedEvent(0, 0, _raw(copy), copy), InDoubt("again"))])
     prune(connection)
     assert scalar(connection, "SELECT event_id FROM engine.calls") == copy.id
     assert not worker.let_time_pass(connection)

@@ -31,10 +31,10 @@ def heard(connection: Connection) -> list[str]:
     return [word for (word,) in connection.execute("SELECT word FROM toy.heard ORDER BY word")]
 
 
-def test_every_call_of_a_parcel_is_made_once_and_its_outcome_counted_once(
+def test_every_call_of_a_batch_is_made_once_and_its_outcome_counted_once(
     connection: Connection, outside: Outside
 ) -> None:
-    """A parcel of calls ends with as many results, an empty queue and no call under way."""
+    """A batch of calls ends with as many results, an empty queue and no call under way."""
     publish(connection, *[want(f"w{n:02}") for n in range(40)])
     drain()
     assert heard(connection) == [f"w{n:02}: made" for n in range(40)]
@@ -140,21 +140,21 @@ class Blocking:
         return toy.Made(word=prepared.work.word, outcome="made")
 
 
-Scene = Callable[[Engine, Blocking], Awaitable[None]]
+Scenario = Callable[[Engine, Blocking], Awaitable[None]]
 
 
-def play(database: Database, outside: Outside, scene: Scene) -> None:
-    """Run a scene with an engine whose outside is blocking."""
+def play(database: Database, outside: Outside, scenario: Scenario) -> None:
+    """Run a scenario with an engine whose outside is blocking."""
 
     async def run() -> None:
         blocking = Blocking()
         wiring = outside.wiring()
-        effect = Effect(queue="toys", lanes=outside.lanes, prepare=outside.prepare, call=blocking.call, at_once=6)
+        effect = Effect(queue="toys", limits=outside.limits, prepare=outside.prepare, call=blocking.call, at_once=6)
         with domain.use(domain.Wiring(wiring.handlers, {toy.Wanted: effect})):
             pool = doors.pool(max_size=8, address=database.url)
             try:
                 async with asyncio.timeout(20):
-                    await scene(Engine(pool, Policy(base=0.01)), blocking)
+                    await scenario(Engine(pool, Policy(base=0.01)), blocking)
             finally:
                 pool.close()
 
@@ -178,14 +178,14 @@ def fetch(connection: Connection) -> Delivery:
     return Delivery(*row)
 
 
-def test_calls_run_side_by_side_but_never_more_than_a_lane_allows(
+def test_calls_run_side_by_side_but_never_more_than_a_limit_allows(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """A lane's places are shared by all deliveries; who finds none waits in the queue, with the same attempt."""
-    publish(connection, *[want(f"a{n}", lane="account") for n in range(4)])
-    publish(connection, *[want(f"b{n}", lane="account") for n in range(4)])
+    """Deliveries share the slots of a limit; an event that finds none waits, with the same attempt."""
+    publish(connection, *[want(f"a{n}", limit="account") for n in range(4)])
+    publish(connection, *[want(f"b{n}", limit="account") for n in range(4)])
 
-    async def scene(engine: Engine, blocking: Blocking) -> None:
+    async def scenario(engine: Engine, blocking: Blocking) -> None:
         first = asyncio.create_task(perform(engine, fetch(connection)))
         await blocking.begun.wait()
         await perform(engine, fetch(connection))
@@ -198,7 +198,7 @@ def test_calls_run_side_by_side_but_never_more_than_a_lane_allows(
         assert await first == 4
         assert blocking.most == 2
 
-    play(database, outside, scene)
+    play(database, outside, scenario)
 
 
 def test_a_delivery_that_must_stop_hands_back_what_it_has_not_done(
@@ -207,7 +207,7 @@ def test_a_delivery_that_must_stop_hands_back_what_it_has_not_done(
     """Cancelled in the middle: what was in the air is in doubt next time, what had not begun is not."""
     publish(connection, *[want(f"w{n:02}") for n in range(10)])
 
-    async def scene(engine: Engine, blocking: Blocking) -> None:
+    async def scenario(engine: Engine, blocking: Blocking) -> None:
         delivery = asyncio.create_task(perform(engine, fetch(connection)))
         await blocking.begun.wait()
         await until(lambda: blocking.under_way == 6)
@@ -216,7 +216,7 @@ def test_a_delivery_that_must_stop_hands_back_what_it_has_not_done(
             await delivery
         assert delivery.cancelled()
 
-    play(database, outside, scene)
+    play(database, outside, scenario)
     assert scalar(connection, "SELECT count(*) FROM engine.calls") == 6
     drain_all(connection)
     assert len(heard(connection)) == 10
@@ -229,7 +229,7 @@ def test_an_outcome_that_comes_while_another_is_written_is_not_forgotten(
     """The row shrinks by what was written, not by what has happened meanwhile."""
     publish(connection, want("early"), want("late"))
 
-    async def scene(engine: Engine, blocking: Blocking) -> None:
+    async def scenario(engine: Engine, blocking: Blocking) -> None:
         with psycopg.connect(database.superuser_url) as other, psycopg.connect(database.superuser_url) as observer:
             delivery = asyncio.create_task(perform(engine, fetch(connection)))
             await until(lambda: blocking.under_way == 2)
@@ -241,7 +241,7 @@ def test_an_outcome_that_comes_while_another_is_written_is_not_forgotten(
             other.rollback()
             await delivery
 
-    play(database, outside, scene)
+    play(database, outside, scenario)
     drain_all(connection)
     assert heard(connection) == ["early: made", "late: made"]
 
@@ -250,7 +250,7 @@ def test_a_zombie_records_nothing(database: Database, connection: Connection, ou
     """A worker that was taken for dead comes back: its outcome is not recorded, the new owner's is."""
     publish(connection, want("disputed"))
 
-    async def scene(engine: Engine, blocking: Blocking) -> None:
+    async def scenario(engine: Engine, blocking: Blocking) -> None:
         delivery = fetch(connection)
         zombie = asyncio.create_task(perform(engine, delivery))
         await blocking.begun.wait()
@@ -260,7 +260,7 @@ def test_a_zombie_records_nothing(database: Database, connection: Connection, ou
         blocking.go.set()
         assert await zombie == 0
 
-    play(database, outside, scene)
+    play(database, outside, scenario)
     assert heard(connection) == []
     drain_all(connection)
     assert heard(connection) == ["disputed: asked"]
@@ -275,7 +275,7 @@ def test_a_call_belongs_to_one_live_delivery_at_a_time(
     publish(connection, event)
     publish(connection, event)
 
-    async def scene(engine: Engine, blocking: Blocking) -> None:
+    async def scenario(engine: Engine, blocking: Blocking) -> None:
         first = asyncio.create_task(perform(engine, fetch(connection)))
         await blocking.begun.wait()
         if not live:
@@ -289,14 +289,16 @@ def test_a_call_belongs_to_one_live_delivery_at_a_time(
         blocking.go.set()
         await asyncio.gather(first, second)
 
-    play(database, outside, scene)
+    play(database, outside, scenario)
     drain_all(connection)
     assert heard(connection) == ["shared: made"]
 
 
-def outside_that(call: Callable[[Prepared, Call], Awaitable[Payload]], outside: Outside, settle: float = 0.0) -> Wiring:
+def outside_that(
+    call: Callable[[Prepared, Call], Awaitable[Payload]], outside: Outside, grace_period: float = 0.0
+) -> Wiring:
     """The toy's wiring around another way of calling."""
-    effect = Effect(queue="toys", prepare=outside.prepare, call=call, settle=lambda: settle)
+    effect = Effect(queue="toys", prepare=outside.prepare, call=call, grace_period=lambda: grace_period)
     return Wiring(outside.wiring().handlers, {toy.Wanted: effect})
 
 
@@ -328,9 +330,9 @@ def test_an_outcome_that_cannot_be_written_is_its_own_events_error(connection: C
     assert scalar(connection, "SELECT error_class FROM engine.failed_jobs") == "CannotBeRecorded"
 
 
-def test_the_other_side_is_not_asked_before_it_has_settled(connection: Connection, outside: Outside) -> None:
+def test_the_other_side_is_not_asked_before_the_grace_period_ends(connection: Connection, outside: Outside) -> None:
     """After a call that ended half way its event waits as long as the other side may still be making up its mind."""
-    with domain.use(outside_that(outside.call, outside, settle=60)):
+    with domain.use(outside_that(outside.call, outside, grace_period=60)):
         publish(connection, want("slow", "once"))
         drain()
         assert scalar(connection, "SELECT due_at > now() + interval '50 s' FROM engine.delayed")
@@ -342,12 +344,12 @@ def test_the_other_side_is_not_asked_before_it_has_settled(connection: Connectio
     assert [call.in_doubt for _, call in outside.calls] == [False, True]
 
 
-def test_a_call_that_was_left_behind_has_its_time_to_settle(connection: Connection, outside: Outside) -> None:
+def test_a_call_that_was_left_behind_has_its_grace_period(connection: Connection, outside: Outside) -> None:
     """A worker that died said nothing: from the first look at its call on, the other side has its time."""
     event = want("orphan")
     publish(connection, event)
     connection.execute("INSERT INTO engine.calls (event_id, row_id, attempts) VALUES (%s, 0, 0)", [event.id])
-    with domain.use(outside_that(outside.call, outside, settle=60)):
+    with domain.use(outside_that(outside.call, outside, grace_period=60)):
         drain()
         assert outside.calls == []
         assert scalar(connection, "SELECT due_at > now() + interval '50 s' FROM engine.delayed")
@@ -361,7 +363,7 @@ def test_an_event_that_was_recorded_meanwhile_is_not_called(
     publish(connection, event)
     publish(connection, event)
 
-    async def scene(engine: Engine, blocking: Blocking) -> None:
+    async def scenario(engine: Engine, blocking: Blocking) -> None:
         with psycopg.connect(database.superuser_url) as other:
             first = asyncio.create_task(perform(engine, fetch(connection)))
             await blocking.begun.wait()
@@ -381,14 +383,14 @@ def test_an_event_that_was_recorded_meanwhile_is_not_called(
             blocking.go.set()
             await first
 
-    play(database, outside, scene)
+    play(database, outside, scenario)
 
 
-def test_a_lane_whose_waker_ended_early_wakes_the_next(connection: Connection, outside: Outside) -> None:
+def test_a_limit_whose_waker_ended_early_wakes_the_next(connection: Connection, outside: Outside) -> None:
     """A woken row whose events nobody waits for any more passes the slot on."""
     outside.stale.add("overtaken")
-    publish(connection, want("overtaken", lane="account"))
-    publish(connection, want("patient", lane="account"))
+    publish(connection, want("overtaken", limit="account"))
+    publish(connection, want("patient", limit="account"))
     connection.execute(
         "WITH late AS (UPDATE public.procrastinate_jobs SET scheduled_at = now() + interval '1 hour'"
         " WHERE id = (SELECT max(id) FROM public.procrastinate_jobs) RETURNING id)"

@@ -25,7 +25,7 @@ def test_a_delivery_that_was_given_away_calls_nothing_more(
     monkeypatch.setattr(calls, "_LEASE_IS_FRESH", -1.0)
     publish(connection, *[want(f"w{n}") for n in range(7)])
 
-    async def scene(engine: Engine, blocking: Blocking) -> None:
+    async def scenario(engine: Engine, blocking: Blocking) -> None:
         delivery = asyncio.create_task(perform(engine, fetch(connection)))
         await until(lambda: blocking.under_way == 6)
         connection.execute(_GIVE_AWAY)
@@ -33,4 +33,4 @@ def test_a_delivery_that_was_given_away_calls_nothing_more(
         assert await delivery == 0
         assert blocking.calls == 6
 
-    play(database, outside, scene)
+    play(database, outside, scenario)

@@ -60,7 +60,7 @@ class Mail:
 
     def wiring(self, **options: Any) -> Wiring:
         """The toy's wiring around it."""
-        options = {"can_be_asked": False, "lanes": self.outside.lanes, "result": Made, "at_once": 1, **options}
+        options = {"can_be_asked": False, "limits": self.outside.limits, "result": Made, "at_once": 1, **options}
         effect = Effect(queue="toys", prepare=self.outside.prepare, call=self.send, **options)
         return Wiring(self.outside.wiring().handlers, {Wanted: effect})
 
@@ -108,7 +108,7 @@ def test_only_a_call_that_may_have_been_made_has_a_grace_period(
 ) -> None:
     """What failed while begun waits until the other side may be asked; what was not sent waits as the policy says."""
     mail.errors = [Transient("broken", maybe_called=may_be)]
-    options: dict[str, Any] = {"can_be_asked": True, "settle": lambda: 600.0}
+    options: dict[str, Any] = {"can_be_asked": True, "grace_period": lambda: 600.0}
     with domain.use(mail.wiring(policy=Policy(base=100.0), **options)):
         publish(connection, want("letter"))
         drain()
@@ -221,16 +221,16 @@ def test_come_back_later_waits_as_long_as_it_says_and_spends_nothing(connection:
     assert mail.sent == ["letter"]
 
 
-@pytest.mark.parametrize("lane", ["account", None])
-def test_the_whole_account_rests(connection: Connection, mail: Mail, lane: str | None) -> None:
+@pytest.mark.parametrize("limit", ["account", None])
+def test_the_whole_account_cools_down(connection: Connection, mail: Mail, limit: str | None) -> None:
     """No other call under the concurrency limit is begun: not in the same delivery, and not in a later one."""
     mail.errors = [Busy("slow down", retry_after=600)]
-    publish(connection, *[want(f"w{n}", lane=lane) for n in range(3)])
-    publish(connection, want("later", lane=lane))
-    if lane:
-        publish(connection, want("elsewhere", lane="another account"))
+    publish(connection, *[want(f"w{n}", limit=limit) for n in range(3)])
+    publish(connection, want("later", limit=limit))
+    if limit:
+        publish(connection, want("elsewhere", limit="another account"))
     drain(concurrency=1)
-    assert mail.sent == (["elsewhere"] if lane else [])
+    assert mail.sent == (["elsewhere"] if limit else [])
     waits = connection.execute(_WAITS).fetchall()
     assert all(590 < seconds < 661 and attempt in {"0", None} for seconds, attempt in waits)
     assert scalar(connection, "SELECT count(*) FROM engine.calls") == 0
@@ -239,11 +239,11 @@ def test_the_whole_account_rests(connection: Connection, mail: Mail, lane: str |
     assert sorted(set(mail.sent) - {"elsewhere"}) == ["later", "w0", "w1", "w2"]
 
 
-def test_what_is_parked_is_not_woken_while_the_account_rests(connection: Connection, mail: Mail) -> None:
+def test_what_is_parked_is_not_woken_while_the_account_cools_down(connection: Connection, mail: Mail) -> None:
     """And `explain` says until when, and why."""
     mail.errors = [Busy("slow down", retry_after=600)]
-    parked = want("parked", lane="account")
-    publish(connection, want("first", lane="account"))
+    parked = want("parked", limit="account")
+    publish(connection, want("first", limit="account"))
     drain()
     publish(connection, parked)
     connection.execute(

@@ -12,7 +12,7 @@ from app.engine.delivery.retry import Bury, PutBack
 from app.engine.domain import Call, Effect, Policy, Prepared
 from app.engine.effects.calls import Task
 from app.engine.effects.verdict import Failure, Result, decide_outcome
-from app.engine.queue.envelope import Letter
+from app.engine.queue.envelope import QueuedEvent
 from app.errors import Busy, InDoubt, NotCalled, Permanent, Transient
 from events import Event, Payload
 from tests.helpers.toy import Said, want
@@ -30,13 +30,15 @@ async def _call(_prepared: Prepared, _call: Call) -> Payload:
 
 
 def _effect(**given: Any) -> Effect:
-    return Effect(queue="calls", prepare=lambda _moment, _events: [], call=_call, settle=lambda: SETTLE_S, **given)
+    return Effect(
+        queue="calls", prepare=lambda _context, _events: [], call=_call, grace_period=lambda: SETTLE_S, **given
+    )
 
 
 def _task(*, begun: bool = True, attempt: int = 0) -> Task:
     event: Event[Any] = want("word")
     look: Callable[[], Awaitable[Any]] = _still_mine
-    letter = Letter(1, attempt, {}, event)
+    letter = QueuedEvent(1, attempt, {}, event)
     return Task(
         letter,
         event,

@@ -36,18 +36,18 @@ def due(connection: Connection) -> list[str]:
     return [word for (word,) in connection.execute(_DUE)]
 
 
-def crowded(database: Database, connection: Connection, outside: Outside, scene: Crowd) -> None:
-    """Play a scene in which one delivery holds both slots of a lane, and three rows are parked for it, in order."""
+def crowded(database: Database, connection: Connection, outside: Outside, scenario: Crowd) -> None:
+    """Run a scenario: one delivery holds both slots of a limit, and three rows are parked for it, in order."""
 
     async def whole(engine: Engine, blocking: Blocking) -> None:
-        publish(connection, want("a1", lane="account"), want("a2", lane="account"))
+        publish(connection, want("a1", limit="account"), want("a2", limit="account"))
         holder = asyncio.create_task(perform(engine, fetch(connection)))
         await until(lambda: blocking.under_way == 2)
         for word in ("b", "c", "d"):
-            publish(connection, want(word, lane="account"))
+            publish(connection, want(word, limit="account"))
             await perform(engine, fetch(connection))
         assert due(connection) == []
-        await scene(engine, blocking, holder)
+        await scenario(engine, blocking, holder)
         blocking.go.set()
         with suppress(asyncio.CancelledError):
             await holder
@@ -60,12 +60,12 @@ def test_a_recorded_outcome_wakes_the_longest_parked(
 ) -> None:
     """One slot is free, so one row is woken: the first of those that wait."""
 
-    async def scene(_: Engine, blocking: Blocking, _holder: asyncio.Task[int]) -> None:
+    async def scenario(_: Engine, blocking: Blocking, _holder: asyncio.Task[int]) -> None:
         blocking.take_one()
         await until(lambda: due(connection))
         assert due(connection) == ["b"]
 
-    crowded(database, connection, outside, scene)
+    crowded(database, connection, outside, scenario)
 
 
 def test_a_woken_row_that_is_not_wanted_any_more_wakes_the_next(
@@ -74,13 +74,13 @@ def test_a_woken_row_that_is_not_wanted_any_more_wakes_the_next(
     """It has nothing to call, so it gives its slot up in its claim."""
     outside.stale.add("b")
 
-    async def scene(engine: Engine, blocking: Blocking, _holder: asyncio.Task[int]) -> None:
+    async def scenario(engine: Engine, blocking: Blocking, _holder: asyncio.Task[int]) -> None:
         blocking.take_one()
         await until(lambda: due(connection))
         await perform(engine, fetch(connection))
         assert due(connection) == ["c"]
 
-    crowded(database, connection, outside, scene)
+    crowded(database, connection, outside, scenario)
 
 
 def test_a_delivery_that_must_stop_wakes_the_longest_parked(
@@ -88,19 +88,19 @@ def test_a_delivery_that_must_stop_wakes_the_longest_parked(
 ) -> None:
     """A worker that is told to stop hands back what it has begun, and its slots with it."""
 
-    async def scene(_: Engine, _blocking: Blocking, holder: asyncio.Task[int]) -> None:
+    async def scenario(_: Engine, _blocking: Blocking, holder: asyncio.Task[int]) -> None:
         holder.cancel()
         with pytest.raises(asyncio.CancelledError):
             await holder
         assert due(connection) == ["b", "a1"]  # what was in the air is to be asked about
 
-    crowded(database, connection, outside, scene)
+    crowded(database, connection, outside, scenario)
 
 
 def test_upkeep_wakes_for_a_delivery_that_died(database: Database, connection: Connection, outside: Outside) -> None:
     """A dead delivery holds no slot; it cannot wake anybody, so upkeep does, one row a turn."""
 
-    async def scene(_: Engine, _blocking: Blocking, _holder: asyncio.Task[int]) -> None:
+    async def scenario(_: Engine, _blocking: Blocking, _holder: asyncio.Task[int]) -> None:
         wake_all(connection)
         assert due(connection) == []
         connection.execute(_FORGET_WORKERS)
@@ -109,7 +109,7 @@ def test_upkeep_wakes_for_a_delivery_that_died(database: Database, connection: C
         wake_all(connection)
         assert due(connection) == ["b", "c"]
 
-    crowded(database, connection, outside, scene)
+    crowded(database, connection, outside, scenario)
 
 
 def test_the_last_outcome_lets_all_the_parked_go_on_one_after_the_other(
@@ -117,11 +117,11 @@ def test_the_last_outcome_lets_all_the_parked_go_on_one_after_the_other(
 ) -> None:
     """Each delivery wakes the next: by hand, without a rescuer and before any time is up, everything is called."""
 
-    async def scene(_: Engine, blocking: Blocking, holder: asyncio.Task[int]) -> None:
+    async def scenario(_: Engine, blocking: Blocking, holder: asyncio.Task[int]) -> None:
         blocking.go.set()
         await holder
 
-    crowded(database, connection, outside, scene)
+    crowded(database, connection, outside, scenario)
     deliver(connection)
     assert heard(connection) == ["a1: made", "a2: made", "b: made", "c: made", "d: made"]
 
@@ -132,12 +132,12 @@ def test_a_limit_that_tenants_share_wakes_the_longest_parked_of_all(
     """One key, several tenants: they are woken in the order in which they were parked, whichever frees a slot."""
     a, b = uuid4(), uuid4()
 
-    async def scene(engine: Engine, blocking: Blocking) -> None:
-        publish(connection, want("a1", lane="shared", tenant=a), want("a2", lane="shared", tenant=a))
+    async def scenario(engine: Engine, blocking: Blocking) -> None:
+        publish(connection, want("a1", limit="shared", tenant=a), want("a2", limit="shared", tenant=a))
         holder = asyncio.create_task(perform(engine, fetch(connection)))
         await until(lambda: blocking.under_way == 2)
         for word, tenant in (("b1", b), ("a3", a), ("b2", b)):
-            publish(connection, want(word, lane="shared", tenant=tenant))
+            publish(connection, want(word, limit="shared", tenant=tenant))
             await perform(engine, fetch(connection))
         assert due(connection) == []
         blocking.take_one()
@@ -146,7 +146,7 @@ def test_a_limit_that_tenants_share_wakes_the_longest_parked_of_all(
         blocking.go.set()
         await holder
 
-    play(database, outside, scene)
+    play(database, outside, scenario)
     assert due(connection) == ["b1", "a3"]
     deliver(connection)
     words = [word for word, _ in outside.calls]
@@ -158,8 +158,8 @@ def test_what_a_stopping_worker_hands_back_keeps_its_place(
 ) -> None:
     """A row that was published later comes after it, and the row is delivered as if it had not been before."""
 
-    async def scene(engine: Engine, blocking: Blocking) -> None:
-        publish(connection, *(want(word, lane="account") for word in ("a1", "a2", "older", "old")))
+    async def scenario(engine: Engine, blocking: Blocking) -> None:
+        publish(connection, *(want(word, limit="account") for word in ("a1", "a2", "older", "old")))
         holder = asyncio.create_task(perform(engine, fetch(connection)))
         await until(lambda: blocking.under_way == 2)
         publish(connection, want("newer"))
@@ -169,7 +169,7 @@ def test_what_a_stopping_worker_hands_back_keeps_its_place(
         assert due(connection)[:2] == ["older", "newer"]
         blocking.go.set()
 
-    play(database, outside, scene)
+    play(database, outside, scenario)
     row = "SELECT attempts, worker_id, args -> 'attempt', jsonb_array_length(args -> 'events') FROM procrastinate_jobs"
     assert connection.execute(f"{row} ORDER BY id LIMIT 1").fetchall() == [(0, None, 0, 2)]
     deliver(connection)

@@ -12,11 +12,11 @@ from psycopg.conninfo import make_conninfo
 
 from app import database as doors
 from app.context import Connection
-from app.engine.health.doctor import Limits, patient
-from app.engine.health.server import judge_connections, judge_settings, judge_version
+from app.engine.health.doctor import Limits, check_context
+from app.engine.health.server import check_connections, check_settings, check_version
 from app.settings import settings
 from tests.conftest import Database
-from tests.helpers.clinic import enlist, fault, findings, of
+from tests.helpers.health_fixtures import enlist, fault, findings, of
 from tests.helpers.support import scalar
 from tests.helpers.toy import Outside
 
@@ -56,18 +56,18 @@ WELL = {"autovacuum": "on", "track_counts": "on", "max_connections": "100", "wal
 )
 def test_a_setting_that_stands_in_the_way_is_told(setting: str, value: str, level: str) -> None:
     """By its name and value; a server that is well set has no finding."""
-    assert list(judge_settings(WELL, Limits())) == []
-    (found,) = judge_settings({**WELL, setting: value}, Limits())
+    assert list(check_settings(WELL, Limits())) == []
+    (found,) = check_settings({**WELL, setting: value}, Limits())
     assert (found.level, found.what.partition(":")[0]) == (level, f"{setting} is {value}")
     assert setting in found.remedy
 
 
 def test_an_old_server_and_a_crowded_one_are_told() -> None:
     """PostgreSQL 15 is new enough; four fifths of the connections are still enough."""
-    assert [list(judge_version(version)) for version in (180006, 150000)] == [[], []]
-    assert [one.level for one in judge_version(140012)] == ["problem"]
-    assert list(judge_connections(80, 100)) == []
-    assert [one.what for one in judge_connections(81, 100)] == ["81 of 100 connections are in use"]
+    assert [list(check_version(version)) for version in (180006, 150000)] == [[], []]
+    assert [one.level for one in check_version(140012)] == ["problem"]
+    assert list(check_connections(80, 100)) == []
+    assert [one.what for one in check_connections(81, 100)] == ["81 of 100 connections are in use"]
 
 
 def test_a_server_that_loses_commits_is_a_problem(database: Database, outside: Outside, worker: int) -> None:
@@ -217,7 +217,7 @@ def test_what_is_locked_is_told_and_the_rest_examined(database: Database, outsid
 
 def test_the_doctors_connections_are_not_those_of_a_superuser(database: Database, outside: Outside) -> None:
     """It sees what a worker sees: as `service_role`, and as the login alone."""
-    with patient() as examined:
+    with check_context() as examined:
         assert scalar(examined.service, "SELECT current_user::text") == "service_role"
         assert scalar(examined.login, "SELECT current_user::text") == "tallyman"
         assert doors.SESSION["role"] == "service_role"

@@ -8,7 +8,7 @@ from app.context import Connection
 from app.engine.health.doctor import Limits
 from app.engine.queue.pauses import pause
 from app.engine.queue.publish import publish
-from tests.helpers.clinic import enlist, of
+from tests.helpers.health_fixtures import enlist, of
 from tests.helpers.support import drain, scalar
 from tests.helpers.toy import Outside, say, want
 
@@ -123,7 +123,7 @@ def test_unresolved_dead_letters_are_told(connection: Connection, outside: Outsi
 
 def test_a_table_that_is_not_vacuumed_is_told(connection: Connection, outside: Outside, worker: int) -> None:
     """How many dead rows it has, and when vacuum was there."""
-    publish(connection, *[say(f"w{n}") for n in range(10)], parcel=1)
+    publish(connection, *[say(f"w{n}") for n in range(10)], batch_size=1)
     connection.execute("DELETE FROM public.procrastinate_jobs")
     connection.execute("SELECT pg_stat_force_next_flush()")
     names = [what.partition(" ")[0] for level, what in of("tables", Limits(most_dead_rows=9)) if level == "warning"]

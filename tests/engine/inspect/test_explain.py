@@ -12,7 +12,15 @@ from app.database import as_service
 from app.engine import domain
 from app.engine.inspect.explain import explain, explain_event
 from app.engine.inspect.reasons import Dead, Done, Failed, InDoubt, InHand, Reason
-from app.engine.inspect.waiting import InLine, NobodyServes, Parked, PutBack, QueuePaused, Waiting, WaitingTurn
+from app.engine.inspect.waiting import (
+    BehindOthers,
+    NobodyServes,
+    Parked,
+    PutBack,
+    QueuePaused,
+    Waiting,
+    WaitingForShare,
+)
 from app.engine.queue.pauses import pause
 from app.engine.queue.publish import publish
 from app.engine.queue.weights import set_weight
@@ -20,9 +28,9 @@ from app.errors import NotFound
 from app.settings import settings
 from events import Event, Payload
 from tests.conftest import Database
-from tests.helpers.clinic import enlist
-from tests.helpers.lines import Ground, make_due, step
+from tests.helpers.health_fixtures import enlist
 from tests.helpers.operators import work_once
+from tests.helpers.sequences import StepFaults, make_due, step
 from tests.helpers.support import drain, drain_all, scalar
 from tests.helpers.toy import Outside, say, want
 
@@ -87,18 +95,18 @@ def test_effects_that_are_due_wait_behind_their_own(connection: Connection, outs
     publish(connection, want("after it"))
     (found,) = explain_event(connection, event.id)
     row = scalar(connection, "SELECT id FROM public.procrastinate_jobs WHERE args @> %s::jsonb", pattern(event))
-    assert found == WaitingTurn(1, "toys", row, ahead=2, weight=1, total=2, tenants=2)
+    assert found == WaitingForShare(1, "toys", row, ahead=2, weight=1, total=2, tenants=2)
     assert found.sentence == (
         f"1 event is waiting in queue toys behind 2 rows of its own (row {row});"
         " its share is 50% of the deliveries (weight 1 of 2, 2 tenants)"
     )
     set_weight(connection, other, 3, actor="ana", reason="pays more")
-    found = only(explain_event(connection, event.id), WaitingTurn)
-    assert found == WaitingTurn(1, "toys", row, ahead=2, weight=1, total=4, tenants=2)
+    found = only(explain_event(connection, event.id), WaitingForShare)
+    assert found == WaitingForShare(1, "toys", row, ahead=2, weight=1, total=4, tenants=2)
 
 
 def pattern(event: Event[Payload]) -> str:
-    """What the row of an event in a parcel contains."""
+    """What the row of an event in a batch contains."""
     return f'{{"events": [{{"id": "{event.id}"}}]}}'
 
 
@@ -157,10 +165,10 @@ def test_what_was_published_for_later_was_brought_back_by_nothing(
 
 def test_what_is_parked_tells_for_which_slots(connection: Connection, outside: Outside, worker: int) -> None:
     """And how many of them live deliveries hold."""
-    publish(connection, want("holder", lane="account"))
+    publish(connection, want("holder", limit="account"))
     row = fetch(connection, worker, "toys")
     connection.execute("SELECT engine.take_slots('account', 2, 2, %s, 0, %s)", [row, worker])
-    event = want("parked", lane="account")
+    event = want("parked", limit="account")
     publish(connection, event)
     work_once()
     found = only(explain_event(connection, event.id), Parked)
@@ -264,16 +272,18 @@ def test_events_that_wait_alike_share_a_reason(connection: Connection, outside: 
     assert kinds(explain(connection, {"subject": batch})) == ["dead", "dead"]
 
 
-def test_what_is_not_next_in_its_line_tells_who_is(connection: Connection, outside: Outside, worker: int) -> None:
+def test_an_event_that_is_not_next_names_the_one_that_is(connection: Connection, outside: Outside, worker: int) -> None:
     """In the queue, and when it was delivered before its turn: behind how many, and which event to ask about."""
     subject = uuid4()
     first, second, third = (step(subject, number) for number in (1, 2, 3))
-    with domain.use(Ground(broken={1}).wiring()):
+    with domain.use(StepFaults(broken={1}).wiring()):
         publish(connection, first, second, third)
         assert kinds(explain_event(connection, first.id)) == ["waiting"]
         assert kinds(explain_event(connection, third.id)) == ["waiting", "in_line"]
         drain()
         assert kinds(explain_event(connection, first.id)) == ["dead"]
-        assert explain_event(connection, third.id) == [InLine(1, subject, 2, first.id)]
+        assert explain_event(connection, third.id) == [BehindOthers(1, subject, 2, first.id)]
         assert kinds(explain(connection, {"subject": str(subject)})) == ["in_line", "dead"]
-        assert only(explain(connection, {"subject": str(subject)}), InLine) == InLine(2, subject, 1, first.id)
+        assert only(explain(connection, {"subject": str(subject)}), BehindOthers) == BehindOthers(
+            2, subject, 1, first.id
+        )

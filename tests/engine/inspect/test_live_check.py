@@ -22,7 +22,7 @@ from events import KINDS, Payload
 from events.base import event_type, upcaster
 from tests.conftest import Database
 from tests.helpers import toy
-from tests.helpers.lines import Ground, deliver_all, paths, step
+from tests.helpers.sequences import StepFaults, deliver_all, paths, step
 
 
 @event_type("test/box.packed")
@@ -55,13 +55,13 @@ def the_next_release() -> Iterator[type[Payload]]:
 
 
 @pytest.fixture
-def boxes(ground: Ground) -> Iterator[None]:
+def boxes(step_faults: StepFaults) -> Iterator[None]:
     """Boxes are handled by nobody in particular."""
-    with domain.use(Wiring({**ground.wiring().handlers, Packed: lambda _m, _e: ()}, WIRING.effects)):
+    with domain.use(Wiring({**step_faults.wiring().handlers, Packed: lambda _m, _e: ()}, WIRING.effects)):
         yield
 
 
-def look(database: Database, **options: Any) -> Report:
+def check_now(database: Database, **options: Any) -> Report:
     """Check as a command would."""
     with doors.connect(database.url) as connection:
         return check(connection, **options)
@@ -70,16 +70,16 @@ def look(database: Database, **options: Any) -> Report:
 def test_an_incompatible_change_is_found_until_an_upcaster_is_added(
     database: Database, connection: Connection, boxes: None
 ) -> None:
-    """Singles, parcels and dead letters: each invalid event is named with its place and the reason."""
+    """Singles, batches and dead letters: each invalid event is named with its place and the reason."""
     publish(connection, pack("1 kg"))
     publish(connection, *[pack(f"{n} kg") for n in range(600)], toy.say("fine"))
     connection.execute(
         "INSERT INTO engine.failed_jobs (job_type, event_data, error_message, retry_count) VALUES ('x', %s, 'no', 1)",
         [pack("2 kg").json_bytes().decode()],
     )
-    assert look(database).invalid == 0
+    assert check_now(database).invalid == 0
     with the_next_release() as stricter:
-        report = look(database, examples=3)
+        report = check_now(database, examples=3)
         assert report.looked_at == {"waiting": 602, "held": 0, "dead": 1}
         assert report.invalid == 602
         (finding,) = report.findings
@@ -89,7 +89,7 @@ def test_an_incompatible_change_is_found_until_an_upcaster_is_added(
         assert {one.where for one in finding.first} == {"waiting"}
         assert all(one.event_id and one.place.isdigit() for one in finding.first)
         upcaster(stricter, since=1)(lambda data: {"grams": int(data["weight"].removesuffix(" kg")) * 1000})
-        assert look(database).invalid == 0
+        assert check_now(database).invalid == 0
 
 
 def test_what_the_upcaster_cannot_do_is_found_too(database: Database, connection: Connection, boxes: None) -> None:
@@ -97,18 +97,20 @@ def test_what_the_upcaster_cannot_do_is_found_too(database: Database, connection
     publish(connection, pack("1 kg"), pack("heavy"), pack("light"))
     with the_next_release() as stricter:
         upcaster(stricter, since=1)(lambda data: {"grams": data["weight"].removesuffix(" kg") + "000"})
-        (finding,) = look(database).findings
+        (finding,) = check_now(database).findings
         assert (finding.events, finding.why.partition(":")[0]) == (2, "data.grams")
 
 
-def test_held_events_wait_too(database: Database, connection: Connection, ground: Ground, worker: Engine) -> None:
+def test_held_events_wait_too(
+    database: Database, connection: Connection, step_faults: StepFaults, worker: Engine
+) -> None:
     """An event in line is looked at where it is, like one in the queue."""
     (path,) = paths(1)
-    ground.broken = {0}
+    step_faults.broken = {0}
     publish(connection, step(path, 0), step(path, 1))
     deliver_all(worker, connection)
     connection.execute("UPDATE engine.sequence SET held = held || '{\"Surprise\": 1}' WHERE held IS NOT NULL")
-    report = look(database)
+    report = check_now(database)
     assert report.looked_at == {"waiting": 0, "held": 1, "dead": 1}
     assert [one.where for finding in report.findings for one in finding.first] == ["held"]
 
@@ -127,7 +129,7 @@ def test_whatever_is_no_event_is_named(database: Database, connection: Connectio
             "INSERT INTO public.procrastinate_jobs (queue_name, task_name, args) VALUES ('events', %s, %s::jsonb)",
             [task, json.dumps(arguments)],
         )
-    report = look(database)
+    report = check_now(database)
     assert report.looked_at["waiting"] == 5
     reasons = sorted(finding.why for finding in report.findings)
     assert len(reasons) == report.invalid == 4
@@ -136,7 +138,7 @@ def test_whatever_is_no_event_is_named(database: Database, connection: Connectio
 
 def test_a_check_holds_up_nobody(database: Database, connection: Connection, boxes: None) -> None:
     """It reads one snapshot and locks nothing: workers go on meanwhile, and it may be run again at once."""
-    publish(connection, *[pack("1 kg") for _ in range(120)], parcel=1)
+    publish(connection, *[pack("1 kg") for _ in range(120)], batch_size=1)
     with doors.connect(database.url) as checking:
         assert check(checking).looked_at["waiting"] == 120
         connection.execute("DELETE FROM public.procrastinate_jobs")

@@ -15,13 +15,13 @@ from app.engine.inspect.timeline import timeline
 from app.engine.queue.publish import publish
 from app.errors import NotFound
 from tests.helpers import toy
-from tests.helpers.lines import Ground, deliver_all, fetch, paths, step
+from tests.helpers.sequences import StepFaults, deliver_all, fetch, paths, step
 
 
-def test_every_place_is_told(connection: Connection, ground: Ground, worker: Engine) -> None:
+def test_every_place_is_told(connection: Connection, step_faults: StepFaults, worker: Engine) -> None:
     """Applied, dead, held, waiting, in hand, put back with its error; others' events are not there."""
     path, other = paths(2)
-    ground.broken = {1}
+    step_faults.broken = {1}
     publish(connection, *[step(path, n) for n in range(3)], step(other, 0))
     deliver_all(worker, connection)
     later = events.new(toy.Said(word="w", mood="later"), now=toy.NOW + timedelta(seconds=5), subject=path, tenant=None)

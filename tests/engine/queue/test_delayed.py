@@ -10,7 +10,7 @@ import pytest
 
 from app import database as doors
 from app.context import Connection
-from app.engine.domain import Lane
+from app.engine.domain import ConcurrencyLimit
 from app.engine.effects.concurrency import wake_all
 from app.engine.inspect.backlog import backlogs
 from app.engine.inspect.live_check import check
@@ -66,7 +66,7 @@ def test_a_woken_row_comes_before_those_that_were_published_after_it_was_parked(
     """Else they would take the slot that was freed for it, and it would be parked again behind all others."""
     parked, later = want("parked"), want("later")
     raw = parked.model_dump(mode="json", exclude_none=True)
-    put_back(connection, [(parked, raw)], delay=300, attempt=0, lane=Lane("account", 1))
+    put_back(connection, [(parked, raw)], delay=300, attempt=0, limit=ConcurrencyLimit("account", 1))
     publish(connection, later)
     wake_all(connection)
     words = "SELECT args #>> '{events,0,data,word}' FROM public.procrastinate_jobs ORDER BY id"
@@ -91,16 +91,16 @@ def test_a_promoted_row_is_the_row_that_was_published(connection: Connection, ou
 def test_a_parked_row_needs_a_time_at_which_it_looks_for_itself(connection: Connection, outside: Outside) -> None:
     """Without one it could wait for ever."""
     with pytest.raises(ValueError, match=r"^0$"):
-        put_back(connection, [(want("w"), {})], delay=0, attempt=0, lane=Lane("account", 1))
+        put_back(connection, [(want("w"), {})], delay=0, attempt=0, limit=ConcurrencyLimit("account", 1))
 
 
-def test_every_lane_with_a_free_slot_is_woken(connection: Connection, outside: Outside) -> None:
+def test_every_limit_with_a_free_slot_is_woken(connection: Connection, outside: Outside) -> None:
     """However many rows each has: one row of each in a turn, the longest parked."""
     for word in ("first", "second"):
         for key in ("a", "b", "c"):
             event = want(f"{word} of {key}")
             raw = event.model_dump(mode="json", exclude_none=True)
-            put_back(connection, [(event, raw)], delay=300, attempt=0, lane=Lane(key, 1))
+            put_back(connection, [(event, raw)], delay=300, attempt=0, limit=ConcurrencyLimit(key, 1))
     wake_all(connection)
     words = "SELECT args #>> '{events,0,data,word}' FROM public.procrastinate_jobs ORDER BY id"
     assert connection.execute(words).fetchall() == [("first of a",), ("first of b",), ("first of c",)]
@@ -131,7 +131,7 @@ def test_a_delay_is_kept_or_lost_with_the_transaction(connection: Connection, ou
 
 def test_two_workers_never_promote_one_row_twice(database: Database, connection: Connection, outside: Outside) -> None:
     """One holds its rows locked in an open transaction: the other moves the rest and waits for nothing."""
-    publish(connection, *[say(f"w{n}") for n in range(3)], delay=60, parcel=1)
+    publish(connection, *[say(f"w{n}") for n in range(3)], delay=60, batch_size=1)
     connection.execute(_DUE_NOW)
     with doors.connect(database.url) as other:
         assert promote(other)[0] == 3
@@ -169,9 +169,9 @@ def test_a_promoter_moves_a_row_when_its_time_comes(
     async def run() -> float:
         with doors.pool() as pool:
             promoter = Promoter(pool, 3600.0)
-            assert await promoter.turn() == 3600.0
+            assert await promoter.promote_due() == 3600.0
             publish(connection, say("soon"), delay=0.2)
-            pause = await promoter.turn()
+            pause = await promoter.promote_due()
             assert 0 < pause <= 0.2
             running = asyncio.create_task(promoter.run())
             await until(lambda: scalar(connection, _QUEUE) == 1)
@@ -234,7 +234,7 @@ def test_fetching_and_promoting_read_an_index_however_much_is_delayed(
     """With the statistics of an empty table, no plan of a promotion sorts or scans."""
     with psycopg.connect(database.superuser_url, autocommit=True) as admin:
         admin.execute("ANALYZE engine.delayed")
-        publish(connection, *[say(f"w{n}") for n in range(3000)], delay=3600, parcel=1)
+        publish(connection, *[say(f"w{n}") for n in range(3000)], delay=3600, batch_size=1)
         admin.execute("LOAD 'auto_explain'")
         for name, value in {"log_min_duration": "0", "log_nested_statements": "on", "log_level": "notice"}.items():
             admin.execute(f"SET auto_explain.{name} = {value}")

@@ -27,7 +27,7 @@ SLACK_S = 10
 
 
 @pytest.fixture(autouse=True)
-def patient(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
+def check_context(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
     """Delays that no test outlives by itself."""
     monkeypatch.setenv("TALLYMAN_RETRY_BASE", str(BASE_S))
     monkeypatch.setenv("TALLYMAN_RETRY_CAP", str(CAP_S))
@@ -96,6 +96,6 @@ def test_a_call_that_failed_waits_for_its_grace_period(connection: Connection, o
     """Where the retry would come sooner, the other side may still be at work on the call."""
     subject = uuid4()
     publish(connection, events.new(Wanted(word="w", mood="never"), now=NOW, subject=subject, tenant=None))
-    with domain.use(outside_that(outside.call, outside, settle=500)):
+    with domain.use(outside_that(outside.call, outside, grace_period=500)):
         assert deliver(connection) == 1
     assert_about(waits(connection, subject)[1], 500, 500)

@@ -9,7 +9,7 @@ import pytest
 from psycopg import AsyncConnection
 
 from app import database as doors
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.database import as_service
 from app.engine import domain
 from app.engine.domain import Wiring
@@ -22,7 +22,7 @@ from tests.helpers import toy
 from tests.helpers.support import drain, scalar, waiting
 from tests.helpers.toy import Echo, Made, Said, say
 
-Handle = Callable[[Moment, list[Event[Any]]], Iterable[Event[Any]]]
+Handle = Callable[[HandlerContext, list[Event[Any]]], Iterable[Event[Any]]]
 
 
 def lines(cause: Event[Said], count: int) -> list[Event[Echo]]:
@@ -76,10 +76,10 @@ def test_an_exact_repeat_is_one_event(connection: Connection, outside: toy.Outsi
 def test_a_handler_that_reuses_an_id_is_refused(connection: Connection, outside: toy.Outside) -> None:
     """Its event is a dead letter that says why, the others of its batch are applied."""
 
-    def handle(moment: Moment, said: list[Event[Said]]) -> Iterator[Event[Echo]]:
+    def handle(context: HandlerContext, said: list[Event[Said]]) -> Iterator[Event[Echo]]:
         for event in said:
             yield from lines(event, event.data.echoes)
-            toy.note(moment, event.id, event.data.word)
+            toy.note(context, event.id, event.data.word)
 
     with domain.use(served(handle)):
         publish(connection, say("one", echoes=1), say("four", echoes=4), say("none"))
@@ -114,9 +114,9 @@ def test_types_of_one_delivery_are_looked_at_together(connection: Connection, ou
     """Two handlers that publish under one id for different facts: neither is lost, the second is a dead letter."""
     shared = say("shared").id
 
-    def tell(moment: Moment, some: list[Event[Any]]) -> Iterator[Event[Made]]:
+    def tell(context: HandlerContext, some: list[Event[Any]]) -> Iterator[Event[Made]]:
         for event in some:
-            toy.note(moment, event.id, event.type)
+            toy.note(context, event.id, event.type)
             yield event.follow(Made(word=event.type, outcome="told"), toy.NOW, event_id=shared)
 
     with domain.use(Wiring(handlers={Said: tell, Echo: tell, Made: toy.made}, effects={})):

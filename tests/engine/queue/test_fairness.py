@@ -18,11 +18,11 @@ from procrastinate import PsycopgConnector
 from app.context import Connection
 from app.engine import domain
 from app.engine.domain import Call, Prepared, Wiring
-from app.engine.queue import fetch, turns
+from app.engine.queue import fair_share, fetch
 from app.engine.queue.envelope import Row, open_rows
-from app.engine.queue.lease import Delivery, hold, release
+from app.engine.queue.fair_share import FairShare, RunningDelivery
+from app.engine.queue.lease import Delivery, acknowledge, lock_delivery
 from app.engine.queue.publish import publish
-from app.engine.queue.turns import Turn, Turns
 from app.engine.worker.app import app, fresh_connector
 from events import Event, Payload
 from tests.conftest import Database
@@ -34,14 +34,14 @@ A, B, C, D, E = (UUID(int=n) for n in range(1, 6))
 NAMES = {str(tenant): name for name, tenant in zip("ABCDE", (A, B, C, D, E), strict=True)}
 
 
-def wants(tenant: UUID | None, count: int, lane: str | None = None) -> list[Event[Wanted]]:
+def wants(tenant: UUID | None, count: int, limit: str | None = None) -> list[Event[Wanted]]:
     """So many calls of a tenant."""
-    return [want(f"{NAMES.get(str(tenant), '-')}{n}", tenant=tenant, lane=lane) for n in range(count)]
+    return [want(f"{NAMES.get(str(tenant), '-')}{n}", tenant=tenant, limit=limit) for n in range(count)]
 
 
 def by_account(wiring: Wiring) -> Wiring:
-    """The wiring with a tenant's calls in accounts, each named by the lane."""
-    effect = replace(wiring.effects[Wanted], account="lane")
+    """The wiring with a tenant's calls in accounts, each named by the limit."""
+    effect = replace(wiring.effects[Wanted], account="limit")
     return Wiring(wiring.handlers, {Wanted: effect})
 
 
@@ -63,7 +63,7 @@ def taken(connection: Connection, capacity: int, count: int, *, queues: list[str
     async def run() -> list[str]:
         held: list[int] = []
         found: list[int] = []
-        state = Turns(capacity, lambda: float(len(found)))  # each takes a second
+        state = FairShare(capacity, lambda: float(len(found)))  # each takes a second
         async with queue() as connector:
             for _ in range(count):
                 if len(held) == capacity:
@@ -109,7 +109,7 @@ def test_a_row_of_an_older_program_has_a_share_too(connection: Connection, args:
     assert taken(connection, 1, 1) == [share]
 
 
-def test_tenants_are_served_in_turns(connection: Connection, outside: Outside) -> None:
+def test_tenants_are_served_by_share(connection: Connection, outside: Outside) -> None:
     """A flood that came first does not come first: tenants alternate while both have rows waiting."""
     for _ in range(10):
         publish(connection, *wants(A, 2))
@@ -163,7 +163,7 @@ def test_every_account_of_a_tenant_is_served(connection: Connection, outside: Ou
     accounts = [f"account-{n:02}" for n in range(20)]
     with domain.use(by_account(outside.wiring())):
         for _ in range(2):
-            publish(connection, *[want("w", tenant=A, lane=account) for account in accounts])
+            publish(connection, *[want("w", tenant=A, limit=account) for account in accounts])
         for _ in range(25):
             publish(connection, *wants(B, 1))
         order = taken(connection, 1, 40)
@@ -185,7 +185,7 @@ def test_what_waits_is_found_by_the_index_whatever_the_statistics_say(
     """With the statistics of an empty table and thousands of rows, neither the search nor the fetch sorts or scans."""
     with psycopg.connect(database.superuser_url, autocommit=True) as admin:
         admin.execute("ANALYZE public.procrastinate_jobs")
-        publish(connection, *wants(A, 3000), parcel=1)
+        publish(connection, *wants(A, 3000), batch_size=1)
         publish(connection, *wants(B, 1))
         admin.execute("SET ROLE service_role")
         plans: list[str] = []
@@ -221,8 +221,8 @@ def test_a_row_that_shrinks_stays_in_its_share(connection: Connection, outside: 
                 "UPDATE procrastinate_jobs SET status = 'doing' RETURNING id, args::text"
             ).fetchone() or (0, "")
             delivery = Delivery(row_id, 0, None)
-            hold(connection, delivery)
-            release(connection, delivery, open_rows([Row(row_id, args)])[1:])
+            lock_delivery(connection, delivery)
+            acknowledge(connection, delivery, open_rows([Row(row_id, args)])[1:])
     assert scalar(connection, "SELECT args ->> 'share' FROM procrastinate_jobs") == f"{A}/x"
 
 
@@ -256,23 +256,23 @@ class Portals:
             go.set()
 
 
-Scene = Callable[[Portals], Awaitable[None]]
+Scenario = Callable[[Portals], Awaitable[None]]
 
 
-def play(outside: Outside, scene: Scene, *, concurrency: int) -> None:
-    """Run a scene beside a real worker whose calls the scene lets go."""
+def play(outside: Outside, scenario: Scenario, *, concurrency: int) -> None:
+    """Run a scenario beside a real worker whose calls the scenario lets go."""
 
     async def run() -> None:
         portals = Portals()
         wiring = outside.wiring()
-        effect = replace(wiring.effects[Wanted], call=portals.call, at_once=2, parcel=4)
+        effect = replace(wiring.effects[Wanted], call=portals.call, at_once=2, batch_size=4)
         with domain.use(Wiring(wiring.handlers, {Wanted: effect})), app.replace_connector(fresh_connector()):
             async with app.open_async(), asyncio.timeout(20):
                 worker = asyncio.create_task(
                     app.run_worker_async(queues=["toys"], concurrency=concurrency, install_signal_handlers=False)
                 )
                 try:
-                    await scene(portals)
+                    await scenario(portals)
                 finally:
                     for name in NAMES.values():
                         portals.let_go(name)
@@ -289,15 +289,17 @@ async def until(seen: Callable[[], object]) -> None:
         await asyncio.sleep(0)
 
 
-def asked() -> list[Turn]:
+def asked() -> list[RunningDelivery]:
     """The deliveries of this process that were asked to make room."""
-    return [turn for state in app.job_manager.turns.values() for turn in state.in_hand if turn.is_over]
+    return [
+        delivery for state in app.job_manager.fair_shares.values() for delivery in state.in_hand if delivery.must_yield
+    ]
 
 
 @contextmanager
 def _impatient() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(turns, "QUANTUM_S", 0.0)
+        patch.setattr(fair_share, "QUANTUM_S", 0.0)
         yield
 
 
@@ -305,7 +307,7 @@ def test_a_flood_makes_room_for_another_tenant_after_one_call(connection: Connec
     """All deliveries are of a flood; who comes is called when the calls under way end, not when the flood does."""
     publish(connection, *wants(A, 40))
 
-    async def scene(portals: Portals) -> None:
+    async def scenario(portals: Portals) -> None:
         await until(lambda: portals.under_way["A"] == 4)
         publish(connection, *wants(B, 2))
         await until(asked)
@@ -316,7 +318,7 @@ def test_a_flood_makes_room_for_another_tenant_after_one_call(connection: Connec
         portals.let_go("B")
         await until(lambda: portals.ended["B"] == 2)
 
-    play(outside, scene, concurrency=2)
+    play(outside, scenario, concurrency=2)
     drain()
     assert scalar(connection, "SELECT count(DISTINCT word), count(*) FROM toy.heard") == 42
     assert scalar(connection, "SELECT count(*) FROM toy.heard") == 42
@@ -328,12 +330,12 @@ def test_tenants_whose_portals_hang_make_room_for_one_whose_does_not(connection:
     for tenant in (A, B, C, D):
         publish(connection, *wants(tenant, 4))
 
-    async def scene(portals: Portals) -> None:
+    async def scenario(portals: Portals) -> None:
         await until(lambda: portals.under_way.total() == 8)
         publish(connection, *wants(E, 4))
         await until(asked)
-        (turn, *_) = asked()
-        portals.let_go(NAMES[turn.share.tenant])
+        (delivery, *_) = asked()
+        portals.let_go(NAMES[delivery.share.tenant])
         await until(lambda: portals.under_way["E"] == 2)
         portals.let_go("E")
         await until(lambda: portals.ended["E"] == 2 and portals.under_way["E"] == 2)
@@ -342,23 +344,23 @@ def test_tenants_whose_portals_hang_make_room_for_one_whose_does_not(connection:
         assert portals.ended.total() == 6
 
     with _impatient():
-        play(outside, scene, concurrency=4)
+        play(outside, scenario, concurrency=4)
 
 
 def test_a_tenant_that_is_alone_keeps_everything(connection: Connection, outside: Outside) -> None:
     """However much of its own waits, no delivery of a lone tenant is asked to end."""
     publish(connection, *wants(A, 40))
 
-    async def scene(portals: Portals) -> None:
+    async def scenario(portals: Portals) -> None:
         await until(lambda: portals.under_way["A"] == 4)
-        (state,) = app.job_manager.turns.values()
+        (state,) = app.job_manager.fair_shares.values()
         connector = app.job_manager.connector
         assert await fetch.make_room(connector, ["toys"], state) is False
         publish(connection, *wants(B, 1))
         assert await fetch.make_room(connector, ["toys"], state) is True or asked()
 
     with _impatient():
-        play(outside, scene, concurrency=2)
+        play(outside, scenario, concurrency=2)
 
 
 def test_what_was_handed_back_was_never_tried(connection: Connection, outside: Outside) -> None:
@@ -371,7 +373,7 @@ def test_what_was_handed_back_was_never_tried(connection: Connection, outside: O
         {"id": given[-1].id},
     )
 
-    async def scene(portals: Portals) -> None:
+    async def scenario(portals: Portals) -> None:
         await until(lambda: portals.under_way["A"] == 2)
         publish(connection, *wants(B, 4))
         await until(asked)
@@ -390,4 +392,4 @@ def test_what_was_handed_back_was_never_tried(connection: Connection, outside: O
         assert marks == [(given[-1].id, 1, True)], "what was in doubt before is as it was, and can be asked at once"
 
     with _impatient():
-        play(outside, scene, concurrency=1)
+        play(outside, scenario, concurrency=1)

@@ -7,7 +7,7 @@ from typing import LiteralString
 import pytest
 
 from app.context import Connection
-from app.engine.queue.lease import Delivery, LeaseLost, hold
+from app.engine.queue.lease import Delivery, LeaseLost, lock_delivery
 from app.engine.queue.publish import publish
 from tests.helpers.support import scalar
 from tests.helpers.toy import Outside, say
@@ -30,7 +30,7 @@ def test_a_row_that_was_given_away_is_not_held(connection: Connection, outside: 
     connection.execute(_TAKE, [worker_id, row_id])
     delivery = Delivery(row_id, 1, worker_id)
     with connection.transaction():
-        hold(connection, delivery)
+        lock_delivery(connection, delivery)
     connection.execute(f"UPDATE public.procrastinate_jobs SET {change}")  # noqa: S608 - a constant of the module
     with pytest.raises(LeaseLost):
-        hold(connection, delivery)
+        lock_delivery(connection, delivery)

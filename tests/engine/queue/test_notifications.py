@@ -1,4 +1,4 @@
-"""The bell of a worker: no notification is lost, and none is answered for ever."""
+"""A worker's notifications: none is lost, and none is handled for ever."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from app import database as doors
 from app.context import Connection
 from app.engine.queue import job_manager
-from app.engine.queue.notifications import Bell
+from app.engine.queue.notifications import LatchedNotification
 from app.engine.queue.publish import publish
 from app.engine.worker.app import app, fresh_connector
 from tests.conftest import Database
@@ -22,14 +22,14 @@ from tests.helpers.waits import LIMIT_S, until
 _HEARD = "SELECT count(*) FROM toy.heard"
 
 
-def test_what_rings_during_a_fetch_is_heard_after_it() -> None:
+def test_a_notification_during_a_fetch_is_seen_after_it() -> None:
     """It survives the silence that follows the fetch, and not the one after that."""
-    bell = Bell()
-    bell.set()
-    bell.clear()
-    assert bell.is_set()
-    bell.clear()
-    assert not bell.is_set()
+    notification = LatchedNotification()
+    notification.set()
+    notification.clear()
+    assert notification.is_set()
+    notification.clear()
+    assert not notification.is_set()
 
 
 async def test_a_row_that_comes_while_a_worker_looks_in_vain_does_not_wait_for_the_poll(
@@ -37,12 +37,12 @@ async def test_a_row_that_comes_while_a_worker_looks_in_vain_does_not_wait_for_t
 ) -> None:
     """The row and its notification arrive between the fetch, which found nothing, and the worker's hearing so."""
     fetch, make = job_manager.FencedManager.fetch_job, app._worker  # noqa: SLF001 - between these two it happens
-    bells: list[asyncio.Event] = []
+    notifications: list[asyncio.Event] = []
     rung: list[bool] = []
 
     def remember(**options: Any) -> Any:
         worker = make(**options)
-        bells.append(worker._new_job_event)  # noqa: SLF001 - the same
+        notifications.append(worker._new_job_event)  # noqa: SLF001 - the same
         return worker
 
     async def fetch_job(manager: job_manager.FencedManager, queues: Any, worker_id: int) -> Any:
@@ -51,18 +51,18 @@ async def test_a_row_that_comes_while_a_worker_looks_in_vain_does_not_wait_for_t
             # Again, if the worker does not listen yet.
             await asyncio.to_thread(publish, connection, say("late"))
             with suppress(TimeoutError):
-                rung.append(await asyncio.wait_for(bells[0].wait(), 0.5))
+                rung.append(await asyncio.wait_for(notifications[0].wait(), 0.5))
         return job
 
     monkeypatch.setattr(job_manager.FencedManager, "fetch_job", fetch_job)
     monkeypatch.setattr(app, "_worker", remember)
-    with app.replace_connector(fresh_connector()), doors.connect(database.url, autocommit=True) as ears:
+    with app.replace_connector(fresh_connector()), doors.connect(database.url, autocommit=True) as listener:
         async with app.open_async():
             serving = asyncio.create_task(
                 app.run_worker_async(fetch_job_polling_interval=10 * LIMIT_S, install_signal_handlers=False)
             )
             try:
-                await asyncio.to_thread(until, ears, lambda: scalar(connection, _HEARD) and not waiting(connection))
+                await asyncio.to_thread(until, listener, lambda: scalar(connection, _HEARD) and not waiting(connection))
             finally:
                 serving.cancel()
                 await asyncio.gather(serving, return_exceptions=True)

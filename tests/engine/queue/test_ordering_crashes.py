@@ -18,7 +18,7 @@ from app.engine.delivery.engine import Engine
 from app.engine.domain import Policy
 from app.engine.queue.publish import publish
 from tests.conftest import Database
-from tests.helpers.lines import Ground, deliver, deliver_all, held, make_due, paths, replay, step, taken
+from tests.helpers.sequences import StepFaults, deliver, deliver_all, held, make_due, paths, replay, step, taken
 from tests.helpers.support import scalar
 
 MOST_STATEMENTS = 60
@@ -60,46 +60,46 @@ def dies(database: Database, connection: Connection, after: int) -> bool:
     return Dying.left == 0
 
 
-def behind_a_dead_one(connection: Connection, ground: Ground, worker: Engine, path: UUID) -> None:
+def behind_a_dead_one(connection: Connection, step_faults: StepFaults, worker: Engine, path: UUID) -> None:
     """A dead event is replayed with two held behind it; the delivery applies it and calls them."""
-    ground.broken = {0}
+    step_faults.broken = {0}
     publish(connection, *[step(path, n) for n in range(3)])
     deliver_all(worker, connection)
-    ground.broken.clear()
+    step_faults.broken.clear()
     replay(connection, scalar(connection, "SELECT event_id FROM engine.failed_jobs"))
 
 
-def among_others(connection: Connection, ground: Ground, worker: Engine, path: UUID) -> None:
-    """A parcel in the middle of which one is put back: the delivery searches for it and holds the ones behind."""
-    ground.shaky = {1: 1}
+def among_others(connection: Connection, step_faults: StepFaults, worker: Engine, path: UUID) -> None:
+    """A batch in the middle of which one is put back: the delivery searches for it and holds the ones behind."""
+    step_faults.shaky = {1: 1}
     publish(connection, *[step(path, n) for n in range(4)])
 
 
-def before_its_turn(connection: Connection, ground: Ground, worker: Engine, path: UUID) -> None:
+def before_its_turn(connection: Connection, step_faults: StepFaults, worker: Engine, path: UUID) -> None:
     """An event whose predecessor waits for its time: the delivery holds it."""
     publish(connection, step(path, 0), delay=60)
     publish(connection, step(path, 1))
 
 
-@pytest.mark.parametrize("scene", [behind_a_dead_one, among_others, before_its_turn])
+@pytest.mark.parametrize("scenario", [behind_a_dead_one, among_others, before_its_turn])
 def test_a_worker_may_die_before_any_statement(
     database: Database,
     connection: Connection,
-    ground: Ground,
+    step_faults: StepFaults,
     worker: Engine,
-    scene: Callable[[Connection, Ground, Engine, UUID], None],
+    scenario: Callable[[Connection, StepFaults, Engine, UUID], None],
 ) -> None:
     """After a rescue the state is that of an undisturbed run."""
     for after in count():
         (path,) = paths(1)
-        scene(connection, ground, worker, path)
+        scenario(connection, step_faults, worker, path)
         died = dies(database, connection, after)
         for _ in range(6):
             deliver_all(worker, connection)
             make_due(connection)
         steps = taken(connection, path)
         assert steps == list(range(len(steps)))
-        assert len(steps) == {"behind_a_dead_one": 3, "among_others": 4, "before_its_turn": 2}[scene.__name__]
+        assert len(steps) == {"behind_a_dead_one": 3, "among_others": 4, "before_its_turn": 2}[scenario.__name__]
         assert held(connection) == scalar(connection, "SELECT count(*) FROM engine.sequence") == 0
         assert after < MOST_STATEMENTS
         if not died:

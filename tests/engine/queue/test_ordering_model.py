@@ -24,9 +24,9 @@ from app.engine.queue.publish import publish
 from events import Event
 from tests.conftest import Database
 from tests.helpers import toy
-from tests.helpers.lines import Ground, Step, deliver, engine, fetch, make_due, paths, replay, step, taken
+from tests.helpers.sequences import Step, StepFaults, deliver, engine, fetch, make_due, paths, replay, step, taken
 
-# A step on one of three paths, or None for a word; how it fares; whether the publication is one parcel.
+# A step on one of three paths, or None for a word; how it fares; whether the publication is one batch.
 EVENTS = st.lists(st.tuples(st.sampled_from([0, 0, 1, 2, None]), st.sampled_from("...sb")), min_size=1, max_size=6)
 ACTIONS = st.lists(
     st.one_of(
@@ -58,7 +58,7 @@ class Model:
 
     connection: Connection
     worker: Engine
-    ground: Ground
+    step_faults: StepFaults
     subjects: list[UUID] = field(default_factory=lambda: paths(3))
     said: list[Event[Step] | Event[toy.Said]] = field(default_factory=list)
     given_up: set[UUID] = field(default_factory=set)
@@ -86,11 +86,11 @@ class Model:
                 continue
             made.append(step(self.subjects[path], n))
             if fault == "s":
-                self.ground.shaky[n] = 1 + n % 3
+                self.step_faults.shaky[n] = 1 + n % 3
             elif fault == "b":
-                self.ground.broken.add(n)
+                self.step_faults.broken.add(n)
         self.said += made
-        publish(self.connection, *made, parcel=None if together else 1)
+        publish(self.connection, *made, batch_size=None if together else 1)
 
     def deliver_all(self) -> None:
         """Deliver what is due: after that, no word waits, whatever the paths are like."""
@@ -109,8 +109,8 @@ class Model:
 
     def mend(self) -> None:
         """A deployment mends every bug."""
-        self.ground.broken.clear()
-        self.ground.shaky.clear()
+        self.step_faults.broken.clear()
+        self.step_faults.shaky.clear()
 
     def dead(self) -> list[UUID]:
         """The dead events, oldest first."""
@@ -189,15 +189,15 @@ def test_whatever_happens_a_subjects_events_are_applied_in_order(
     database: Database, outside: toy.Outside, actions: list[tuple[Any, ...]]
 ) -> None:
     """Each action is followed by every law, and in the end all is applied that was not given up."""
-    ground = Ground()
+    step_faults = StepFaults()
     with (
         psycopg.connect(database.superuser_url, autocommit=True) as admin,
         doors.connect(database.url, autocommit=True) as connection,
-        domain.use(ground.wiring()),
+        domain.use(step_faults.wiring()),
         engine(database) as worker,
     ):
         admin.execute(_EMPTY)
-        model = Model(connection, worker, ground)
+        model = Model(connection, worker, step_faults)
         for name, *arguments in actions:
             model.act(name, *arguments)
             model.check()

@@ -16,7 +16,7 @@ from app import database as doors
 from app.context import Connection
 from app.engine import domain
 from app.engine.audit_log import history
-from app.engine.domain import Call, Effect, Lane, Prepared
+from app.engine.domain import Call, ConcurrencyLimit, Effect, Prepared
 from app.engine.effects.concurrency import wake_all
 from app.engine.inspect.backlog import Backlog, backlogs
 from app.engine.queue.delayed import promote
@@ -31,7 +31,7 @@ from tests.helpers.operators import work_once
 from tests.helpers.support import drain, drain_all, scalar
 from tests.helpers.toy import Outside, say, want
 from tests.helpers.waits import until
-from tests.helpers.workers import crew
+from tests.helpers.workers import worker_pool
 
 
 def heard(connection: Connection) -> list[str]:
@@ -69,7 +69,7 @@ def test_what_becomes_due_in_a_paused_queue_waits(connection: Connection, outsid
     later, parked = want("later"), want("parked")
     publish(connection, say("an event"), later, delay=3600)
     raw = parked.model_dump(mode="json", exclude_none=True)
-    put_back(connection, [(parked, raw)], delay=300, attempt=0, lane=Lane("account", 1))
+    put_back(connection, [(parked, raw)], delay=300, attempt=0, limit=ConcurrencyLimit("account", 1))
     connection.execute("UPDATE engine.delayed SET due_at = now() WHERE key IS NULL")
     wake_all(connection)
     work_once()
@@ -174,7 +174,7 @@ def fact() -> Event[Any]:
 
 
 @pytest.fixture
-def ears(database: Database) -> Iterator[Connection]:
+def listener(database: Database) -> Iterator[Connection]:
     """A connection that does nothing but listen."""
     with doors.connect(database.url, autocommit=True) as opened:
         yield opened
@@ -186,14 +186,14 @@ def applied(connection: Connection) -> int:
 
 
 def test_running_workers_obey_within_a_second(
-    connection: Connection, ears: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, listener: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pause and resume reach a worker under a stream of events within a second of their commits; no poll is needed."""
     monkeypatch.setenv("TALLYMAN_POLLING_INTERVAL", "5")
-    with crew(tmp_path) as workers:
+    with worker_pool(tmp_path) as workers:
         workers.work()
         publish(connection, fact())
-        until(ears, lambda: applied(connection) == 1)
+        until(listener, lambda: applied(connection) == 1)
         since = pause(connection, "events", actor="ana", reason="a test").paused_at
         sent = 1
         while scalar(connection, "SELECT now() < %s + interval '2 seconds'", since):
@@ -203,25 +203,25 @@ def test_running_workers_obey_within_a_second(
         assert left > 0
         assert scalar(connection, "SELECT max(applied_at) FROM engine.event_log") - since < IN_TIME
         # The worker looks, finds nothing and lies down; only then is it the word of the resumption that wakes it.
-        until(ears, lambda: scalar(connection, "SELECT now() > %s + interval '2.5 seconds'", since))
+        until(listener, lambda: scalar(connection, "SELECT now() > %s + interval '2.5 seconds'", since))
         resume(connection, "events", actor="ana")
-        until(ears, lambda: applied(connection) == sent)
+        until(listener, lambda: applied(connection) == sent)
         resumed = scalar(connection, "SELECT at FROM engine.actions WHERE action = 'resume'")
         first = scalar(connection, "SELECT min(applied_at) FROM engine.event_log WHERE applied_at > %s", resumed)
         assert first - resumed < IN_TIME
 
 
-def test_a_pause_survives_its_workers(connection: Connection, ears: Connection, tmp_path: Path) -> None:
+def test_a_pause_survives_its_workers(connection: Connection, listener: Connection, tmp_path: Path) -> None:
     """A worker that starts while a queue is paused leaves it alone and serves the other one."""
     pause(connection, "robots", actor="ana", reason="a test")
     connection.execute(
         "INSERT INTO public.procrastinate_jobs (queue_name, task_name, args) VALUES ('robots', 'perform', '{}')"
     )
-    with crew(tmp_path) as workers:
+    with worker_pool(tmp_path) as workers:
         workers.work("-q", "events", "-q", "robots")
         for count in range(1, 6):
             publish(connection, fact())
-            until(ears, lambda count=count: applied(connection) == count)  # type: ignore[misc]
+            until(listener, lambda count=count: applied(connection) == count)  # type: ignore[misc]
         assert scalar(connection, "SELECT status::text FROM public.procrastinate_jobs") == "todo"
         resume(connection, "robots", actor="ana")
-        until(ears, lambda: scalar(connection, "SELECT count(*) FROM engine.failed_jobs") == 1)
+        until(listener, lambda: scalar(connection, "SELECT count(*) FROM engine.failed_jobs") == 1)

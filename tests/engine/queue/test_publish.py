@@ -48,7 +48,7 @@ async def test_an_asynchronous_producer_needs_none_either(database: Database, ou
 
 def test_no_row_carries_more_events_than_the_wiring_allows(connection: Connection, outside: toy.Outside) -> None:
     """Also when the caller asks for more in one."""
-    publish(connection, *[say(f"{n:04}") for n in range(1001)], parcel=10_000)
+    publish(connection, *[say(f"{n:04}") for n in range(1001)], batch_size=10_000)
     sizes = (
         "SELECT jsonb_array_length(args -> 'events') FROM public.procrastinate_jobs WHERE args ? 'events' ORDER BY 1"
     )

@@ -20,8 +20,8 @@ from app.engine import domain, event_types
 from app.engine.domain import Wiring
 from app.engine.queue.publish import publish
 from events import SIZE_LIMIT, Event
-from tests.helpers import lines, toy
-from tests.helpers.lines import Step, step
+from tests.helpers import sequences, toy
+from tests.helpers.sequences import Step, step
 from tests.helpers.support import drain, scalar, waiting
 from tests.helpers.toy import Said, Wanted, say, want
 
@@ -39,9 +39,9 @@ _EMPTY = "DELETE FROM public.procrastinate_jobs; DELETE FROM engine.delayed; DEL
 @pytest.fixture
 def routes(connection: Connection, outside: toy.Outside) -> Iterator[Wiring]:
     """The toy with sequenced steps and with accounts of calls, in the table of event types."""
-    own = outside.wiring(parcel=3)
-    effect = replace(own.effects[Wanted], account="lane")
-    with domain.use(Wiring({**own.handlers, Step: lines.Ground().walk}, {Wanted: effect})):
+    own = outside.wiring(batch_size=3)
+    effect = replace(own.effects[Wanted], account="limit")
+    with domain.use(Wiring({**own.handlers, Step: sequences.StepFaults().walk}, {Wanted: effect})):
         with as_service(connection):
             event_types.register(connection)
         yield domain.wiring()
@@ -77,7 +77,7 @@ def mixture(seed: int) -> list[Event[Any]]:
     made: list[Event[Any]] = [say(f'word {n} ñ"\\\u2028', echoes=n) for n in range(random.randrange(6))]
     made += [step(random.choice(subjects), n) for n in range(random.randrange(6))]
     made += [
-        want(f"call {n}", lane=random.choice([None, "", "a", "b", "ñ" * 150]), tenant=random.choice(tenants))
+        want(f"call {n}", limit=random.choice([None, "", "a", "b", "ñ" * 150]), tenant=random.choice(tenants))
         for n in range(random.randrange(40))
     ]
     made += [events.parse({**wire(event)[0], "partitionkey": "p", "sampled": True}) for event in made[:2]]

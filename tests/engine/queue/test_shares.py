@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.engine import routing
-from app.engine.queue.shares import Claimant, next_one, who_yields
-from app.engine.queue.turns import PATIENCE_S, QUANTUM_S, Share, Turns
+from app.engine.queue.fair_share import PATIENCE_S, QUANTUM_S, FairShare, Share
+from app.engine.queue.shares import Claimant, choose_yielding, next_claimant
 
 
 def claimant(
@@ -38,7 +38,7 @@ NEXT = {
 def test_the_next_delivery_goes_to_who_has_less_than_its_share(case: str) -> None:
     """Nobody beyond its share comes before somebody below it; of several, who was served least."""
     claimants, capacity, expected = NEXT[case]
-    found = next_one(claimants, capacity)
+    found = next_claimant(claimants, capacity)
     assert (found and found.key) == expected
 
 
@@ -71,7 +71,7 @@ YIELDS = {
 def test_who_has_more_than_its_share_makes_room(case: str) -> None:
     """Only for somebody that waits with less than its share; never when alone."""
     claimants, capacity, expected = YIELDS[case]
-    found = who_yields(claimants, capacity)
+    found = choose_yielding(claimants, capacity)
     assert (found and found.key) == expected
 
 
@@ -85,15 +85,15 @@ class Clock:
         return self.now
 
 
-def served(clock: Clock, turns: Turns, waiting: list[Share], seconds: dict[str, float], rounds: int) -> str:
+def served(clock: Clock, fair_share: FairShare, waiting: list[Share], seconds: dict[str, float], rounds: int) -> str:
     """Who is served when all wait all the time and one delivery of each takes so many seconds."""
     order = ""
     for row_id in range(rounds):
-        share = turns.pick(waiting)
+        share = fair_share.pick(waiting)
         assert share is not None
-        turns.begin(row_id, share)
+        fair_share.begin(row_id, share)
         clock.now += seconds[share.tenant]
-        turns.end(row_id)
+        fair_share.end(row_id)
         order += share.tenant
     return order
 
@@ -101,35 +101,35 @@ def served(clock: Clock, turns: Turns, waiting: list[Share], seconds: dict[str, 
 def test_a_single_delivery_is_shared_in_time_by_weight() -> None:
     """With one delivery at once, a weight of three is three times the seconds, however long each delivery takes."""
     clock, seconds = Clock(), {"a": 1.0, "b": 1.0}
-    order = served(clock, Turns(1, clock), [Share("q", "a", 3.0), Share("q", "b", 1.0)], seconds, 40)
+    order = served(clock, FairShare(1, clock), [Share("q", "a", 3.0), Share("q", "b", 1.0)], seconds, 40)
     assert order.count("a") == 30
-    order = served(clock, Turns(1, clock), [Share("q", "a"), Share("q", "b")], {"a": 4.0, "b": 1.0}, 50)
+    order = served(clock, FairShare(1, clock), [Share("q", "a"), Share("q", "b")], {"a": 4.0, "b": 1.0}, 50)
     assert order.count("b") == 40
 
 
 def test_who_comes_back_has_no_credit() -> None:
     """A tenant that was away does not get the time that it did not ask for."""
     clock = Clock()
-    turns = Turns(1, clock)
+    fair_share = FairShare(1, clock)
     both = [Share("q", "a"), Share("q", "b")]
-    served(clock, turns, both[:1], {"a": 1.0}, 100)
-    order = served(clock, turns, both, {"a": 1.0, "b": 1.0}, 10)
+    served(clock, fair_share, both[:1], {"a": 1.0}, 100)
+    order = served(clock, fair_share, both, {"a": 1.0, "b": 1.0}, 10)
     assert order.count("b") <= 6
 
 
 def test_who_comes_is_next_before_those_that_had_a_turn() -> None:
     """That another tenant has had a lot does not make equals of one that comes and one that has had a little."""
     clock = Clock()
-    turns = full(clock, "a", "c")
+    fair_share = full(clock, "a", "c")
     clock.now += 3
-    turns.end(1)
-    turns.begin(1, Share("q", "b"))
+    fair_share.end(1)
+    fair_share.begin(1, Share("q", "b"))
     clock.now += 7
-    turns.end(0)
-    turns.begin(0, Share("q", "a"))
+    fair_share.end(0)
+    fair_share.begin(0, Share("q", "a"))
     clock.now += 1
-    turns.end(1)
-    found = turns.pick([Share("q", "c"), Share("q", "a"), Share("q", "z")])
+    fair_share.end(1)
+    found = fair_share.pick([Share("q", "c"), Share("q", "a"), Share("q", "z")])
     assert found is not None
     assert found.share == "z"
 
@@ -137,30 +137,30 @@ def test_who_comes_is_next_before_those_that_had_a_turn() -> None:
 def test_accounts_share_what_their_tenant_has() -> None:
     """A tenant with two accounts has no more than one with one; of its deliveries each account has half."""
     clock = Clock()
-    turns = Turns(4, clock)
+    fair_share = FairShare(4, clock)
     waiting = [Share("q", "a/1"), Share("q", "a/2"), Share("q", "b/1")]
     for row_id in range(4):
-        share = turns.pick(waiting)
+        share = fair_share.pick(waiting)
         assert share is not None
-        turns.begin(row_id, share)
-    held = sorted(turn.share.share for row_id in range(4) if (turn := turns.of(row_id)))
+        fair_share.begin(row_id, share)
+    held = sorted(delivery.share.share for row_id in range(4) if (delivery := fair_share.of(row_id)))
     assert held == ["a/1", "a/2", "b/1", "b/1"]
 
 
-def full(clock: Clock, *held: str) -> Turns:
+def full(clock: Clock, *held: str) -> FairShare:
     """A worker whose deliveries are all taken."""
-    turns = Turns(len(held), clock)
+    fair_share = FairShare(len(held), clock)
     for row_id, share in enumerate(held):
-        turns.begin(row_id, Share("q", share))
-    return turns
+        fair_share.begin(row_id, Share("q", share))
+    return fair_share
 
 
 def test_an_account_makes_room_for_another_of_its_tenant() -> None:
     """A flood in one account does not keep the tenant's other account waiting."""
     clock = Clock()
-    turns = full(clock, "a/1", "a/1", "a/1", "a/1")
-    assert turns.make_room([Share("q", "a/1")]) is None
-    asked = turns.make_room([Share("q", "a/1"), Share("q", "a/2")])
+    fair_share = full(clock, "a/1", "a/1", "a/1", "a/1")
+    assert fair_share.make_room([Share("q", "a/1")]) is None
+    asked = fair_share.make_room([Share("q", "a/1"), Share("q", "a/2")])
     assert asked is not None
     assert asked.share.share == "a/1"
 
@@ -168,32 +168,32 @@ def test_an_account_makes_room_for_another_of_its_tenant() -> None:
 def test_one_delivery_makes_room_at_a_time_unless_it_hangs() -> None:
     """A second one is asked when the first has not ended within `PATIENCE_S`."""
     clock = Clock()
-    turns = full(clock, "a", "a", "a", "a")
+    fair_share = full(clock, "a", "a", "a", "a")
     waiting = [Share("q", "a"), Share("q", "b")]
-    assert turns.make_room(waiting) is not None
-    assert turns.make_room(waiting) is None
+    assert fair_share.make_room(waiting) is not None
+    assert fair_share.make_room(waiting) is None
     clock.now += PATIENCE_S
-    assert turns.make_room(waiting) is not None
+    assert fair_share.make_room(waiting) is not None
 
 
 def test_a_turn_lasts_a_while_where_nobody_has_too_much() -> None:
     """Tenants that take turns do not interrupt each other all the time."""
     clock = Clock()
-    turns = full(clock, "a", "b")
+    fair_share = full(clock, "a", "b")
     waiting = [Share("q", "a"), Share("q", "b"), Share("q", "c")]
     clock.now += QUANTUM_S / 2
-    assert turns.make_room(waiting) is None
+    assert fair_share.make_room(waiting) is None
     clock.now += QUANTUM_S / 2
-    assert turns.make_room(waiting) is not None
+    assert fair_share.make_room(waiting) is not None
 
 
 def test_rows_that_come_before_all_effects_get_a_delivery() -> None:
     """Effects alone do not keep a worker from its events; where one delivery is not of effects, that one ends soon."""
     clock = Clock()
-    turns = full(clock, "a", "a")
+    fair_share = full(clock, "a", "a")
     clock.now += QUANTUM_S
-    assert turns.make_room([], others_wait=True) is not None
-    mixed = Turns(2, clock)
+    assert fair_share.make_room([], others_wait=True) is not None
+    mixed = FairShare(2, clock)
     mixed.begin(1, Share("q", "a"))
     mixed.begin(2)
     clock.now += QUANTUM_S

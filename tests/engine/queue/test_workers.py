@@ -16,18 +16,18 @@ from app.engine.queue.workers import list_workers, serving, version
 from app.settings import settings
 from tests.conftest import Database
 from tests.helpers.children import ROOT
-from tests.helpers.clinic import enlist
+from tests.helpers.health_fixtures import enlist
 from tests.helpers.operators import work_once
 from tests.helpers.support import scalar
 from tests.helpers.toy import Outside, say
 from tests.helpers.waits import until
-from tests.helpers.workers import crew
+from tests.helpers.workers import worker_pool
 
 _HEARTBEAT = "UPDATE public.procrastinate_workers SET last_heartbeat = now() - %s::interval WHERE id = %s"
 
 
 @pytest.fixture
-def ears(database: Database) -> Iterator[Connection]:
+def listener(database: Database) -> Iterator[Connection]:
     """A connection that does nothing but listen."""
     with doors.connect(database.url, autocommit=True) as opened:
         yield opened
@@ -53,13 +53,13 @@ def without_pruning(connection: Connection) -> None:
 
 
 def test_each_worker_of_a_process_says_who_it_is_and_goes_with_it(
-    connection: Connection, ears: Connection, tmp_path: Path
+    connection: Connection, listener: Connection, tmp_path: Path
 ) -> None:
     """Name, host, process, queues, version; one that stops in order leaves nothing behind."""
-    with crew(tmp_path) as workers:
+    with worker_pool(tmp_path) as workers:
         without_pruning(connection)
         worker = workers.work()
-        until(ears, lambda: known(connection) == 2)
+        until(listener, lambda: known(connection) == 2)
         found = sorted(list_workers(connection), key=lambda worker: worker.name or "")
         assert worker.stop() == 0
     told = [(one.name, one.host, one.pid, one.queues, one.version) for one in found]
@@ -71,23 +71,23 @@ def test_each_worker_of_a_process_says_who_it_is_and_goes_with_it(
 
 
 def test_a_worker_of_procrastinates_command_line_says_who_it_is(
-    connection: Connection, ears: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, listener: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It serves this program's queues. The console script finds the app only where the checkout is on the path."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    with crew(tmp_path) as workers:
+    with worker_pool(tmp_path) as workers:
         workers.plain("--name", "plain")
-        until(ears, lambda: known(connection) == 1)
+        until(listener, lambda: known(connection) == 1)
         assert [(one.name, one.queues) for one in list_workers(connection)] == [("plain", ["events", "robots"])]
 
 
 def test_a_worker_that_was_killed_turns_stale_and_is_forgotten_by_the_next(
-    connection: Connection, outside: Outside, ears: Connection, tmp_path: Path
+    connection: Connection, outside: Outside, listener: Connection, tmp_path: Path
 ) -> None:
     """Nobody unregisters it: its heartbeat ages, and the next worker that starts drops both of its rows."""
-    with crew(tmp_path) as workers:
+    with worker_pool(tmp_path) as workers:
         killed = workers.work()
-        until(ears, lambda: known(connection) == 2)
+        until(listener, lambda: known(connection) == 2)
         killed.kill()
     connection.execute("UPDATE public.procrastinate_workers SET last_heartbeat = now() - interval '1 minute'")
     stale = list_workers(connection)

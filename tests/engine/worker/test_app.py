@@ -33,8 +33,8 @@ def rows(connection: Connection) -> list[tuple[str, str, int]]:
     ).fetchall()
 
 
-def test_events_travel_in_parcels_and_effects_in_their_own(connection: Connection, outside: Outside) -> None:
-    """One row a parcel: events before effects, effects in parcels of their own size."""
+def test_events_travel_in_batches_and_effects_in_their_own(connection: Connection, outside: Outside) -> None:
+    """One row a batch: events before effects, effects in batches of their own size."""
     publish(connection, say("alone"))
     publish(connection, *[say(f"w{n}") for n in range(501)], *[want(f"c{n}") for n in range(30)])
     assert rows(connection) == [
@@ -87,7 +87,7 @@ def test_a_claim_reads_the_index_whatever_the_statistics_say(
     """With the statistics of an empty table and thousands of rows waiting, no plan of the claim sorts or scans."""
     with psycopg.connect(database.superuser_url, autocommit=True) as admin:
         admin.execute("ANALYZE public.procrastinate_jobs")
-        publish(connection, *[say(f"w{n}") for n in range(3000)], parcel=1)
+        publish(connection, *[say(f"w{n}") for n in range(3000)], batch_size=1)
         row = connection.execute("SELECT id FROM public.procrastinate_jobs ORDER BY id LIMIT 1").fetchone()
         assert row is not None
         admin.execute("UPDATE public.procrastinate_jobs SET status = 'doing' WHERE id = %s", row)

@@ -30,7 +30,7 @@ from tests.helpers.children import ROOT, child, read_line
 from tests.helpers.support import drain_all, scalar, waiting
 from tests.helpers.toy import Outside, say
 from tests.helpers.waits import LIMIT_S, until
-from tests.helpers.workers import crew
+from tests.helpers.workers import worker_pool
 
 HOLDER = """
 import asyncio
@@ -69,14 +69,14 @@ def holder() -> Iterator[Holder]:
             process.kill()  # it may be frozen
 
 
-def patient() -> Settings:
+def check_context() -> Settings:
     """Limits under which no heartbeat is ever too old."""
     return settings().model_copy(update={"stalled_after": 3600.0, "longest_run": 3600.0})
 
 
 def freed(connection: Connection) -> list[int]:
     """The rows that a rescue frees, whatever the heartbeats say."""
-    return sorted(row.row_id for row in rescue(connection, patient()))
+    return sorted(row.row_id for row in rescue(connection, check_context()))
 
 
 def gone(connection: Connection) -> list[int]:
@@ -101,7 +101,7 @@ def end_sessions(database: Database) -> None:
 @pytest.fixture
 def two(connection: Connection, outside: Outside) -> None:
     """Two rows in the queue."""
-    publish(connection, say("one"), say("two"), parcel=1)
+    publish(connection, say("one"), say("two"), batch_size=1)
 
 
 @pytest.mark.usefixtures("two")
@@ -195,7 +195,7 @@ def test_a_restart_of_the_server_is_held_against_no_event(connection: Connection
     for _ in range(settings().most_rescues + 2):
         worker = enlisted(connection, 9, before="1 day")
         connection.execute("SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", [worker])
-        (row,) = rescue(connection, patient())
+        (row,) = rescue(connection, check_context())
         assert row.rescues == 0
         connection.execute("UPDATE engine.workers SET session_key = NULL")
     assert waiting(connection) == 1
@@ -205,7 +205,7 @@ def test_a_restart_of_the_server_is_held_against_no_event(connection: Connection
 
 def test_after_a_restart_of_the_server_siblings_are_taken_along(connection: Connection, outside: Outside) -> None:
     """After the death of a worker each event is delivered alone for a minute, and not after this."""
-    publish(connection, *[say(f"n{n}") for n in range(4)], parcel=1)
+    publish(connection, *[say(f"n{n}") for n in range(4)], batch_size=1)
     worker = enlisted(connection, 13, before="1 day")
     connection.execute("SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", [worker])
     assert len(freed(connection)) == 1
@@ -219,11 +219,11 @@ def test_a_rescue_wakes_the_workers(database: Database, connection: Connection, 
     publish(connection, say("again"))
     worker = enlisted(connection, 11)
     row = scalar(connection, "SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", worker)
-    with doors.connect(database.url, autocommit=True) as ears:
-        ears.execute('LISTEN "procrastinate_queue_v1#events"')
-        ears.execute("LISTEN procrastinate_any_queue_v1")
+    with doors.connect(database.url, autocommit=True) as listener:
+        listener.execute('LISTEN "procrastinate_queue_v1#events"')
+        listener.execute("LISTEN procrastinate_any_queue_v1")
         assert freed(connection) == [row]
-        heard = list(ears.notifies(timeout=LIMIT_S, stop_after=2))
+        heard = list(listener.notifies(timeout=LIMIT_S, stop_after=2))
     assert {one.channel for one in heard} == {"procrastinate_queue_v1#events", "procrastinate_any_queue_v1"}
     assert [one.payload for one in heard] == [f'{{"type" : "job_inserted", "job_id" : {row}}}'] * 2
 
@@ -267,13 +267,15 @@ def test_a_worker_that_lost_its_session_registers_anew(
     """The supervised one and Procrastinate's own: same process, another registration, another key."""
     registered = "SELECT coalesce(array_agg(session_key ORDER BY worker_id), '{}') FROM engine.workers"
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    with crew(tmp_path) as workers, doors.connect(database.url, autocommit=True) as ears:
+    with worker_pool(tmp_path) as workers, doors.connect(database.url, autocommit=True) as listener:
         worker = workers.work() if kind == "work" else workers.plain()
         count = 2 if kind == "work" else 1
-        until(ears, lambda: len(scalar(connection, registered)) == count)
+        until(listener, lambda: len(scalar(connection, registered)) == count)
         (key,) = set(scalar(connection, registered))
         end_sessions(database)
-        until(ears, lambda: {*scalar(connection, registered)} - {key} and len(scalar(connection, registered)) == count)
+        until(
+            listener, lambda: {*scalar(connection, registered)} - {key} and len(scalar(connection, registered)) == count
+        )
         assert gone(connection) == []
         assert worker.process.poll() is None
         assert worker.stop() == 0, worker.log.read_text()

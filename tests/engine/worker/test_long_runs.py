@@ -69,8 +69,8 @@ def switched_off(database: Database, setting: str) -> Iterator[None]:
 
         def wait_for(value: str) -> None:
             admin.execute("SELECT pg_reload_conf()")
-            with psycopg.connect(database.url, autocommit=True) as ears:
-                until(ears, lambda: scalar(admin, shown, setting) == value)
+            with psycopg.connect(database.url, autocommit=True) as listener:
+                until(listener, lambda: scalar(admin, shown, setting) == value)
 
         admin.execute(f"ALTER SYSTEM SET {setting} = off")
         try:

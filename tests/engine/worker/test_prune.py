@@ -25,7 +25,7 @@ from app.engine.worker.prune import count_prunable, prune
 from app.errors import Conflict
 from app.settings import settings
 from tests.conftest import Database
-from tests.helpers.lines import Ground, deliver, paths, step, taken
+from tests.helpers.sequences import StepFaults, deliver, paths, step, taken
 from tests.helpers.support import scalar
 from tests.helpers.toy import Outside
 
@@ -185,7 +185,7 @@ def test_what_dead_deliveries_left_behind_goes(connection: Connection) -> None:
 
 
 def test_whoever_waits_behind_a_place_that_was_left_is_called(
-    connection: Connection, ground: Ground, worker: Engine
+    connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
     """An older program applied the first in line: the next prune takes it out, and the held one follows."""
     (path,) = paths(1)

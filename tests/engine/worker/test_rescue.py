@@ -107,7 +107,7 @@ def test_a_killer_under_the_id_of_an_applied_event_is_buried_apart(connection: C
 
 
 def test_after_a_rescue_events_are_delivered_alone(connection: Connection, outside: Outside) -> None:
-    """A parcel is unpacked and no siblings are taken along, so that a killer is found out among its neighbours."""
+    """A batch is unpacked and no siblings are taken along, so that a killer is found out among its neighbours."""
     publish(connection, *[say(f"w{n}") for n in range(5)])
     fetch(connection, heartbeat="1 hour")
     rescue(connection, settings())
@@ -117,7 +117,7 @@ def test_after_a_rescue_events_are_delivered_alone(connection: Connection, outsi
 
 
 def test_calls_of_a_dead_worker_are_in_doubt(connection: Connection, outside: Outside) -> None:
-    """A parcel of effects that was begun is unpacked, and each of its calls asks first."""
+    """A batch of effects that was begun is unpacked, and each of its calls asks first."""
     publish(connection, want("a"), want("b"))
     row = fetch(connection, heartbeat="1 hour")
     connection.execute(
@@ -247,7 +247,7 @@ def test_nobody_reads_what_waits_to_find_what_is_in_hand(
     database: Database, connection: Connection, outside: Outside, statement: LiteralString
 ) -> None:
     """However many rows wait and whatever the planner is told about them, the few others have an index of theirs."""
-    publish(connection, *[say(f"w{n}") for n in range(3000)], parcel=1)
+    publish(connection, *[say(f"w{n}") for n in range(3000)], batch_size=1)
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
         owner.execute("ANALYZE public.procrastinate_jobs")
     limits = {"stalled_after": 30.0, "longest_run": 1800.0, "queues": ["events"]}

@@ -13,7 +13,7 @@ from app.engine.dead_letters.plan import letters, make
 from app.engine.dead_letters.redeliver import redeliver
 from app.engine.delivery.bury import bury
 from app.engine.domain import Effect, Wiring
-from app.engine.queue.envelope import Letter
+from app.engine.queue.envelope import QueuedEvent
 from app.engine.queue.publish import publish
 from app.engine.worker.prune import prune
 from app.testing import worker
@@ -29,9 +29,9 @@ _COUNTS = "SELECT event_id, rescues FROM engine.event_rescues"
 _DEAD = "SELECT event_id, error_class FROM engine.failed_jobs WHERE resolved_at IS NULL"
 
 
-def patient(outside: Outside) -> Wiring:
+def check_context(outside: Outside) -> Wiring:
     """The toy's effect, with a grace period of a minute."""
-    effect = Effect(queue="toys", prepare=outside.prepare, call=outside.call, settle=lambda: 60.0)
+    effect = Effect(queue="toys", prepare=outside.prepare, call=outside.call, grace_period=lambda: 60.0)
     return Wiring(outside.wiring().handlers, {toy.Wanted: effect})
 
 
@@ -50,7 +50,7 @@ def test_a_call_that_kills_its_workers_is_buried_after_the_limit(
 ) -> None:
     """With one rescue allowed the second death buries the event, although it waits in a new row in between."""
     event = want("killer")
-    wiring = patient(outside)
+    wiring = check_context(outside)
     with domain.use(wiring):
         publish(connection, event)
         kill(database, connection, wiring, most_rescues=1)
@@ -65,7 +65,7 @@ def test_exactly_the_limit_leaves_it_waiting_and_one_more_buries_it(
     database: Database, connection: Connection, outside: Outside, most: int
 ) -> None:
     """`most_rescues` deaths are forgiven, of effects and of events alike."""
-    wiring = patient(outside)
+    wiring = check_context(outside)
     with domain.use(wiring):
         publish(connection, want("killer"))
         for _ in range(most):
@@ -107,7 +107,7 @@ def test_a_rescue_passes_another_row_with_the_same_queueing_lock(connection: Con
 def test_those_who_died_together_a_second_time_are_delivered_apart(connection: Connection, outside: Outside) -> None:
     """One of the rows that a worker held may have killed it: next time the others are not in hand beside it."""
     for n in range(3):
-        publish(connection, say(f"w{n}"), parcel=1)
+        publish(connection, say(f"w{n}"), batch_size=1)
     for _ in range(2):
         worker.let_time_pass(connection)
         worker_id = worker.register(connection)
@@ -160,7 +160,7 @@ def test_counts_go_when_the_event_is_buried_applied_or_long_past(connection: Con
     )
     publish(connection, applied)
     drain_all(connection)
-    bury(connection, [(Letter(0, 0, {"id": str(buried.id)}, buried), ValueError("no"))])
+    bury(connection, [(QueuedEvent(0, 0, {"id": str(buried.id)}, buried), ValueError("no"))])
     prune(connection)
     left: list[UUID] = [event_id for event_id, _ in connection.execute(_COUNTS)]
     assert left == [kept.id]

@@ -31,7 +31,7 @@ from tests.conftest import Database
 from tests.helpers.support import drain, scalar, waiting
 from tests.helpers.toy import Outside, say
 from tests.helpers.waits import until
-from tests.helpers.workers import crew
+from tests.helpers.workers import worker_pool
 
 _STATES = "SELECT args->>'n', status::text FROM public.procrastinate_jobs WHERE queue_name = 'default' ORDER BY id"
 
@@ -182,15 +182,15 @@ def test_two_programs_share_a_database(
 ) -> None:
     """Real workers of both, ours told no queue: each does its own jobs, and neither loses or takes one."""
     ours = [event_of_ours() for _ in range(20)]
-    with doors.connect(database.url, autocommit=True) as ears, crew(tmp_path) as workers:
+    with doors.connect(database.url, autocommit=True) as listener, worker_pool(tmp_path) as workers:
         workers.plain()
         workers.work()
         for start in range(0, 20, 5):
-            publish(connection, *ours[start : start + 5], parcel=1)
-            publish(connection, *ours[start : start + 5], parcel=1, delay=0.2)
+            publish(connection, *ours[start : start + 5], batch_size=1)
+            publish(connection, *ours[start : start + 5], batch_size=1, delay=0.2)
             defer(other, *range(start, start + 5))
-            until(ears, lambda start=start: applied(connection) == start + 5)  # type: ignore[misc]
-        until(ears, lambda: waiting(connection) == 0)
+            until(listener, lambda start=start: applied(connection) == start + 5)  # type: ignore[misc]
+        until(listener, lambda: waiting(connection) == 0)
         assert {state for _, state in states(connection)} == {"todo"}
         work(other)
     assert states(connection) == [(str(n), "failed" if n % 2 else "succeeded") for n in range(20)]

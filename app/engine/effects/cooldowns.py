@@ -1,4 +1,4 @@
-"""Rests: the other side said "come back later", and no call under its concurrency limit is begun until then.
+"""Cooldowns: the other side said "come back later"; no call under its concurrency limit begins until then.
 
 Kept in the database, so it holds over all workers and their restarts.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from psycopg.rows import class_row
 
 from app.context import Connection
-from app.engine.domain import Lane
+from app.engine.domain import ConcurrencyLimit
 from app.errors import Busy
 from events import Event
 
@@ -33,7 +33,7 @@ _REASON_LIMIT = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class Cooldown:
     """A key under which no call is begun for `seconds` more."""
 
     key: str
@@ -43,20 +43,20 @@ class Rest:
     since: datetime
 
 
-def key_of(lane: Lane | None, event: Event[Any]) -> str:
-    """What rests with an event's call: its concurrency limit, or all calls for its type where there is none."""
-    return lane.key if lane else f"effect/{event.type}"
+def key_of(limit: ConcurrencyLimit | None, event: Event[Any]) -> str:
+    """The cooldown key of an event's call: its concurrency limit, or its type where there is none."""
+    return limit.key if limit else f"effect/{event.type}"
 
 
-def find(connection: Connection, keys: Sequence[str]) -> list[Rest]:
-    """Those of these keys that rest now."""
+def find(connection: Connection, keys: Sequence[str]) -> list[Cooldown]:
+    """The cooldowns in force among these keys."""
     if not keys:
         return []
-    return connection.cursor(row_factory=class_row(Rest)).execute(_FIND, [list(keys)]).fetchall()
+    return connection.cursor(row_factory=class_row(Cooldown)).execute(_FIND, [list(keys)]).fetchall()
 
 
 def begin(connection: Connection, said: Mapping[str, tuple[float, str]]) -> None:
-    """Let keys rest for so many seconds, for a reason; one that rests for longer already goes on resting."""
+    """Begin cooldowns of so many seconds, with a reason. A longer cooldown in force is kept."""
     if said:
         reasons = [reason[:_REASON_LIMIT].replace("\x00", "") for _, reason in said.values()]
         connection.execute(_BEGIN, [list(said), [seconds for seconds, _ in said.values()], reasons])

@@ -9,11 +9,11 @@ from app import database as doors
 from app.context import Connection
 from app.engine.delivery.consume import consume
 from app.engine.delivery.engine import Engine
-from app.engine.delivery.pace import FIRST, TARGET_S, Pace
+from app.engine.delivery.sibling_limit import FIRST, TARGET_S, SiblingLimit
 from app.engine.queue.envelope import Row, open_rows
 from app.engine.queue.lease import Delivery
 from app.engine.queue.publish import publish
-from app.engine.routing import PARCEL
+from app.engine.routing import MOST_IN_A_ROW
 from app.engine.worker.rescue import rescue
 from app.settings import settings
 from tests.conftest import Database
@@ -26,17 +26,17 @@ KILLER = "n37"
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        (0.1, [32, 64, 128, 256, PARCEL - 1, PARCEL - 1]),
-        (0.01, [32, 128, PARCEL - 1, PARCEL - 1]),
+        (0.1, [32, 64, 128, 256, MOST_IN_A_ROW - 1, MOST_IN_A_ROW - 1]),
+        (0.01, [32, 128, MOST_IN_A_ROW - 1, MOST_IN_A_ROW - 1]),
         (TARGET_S / 2, [32, 32]),
     ],
 )
 def test_quick_deliveries_take_along_more_each_time(seconds: float, expected: list[int]) -> None:
     """Twice as much, or four times if they are very quick, up to what a batch may hold."""
-    pace, taken = Pace(), []
+    sibling_limit, taken = SiblingLimit(), []
     for _ in expected:
-        taken.append(pace.siblings())
-        pace.note(taken[-1] + 1, seconds)
+        taken.append(sibling_limit.current())
+        sibling_limit.adjust(taken[-1] + 1, seconds)
     assert taken == expected
 
 
@@ -51,9 +51,9 @@ def test_quick_deliveries_take_along_more_each_time(seconds: float, expected: li
 )
 def test_a_slow_delivery_makes_the_next_one_smaller(events: int, seconds: float, left: int) -> None:
     """To what fits into the wished time; never less than one."""
-    pace = Pace()
-    pace.note(events, seconds)
-    assert pace.siblings() == left
+    sibling_limit = SiblingLimit()
+    sibling_limit.adjust(events, seconds)
+    assert sibling_limit.current() == left
 
 
 def fetch(connection: Connection) -> Delivery:

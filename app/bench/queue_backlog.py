@@ -1,4 +1,4 @@
-"""Stock: queue rows and ledger rows by the million, written by the server itself.
+"""Queue backlog: queue rows and ledger rows by the million, written by the server itself.
 
 The rows are those that publishers leave, with the rows that Procrastinate's triggers write beside them; only the
 triggers' notifications are left out, to which nobody listens. Ids are ordered in time, as UUIDs of version 7 are.
@@ -11,7 +11,7 @@ from typing import LiteralString
 
 from psycopg import sql
 
-from app.bench.ground import Ground
+from app.bench.temporary_database import TemporaryDatabase
 from app.context import Connection
 from app.tenancy import store as tenancy
 from events import new_id
@@ -46,12 +46,12 @@ jsonb_build_object(
                                'carrier', 'coordinadora', 'attempt', 0))
 """
 _FACTS: LiteralString = f"SELECT {_FACT} AS event FROM generate_series(1, %(count)s)"
-# A parcel at a time, so that nothing is sorted: its first number and its last come from the row's.
+# A batch at a time, so that nothing is sorted: its first number and its last come from the row's.
 _NUMBERS: LiteralString = """
-  FROM generate_series(1, %(count)s, %(parcel)s) AS first
+  FROM generate_series(1, %(count)s, %(batch_size)s) AS first
  CROSS JOIN LATERAL (
        SELECT jsonb_agg({event}) AS events
-         FROM generate_series(first, least(first + %(parcel)s - 1, %(count)s)) AS n WHERE n >= first) AS parcel
+         FROM generate_series(first, least(first + %(batch_size)s - 1, %(count)s)) AS n WHERE n >= first) AS batch
 """
 _WRITE: LiteralString = """
 WITH written AS (
@@ -66,7 +66,7 @@ INSERT INTO engine.delayed (queue_name, task_name, priority, args, due_at)
 {rows}
 """
 _SINGLES: LiteralString = f"SELECT 'events', 'consume', 10, event, NULL::timestamptz FROM ({_FACTS}) AS f"
-_PARCELS: LiteralString = f"""
+_BATCHES: LiteralString = f"""
 SELECT 'events', 'consume_parcel', 10, jsonb_build_object('attempt', 0, 'events', events), NULL::timestamptz
 {_NUMBERS.format(event=_FACT)}
 """
@@ -93,35 +93,35 @@ _LONG = "SET statement_timeout = 0"
 
 
 @dataclass(frozen=True, slots=True)
-class Stock:
+class QueueBacklog:
     """What a database is filled with. Every method writes `count` events and returns nothing."""
 
-    ground: Ground
+    temp_database: TemporaryDatabase
     tenant: object
 
     def empty(self) -> None:
         """Nothing waits, nothing was applied."""
-        self.ground.arrange(_EMPTY)
+        self.temp_database.arrange(_EMPTY)
 
     def empty_events(self) -> None:
         """No event is due any more; what was put back and what else there is stays."""
-        with self.ground.connect() as connection:
+        with self.temp_database.connect() as connection:
             connection.execute(_NOT_DUE)
 
     def singles(self, count: int) -> None:
         """Facts that wait, in rows of their own; their handler does nothing."""
         self._queue(_SINGLES, count)
 
-    def parcels(self, count: int, parcel: int) -> None:
-        """The same in parcels of so many."""
-        self._queue(_PARCELS, count, parcel)
+    def batches(self, count: int, batch_size: int) -> None:
+        """The same in batches of so many."""
+        self._queue(_BATCHES, count, batch_size)
 
     def put_back(self, count: int) -> None:
         """Facts that failed once and wait for an hour."""
         self._execute(_DELAY.format(rows=_PUT_BACK), count, 1)
 
     def effects(self, count: int) -> None:
-        """Effects that wait, in parcels."""
+        """Effects that wait, in batches."""
         self._queue(_EFFECTS, count, EFFECTS_A_ROW)
 
     def plain(self, count: int) -> None:
@@ -134,20 +134,20 @@ class Stock:
 
     def tidy(self) -> None:
         """Vacuum, analyse and write, as the server would before long, and would while the clock runs."""
-        self.ground.arrange(_TIDY)
-        self.ground.settle()
+        self.temp_database.arrange(_TIDY)
+        self.temp_database.checkpoint()
 
-    def _queue(self, rows: LiteralString, count: int, parcel: int = 1) -> None:
-        self.ground.arrange(_SILENT)
-        self._execute(_WRITE.format(rows=rows), count, parcel)
-        self.ground.arrange(_LOUD)
+    def _queue(self, rows: LiteralString, count: int, batch_size: int = 1) -> None:
+        self.temp_database.arrange(_SILENT)
+        self._execute(_WRITE.format(rows=rows), count, batch_size)
+        self.temp_database.arrange(_LOUD)
 
-    def _execute(self, statement: LiteralString, count: int, parcel: int) -> None:
-        with self.ground.connect() as connection:
+    def _execute(self, statement: LiteralString, count: int, batch_size: int) -> None:
+        with self.temp_database.connect() as connection:
             connection.execute(_LONG)
-            connection.execute(statement, {"tenant": self.tenant, "count": count, "parcel": parcel})
+            connection.execute(statement, {"tenant": self.tenant, "count": count, "batch_size": batch_size})
 
 
-def stock(ground: Ground, connection: Connection) -> Stock:
-    """A stock for a workspace of its own."""
-    return Stock(ground, tenancy.create_workspace(connection, f"bench {new_id()}").id)
+def queue_backlog(temp_database: TemporaryDatabase, connection: Connection) -> QueueBacklog:
+    """A queue backlog for a workspace of its own."""
+    return QueueBacklog(temp_database, tenancy.create_workspace(connection, f"bench {new_id()}").id)

@@ -1,4 +1,4 @@
-"""The clerk: retries failed items, cancels jobs, edits and replays dead letters, while everything goes on."""
+"""Operator: retries failed items, cancels jobs, edits and replays dead letters, while everything goes on."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _Interrupted(Exception):
     """A replay was broken off: it goes on with the next plan."""
 
 
-class Clerk(Actor):
+class Operator(Actor):
     """Retries failed items of a job, all or some; now and then cancels a job, edits a dead request, or replays.
 
     An edited request has the data of the dead one under a new id: its call may be in doubt.
@@ -57,10 +57,10 @@ class Clerk(Actor):
 
     pause = 0.4
 
-    def turn(self) -> None:
+    def act(self) -> None:
         """A retry, a cancel, an edit, or a replay."""
-        (turn,) = self.dice.choices((self._retry, self._cancel, self._edit, self._replay), (65, 3, 7, 25))
-        turn()
+        (action,) = self.dice.choices((self._retry, self._cancel, self._edit, self._replay), (65, 3, 7, 25))
+        action()
 
     def _cancel(self) -> None:
         with self.stage.connect() as connection:

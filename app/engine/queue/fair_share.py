@@ -1,4 +1,4 @@
-"""Turns: what one worker has in hand, whose it is, and which deliveries of effects have to end early for others.
+"""Fair share: the running deliveries of one worker by tenant, and which of them must yield.
 
 A worker shares its own deliveries out among the tenants and accounts that wait (the rules are in `shares`). As every
 worker does so, all of them together do.
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from app.engine.queue.shares import Claimant, is_over, next_one, who_yields
+from app.engine.queue.shares import Claimant, choose_yielding, exceeds_share, next_claimant
 from app.engine.routing import tenant_of
 
 EXPECTED_S = 1.0
@@ -44,7 +44,7 @@ class Share:
 
 
 @dataclass(slots=True, eq=False)
-class Turn:
+class RunningDelivery:
     """A delivery of effects in hand since `began`; `asked_at` is when it was asked to make room."""
 
     share: Share
@@ -52,8 +52,8 @@ class Turn:
     asked_at: float | None = None
 
     @property
-    def is_over(self) -> bool:
-        """Whether it has to make room: it begins no further call, and hands back what it has not begun."""
+    def must_yield(self) -> bool:
+        """Whether it must yield: it begins no further call, and hands back what it has not begun."""
         return self.asked_at is not None
 
 
@@ -91,24 +91,24 @@ class _Level:
     weight: Callable[[Share], float]
     served: _Served
 
-    def claimants(self, waiting: Iterable[Share], running: Iterable[Turn], now: float) -> list[Claimant]:
+    def claimants(self, waiting: Iterable[Share], running: Iterable[RunningDelivery], now: float) -> list[Claimant]:
         """Everybody who waits, in the order given, and everybody who has deliveries."""
         waits = {self.key(one): self.weight(one) for one in waiting}
-        mine: dict[str, list[Turn]] = {}
-        for turn in running:
-            mine.setdefault(self.key(turn.share), []).append(turn)
-        holders = {key: self.weight(turns[0].share) for key, turns in mine.items()}
+        mine: dict[str, list[RunningDelivery]] = {}
+        for delivery in running:
+            mine.setdefault(self.key(delivery.share), []).append(delivery)
+        holders = {key: self.weight(deliveries[0].share) for key, deliveries in mine.items()}
         found = []
         for key, weight in (holders | waits).items():
-            turns = mine.get(key, [])
-            under_way = sum(max(EXPECTED_S, now - turn.began) for turn in turns)
+            deliveries = mine.get(key, [])
+            under_way = sum(max(EXPECTED_S, now - delivery.began) for delivery in deliveries)
             served = self.served.of(key) + under_way / weight
-            has_run = any(now - turn.began >= QUANTUM_S for turn in turns)
-            found.append(Claimant(key, weight, len(turns), key in waits, served, has_run))
+            has_run = any(now - delivery.began >= QUANTUM_S for delivery in deliveries)
+            found.append(Claimant(key, weight, len(deliveries), key in waits, served, has_run))
         return found
 
 
-class Turns:
+class FairShare:
     """The deliveries of one worker, which takes `capacity` at once. `clock` tells seconds."""
 
     def __init__(self, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -118,9 +118,9 @@ class Turns:
         """Whose effects were taken last: the search for those that wait begins after it."""
         self.last_shares: dict[str, str] = {}
         """The share of each tenant of which a row was taken last."""
-        self.rang = asyncio.Event()
+        self.rows_arrived = asyncio.Event()
         """Set when rows came into the worker's queues."""
-        self._effects: dict[int, Turn] = {}
+        self._effects: dict[int, RunningDelivery] = {}
         self._others: set[int] = set()
         self._tenants = _Level(lambda share: share.tenant, lambda share: share.weight, _Served())
         self._accounts = _Level(lambda share: share.account, lambda _share: 1.0, _Served())
@@ -131,24 +131,24 @@ class Turns:
         return len(self._effects) + len(self._others) >= self.capacity and bool(self._not_asked())
 
     @property
-    def in_hand(self) -> list[Turn]:
+    def in_hand(self) -> list[RunningDelivery]:
         """The deliveries of effects."""
         return list(self._effects.values())
 
-    def of(self, row_id: int) -> Turn | None:
-        """The turn of a row of effects in hand."""
+    def of(self, row_id: int) -> RunningDelivery | None:
+        """The running delivery of a row of effects; None if there is none."""
         return self._effects.get(row_id)
 
     def pick(self, waiting: Sequence[Share]) -> Share | None:
         """Of which share the worker takes a row now that it has a delivery free; None when none waits."""
         running = self.in_hand
         now = self._clock()
-        tenant = next_one(self._tenants.claimants(waiting, running, now), self.capacity)
+        tenant = next_claimant(self._tenants.claimants(waiting, running, now), self.capacity)
         if tenant is None:
             return None
         its = [one for one in waiting if one.tenant == tenant.key]
-        same = [turn for turn in running if turn.share.tenant == tenant.key]
-        account = next_one(self._accounts.claimants(its, same, now), len(same) + 1)
+        same = [delivery for delivery in running if delivery.share.tenant == tenant.key]
+        account = next_claimant(self._accounts.claimants(its, same, now), len(same) + 1)
         return next((one for one in its if account and one.account == account.key), None)
 
     def begin(self, row_id: int, share: Share | None = None) -> None:
@@ -157,63 +157,74 @@ class Turns:
             self._others.add(row_id)
             return
         for level in (self._tenants, self._accounts):
-            level.served.begin(level.key(share), [level.key(turn.share) for turn in self.in_hand])
+            level.served.begin(level.key(share), [level.key(delivery.share) for delivery in self.in_hand])
         self.last_tenant = share.tenant
         self.last_shares.pop(share.tenant, None)
         self.last_shares[share.tenant] = share.share
         if len(self.last_shares) > _REMEMBERED:
             del self.last_shares[next(iter(self.last_shares))]
-        self._effects[row_id] = Turn(share, self._clock())
+        self._effects[row_id] = RunningDelivery(share, self._clock())
 
     def end(self, row_id: int) -> None:
         """A row is in hand no more."""
         self._others.discard(row_id)
-        turn = self._effects.pop(row_id, None)
-        if turn is not None:
+        delivery = self._effects.pop(row_id, None)
+        if delivery is not None:
             for level in (self._tenants, self._accounts):
-                level.served.end(level.key(turn.share), (self._clock() - turn.began) / level.weight(turn.share))
+                level.served.end(
+                    level.key(delivery.share), (self._clock() - delivery.began) / level.weight(delivery.share)
+                )
 
-    def make_room(self, waiting: Sequence[Share], *, others_wait: bool = False) -> Turn | None:
-        """Ask a delivery to end early if something that waits is to have it; the turn that was asked.
+    def make_room(self, waiting: Sequence[Share], *, others_wait: bool = False) -> RunningDelivery | None:
+        """Ask a delivery to yield if a waiting share is owed it. Returns the delivery that was asked.
 
         `others_wait`: rows are due that come before all effects.
         """
         now = self._clock()
-        if any(turn.asked_at is not None and now - turn.asked_at < PATIENCE_S for turn in self._effects.values()):
+        if any(
+            delivery.asked_at is not None and now - delivery.asked_at < PATIENCE_S
+            for delivery in self._effects.values()
+        ):
             return None  # one that was asked is about to end
-        turn = self._for_others(now) if others_wait else self._for_effects(waiting, now)
-        if turn is not None:
-            turn.asked_at = now
-        return turn
+        delivery = self._for_others(now) if others_wait else self._for_effects(waiting, now)
+        if delivery is not None:
+            delivery.asked_at = now
+        return delivery
 
-    def _for_others(self, now: float) -> Turn | None:
+    def _for_others(self, now: float) -> RunningDelivery | None:
         # If one is not of effects, it ends soon by itself.
         return None if self._others else _longest(self._not_asked(), now - QUANTUM_S)
 
-    def _for_effects(self, waiting: Sequence[Share], now: float) -> Turn | None:
+    def _for_effects(self, waiting: Sequence[Share], now: float) -> RunningDelivery | None:
         running = self._not_asked()
-        if (turn := _beyond(self._tenants, waiting, running, self.capacity, now)) is not None:
-            return turn
-        for tenant in dict.fromkeys(turn.share.tenant for turn in running):
+        if (delivery := _beyond(self._tenants, waiting, running, self.capacity, now)) is not None:
+            return delivery
+        for tenant in dict.fromkeys(delivery.share.tenant for delivery in running):
             its = [one for one in waiting if one.tenant == tenant]
-            same = [turn for turn in running if turn.share.tenant == tenant]
-            if (turn := _beyond(self._accounts, its, same, len(same), now)) is not None:
-                return turn
+            same = [delivery for delivery in running if delivery.share.tenant == tenant]
+            if (delivery := _beyond(self._accounts, its, same, len(same), now)) is not None:
+                return delivery
         return None
 
-    def _not_asked(self) -> list[Turn]:
-        return [turn for turn in self._effects.values() if not turn.is_over]
+    def _not_asked(self) -> list[RunningDelivery]:
+        return [delivery for delivery in self._effects.values() if not delivery.must_yield]
 
 
-def _beyond(level: _Level, waiting: Sequence[Share], running: Sequence[Turn], capacity: int, now: float) -> Turn | None:
+def _beyond(
+    level: _Level, waiting: Sequence[Share], running: Sequence[RunningDelivery], capacity: int, now: float
+) -> RunningDelivery | None:
     """The delivery that makes room for those that wait and have less than their share of `capacity`."""
     claimants = level.claimants(waiting, running, now)
-    who = who_yields(claimants, capacity)
+    who = choose_yielding(claimants, capacity)
     if who is None:
         return None
-    holds = [turn for turn in running if level.key(turn.share) == who.key]
-    return _longest(holds, now if is_over(who, claimants, capacity) else now - QUANTUM_S)
+    holds = [delivery for delivery in running if level.key(delivery.share) == who.key]
+    return _longest(holds, now if exceeds_share(who, claimants, capacity) else now - QUANTUM_S)
 
 
-def _longest(turns: Iterable[Turn], begun_by: float) -> Turn | None:
-    return min((turn for turn in turns if turn.began <= begun_by), key=lambda turn: turn.began, default=None)
+def _longest(deliveries: Iterable[RunningDelivery], begun_by: float) -> RunningDelivery | None:
+    return min(
+        (delivery for delivery in deliveries if delivery.began <= begun_by),
+        key=lambda delivery: delivery.began,
+        default=None,
+    )

@@ -1,4 +1,4 @@
-"""The courier: delivers events as a careless world does.
+"""Redelivery: delivers events as a careless world does.
 
     copy         what waits or is in hand right now, once more, under its own id
     again        what was applied before, once more, under its own id
@@ -26,7 +26,7 @@ import events
 from app.chaos.actors import Actor, until_known
 from app.chaos.model import Kind
 from app.chaos.reused import under_applied_id, under_one_id
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine.queue.publish import publish
 from events import Event, robot
 
@@ -54,12 +54,12 @@ SELECT public.procrastinate_defer_jobs_v1(ARRAY[
 """
 
 
-class Courier(Actor):
+class Redelivery(Actor):
     """Delivers events again, late, early, out of order, by somebody else, and in a stranger's name."""
 
     pause = 0.3
 
-    def turn(self) -> None:
+    def act(self) -> None:
         """Deliver a handful of events of one kind."""
         ways: dict[Kind, tuple[int, Callable[[Connection], Sequence[Event[Any]]]]] = {
             "copy": (5, self._copies),
@@ -67,7 +67,7 @@ class Courier(Actor):
             "late": (3, self._late),
             "early": (2, self._early),
             "foreign": (4, self._foreign),
-            "stranger": (1, self._strangers),
+            "stranger": (1, self._of_other_tenants),
         }
         shares = [*(share for share, _ in ways.values()), 1, 2]
         kind: Kind = self.dice.choices([*ways, "gibberish", "reused"], shares)[0]
@@ -115,7 +115,7 @@ class Courier(Actor):
         items = self._items(connection, waiting=True)[:2]
         return [self._result(connection, item, item["retry_count"]) for item in items]
 
-    def _strangers(self, connection: Connection) -> Sequence[Event[Any]]:
+    def _of_other_tenants(self, connection: Connection) -> Sequence[Event[Any]]:
         for item in self._items(connection, waiting=True)[:1]:
             others = [one for one in self.stage.workspaces if one != item["workspace_id"]]
             forged = {**item, "workspace_id": self.dice.choice(others)}
@@ -143,7 +143,7 @@ class Courier(Actor):
             said = robot.ItemCompleted(**about, status="success", tracking_number=number)
             if known:
                 self.model.track(number)
-        now = Moment.begin(connection).now
+        now = HandlerContext.begin(connection).now
         return events.new(said, now=now, subject=item["job_id"], tenant=item["workspace_id"])
 
     def _gibberish(self) -> None:
@@ -161,7 +161,7 @@ class Courier(Actor):
     def _reuse(self) -> None:
         """Publish an event under the id of an applied one, or two events under one new id, each in its own commit."""
         with self.stage.connect() as connection:
-            now = Moment.begin(connection).now
+            now = HandlerContext.begin(connection).now
             if self.dice.random() < 0.5:  # noqa: PLR2004 - of two ways
                 some, is_applied = under_applied_id(connection, self._anywhere(), now), True
             else:

@@ -1,4 +1,4 @@
-"""The cast of a fan-in: jobs with their items as a submit leaves them, and what robots would say of each item."""
+"""Job fixtures: jobs with their items as a submit leaves them, and the result of each item."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uuid import UUID
 from psycopg import sql
 
 import events
-from app.bench.ground import Ground
+from app.bench.temporary_database import TemporaryDatabase
 from app.context import Connection
 from app.errors import TallymanError
 from app.tenancy import store as tenancy
@@ -72,7 +72,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
+class JobFixtures:
     """Jobs of one workspace, `sizes` items each; `said` is a result for every item, in the order robots are done."""
 
     workspace_id: UUID
@@ -86,19 +86,19 @@ class Cast:
         """How many items there are."""
         return len(self.items)
 
-    def enter(self, ground: Ground, *, statistics: str) -> None:
-        """Make the ground hold these jobs, under way, and nothing else.
+    def enter(self, temp_database: TemporaryDatabase, *, statistics: str) -> None:
+        """Make the temporary database hold these jobs, in progress, and nothing else.
 
         `statistics` are `fresh`, or `stale`: those of empty tables, with nobody to renew them.
         """
         automatic = sql.SQL("false" if statistics == "stale" else "true")
         switch = (_AUTOVACUUM.format(sql.Identifier(*table), automatic) for table in _TABLES)
-        ground.arrange(_EMPTY, *switch)
-        ground.analyze()
-        with ground.connect() as connection:
+        temp_database.arrange(_EMPTY, *switch)
+        temp_database.analyze()
+        with temp_database.connect() as connection:
             self._insert(connection)
         if statistics == "fresh":
-            ground.analyze()
+            temp_database.analyze()
 
     def check(self, connection: Connection) -> None:
         """Raise `NotExact` unless every result was counted once and every job has completed once."""
@@ -123,19 +123,19 @@ class Cast:
             connection.execute(_ITEMS, [list(column) for column in columns])
 
 
-def cast(ground: Ground, sizes: Sequence[int], *, shipped: bool = False) -> Cast:
+def job_fixtures(temp_database: TemporaryDatabase, sizes: Sequence[int], *, shipped: bool = False) -> JobFixtures:
     """Jobs of these sizes. Each item's result is a failure, or, if they are `shipped`, a tracking number.
 
     A failure changes item, counters and job; a tracking number changes the order as well, and `order/updated` follows.
     """
-    with ground.connect() as connection:
+    with temp_database.connect() as connection:
         workspace = tenancy.create_workspace(connection, f"bench {new_id()}")
     job_ids = [new_id() for _ in sizes]
     items = [Item(new_id(), new_id(), job_id) for job_id, size in zip(job_ids, sizes, strict=True) for _ in range(size)]
     said = [_said(workspace.id, number, item, shipped=shipped) for number, item in enumerate(items)]
     # Robots are done in another order than they were asked in; the same one in every round.
     random.Random(len(items)).shuffle(said)
-    return Cast(workspace.id, tuple(sizes), items, said, shipped)
+    return JobFixtures(workspace.id, tuple(sizes), items, said, shipped)
 
 
 def _said(workspace_id: UUID, number: int, item: Item, *, shipped: bool) -> Event[ItemCompleted]:

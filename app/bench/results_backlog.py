@@ -1,4 +1,4 @@
-"""Harvest: results of items by the million, waiting to be counted, written by the server itself.
+"""Results backlog: results of items by the million, waiting to be counted, written by the server itself.
 
 Jobs under way, the same orders in each of them, an item for each order in each job, and a result for each item.
 """
@@ -11,8 +11,8 @@ from uuid import UUID
 
 from psycopg import sql
 
-from app.bench.cast import NotExact
-from app.bench.ground import Ground
+from app.bench.job_fixtures import NotExact
+from app.bench.temporary_database import TemporaryDatabase
 from app.context import Connection
 from app.tenancy import store as tenancy
 from events import new_id
@@ -43,10 +43,10 @@ SELECT row_number() OVER (ORDER BY i.job_id, i.id) - 1 AS n, jsonb_build_object(
                                       'error_type', 'portal', 'error_message', 'the portal refused the order')) AS event
   FROM logistics.robot_job_items i
 """
-_PARCELS: LiteralString = f"""
+_BATCHES: LiteralString = f"""
 INSERT INTO public.procrastinate_jobs (queue_name, task_name, priority, args)
 SELECT 'events', 'consume_parcel', 10, jsonb_build_object('attempt', 0, 'events', jsonb_agg(event))
-  FROM ({_RESULTS}) AS r GROUP BY n / %(parcel)s ORDER BY n / %(parcel)s
+  FROM ({_RESULTS}) AS r GROUP BY n / %(batch_size)s ORDER BY n / %(batch_size)s
 """
 _PLAIN: LiteralString = f"""
 INSERT INTO public.procrastinate_jobs (queue_name, task_name, args)
@@ -65,16 +65,16 @@ SELECT NOT EXISTS (SELECT FROM logistics.robot_jobs WHERE status IN ('pending', 
 
 
 @dataclass(frozen=True, slots=True)
-class Harvest:
-    """`total` results of `JOBS` jobs on a ground that holds nothing else."""
+class ResultsBacklog:
+    """`total` results of `JOBS` jobs in a temporary database that holds nothing else."""
 
-    ground: Ground
+    temp_database: TemporaryDatabase
     workspace_id: UUID
     total: int
 
-    def fill_parcels(self, parcel: int) -> None:
-        """Let the results wait for the program, in parcels of so many."""
-        self._fill(_PARCELS, parcel)
+    def fill_batches(self, batch_size: int) -> None:
+        """Let the results wait for the program, in batches of so many."""
+        self._fill(_BATCHES, batch_size)
 
     def fill_plain(self) -> None:
         """Let them wait for plain Procrastinate."""
@@ -87,18 +87,18 @@ class Harvest:
         if row != expected:
             raise NotExact(f"counted, items, results, jobs completed and dead letters are {row}, not {expected}")
 
-    def _fill(self, results: LiteralString, parcel: int) -> None:
-        values = {"workspace": self.workspace_id, "each": self.total // JOBS, "jobs": JOBS, "parcel": parcel}
-        self.ground.arrange(_EMPTY)
-        with self.ground.connect() as connection:
+    def _fill(self, results: LiteralString, batch_size: int) -> None:
+        values = {"workspace": self.workspace_id, "each": self.total // JOBS, "jobs": JOBS, "batch_size": batch_size}
+        self.temp_database.arrange(_EMPTY)
+        with self.temp_database.connect() as connection:
             connection.execute("SET statement_timeout = 0")
             for statement in (_ORDERS, _JOBS, _ITEMS, results):
                 connection.execute(statement, values)
-        self.ground.arrange(sql.SQL("VACUUM ANALYZE"))
+        self.temp_database.arrange(sql.SQL("VACUUM ANALYZE"))
 
 
-def harvest(ground: Ground, total: int) -> Harvest:
+def results_backlog(temp_database: TemporaryDatabase, total: int) -> ResultsBacklog:
     """Results of a workspace of its own, `total` rounded up to a multiple of `JOBS`."""
-    with ground.connect() as connection:
+    with temp_database.connect() as connection:
         workspace = tenancy.create_workspace(connection, f"bench {new_id()}")
-    return Harvest(ground, workspace.id, -(-total // JOBS) * JOBS)
+    return ResultsBacklog(temp_database, workspace.id, -(-total // JOBS) * JOBS)

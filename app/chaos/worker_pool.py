@@ -1,4 +1,4 @@
-"""The crew: supervised workers as processes, and a process manager that starts a new one for each that ended."""
+"""Worker pool: supervised workers as processes, and a process manager that starts a new one for each that ended."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Worker:
         self.process.send_signal(number)
 
 
-class Crew:
+class WorkerPool:
     """Workers of one run; `exits` counts how they ended, by what they were told and their exit code."""
 
     def __init__(self, directory: Path, environment: Mapping[str, str], size: int) -> None:
@@ -98,10 +98,10 @@ class Crew:
 
 
 @contextmanager
-def crew(directory: Path, environment: Mapping[str, str], size: int) -> Iterator[Crew]:
+def worker_pool(directory: Path, environment: Mapping[str, str], size: int) -> Iterator[WorkerPool]:
     """`size` workers that log into `directory`; none is left when the block ends."""
     directory.mkdir(exist_ok=True)
-    made = Crew(directory, environment, size)
+    made = WorkerPool(directory, environment, size)
     try:
         made.fill()
         yield made

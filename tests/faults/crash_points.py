@@ -18,7 +18,7 @@ class Died(psycopg.OperationalError):
 
 
 @dataclass(slots=True)
-class Fuse:
+class CrashPoint:
     """What happens to workers between two statements, and around calls.
 
     After so many statements, those that are `left`, a worker dies; None: it does not. What `watches` is told of
@@ -28,7 +28,7 @@ class Fuse:
     left: int | None = None
     watches: Callable[[str, Connection | None], None] | None = None
 
-    def burn(self, statement: str, connection: Connection) -> None:
+    def step(self, statement: str, connection: Connection) -> None:
         """A worker is about to run a statement."""
         self.pass_by(statement, connection)
         if self.left is None:
@@ -44,12 +44,12 @@ class Fuse:
             self.watches(place, connection)
 
 
-def mortal_pool(url: str, fuse: Fuse) -> ConnectionPool[Connection]:
-    """Connections whose statements burn a fuse."""
+def mortal_pool(url: str, crash_point: CrashPoint) -> ConnectionPool[Connection]:
+    """Connections whose statements count down to a crash point."""
 
     class Mortal(psycopg.Cursor[Any]):
         def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
-            fuse.burn(str(query), self.connection)
+            crash_point.step(str(query), self.connection)
             return super().execute(query, *arguments, **options)
 
     def configure(connection: Connection) -> None:

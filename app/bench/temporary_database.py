@@ -1,4 +1,4 @@
-"""Ground: a database of the benchmark's own on the server in use, gone when the benchmark ends.
+"""Temporary database: the benchmark's own, on the server in use, dropped when the benchmark ends.
 
 A run that was killed cannot take its database with it; the next run does, because every run keeps a connection to its
 own for as long as it lasts.
@@ -33,7 +33,7 @@ SELECT datname FROM pg_database d
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class TemporaryDatabase:
     """A temporary database: `url` for workers and producers, `owner_url` for what a benchmark arranges.
 
     `superuser_url` is known on the embedded server alone.
@@ -58,7 +58,7 @@ class Ground:
         """Let the planner know what is in every table."""
         self.arrange(sql.SQL("ANALYZE"))
 
-    def settle(self) -> None:
+    def checkpoint(self) -> None:
         """Have the server write to disk what it still has in hand, if it is one that takes such an order."""
         if self.superuser_url:
             with psycopg.connect(self.superuser_url, autocommit=True) as connection:
@@ -70,7 +70,7 @@ class Ground:
 
 
 @contextmanager
-def ground() -> Iterator[Ground]:
+def temporary_database() -> Iterator[TemporaryDatabase]:
     """A migrated database that the whole program uses until the block ends.
 
     The login of `MIGRATION_DATABASE_URL` must be allowed to create databases. What is waiting, applied or stored in
@@ -82,7 +82,9 @@ def ground() -> Iterator[Ground]:
         _drop_left_behind(keeper)
         keeper.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         superuser = None if settings().database_url else embedded.ensure_running().superuser_url
-        made = Ground(name, make_conninfo(service, dbname=name), make_conninfo(owner, dbname=name), superuser)
+        made = TemporaryDatabase(
+            name, make_conninfo(service, dbname=name), make_conninfo(owner, dbname=name), superuser
+        )
         try:
             with (
                 psycopg.connect(made.owner_url, autocommit=True),

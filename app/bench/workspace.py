@@ -1,4 +1,4 @@
-"""A shop: a workspace with an account at a portal, and orders that wait to be entered."""
+"""A workspace with an account at a portal, and orders that wait to be entered."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.rows import scalar_row
 from pydantic import SecretStr
 
-from app.bench.ground import Ground
+from app.bench.temporary_database import TemporaryDatabase
 from app.context import Connection, Context
 from app.logistics import carriers, coverage
 from app.logistics.coverage import CoverageRow
@@ -28,7 +28,7 @@ CITY = "BOGOTA (C/MARCA)"
 USERNAME, PASSWORD = "demo", "demo-password"
 """What the simulated portal knows."""
 SESSIONS = 16
-"""Calls at once that the account allows: what two workers make of one parcel each."""
+"""Calls at once that the account allows: what two workers make of one batch each."""
 
 _EMPTY = sql.SQL(
     "TRUNCATE logistics.robot_job_items, logistics.robot_jobs, logistics.orders, engine.event_log, engine.failed_jobs,"
@@ -45,26 +45,26 @@ RETURNING id
 
 
 @dataclass(frozen=True, slots=True)
-class Shop:
+class ShippingWorkspace:
     """A workspace that can ship. Its workers need the keys of its `environment`."""
 
-    ground: Ground
+    temp_database: TemporaryDatabase
     workspace_id: UUID
     keys: str = field(repr=False)
 
     def environment(self) -> dict[str, str]:
         """What a worker process finds in its environment."""
-        return {**self.ground.environment(), "TALLYMAN_KEYS": self.keys}
+        return {**self.temp_database.environment(), "TALLYMAN_KEYS": self.keys}
 
     def start_over(self, orders: int, *, served: int = 0) -> list[UUID]:
         """Nothing but so many orders that wait, each for somebody else, and not for the first `served`; their ids."""
-        self.ground.arrange(_EMPTY)
-        with self.ground.connect() as connection:
+        self.temp_database.arrange(_EMPTY)
+        with self.temp_database.connect() as connection:
             made = connection.cursor(row_factory=scalar_row).execute(
                 _ORDERS, [self.workspace_id, served, [new_id() for _ in range(orders)]]
             )
             order_ids: list[UUID] = made.fetchall()
-        self.ground.arrange(sql.SQL("VACUUM ANALYZE"))
+        self.temp_database.arrange(sql.SQL("VACUUM ANALYZE"))
         return order_ids
 
     def context(self, connection: Connection) -> Context:
@@ -73,12 +73,12 @@ class Shop:
 
 
 @contextmanager
-def shop(ground: Ground, portal_url: str) -> Iterator[Shop]:
-    """A shop with an enabled account at a portal, its password sealed with a key that lasts as long as the block."""
+def shipping_workspace(temp_database: TemporaryDatabase, portal_url: str) -> Iterator[ShippingWorkspace]:
+    """A workspace with an enabled account at a portal. Its password is sealed with a key of this block."""
     keys = "bench:" + base64.b64encode(os.urandom(32)).decode()
     with using(keys=SecretStr(keys)):
-        with ground.connect() as connection:
-            made = Shop(ground, tenancy.create_workspace(connection, f"bench {new_id()}").id, keys)
+        with temp_database.connect() as connection:
+            made = ShippingWorkspace(temp_database, tenancy.create_workspace(connection, f"bench {new_id()}").id, keys)
             _equip(made.context(connection), portal_url)
         yield made
 

@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool
 
 import events
 from app import database as doors
-from app.context import Connection, Moment
+from app.context import Connection, HandlerContext
 from app.engine.delivery.consume import consume
 from app.engine.delivery.engine import Engine
 from app.engine.domain import Policy, Wiring
@@ -38,13 +38,13 @@ class Step(Payload):
 
 
 @dataclass(slots=True)
-class Ground:
+class StepFaults:
     """What happens to steps: `shaky` ones fail so many deliveries more, `broken` ones every delivery."""
 
     shaky: dict[int, int] = field(default_factory=dict)
     broken: set[int] = field(default_factory=set)
 
-    def walk(self, moment: Moment, steps: list[Event[Step]]) -> Iterable[Event[Step]]:
+    def walk(self, context: HandlerContext, steps: list[Event[Step]]) -> Iterable[Event[Step]]:
         """Take the steps in the order of the list, or fail."""
         for event in steps:
             n = event.data.n
@@ -56,7 +56,7 @@ class Ground:
                 self.shaky[n] -= len(steps) == 1
                 message = f"shaky ground at {n}"
                 raise Transient(message)
-            toy.note(moment, event.id, f"{event.subject}:{n}")
+            toy.note(context, event.id, f"{event.subject}:{n}")
         return ()
 
     def wiring(self) -> Wiring:
@@ -130,6 +130,6 @@ def replay(connection: Connection, event_id: UUID) -> None:
     text = scalar(
         connection, "SELECT event_data::text FROM engine.failed_jobs WHERE event_id = %s ORDER BY failed_at", event_id
     )
-    (letter,) = open_rows([Row(0, text)])
-    assert isinstance(letter.event, Event)
-    put_back(connection, [(letter.event, letter.raw)], delay=0, attempt=0)
+    (queued,) = open_rows([Row(0, text)])
+    assert isinstance(queued.event, Event)
+    put_back(connection, [(queued.event, queued.raw)], delay=0, attempt=0)

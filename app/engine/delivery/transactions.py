@@ -1,4 +1,4 @@
-"""Patience: how long a delivery's transaction waits for others, and how often it is repeated."""
+"""Transactions of deliveries: their time-outs, and when they are repeated."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _FREE_RETRIES = 5
 _LIMIT = "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)"
 
 
-def limits() -> list[str]:
+def timeouts() -> list[str]:
     """The lock and statement time-outs of a transaction that delivers events, as PostgreSQL's settings."""
     given = settings()
     return [f"{1000 * seconds:.0f}ms" for seconds in (given.lock_patience, given.handler_timeout)]
 
 
-def limit_waits(connection: Connection) -> None:
-    """Let the rest of the transaction wait no longer than `limits()`."""
-    connection.execute(_LIMIT, limits())
+def set_timeouts(connection: Connection) -> None:
+    """Set `timeouts()` for the rest of the transaction."""
+    connection.execute(_LIMIT, timeouts())
 
 
-def patiently(transaction: Callable[[], int]) -> int:
-    """Repeat a transaction that a deadlock or the like ended: that says nothing about its events."""
+def retry_on_conflict(transaction: Callable[[], int]) -> int:
+    """Repeat a transaction that a deadlock or a serialization failure ended, up to five times."""
     for retry in range(_FREE_RETRIES):
         try:
             return transaction()

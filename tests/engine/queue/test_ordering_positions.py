@@ -1,4 +1,4 @@
-"""Sequence and admins: what is dead, replayed, given up, replaced or left behind keeps or loses its place in line."""
+"""Sequence and admins: what is dead, replayed, given up, replaced or left behind keeps or loses its position."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from app.engine.queue import ordering
 from app.engine.queue.envelope import Row, open_rows
 from app.engine.queue.publish import publish
 from app.engine.worker.rescue import KilledItsWorkers
-from tests.helpers.lines import (
-    Ground,
+from tests.helpers.sequences import (
+    StepFaults,
     deliver,
     deliver_all,
     held,
@@ -27,29 +27,29 @@ from tests.helpers.support import scalar
 
 
 def test_events_wait_behind_a_dead_one_until_it_is_replayed(
-    connection: Connection, ground: Ground, worker: Engine
+    connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
-    """The replay keeps the place of each: replayed in the wrong order, they are applied in the right one."""
+    """The replay keeps the position of each: replayed in the wrong order, they are applied in the right one."""
     (path,) = paths(1)
-    ground.broken = {1, 3}
+    step_faults.broken = {1, 3}
     steps = [step(path, n) for n in range(5)]
     publish(connection, *steps)
     deliver_all(worker, connection)
     assert taken(connection, path) == [0]
-    ground.broken.remove(1)
+    step_faults.broken.remove(1)
     replay(connection, steps[1].id)
     deliver_all(worker, connection)
     assert taken(connection, path) == [0, 1, 2]
-    ground.broken.clear()
+    step_faults.broken.clear()
     replay(connection, steps[3].id)
     deliver_all(worker, connection)
     assert taken(connection, path) == [0, 1, 2, 3, 4]
 
 
 def test_dead_events_replayed_in_any_order_are_applied_in_theirs(
-    connection: Connection, ground: Ground, worker: Engine
+    connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
-    """A replayed event waits for its turn like any other, and `place` says for whom."""
+    """A replayed event waits for its turn like any other, and `position` says for whom."""
     (path,) = paths(1)
     steps = [step(path, n) for n in range(2)]
     publish(connection, *steps)
@@ -67,23 +67,25 @@ def test_dead_events_replayed_in_any_order_are_applied_in_theirs(
     assert [one.class_ for one in plan.letters(connection, both.id)] == ["valid", "valid"]
     replay(connection, steps[1].id)
     deliver_all(worker, connection)
-    place = ordering.place(connection, steps[1].id)
-    assert place is not None
-    assert (place.is_held, place.ahead, place.first_id) == (True, 1, steps[0].id)
+    position = ordering.position_of(connection, steps[1].id)
+    assert position is not None
+    assert (position.is_held, position.ahead, position.first_id) == (True, 1, steps[0].id)
     replay(connection, steps[0].id)
     deliver_all(worker, connection)
     assert taken(connection, path) == [0, 1]
 
 
-def test_an_event_does_not_overtake_one_that_is_held(connection: Connection, ground: Ground, worker: Engine) -> None:
+def test_an_event_does_not_overtake_one_that_is_held(
+    connection: Connection, step_faults: StepFaults, worker: Engine
+) -> None:
     """Delivered together with the one that both waited for, the later of two still waits for the earlier."""
     (path,) = paths(1)
-    ground.broken = {0}
+    step_faults.broken = {0}
     steps = [step(path, n) for n in range(3)]
     publish(connection, *steps[:2])
     deliver_all(worker, connection)
     assert held(connection) == 1
-    ground.broken.clear()
+    step_faults.broken.clear()
     replay(connection, steps[0].id)
     publish(connection, steps[2])
     assert deliver(worker, connection)
@@ -92,10 +94,12 @@ def test_an_event_does_not_overtake_one_that_is_held(connection: Connection, gro
     assert taken(connection, path) == [0, 1, 2]
 
 
-def test_what_an_admin_gives_up_holds_up_nobody(connection: Connection, ground: Ground, worker: Engine) -> None:
+def test_what_an_admin_gives_up_holds_up_nobody(
+    connection: Connection, step_faults: StepFaults, worker: Engine
+) -> None:
     """A discarded event leaves its line, and those behind it are called."""
     (path,) = paths(1)
-    ground.broken = {1}
+    step_faults.broken = {1}
     steps = [step(path, n) for n in range(4)]
     publish(connection, *steps)
     deliver_all(worker, connection)
@@ -106,10 +110,10 @@ def test_what_an_admin_gives_up_holds_up_nobody(connection: Connection, ground: 
     assert taken(connection, path) == [0, 2, 3]
 
 
-def test_what_replaces_an_event_has_its_place(connection: Connection, ground: Ground, worker: Engine) -> None:
+def test_what_replaces_an_event_has_its_place(connection: Connection, step_faults: StepFaults, worker: Engine) -> None:
     """An edited event is applied where the one was that it was made from."""
     (path,) = paths(1)
-    ground.broken = {1}
+    step_faults.broken = {1}
     steps = [step(path, n) for n in range(3)]
     publish(connection, *steps)
     deliver_all(worker, connection)
@@ -122,11 +126,11 @@ def test_what_replaces_an_event_has_its_place(connection: Connection, ground: Gr
 
 
 def test_what_came_by_other_hands_joins_when_it_is_first_delivered(
-    connection: Connection, ground: Ground, worker: Engine
+    connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
     """An event that nobody published through us is in line from then on, also when that delivery kills it."""
     (path,) = paths(1)
-    ground.broken = {0}
+    step_faults.broken = {0}
     for n in range(2):
         connection.execute(
             "INSERT INTO public.procrastinate_jobs (queue_name, task_name, args) VALUES ('events', 'consume', %s)",
@@ -137,7 +141,7 @@ def test_what_came_by_other_hands_joins_when_it_is_first_delivered(
 
 
 def test_what_an_older_program_applied_is_swept_out_of_line(
-    connection: Connection, ground: Ground, worker: Engine
+    connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
     """A worker that does not know the type as sequenced leaves the place behind: it stops nobody, and goes."""
     path, other = paths(2)

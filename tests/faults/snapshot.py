@@ -9,7 +9,7 @@ from uuid import UUID
 from app.context import Connection
 from app.engine.inspect.invariants import audit
 from app.program import INVARIANTS
-from tests.faults.facts import Fact, ItemState, JobState, Seen, fact
+from tests.faults.event_specs import EventSpec, ItemState, JobState, Seen, event_spec
 
 _EVENTS = """
 SELECT event_id, 'applied' AS place, applied_at AS at, 0 AS row, NULL AS why,
@@ -36,7 +36,7 @@ SELECT key, count(*) FROM engine.slots WHERE engine.is_live(row_id, attempts, wo
 """
 
 
-def look(connection: Connection) -> tuple[Seen, dict[UUID, Any]]:
+def snapshot(connection: Connection) -> tuple[Seen, dict[UUID, Any]]:
     """What there is, and the JSON of the events that wait."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -50,7 +50,7 @@ def look(connection: Connection) -> tuple[Seen, dict[UUID, Any]]:
     seen = Seen(
         jobs,
         items,
-        facts={row[0]: fact(row[5]) for row in rows},
+        event_specs={row[0]: event_spec(row[5]) for row in rows},
         # `applied_at` is when a transaction began: the same for all that it applied, and another for every other one.
         applied=[[row[0] for row in together] for _, together in groupby(applied, key=lambda row: row[2])],
         waiting=frozenset(row[0] for row in rows if row[1] == "waiting"),
@@ -62,12 +62,12 @@ def look(connection: Connection) -> tuple[Seen, dict[UUID, Any]]:
     return seen, {row[0]: row[5] for row in rows if row[1] == "waiting"}
 
 
-def _apart(rows: list[Any]) -> tuple[list[Any], frozenset[tuple[UUID, Fact]]]:
+def _apart(rows: list[Any]) -> tuple[list[Any], frozenset[tuple[UUID, EventSpec]]]:
     """The rows, those of the ledger first, without those whose id is another fact's; and what those say."""
-    known: dict[UUID, Fact] = {row[0]: fact(row[5]) for row in rows if row[1] == "applied"}
+    known: dict[UUID, EventSpec] = {row[0]: event_spec(row[5]) for row in rows if row[1] == "applied"}
     own, reused = [], set()
     for row in rows:
-        says, id_ = fact(row[5]), UUID(row[5].get("id", str(row[0])))
+        says, id_ = event_spec(row[5]), UUID(row[5].get("id", str(row[0])))
         if id_ == row[0] and known.setdefault(id_, says) == says:
             own.append(row)
         else:
@@ -81,5 +81,5 @@ def broken(connection: Connection) -> list[str]:
 
 
 def most_slots(connection: Connection) -> int:
-    """How many slots of one lane live deliveries hold, at most."""
+    """How many slots of one limit live deliveries hold, at most."""
     return max((int(count) for _, count in connection.execute(_SLOTS)), default=0)

@@ -11,13 +11,13 @@ from psycopg import sql
 
 from app import database
 from app.bench import worker
-from app.bench.cast import Cast, NotExact, cast
 from app.bench.conditions import conditions
-from app.bench.ground import Ground, ground
+from app.bench.job_fixtures import JobFixtures, NotExact, job_fixtures
 from app.bench.plain import CONCURRENCY, Plain
 from app.bench.report import Report
 from app.bench.rounds import Claim, Contender, alternate
 from app.bench.scale import scaled
+from app.bench.temporary_database import TemporaryDatabase, temporary_database
 from app.engine.queue.publish import publish_all
 
 RESULTS = 50_000
@@ -26,7 +26,7 @@ PLAIN_MOST = 2_000
 """Results after which plain Procrastinate is stopped."""
 
 FREE, HELD = "free", "held"
-PARCELS, SINGLES, PLAIN = "parcels", "one by one", "plain Procrastinate"
+BATCHES, SINGLES, PLAIN = "parcels", "one by one", "plain Procrastinate"
 
 _IS_HELD = "SELECT backend_xmin IS NOT NULL FROM pg_stat_activity WHERE pid = %s"
 
@@ -35,17 +35,17 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """A job on its ground. Rates are results a second."""
+    """A job in its temporary database. Rates are results a second."""
 
-    ground: Ground
-    cast: Cast
+    temp_database: TemporaryDatabase
+    fixtures: JobFixtures
 
     def contenders(self) -> dict[str, Contender]:
         """Everybody, with nobody else there and with a transaction that is held open."""
         return {
             f"{name}, {state}": self._contender(drain, state)
             for name, drain in (
-                (PARCELS, lambda hold: self._ours(None, hold)),
+                (BATCHES, lambda hold: self._ours(None, hold)),
                 (SINGLES, lambda hold: self._ours(1, hold)),
                 (PLAIN, self._plain),
             )
@@ -53,34 +53,34 @@ class _Stage:
         }
 
     def _contender(self, drain: Callable[[AbstractContextManager[None]], float], state: str) -> Contender:
-        return lambda: drain(_holding(self.ground) if state == HELD else nullcontext())
+        return lambda: drain(_holding(self.temp_database) if state == HELD else nullcontext())
 
-    def _ours(self, parcel: int | None, hold: AbstractContextManager[None]) -> float:
-        self.cast.enter(self.ground, statistics="fresh")
-        with self.ground.connect() as connection:
+    def _ours(self, batch_size: int | None, hold: AbstractContextManager[None]) -> float:
+        self.fixtures.enter(self.temp_database, statistics="fresh")
+        with self.temp_database.connect() as connection:
             with connection.transaction():
-                publish_all(connection, self.cast.said, parcel=parcel)
-            self.ground.arrange(sql.SQL("VACUUM ANALYZE"))
+                publish_all(connection, self.fixtures.said, batch_size=batch_size)
+            self.temp_database.arrange(sql.SQL("VACUUM ANALYZE"))
             with hold:
-                seconds = worker.count(self.cast)
-            self.cast.check(connection)
-        return self.cast.total / seconds
+                seconds = worker.count(self.fixtures)
+            self.fixtures.check(connection)
+        return self.fixtures.total / seconds
 
     def _plain(self, hold: AbstractContextManager[None]) -> float:
-        self.cast.enter(self.ground, statistics="fresh")
-        plain = Plain(self.ground)
-        plain.publish(self.cast)
-        self.ground.arrange(sql.SQL("VACUUM ANALYZE"))
+        self.fixtures.enter(self.temp_database, statistics="fresh")
+        plain = Plain(self.temp_database)
+        plain.publish(self.fixtures)
+        self.temp_database.arrange(sql.SQL("VACUUM ANALYZE"))
         with hold:
-            return plain.drain(min(PLAIN_MOST, self.cast.total))
+            return plain.drain(min(PLAIN_MOST, self.fixtures.total))
 
 
 @contextmanager
-def _holding(ground: Ground) -> Iterator[None]:
+def _holding(temp_database: TemporaryDatabase) -> Iterator[None]:
     """Somebody's open transaction with a snapshot. Raises `NotExact` if it did not last until the end."""
     # The limit on idle transactions of the program's own connections would end it.
-    address = database.conninfo(ground.url, idle_in_transaction_session_timeout="0")
-    with psycopg.connect(address) as connection, ground.connect() as watching:
+    address = database.conninfo(temp_database.url, idle_in_transaction_session_timeout="0")
+    with psycopg.connect(address) as connection, temp_database.connect() as watching:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.execute("SELECT count(*) FROM logistics.robot_jobs")
         yield
@@ -94,16 +94,16 @@ def _holding(ground: Ground) -> Iterator[None]:
 def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
     """Measure everybody free and held, with `scale` times as many results as usual."""
     count = scaled(RESULTS, scale)
-    with ground() as made:
+    with temporary_database() as made:
         with made.connect() as connection:
             where = conditions(connection)
         say(f"held: {count:,} results counted beside an open transaction")
-        contenders = _Stage(made, cast(made, (count,))).contenders()
+        contenders = _Stage(made, job_fixtures(made, (count,))).contenders()
         found = alternate(f"1 x {count:,}", "results/s", contenders, rounds)
     rate = {name: one.median for name, one in found.items()}
     claims = [
         Claim(f"{name}: held ÷ free", rate[f"{name}, {HELD}"] / rate[f"{name}, {FREE}"], least=least)
-        for name, least in ((PARCELS, 0.5), (SINGLES, 0.5), (PLAIN, None))
+        for name, least in ((BATCHES, 0.5), (SINGLES, 0.5), (PLAIN, None))
     ]
     return Report("held", where, list(found.values()), claims, _NOTES)
 

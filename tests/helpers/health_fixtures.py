@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 
 from app.context import Connection
-from app.engine.health.doctor import Finding, Limits, examine, patient
+from app.engine.health.doctor import Finding, Limits, check_context, examine
 from app.program import CHECKUPS
 from tests.helpers.support import scalar
 
@@ -17,7 +17,7 @@ SUBJECTS = [checkup.subject for checkup in CHECKUPS]
 
 def findings(limits: Limits | None = None) -> list[Finding]:
     """What the doctor finds; whatever is wrong comes with what to do."""
-    with patient(limits) as examined:
+    with check_context(limits) as examined:
         found = examine(examined, CHECKUPS)
     assert all(one.remedy for one in found if one.level != "ok")
     assert sorted({one.subject for one in found}) == sorted(SUBJECTS)

@@ -1,4 +1,4 @@
-"""The saboteur: does the faults of the deck, one after the other, and undoes those whose time is over."""
+"""Fault scheduler: runs the faults of the deck, one after the other, and undoes those whose time is over."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import psycopg
 
 from app.chaos.actors import until_known
 from app.chaos.deck import Deck
-from app.chaos.faults import bystanders, server, workers
+from app.chaos.fault_context import Done, FaultContext
+from app.chaos.faults import server, unrelated_load, workers
 from app.chaos.model import Model
 from app.chaos.report import Fault
-from app.chaos.scene import Done, Scene
 
-Harm = Callable[[Scene], Done | None]
+Harm = Callable[[FaultContext], Done | None]
 
 DECK: Mapping[Harm, int] = {
     workers.kill: 4,
@@ -31,17 +31,17 @@ DECK: Mapping[Harm, int] = {
     server.crash_backend: 1,
     server.cut: 3,
     server.deafen: 1,
-    bystanders.lock_job: 2,
-    bystanders.lock_rows: 2,
-    bystanders.lock_job_for_long: 1,
-    bystanders.lock_item_for_long: 1,
-    bystanders.lock_order_for_long: 1,
-    bystanders.long_transaction: 1,
-    bystanders.pause_queue: 1,
-    bystanders.lose_key: 1,
-    bystanders.disable_carrier: 1,
-    bystanders.slow_portal: 2,
-    bystanders.close_portal: 1,
+    unrelated_load.lock_job: 2,
+    unrelated_load.lock_rows: 2,
+    unrelated_load.lock_job_for_long: 1,
+    unrelated_load.lock_item_for_long: 1,
+    unrelated_load.lock_order_for_long: 1,
+    unrelated_load.long_transaction: 1,
+    unrelated_load.pause_queue: 1,
+    unrelated_load.lose_key: 1,
+    unrelated_load.disable_carrier: 1,
+    unrelated_load.slow_portal: 2,
+    unrelated_load.close_portal: 1,
 }
 """How often each fault is in a deck."""
 _OPENING: tuple[Harm, ...] = (workers.kill, server.restart_immediate, workers.freeze)
@@ -51,17 +51,19 @@ _TICK_S = 0.1
 _AGAIN_S = 0.2
 
 
-class Saboteur(threading.Thread):
+class FaultScheduler(threading.Thread):
     """Does one fault after the other, undoes those whose time is over, and has ended workers replaced.
 
     `opened` is set once it has done what comes first in every run.
     """
 
-    def __init__(self, scene: Scene, model: Model, seed: int, began: float, say: Callable[[str], None]) -> None:
-        super().__init__(name="saboteur", daemon=True)
+    def __init__(
+        self, fault_context: FaultContext, model: Model, seed: int, began: float, say: Callable[[str], None]
+    ) -> None:
+        super().__init__(name="fault scheduler", daemon=True)
         self.faults: list[Fault] = []
         self.opened = threading.Event()
-        self._scene = scene
+        self._fault_context = fault_context
         self._model = model
         self._began = began
         self._say = say
@@ -74,18 +76,18 @@ class Saboteur(threading.Thread):
         due = time.monotonic() + _FIRST_AFTER_S
         try:
             while not self._over.wait(_TICK_S):
-                self._scene.crew.fill()
+                self._fault_context.worker_pool.fill()
                 self._undo(time.monotonic())
                 if time.monotonic() >= due:
                     due = time.monotonic() + self._do()
-        except Exception as error:  # noqa: BLE001 - a saboteur that fails must not pass for a quiet run
-            self._model.complain("the saboteur can do its work", repr(error))
+        except Exception as error:  # noqa: BLE001 - a scheduler that fails must not pass for a quiet run
+            self._model.complain("the fault scheduler can do its work", repr(error))
         finally:
             for due, undo in sorted(self._to_undo, key=lambda one: one[0]):
                 # A freeze that ended early would be none.
                 time.sleep(max(0.0, due - time.monotonic()))
                 until_known(undo)
-            self._scene.crew.fill()
+            self._fault_context.worker_pool.fill()
 
     def finish(self) -> None:
         """Stop, and wait until every fault is undone."""
@@ -95,9 +97,9 @@ class Saboteur(threading.Thread):
     def _do(self) -> float:
         """Play the top card; seconds until the next one, or until the same one is tried again."""
         card = self._deck.top
-        self._scene.dice = random.Random(card.seed)
+        self._fault_context.dice = random.Random(card.seed)
         try:
-            done = card.fault(self._scene)
+            done = card.fault(self._fault_context)
         except psycopg.Error:
             return _AGAIN_S  # the server is still busy with the fault before
         if done is None:

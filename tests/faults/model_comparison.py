@@ -22,10 +22,10 @@ from app.errors import Conflict
 from app.logistics import carriers
 from events import Event
 from events.robot import ItemCompleted
-from tests.faults.facts import Outcome, Request, Word
-from tests.faults.fuse import Died
-from tests.faults.look import broken, look, most_slots
+from tests.faults.crash_points import Died
+from tests.faults.event_specs import Outcome, Request, Word
 from tests.faults.model import Model
+from tests.faults.snapshot import broken, most_slots, snapshot
 from tests.faults.stage import CARRIER, MOST_RESCUES, MOST_SESSIONS, QUEUES, Hand, Stage
 from tests.faults.world import Killed
 from tests.logistics.conftest import Shop
@@ -43,8 +43,8 @@ class Done(Exception):
     """Every letter of a plan was replayed."""
 
 
-class Companions(RuleBasedStateMachine):
-    """The program on its stage, and the model beside it."""
+class ModelComparison(RuleBasedStateMachine):
+    """The program and its model, compared after every step."""
 
     stage: ClassVar[Stage]
     happened: ClassVar[Counter[str]] = Counter()
@@ -73,7 +73,7 @@ class Companions(RuleBasedStateMachine):
         assert broken(self.stage.connection) == []
         assert most_slots(self.stage.connection) <= MOST_SESSIONS
         assert all(count == 1 for count in self.stage.world.entered.values()), "entered twice"
-        seen, waiting = look(self.stage.connection)
+        seen, waiting = snapshot(self.stage.connection)
         self.model.follow(seen, **allowed)
         self.stage.stop_the_clock()
         self.raws.update(waiting)
@@ -101,9 +101,9 @@ class Companions(RuleBasedStateMachine):
         return "the queue is paused" if "robots" in self.paused else self.model.forbids(item)
 
     def publish(self, said: Sequence[Event[Any]], *, together: bool, delay: float = 0) -> None:
-        """Say new events, in one parcel or each in a row of its own."""
-        self.model.unnamed += [_fact(event) for event in said]
-        publish(self.stage.connection, *said, parcel=None if together else 1, delay=delay)
+        """Say new events, in one batch or each in a row of its own."""
+        self.model.unnamed += [_event_spec(event) for event in said]
+        publish(self.stage.connection, *said, batch_size=None if together else 1, delay=delay)
         self.check()
 
     def result(self, which: int, shift: int, succeeded: bool) -> ItemCompleted:  # noqa: FBT001 - drawn
@@ -136,14 +136,14 @@ class Companions(RuleBasedStateMachine):
     def die_at_work(self, hand: Hand, death: Any) -> None:
         """A worker dies of what it has: before its so-manieth statement, or around a call."""
         if isinstance(death, int):
-            self.stage.fuse.left = death
+            self.stage.crash_point.left = death
         else:
             self.stage.world.moods.append(death)
         try:
             self.stage.work(hand)
         except (Died, Killed):
             self.happened["died in a call" if isinstance(death, str) else "died between statements"] += 1
-        self.stage.fuse.left = None
+        self.stage.crash_point.left = None
         self.stage.world.moods.clear()
         self.stage.die(hand)
         self.check(begun=hand.items, doomed=self._mortal())
@@ -186,14 +186,14 @@ class Companions(RuleBasedStateMachine):
 
         with suppress(Done):
             replay.run(connection, plan, Pace(), actor="ana", reason=None, show=show)
-        seen, _ = look(connection)
+        seen, _ = snapshot(connection)
         self.model.replay(replayed, seen)
         self.happened["replayed"] += len(replayed)
         self.check()
 
     def _is_blocked(self, letter: UUID, live: Collection[UUID]) -> bool:
         """Whether a replay would only have to wait, or make a call that is refused."""
-        request = self.model.facts[letter]
+        request = self.model.event_specs[letter]
         if not isinstance(request, Request):
             return False
         item = self.model.items[request.item]
@@ -205,7 +205,7 @@ class Companions(RuleBasedStateMachine):
 
     def discard_letter(self, letter: UUID) -> None:
         """Discard a dead letter. Raises `Conflict` if its item waits for a robot that is at it."""
-        said = self.model.facts[letter]
+        said = self.model.event_specs[letter]
         is_busy = (
             isinstance(said, Request)
             and self.model.items[said.item].awaits(said.attempt)
@@ -276,11 +276,15 @@ class Companions(RuleBasedStateMachine):
         return is_done and all(job.is_done for job in self.model.jobs.values())
 
     def _mortal(self) -> set[UUID]:
-        facts = self.model.facts.items()
-        return {id_ for id_, fact in facts if isinstance(fact, Word) and self.stage.world.is_mortal(fact.word)}
+        event_specs = self.model.event_specs.items()
+        return {
+            id_
+            for id_, event_spec in event_specs
+            if isinstance(event_spec, Word) and self.stage.world.is_mortal(event_spec.word)
+        }
 
 
-def _fact(event: Event[Any]) -> Outcome | Word:
+def _event_spec(event: Event[Any]) -> Outcome | Word:
     data = event.data
     if isinstance(data, ItemCompleted):
         return outcome(data)

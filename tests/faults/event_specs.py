@@ -70,10 +70,10 @@ class Word:
     word: str
 
 
-Fact: TypeAlias = Submission | Request | Outcome | Completion | Word
+EventSpec: TypeAlias = Submission | Request | Outcome | Completion | Word
 
 
-def fact(raw: dict[str, Any]) -> Fact:
+def event_spec(raw: dict[str, Any]) -> EventSpec:
     """What an event says, from its type and its data."""
     data = raw["data"]
     match raw["type"]:
@@ -154,10 +154,10 @@ class Seen:
 
     jobs: dict[UUID, JobState]
     items: dict[UUID, ItemState]
-    facts: dict[UUID, Fact]
+    event_specs: dict[UUID, EventSpec]
     applied: list[list[UUID]]
     waiting: frozenset[UUID]
     dead: dict[UUID, str]
     heard: dict[str, int] = field(default_factory=dict)
     orders: dict[UUID, str] = field(default_factory=dict)
-    reused: frozenset[tuple[UUID, Fact]] = frozenset()
+    reused: frozenset[tuple[UUID, EventSpec]] = frozenset()

@@ -1,4 +1,4 @@
-"""The scene: what faults are done to, and what a fault says of itself."""
+"""Fault context: what a fault acts on, and what it reports."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from uuid import UUID
 
 import psycopg
 
-from app.chaos.crew import Crew, Worker
 from app.chaos.recovery import Lease, Watch, in_hand
 from app.chaos.stage import Stage
+from app.chaos.worker_pool import Worker, WorkerPool
 
 REGISTERED = """
 SELECT w.pid FROM engine.workers w WHERE w.worker_id NOT IN (SELECT g.worker_id FROM engine.gone_workers() g)
@@ -49,11 +49,11 @@ class Done:
 
 
 @dataclass(slots=True)
-class Scene:
+class FaultContext:
     """What faults are done to, with the dice of the fault that is being done. `freezes` are those that ended."""
 
     stage: Stage
-    crew: Crew
+    worker_pool: WorkerPool
     watch: Watch
     seconds: float
     """How long faults are done: what lasts long lasts a part of it."""
@@ -67,13 +67,13 @@ class Scene:
                 pids = {pid for (pid,) in connection.execute(REGISTERED)}
         except psycopg.Error:
             return False
-        return pids.issuperset(worker.pid for worker in self.crew.workers)
+        return pids.issuperset(worker.pid for worker in self.worker_pool.workers)
 
     def somebody(self, statement: LiteralString) -> Worker | None:
         """One of the workers whose pids a query returns; those that were told something are left alone."""
         with self.stage.overlook() as connection:
             pids = {pid for (pid,) in connection.execute(statement)}
-        found = [worker for worker in self.crew.at_work() if worker.pid in pids]
+        found = [worker for worker in self.worker_pool.at_work() if worker.pid in pids]
         return self.pick(found) if found else None
 
     def pick(self, found: Sequence[T]) -> T:
