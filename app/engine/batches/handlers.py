@@ -23,16 +23,19 @@ def job_submitted(
     connection = context.connection
     counters.lock(connection, batch, sorted({batch.job_of(event.data) for event in submitted}))
     _begin(connection, batch, submitted)
-    fields = set(batch.requested.model_fields)
+    kind, item_id_field = batch.requested, batch.item_id
+    about = [(name, n) for n, name in enumerate(batch.about, 2) if name in kind.model_fields]
     for event in submitted:
         job_id = batch.job_of(event.data)
-        same = {name: getattr(event.data, name) for name in fields & set(type(event.data).model_fields)}
+        shared = kind.model_fields.keys() & type(event.data).model_fields.keys()
+        values = {name: getattr(event.data, name) for name in shared}
         only = getattr(event.data, "attempt_items", None)
-        for item_id, attempt, about in store.pending_items(connection, batch, job_id, only, _ITEMS_A_PAGE):
-            values = {**same, **about, batch.item_id: item_id, "attempt": attempt}
-            requested = rules.payload(batch.requested, values)
-            event_id = rules.request_id(batch.requested, item_id, attempt)
-            yield event.follow(requested, context.now, event_id=event_id)
+        for row in store.pending_items(connection, batch, job_id, only, _ITEMS_A_PAGE):
+            item_id, attempt = row[:2]
+            values[item_id_field], values["attempt"] = item_id, attempt
+            for name, n in about:
+                values[name] = row[n]
+            yield event.follow(kind(**values), context.now, event_id=rules.request_id(kind, item_id, attempt))
 
 
 def item_completed(

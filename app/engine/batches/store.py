@@ -231,13 +231,12 @@ def mark_cancelled(connection: Connection, batch: Any_, job_id: UUID, actor: str
 
 def pending_items(
     connection: Connection, batch: Any_, job_id: UUID, only: Sequence[UUID] | None, page: int
-) -> Iterator[tuple[UUID, int, dict[str, Any]]]:
-    """Every pending item of a job, or those of `only`: id, retry count and what it is about; `page` rows at a time."""
+) -> Iterator[tuple[Any, ...]]:
+    """Every pending item of a job, or those of `only`: id, retry count, the `about` columns; `page` rows at a time."""
     after: UUID | None = None
     wanted = {"job_id": job_id, "only": None if only is None else list(only), "limit": page}
     while rows := connection.execute(statement(batch, _PENDING), {**wanted, "after": after}).fetchall():
-        for item_id, attempt, *about in rows:
-            yield item_id, attempt, dict(zip(batch.about, about, strict=True))
+        yield from rows
         after = rows[-1][0]
 
 
