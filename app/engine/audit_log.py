@@ -1,4 +1,4 @@
-"""Actions: who did what, when and why. Rows are added in the transaction of what they tell, and never changed."""
+"""Audit log of operators' actions: actor, time, action, reason. Rows are added in the action's transaction only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing that somebody did."""
+    """An entry of the audit log: one action of one actor. `at` is by the database's clock."""
 
     id: int
     at: datetime
@@ -47,13 +47,16 @@ def record(
     reason: str | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write down what `actor` does, in the caller's transaction: it happened if and only if that commits."""
+    """Record an action of `actor` in the caller's transaction. The entry exists if and only if that commits."""
     about = None if subject is None else str(subject)
     connection.execute(_RECORD, [actor, action, about, reason, Jsonb(dict(details or {}))])
 
 
 def text(name: str, value: str) -> str:
-    """A word for the record on one line. Raises `InvalidInput` that names the field if it holds nothing to read."""
+    """Return `value` on one line, with single spaces. Raises `InvalidInput` if it is empty or has control characters.
+
+    `name`: the field that the error names.
+    """
     value = " ".join(value.split())
     if not value or not value.isprintable():
         raise InvalidInput(f"{name}: must not be empty or hold control characters")
@@ -61,7 +64,7 @@ def text(name: str, value: str) -> str:
 
 
 def history(connection: Connection, subject: object = None, limit: int = 100) -> list[Action]:
-    """What was done, newest first; of one subject if it is given."""
+    """Return at most `limit` actions, newest first. `subject`: only actions on this object."""
     about = None if subject is None else str(subject)
     cursor = connection.cursor(row_factory=class_row(Action))
     return cursor.execute(_HISTORY, {"subject": about, "limit": limit}).fetchall()

@@ -1,4 +1,4 @@
-"""As done: an admin says what came of a dead effect's call, and the program goes on as if the effect had said so."""
+"""Resolve as done: record the result of a dead effect's call by hand, and continue as if the effect had returned it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ _NOTE = "UPDATE engine.failed_jobs SET notes = concat_ws(E'\\n', notes, %s::text
 def resolve_as_done(
     connection: Connection, wanted: UUID, data: Mapping[str, Any], *, note: str, actor: str
 ) -> Event[Any]:
-    """Record the result of a dead effect's call and resolve its letter; returns the result's event.
+    """Record the result of a dead effect's call and resolve its letter. Returns the result's event.
 
-    In one transaction: the effect's result event is published, the dead event is entered into the ledger, its call is
-    no longer in doubt, and the action is on record. Fields of the result that the request has too, such as ids, are
-    taken from there unless `data` names them. Raises `NotFound`; `Conflict` for a letter that is resolved, or while
-    another delivery makes the call; `InvalidInput` for an event that is no effect's, and for data that is no result.
+    One transaction publishes the effect's result event, enters the dead event into the ledger, ends its call, and adds
+    the action to the audit log. Fields that the request and the result share, such as ids, are copied from the request
+    unless `data` contains them. Raises `NotFound`. Raises `Conflict` for a letter that is resolved or was changed, and
+    while another delivery makes the call. Raises `InvalidInput` if the event has no effect, or if the effect names no
+    result type, or if `data` does not match that type.
     """
     with connection.transaction():
         letter = letters.find(connection, wanted)
@@ -39,14 +40,14 @@ def resolve_as_done(
         seized = letter_locks.seize(connection, [dead])
         if not seized:
             raise Conflict(f"dead letter: the call of event {dead.id} is being made at this moment; its outcome counts")
-        # Read again: the session that had the call may have decided about the letter.
+        # Read again: the session that held the call may have resolved the letter.
         letter = letters.find(connection, letter.id)
         if letter.resolved_at is not None:
             raise Conflict(f"dead letter: {letter.id} is resolved already")
         if not enter(connection, [QueuedEvent(0, 0, letter.event_data, dead)]):
             raise Conflict(f"dead letter: event {dead.id} was applied meanwhile")
         if not letter_locks.lock(connection, [letter], [dead.id]):
-            raise Conflict(f"dead letter: {letter.id} was changed by somebody else meanwhile; look at it again")
+            raise Conflict(f"dead letter: {letter.id} was changed by another session meanwhile; read it again")
         event = dead.follow(result, HandlerContext.begin(connection).now)
         publish(connection, event)
         end_calls(connection, list(seized))

@@ -1,7 +1,7 @@
-"""Awaited: what has come of letters that were replayed, and for how long a replay waits for the rest.
+"""Read the outcomes of replayed letters, and wait for the missing ones.
 
-The outcome of a letter is looked up in the ledger and among the dead letters. A replay that waits without progress says
-why nothing comes: no live worker serves a queue, or somebody has paused it.
+Outcomes come from the ledger and the dead letters. A replay without progress reports the obstacles: a paused queue, or
+a queue that no live worker serves.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from app.engine.queue import pauses, workers
 
 LOOK_EVERY_S = 0.2
 _SAY_AFTER_S = 3.0
-"""Seconds without progress before a replay says what it waits for."""
+"""Seconds without progress before a replay reports obstacles."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a replay is. `total` counts the letters that can be replayed; `stopped` says why it ended early.
+    """Progress of a replay, in letters. `total`: letters that can be replayed. `outcomes`: counts by outcome.
 
-    `timed_out`: it ended before every letter that it put into the queue had an outcome.
+    `stopped`: why the replay ended early; None if it did not. `timed_out`: the replay ended before every replayed
+    letter had an outcome.
     """
 
     total: int = 0
@@ -36,7 +37,7 @@ class Progress:
 
     @property
     def waiting(self) -> int:
-        """Letters that were replayed and have no outcome yet."""
+        """The number of letters that were replayed and have no outcome yet."""
         return self.replayed - self.outcomes.total()
 
 
@@ -66,14 +67,14 @@ SELECT DISTINCT f.job_type FROM engine.replay_plan_letters p JOIN engine.failed_
 
 
 def read_progress(connection: Connection, plan_id: UUID, classes: Iterable[str]) -> Progress:
-    """Note the outcomes that have come, and count the letters of these classes."""
+    """Store new outcomes of a plan's letters, and count the letters of these classes."""
     with connection.transaction():
         connection.execute(_LOOK, [plan_id])
         return count(connection, plan_id, classes)
 
 
 def count(connection: Connection, plan_id: UUID, classes: Iterable[str]) -> Progress:
-    """Count the letters of these classes, by the outcomes that somebody has noted."""
+    """Count the letters of these classes by their stored outcomes."""
     row = connection.execute(_COUNT, [plan_id, list(classes)]).fetchone()
     total, replayed, *outcomes = row or (0, 0, 0, 0, 0)
     counts = dict(zip(("applied", "dead", "skipped"), outcomes, strict=True))
@@ -81,12 +82,12 @@ def count(connection: Connection, plan_id: UUID, classes: Iterable[str]) -> Prog
 
 
 def in_the_queue(connection: Connection, letter_ids: Sequence[UUID]) -> dict[UUID, UUID]:
-    """Those of these letters that a replay put into the queue, and that wait there; the plan of each."""
+    """Return the letters that a replay published and that have no outcome yet: the plan's id, by the letter's id."""
     return dict(connection.execute(_IN_THE_QUEUE, [list(letter_ids)]).fetchall())
 
 
 def obstacles(connection: Connection, plan_id: UUID) -> list[str]:
-    """Why nothing comes of the letters that were replayed: queues that no live worker serves, or that are paused."""
+    """Return a message for each queue with replayed letters that is paused or that no live worker serves."""
     with connection.transaction():
         served = wiring().served()
         types = [job_type for (job_type,) in connection.execute(_TYPES, [plan_id])]
@@ -103,9 +104,9 @@ def obstacles(connection: Connection, plan_id: UUID) -> list[str]:
 
 @dataclass(slots=True)
 class Patience:
-    """How long a replay waits: `most` seconds after it last put letters into the queue; None: as long as it takes.
+    """The time limit of a replay's wait: `most` seconds after letters were last published; None: no limit.
 
-    `tell` is called with each obstacle once, after a few seconds without progress.
+    `tell` is called once with each obstacle, after 3 seconds without progress.
     """
 
     connection: Connection
@@ -118,11 +119,11 @@ class Patience:
     _told: set[str] = field(default_factory=set)
 
     def put(self) -> None:
-        """Letters were put into the queue just now: the time to wait begins anew."""
+        """Restart the time to wait, because letters were just published."""
         self._put_at = self._moved_at = time.monotonic()
 
     def rest(self, progress: Progress) -> bool:
-        """Wait a moment for outcomes; False, at once, when the time to wait is over."""
+        """Sleep for up to 0.2 seconds. Returns False without sleeping if the time to wait is over."""
         now = time.monotonic()
         if self.most is not None and now - self._put_at >= self.most:
             return False

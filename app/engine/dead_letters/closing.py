@@ -1,4 +1,4 @@
-"""Closing: end dead letters of effects because of something else, such as a cancelled job or a recorded result."""
+"""Close dead letters of effects as a consequence of another action, such as a cancelled job or a recorded result."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ UPDATE engine.failed_jobs SET resolved_at = now(), notes = concat_ws(E'\\n', not
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Locked dead letters: their events by the letter's id. `calls` are the calls that were taken for them."""
+    """Locked dead letters: their events by the letter's id. `calls`: the result of `letter_locks.seize()` for them."""
 
     letters: Mapping[UUID, Event[Any]]
     calls: Mapping[UUID, bool]
 
 
 def hold(connection: Connection, payload: type[Payload], subject: UUID, is_meant: Callable[[Event[Any]], bool]) -> Held:
-    """Lock the open letters of an effect's events about a subject that `is_meant` accepts, for `close()`.
+    """Lock the open letters of one effect and subject whose events `is_meant` accepts. Pass the result to `close()`.
 
-    Call it first in a transaction: calls and letters come before jobs in the lock order. Letters whose call a live
-    delivery makes are left out: what comes of the call decides.
+    Call this first in a transaction: calls and letters come before jobs in the lock order. Letters whose call a live
+    delivery makes are left out, because the outcome of that call decides.
     """
     found: dict[UUID, tuple[Dead, Event[Any]]] = {}
     with connection.cursor(name="open_letters", row_factory=class_row(Dead)) as cursor:
@@ -54,7 +54,7 @@ def hold(connection: Connection, payload: type[Payload], subject: UUID, is_meant
 
 
 def close(connection: Connection, held: Held, action: str, note: str, actor: str) -> int:
-    """Resolve the held letters, with who and why on record; returns how many."""
+    """Resolve the held letters and add each to the audit log. Returns the number of letters."""
     if held.letters:
         connection.execute(_CLOSE, [note, list(held.letters)])
     for letter_id in held.letters:

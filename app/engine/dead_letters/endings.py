@@ -1,4 +1,4 @@
-"""Endings: what resolving or discarding dead letters of effects means for what still waits for their outcome."""
+"""Resolve or discard dead letters of effects while an object, such as an item, still waits for the outcome."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ _NAMED = 5
 
 
 def waiting(connection: Connection, letters: Sequence[DeadLetter]) -> dict[UUID, UUID]:
-    """What waits for the outcome of dead effects, an item say, by the event's id."""
+    """Return the ids of objects, such as items, that wait for the outcome of dead effects, by the event's id."""
     return {
         event_id: one for effect, events in _by_effect(letters) for event_id, one in _open(effect, connection, events)
     }
 
 
 def end_waiting(connection: Connection, letters: Sequence[DeadLetter], action: str, why: str) -> None:
-    """Give what waits for the outcome of discarded letters its end, in the caller's transaction.
+    """End the objects that wait for the outcome of letters, in the caller's transaction.
 
-    Raises `Conflict` for letters that are resolved while something waits: it needs a result.
+    `action` "discard": publish the events that the effects return for `why`. Any other action changes nothing and
+    raises `Conflict` if an object still waits, because the object needs a result.
     """
     if action == "discard":
         context = HandlerContext.begin(connection)

@@ -1,4 +1,4 @@
-"""Forecast: what a replay of a dead letter would do, and what other sides know of calls in doubt."""
+"""Forecast the replay of dead letters: class each letter, and ask the other side about calls in doubt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from events import Event, Unreadable
 
 Class = Literal["already_applied", "valid", "valid_after_upcast", "invalid", "in_doubt", "blocked"]
 REPLAYED: tuple[Class, ...] = ("already_applied", "valid", "valid_after_upcast", "in_doubt")
-"""The classes that a replay does something about; the others stay as they are."""
+"""The classes that a replay processes. Letters of other classes stay unchanged."""
 _NOBODY_KNOWS = (
     "the other side cannot be asked: a replay skips it; `dead replay --again` makes the call again,"
     " `dead resolve --as-done` records its result"
@@ -27,7 +27,7 @@ _NOBODY_KNOWS = (
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """A letter with its class, why, and what it would change."""
+    """A letter, its class, the reason for the class, and the changes that a replay would make."""
 
     letter: Dead
     class_: Class
@@ -40,9 +40,10 @@ _BEGUN = "SELECT call_key, event_id FROM engine.calls WHERE call_key = ANY(%(key
 
 
 def ask(connection: Connection, pages: Iterable[Sequence[Dead]]) -> dict[UUID, str]:
-    """What other sides say of the events whose calls were begun and never recorded, by the event's id.
+    """Ask the other sides about calls in doubt. Returns their answers as text, by the event's id.
 
-    It takes as long as the other sides take, in no transaction. The connection must be outside one.
+    A call is in doubt if it was begun and has no recorded outcome. The requests run outside any transaction, and no
+    time limit applies but those of the effects. The connection must be outside a transaction.
     """
     doubts: list[Event[Any]] = []
     with connection.transaction():
@@ -67,7 +68,7 @@ async def _ask(doubts: Sequence[Event[Any]]) -> dict[UUID, str]:
 
 
 def _in_doubt(connection: Connection, read: Sequence[Event[Any]]) -> list[Event[Any]]:
-    """Those whose calls were begun and never recorded."""
+    """Return the events whose calls were begun and have no recorded outcome."""
     keys = wiring().call_keys(read)
     if not keys:
         return []
@@ -82,7 +83,10 @@ def _unasked(event: Event[Any]) -> str:
 
 
 def classify(connection: Connection, found: Sequence[Dead], answers: Mapping[UUID, str]) -> list[Classified]:
-    """What a replay of each of some letters would come to; `answers` are those of `ask()`. Changes nothing."""
+    """Return the class of each letter, in the order of `found`. Changes nothing.
+
+    `answers`: the result of `ask()`. An event in doubt without an answer gets a standard text.
+    """
     read = events.parse_all([letter.event_data for letter in found])
     applied = {event_id for (event_id,) in connection.execute(_APPLIED, [[letter.event_id for letter in found]])}
     events_ = [event for event in read if isinstance(event, Event)]

@@ -1,7 +1,7 @@
-"""Handover: an edited copy of a dead event takes over the outside call that its event asked for.
+"""Transfer the outside call of a dead event to its edited copy.
 
-The copy has an id of its own. A call that may have been made stays in doubt, so the copy asks first; and other
-deliveries of the dead event, which may still wait in the queue, make no call beside it.
+The copy has a new id. A call that may have been made stays in doubt, so the copy's delivery asks the other side first.
+The dead event is entered into the ledger, so deliveries of it that still wait in the queue make no second call.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _HAND_OVER = "UPDATE engine.calls SET event_id = %s, call_key = %s WHERE call_ke
 
 
 def hand_over(connection: Connection, raw: Any, copy: Event[Any]) -> UUID | None:
-    """Let `copy` take over the call of the dead event `raw`, in the transaction that publishes it.
+    """Transfer the call of the dead event `raw` to `copy`, in the transaction that publishes the copy.
 
-    The dead event is entered into the ledger; returns its id if it was entered. The caller locks the letter
-    after that. Nothing happens for a handler's event. Raises `Conflict` while another delivery makes
-    the call.
+    Enters the dead event into the ledger. Returns its id, or None if it was not entered: it was applied already, or it
+    is a handler's event, which has no call. The caller locks the letter afterwards. Raises `Conflict` while another
+    delivery makes the call.
     """
     (dead,) = parse_all([raw])
     effect = wiring().effects.get(type(copy.data))

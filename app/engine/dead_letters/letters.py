@@ -1,4 +1,4 @@
-"""Dead letters as an admin reads them: list, group, count, find, and see what was applied around one."""
+"""Query dead letters: list, group, count, find, and show the events applied before and after one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from app.context import Connection
 from app.errors import NotFound
 
 PAGE = 500
-"""Letters that are read at once where there may be very many."""
+"""Letters per page of a server-side cursor."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One dead letter. `retry_count` counts failed deliveries, `history` tells of its deaths before this one."""
+    """A dead letter. `retry_count`: failed deliveries. `history`: its earlier failures, oldest first."""
 
     id: UUID
     job_type: str
@@ -42,7 +42,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """What a plan needs of a dead letter: without its stack, which is larger than all the rest."""
+    """The columns of a dead letter that a plan needs. Leaves out the stack trace, which is the largest column."""
 
     id: UUID
     event_id: UUID | None
@@ -52,7 +52,11 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which letters are meant; what is None does not matter. `text` is looked for in the error and the event."""
+    """Conditions for letters, combined with AND. None: no condition.
+
+    `since` (inclusive) and `until` (exclusive) compare `failed_at`. `text`: case-insensitive substring of the error
+    message or the event's JSON. `ids`: ids of letters or of events.
+    """
 
     type: str | None = None
     tenant: UUID | None = None
@@ -65,7 +69,7 @@ class Filters:
     ids: Sequence[UUID] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The filters that matter, in types that JSON has."""
+        """Return the filters that are set, as JSON types."""
         given = {name: value for name, value in asdict(self).items() if value is not None}
         return {
             name: value if isinstance(value, bool) else [str(one) for one in value] if name == "ids" else str(value)
@@ -75,7 +79,7 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Letters with one fingerprint: the same failure, however often."""
+    """Letters with the same fingerprint, that is, the same failure. `letters` and `tenants` are counts."""
 
     fingerprint: str | None
     job_type: str
@@ -90,7 +94,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """An applied event of the same job, before or after the one that died."""
+    """An event with the same subject, applied before or after the dead event failed."""
 
     event_id: UUID
     type: str
@@ -147,7 +151,7 @@ SELECT event_id, type, occurred_at, applied_at FROM engine.event_log
 
 
 def ago(connection: Connection, span: timedelta) -> datetime:
-    """So long before now, by the database's clock."""
+    """Return the database's current time minus `span`."""
     row = connection.execute("SELECT clock_timestamp() - %s", [span]).fetchone()
     if row is None:
         raise AssertionError
@@ -156,15 +160,16 @@ def ago(connection: Connection, span: timedelta) -> datetime:
 
 
 def select(connection: Connection, filters: Filters, limit: int | None = 100) -> list[DeadLetter]:
-    """Letters that the filters mean, newest first; all of them if `limit` is None."""
+    """Return at most `limit` letters that match the filters, newest first. None: no limit."""
     cursor = connection.cursor(row_factory=class_row(DeadLetter))
     return cursor.execute(_LIST, {**_parameters(filters), "limit": limit}).fetchall()
 
 
 def stream(connection: Connection, filters: Filters, types: Sequence[str] | None = None) -> Iterator[list[Dead]]:
-    """Every letter that the filters mean, of these types if given, the oldest first, in pages of at most `PAGE`.
+    """Yield all letters that match the filters, oldest first, in pages of at most `PAGE`.
 
-    All of them are as they were when the first page was read. The pages are read in the caller's transaction.
+    `types`: only these event types. All pages come from one snapshot, taken when the first page is read, in the
+    caller's transaction.
     """
     with connection.cursor(name="dead_letters", row_factory=class_row(Dead)) as cursor:
         cursor.execute(_STREAM, {**_parameters(filters), "types": None if types is None else list(types)})
@@ -173,18 +178,21 @@ def stream(connection: Connection, filters: Filters, types: Sequence[str] | None
 
 
 def group(connection: Connection, filters: Filters, limit: int = 100) -> list[Group]:
-    """The same letters by fingerprint, most first."""
+    """Return at most `limit` groups of letters that match the filters, by fingerprint, largest group first."""
     cursor = connection.cursor(row_factory=class_row(Group))
     return cursor.execute(_GROUP, {**_parameters(filters), "limit": limit}).fetchall()
 
 
 def stats(connection: Connection) -> list[dict[str, Any]]:
-    """How many letters there are by type and class of error, resolved and not."""
+    """Return counts of letters by event type and error class: unresolved, resolved, replayed; and oldest and newest."""
     return connection.cursor(row_factory=dict_row).execute(_STATS).fetchall()
 
 
 def find(connection: Connection, wanted: UUID) -> DeadLetter:
-    """The letter with this id, or the newest of the event with this id. Raises `NotFound`."""
+    """Return the letter with this id, or the letter of the event with this id: the unresolved one, else the newest.
+
+    Raises `NotFound`.
+    """
     cursor = connection.cursor(row_factory=class_row(DeadLetter))
     letter = cursor.execute(_FIND, {"id": wanted}).fetchone()
     if letter is None:
@@ -193,7 +201,10 @@ def find(connection: Connection, wanted: UUID) -> DeadLetter:
 
 
 def neighbours(connection: Connection, letter: DeadLetter, limit: int = 5) -> tuple[list[Neighbour], list[Neighbour]]:
-    """What was applied of the same job right before the letter died and right after, in order."""
+    """Return up to `limit` events of the same subject applied before the letter failed, and up to `limit` after.
+
+    Both lists are in the order of application.
+    """
     subject = letter.event_data.get("subject") if isinstance(letter.event_data, dict) else None
     wanted = {"subject": subject, "at": letter.failed_at, "limit": limit}
     cursor = connection.cursor(row_factory=class_row(Neighbour))

@@ -1,4 +1,4 @@
-"""Decisions: what an admin decides about a dead letter: resolve, discard, annotate, edit.
+"""Resolve, discard, annotate or edit dead letters by hand.
 
 Each decision is recorded in the audit log, in the same transaction.
 """
@@ -33,25 +33,25 @@ _NOTE = "UPDATE engine.failed_jobs SET notes = concat_ws(E'\\n', notes, %s::text
 
 
 def resolve(connection: Connection, wanted: Sequence[UUID], *, note: str, actor: str) -> list[DeadLetter]:
-    """Close letters by hand: what they were about was seen to in another way.
+    """Close letters whose problem was solved in another way. Returns the letters, with `note`.
 
-    Raises `NotFound`, and `Conflict` for letters that are resolved, or of effects whose outcome something still waits
-    for.
+    Raises `NotFound`. Raises `Conflict` for letters that are resolved, and for letters of effects if an object, such as
+    an item, still waits for the outcome.
     """
     return _close(connection, wanted, "resolve", note, actor)
 
 
 def discard(connection: Connection, wanted: Sequence[UUID], *, note: str, actor: str) -> list[DeadLetter]:
-    """Close letters because nothing is to be done about them, ever.
+    """Close letters that need no further action. Returns the letters, with `note`.
 
-    What waits for the outcome of a dead effect, an item say, fails in the same transaction: discarded by `actor`.
-    Raises `NotFound`, `Conflict`.
+    An object that waits for the outcome of a dead effect, such as an item, fails in the same transaction, with the
+    reason "discarded by `actor`". Raises `NotFound`. Raises `Conflict` for letters that are resolved.
     """
     return _close(connection, wanted, "discard", note, actor)
 
 
 def annotate(connection: Connection, wanted: UUID, *, note: str, actor: str) -> DeadLetter:
-    """Add a note to a letter. Raises `NotFound`."""
+    """Add a note to a letter. Returns the letter with the note. Raises `NotFound`."""
     with connection.transaction():
         letter = find(connection, wanted)
         connection.execute(_NOTE, [note, letter.id])
@@ -62,14 +62,15 @@ def annotate(connection: Connection, wanted: UUID, *, note: str, actor: str) -> 
 def edit(
     connection: Connection, wanted: UUID, data: Mapping[str, Any], *, reason: str | None, actor: str
 ) -> Event[Any]:
-    """Publish the letter's event with other data as a new event that points to the old one, and resolve the letter.
+    """Publish the letter's event with other data as a new event, and resolve the letter. Returns the new event.
 
-    Raises `InvalidEvent` for data that the event's schema does not allow, and `Conflict` for a letter that is resolved.
+    The new event's `causationid` is the old event's id. Raises `NotFound`. Raises `InvalidEvent` if the data does not
+    match the event's schema, and `Conflict` if the letter is resolved or its call is in progress.
     """
     with connection.transaction():
         letter = find(connection, wanted)
         event = edited(HandlerContext.begin(connection), letter, data)
-        # The lock order of deliveries: the line, the call, the ledger, the letter.
+        # The lock order of deliveries: the position, the call, the ledger, the letter.
         if letter.event_id is not None:
             ordering.take_over(connection, letter.event_id, event.id)
         entered = handover.hand_over(connection, letter.event_data, event)
@@ -83,7 +84,7 @@ def edit(
 
 
 def edited(context: HandlerContext, letter: DeadLetter, data: Mapping[str, Any]) -> Event[Any]:
-    """The event that an edit would publish. Raises `InvalidEvent`."""
+    """Return the event that an edit would publish. Raises `InvalidEvent`."""
     raw = letter.event_data if isinstance(letter.event_data, dict) else {}
     kind = events.KINDS.get(str(raw.get("type")))
     version = kind.payload.version if kind else 1
@@ -103,7 +104,7 @@ def edited(context: HandlerContext, letter: DeadLetter, data: Mapping[str, Any])
 
 
 def current_data(letter: DeadLetter) -> dict[str, Any]:
-    """The letter's data as the current version of its schema would have it, to be edited; as it is if that fails."""
+    """Return the letter's data upcast to the current version of its schema, or unchanged if it cannot be parsed."""
     read = events.parse_all([letter.event_data])[0]
     return _data(letter.event_data) if isinstance(read, Unreadable) else dict(read.data.model_dump(mode="json"))
 
@@ -111,7 +112,7 @@ def current_data(letter: DeadLetter) -> dict[str, Any]:
 def _close(connection: Connection, wanted: Sequence[UUID], action: str, note: str, actor: str) -> list[DeadLetter]:
     with connection.transaction():
         known = {letter.id: letter for letter in (find(connection, one) for one in wanted)}
-        # The lock order of deliveries: positions, calls, letters, and then what `end_waiting` locks.
+        # The lock order of deliveries: positions, calls, letters, then the rows that `end_waiting` locks.
         ordering.release(connection, [letter.event_id for letter in known.values() if letter.event_id])
         calls = letter_locks.seize(connection, letter_locks.events_of(known.values()))
         found = _open(connection, sorted(known))
@@ -124,14 +125,14 @@ def _close(connection: Connection, wanted: Sequence[UUID], action: str, note: st
 
 
 def _lock_one(connection: Connection, letter: DeadLetter, entered: Sequence[UUID]) -> None:
-    """Lock a letter that is as it was read and not resolved. Raises `Conflict`."""
+    """Lock a letter. Raises `Conflict` if it is resolved or has changed since it was read."""
     if letter.resolved_at is not None or not letter_locks.lock(connection, [letter], entered):
         _open(connection, [letter.id])
-        raise Conflict(f"dead letter: {letter.id} died again or was resolved meanwhile; look at it again")
+        raise Conflict(f"dead letter: {letter.id} was dead-lettered again or resolved meanwhile; read it again")
 
 
 def _open(connection: Connection, ids: Sequence[UUID]) -> list[DeadLetter]:
-    """Letters that are not resolved, locked. Raises `Conflict`."""
+    """Lock and return letters, ordered by id. Raises `Conflict` if one of them is resolved."""
     found = connection.cursor(row_factory=class_row(DeadLetter)).execute(_LOCK, [list(ids)]).fetchall()
     closed = [letter for letter in found if letter.resolved_at is not None]
     if closed:

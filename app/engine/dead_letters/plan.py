@@ -1,13 +1,13 @@
-"""Plans: what a replay of dead letters would do, said before anything is done.
+"""Plan a replay of dead letters: a dry run that changes nothing.
 
-A plan freezes a set of letters and classes each event:
+A plan freezes a set of letters and gives each event a class:
 
-    already_applied      nothing would happen: the ledger has it, or it has been overtaken
-    valid                it would be delivered as it is
-    valid_after_upcast   it is of an older version and would be upcast
-    invalid              this code cannot read it; `detail` has the reasons
-    in_doubt             its outside call may have happened; `detail` has what the other side said when asked
-    blocked              it must not be tried now; `detail` says why
+    already_applied      a replay would change nothing: the ledger contains the event, or it was overtaken
+    valid                a replay would deliver the event unchanged
+    valid_after_upcast   the event has an older version and would be upcast
+    invalid              this code cannot parse the event; `detail` has the reasons
+    in_doubt             the event's outside call may have happened; `detail` has the other side's answer
+    blocked              the event must not be replayed now; `detail` has the reason
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from events import new_id
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A frozen set of letters, how they were chosen, and what replaying them would change."""
+    """A frozen set of letters. `items_to_change` and `counters_to_change`: distinct items and jobs in its forecasts."""
 
     id: UUID
     created_at: datetime
@@ -46,7 +46,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class PlanLetter:
-    """One letter of a plan; `awaited_id` is the event whose end is the `outcome`."""
+    """A letter of a plan. `awaited_id`: the event whose end gives the `outcome`."""
 
     plan_id: UUID
     letter_id: UUID
@@ -62,7 +62,7 @@ class PlanLetter:
 
 @dataclass(frozen=True, slots=True)
 class SummaryLine:
-    """How many letters of a plan are of one class, for one reason, with one outcome."""
+    """A count of letters of a plan with the same class, detail and outcome."""
 
     class_: Class
     letters: int
@@ -79,7 +79,7 @@ SELECT %s, r.letter_id, r.position, r.event_id, r.failed_at, r.class, r.detail, 
   FROM jsonb_to_recordset(%s) AS r (letter_id uuid, position integer, event_id uuid, failed_at timestamptz, class text,
                                     detail text, items uuid[], jobs uuid[])
 """
-# Once all of them are there: a letter that dies later may stand before one that died earlier.
+# Runs after all letters are inserted: a letter that failed later may have an earlier position in its sequence.
 _BLOCK = """
 UPDATE engine.replay_plan_letters p
    SET class = 'blocked', items = '{}', jobs = '{}',
@@ -107,7 +107,7 @@ _PLAN = """
 SELECT id, created_at, created_by, filters, items_to_change, counters_to_change, finished_at
   FROM engine.replay_plans WHERE id = %s
 """
-# What has come since the last replay looked is told too.
+# Includes outcomes that arrived after the last replay read them.
 _LETTERS: LiteralString = """
 SELECT plan_id, letter_id, position, event_id, failed_at, class AS class_, detail, replayed_at, awaited_id,
        CASE WHEN p.outcome IS NOT NULL OR p.replayed_at IS NULL THEN p.outcome
@@ -126,11 +126,10 @@ _CLASSES = "SELECT class, count(*) FROM engine.replay_plan_letters WHERE plan_id
 
 
 def make(connection: Connection, filters: Filters, *, actor: str) -> Plan:
-    """Freeze the letters that the filters mean, and class them; the plan is stored.
+    """Class the letters that match the filters and store them as a plan. Returns the plan.
 
-    Events in doubt are asked about first, which takes as long as the other side takes; nothing is locked meanwhile.
-    Then all letters are read as they are at one moment, page by page, and stored in one transaction. The connection
-    must be outside a transaction.
+    First asks the other sides about calls in doubt, without locks. Then reads all letters in one snapshot, page by
+    page, and stores them in one transaction. The connection must be outside a transaction.
     """
     effects = [payload.type for payload in wiring().effects]
     answers = forecast.ask(connection, stream(connection, filters, effects))
@@ -150,7 +149,7 @@ def make(connection: Connection, filters: Filters, *, actor: str) -> Plan:
 
 
 def find(connection: Connection, plan_id: UUID) -> Plan:
-    """A stored plan. Raises `NotFound`."""
+    """Return a stored plan. Raises `NotFound`."""
     plan = connection.cursor(row_factory=class_row(Plan)).execute(_PLAN, [plan_id]).fetchone()
     if plan is None:
         raise NotFound(f"plan: there is none with the id {plan_id}; `dead plan` makes one")
@@ -158,29 +157,29 @@ def find(connection: Connection, plan_id: UUID) -> Plan:
 
 
 def letters(connection: Connection, plan_id: UUID) -> list[PlanLetter]:
-    """The letters of a plan, in the order in which they are replayed: the oldest death first."""
+    """Return the letters of a plan in the order of replay: oldest failure first."""
     return list(each_letter(connection, plan_id))
 
 
 def each_letter(connection: Connection, plan_id: UUID) -> Iterator[PlanLetter]:
-    """The same letters one after the other; never all of them are held."""
+    """Yield the letters of a plan in the order of replay, from a server-side cursor."""
     with connection.transaction(), connection.cursor(name="letters", row_factory=class_row(PlanLetter)) as cursor:
         cursor.itersize = PAGE
         yield from cursor.execute(_LETTERS, [plan_id])
 
 
 def classes(connection: Connection, plan_id: UUID) -> dict[Class, int]:
-    """How many letters of a plan are of each class."""
+    """Return the number of letters of a plan by class."""
     return dict(connection.execute(_CLASSES, [plan_id]).fetchall())
 
 
 def summary(connection: Connection, plan_id: UUID, most: int) -> list[SummaryLine]:
-    """The letters of a plan by class, outcome and detail; the `most` frequent."""
+    """Count the letters of a plan by class, outcome and detail. Returns the `most` largest counts, largest first."""
     return connection.cursor(row_factory=class_row(SummaryLine)).execute(_LINES, [plan_id, most]).fetchall()
 
 
 def _store(connection: Connection, plan_id: UUID, position: int, classified: Sequence[Classified]) -> None:
-    """Add letters to a plan; the first of them stands at `position`."""
+    """Add letters to a plan, with positions that start at `position`."""
     rows = [
         {
             "letter_id": str(one.letter.id),

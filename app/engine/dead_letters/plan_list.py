@@ -1,4 +1,4 @@
-"""The list of replay plans: how far each is."""
+"""List replay plans with their progress."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from app.context import Connection
 from app.engine.dead_letters.forecast import REPLAYED
 
 PAGE = 100
-"""Plans that are read at once."""
+"""Plans per page of the server-side cursor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A plan: its letters, those that a replay still does something about, and those replayed without an outcome."""
+    """A plan with counts of letters: all, still to be replayed, and replayed without an outcome yet."""
 
     id: UUID
     created_at: datetime
@@ -50,7 +50,7 @@ SELECT p.id, p.created_at, p.created_by, p.filters, count.letters, count.to_repl
 
 
 def pages(connection: Connection, *, every: bool, limit: int) -> Iterator[list[Listed]]:
-    """The open plans, or `every` plan, the newest first, at most `limit`; in pages, never all of them are held."""
+    """Yield at most `limit` plans, newest first, in pages. Without `every`: only plans neither finished nor expired."""
     with connection.transaction(), connection.cursor(name="plans", row_factory=class_row(Listed)) as cursor:
         cursor.execute(_LIST, {"replayed": list(REPLAYED), "every": every, "limit": limit})
         while page := cursor.fetchmany(PAGE):

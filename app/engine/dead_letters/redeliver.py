@@ -1,7 +1,7 @@
-"""Redelivery: what is done with dead letters that are replayed, in the transaction that takes them out of a plan.
+"""Redeliver dead letters in the transaction that takes them from a replay plan.
 
-A handler's event is published again with its own id: the ledger refuses it if it was applied meanwhile. A dead effect
-is revived as the event of its next attempt; the same commit enters the dead one into the ledger.
+A handler's event is published again with its own id. The ledger rejects it if it was applied meanwhile. A dead effect
+is revived as the event of its next attempt, and the same commit enters the dead event into the ledger.
 
 Locks are taken in the order of deliveries: calls, the ledger, letters, then what `revive` locks (jobs, items, orders).
 """
@@ -40,7 +40,7 @@ UPDATE engine.failed_jobs f
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """What became of a letter when it was replayed: the event to wait for, or an outcome at once."""
+    """The result of redelivering a letter: the id of the event to wait for, or an immediate outcome."""
 
     letter_id: UUID
     awaited: UUID | None = None
@@ -49,7 +49,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class _Dead:
-    """A letter that is replayed, its event, and the effect that carries the event, if one does."""
+    """A letter to be replayed, its event, and the event's effect; None for a handler's event."""
 
     letter: DeadLetter
     event: Event[Any]
@@ -57,20 +57,20 @@ class _Dead:
 
     @property
     def key(self) -> UUID | None:
-        """The key of the call that the event asks for."""
+        """The key of the event's call; None for a handler's event."""
         return self.effect.key(self.event) if self.effect else None
 
     @property
     def is_revived(self) -> bool:
-        """Whether another event takes its place; otherwise it is published again."""
+        """Whether a new event replaces it. Otherwise the event is published again."""
         return self.effect is not None and self.effect.revive is not None
 
 
 def redeliver(connection: Connection, taken: Sequence[PlanLetter], *, again: bool = False) -> list[End]:
-    """Replay letters that were taken out of a plan; what became of each, or which event's end will tell.
+    """Redeliver letters that were taken from a plan. Returns per letter its outcome, or the event to wait for.
 
-    Letters that have changed since the plan was made are skipped. A call in doubt whose other side cannot be asked is
-    skipped, or with `again` made again.
+    Skips letters that have changed since the plan was made. Skips calls in doubt whose other side cannot be asked;
+    with `again` they are made again.
     """
     found = _unchanged(connection, taken)
     read = dict(zip(found, parse_all([letter.event_data for letter in found.values()]), strict=True))
@@ -87,7 +87,7 @@ def redeliver(connection: Connection, taken: Sequence[PlanLetter], *, again: boo
 
 
 def _unchanged(connection: Connection, taken: Sequence[PlanLetter]) -> dict[UUID, DeadLetter]:
-    """The letters that are as they were when the plan was made, by id, in the plan's order."""
+    """Return the letters that are unchanged since the plan was made, by id, in the plan's order."""
     found = {letter.id: letter for letter in letter_locks.read(connection, [one.letter_id for one in taken])}
     return {
         one.letter_id: letter
@@ -103,9 +103,10 @@ def _dead(found: Mapping[UUID, DeadLetter], read: Mapping[UUID, Event[Any] | Unr
 
 
 def _may_go(dead: _Dead, seized: Mapping[UUID, bool], *, again: bool) -> bool:
-    """Whether a dead event may be replayed: where another copy of it is being called, what comes of that decides.
+    """Whether a dead event may be replayed.
 
-    Nor is a call made a second time that may have been made and cannot be asked about, unless `again` says so.
+    While another delivery makes its call, only an event that is published again and can be asked about may be replayed.
+    A call in doubt whose other side cannot be asked may be replayed only with `again`.
     """
     if dead.effect is None or dead.key is None:
         return True
@@ -117,10 +118,10 @@ def _may_go(dead: _Dead, seized: Mapping[UUID, bool], *, again: bool) -> bool:
 def _enter_and_lock(
     connection: Connection, idle: Sequence[DeadLetter], dead: Sequence[_Dead]
 ) -> tuple[set[UUID], set[UUID]]:
-    """Enter the events that are revived into the ledger, then lock all letters.
+    """Enter the events to be revived into the ledger, then lock all letters.
 
-    Returns the ids of the letters that are still as they were read, and those of the events that were entered. What
-    was entered for a letter that has changed meanwhile is taken back.
+    Returns the ids of the letters that are unchanged, and the ids of the events that were entered. If a letter has
+    changed, rolls back to the savepoint and repeats without it.
     """
     while True:
         with connection.transaction() as savepoint:
@@ -137,14 +138,14 @@ def _enter_and_lock(
 
 
 def _close(connection: Connection, details: Mapping[UUID, str | None]) -> list[End]:
-    """Resolve locked letters whose events were applied already."""
+    """Resolve locked letters that need no replay. `details`: the reason, by the letter's id."""
     notes = [f"nothing to replay: {detail}" for detail in details.values()]
     connection.execute(_CLOSE, [list(details), notes, [None] * len(notes)])
     return [End(letter_id, outcome="applied") for letter_id in details]
 
 
 def _deliver(connection: Connection, dead: Sequence[_Dead], seized: Mapping[UUID, bool], *, again: bool) -> list[End]:
-    """Publish events of locked letters as they are, and revive effects; gives the seized calls back."""
+    """Publish the events of locked letters again, revive effects, and release the seized calls."""
     connection.execute(_COUNT_REPLAY, [[one.letter.id for one in dead]])
     ends: list[End] = []
     by_kind: dict[type[Any], list[_Dead]] = {}
@@ -159,7 +160,7 @@ def _deliver(connection: Connection, dead: Sequence[_Dead], seized: Mapping[UUID
         ends.append(End(one.letter.id, one.event.id))
     for kind in sorted(by_kind, key=lambda payload: payload.type):
         ends += _revive(connection, wiring().effects[kind], by_kind[kind], seized)
-    # A call that was not begun before leaves no mark; one that is made again counts as not made.
+    # Remove calls that were not begun before, and calls to be made again: both count as not made.
     end_calls(connection, [*made_again, *(key for key, in_doubt in seized.items() if not in_doubt)])
     return ends
 
@@ -171,7 +172,7 @@ def _revive(connection: Connection, effect: Effect, dead: Sequence[_Dead], seize
     in_doubt = [key for key in keys if seized[key] and effect.can_be_asked]
     begin_grace_period(connection, in_doubt, effect.grace_period())
     revived = effect.revive(HandlerContext.begin(connection), [one.event for one in dead])
-    # The other side may still be at work on the call that is in doubt: the next attempt asks it about that one.
+    # The other side may still be processing the call in doubt. The next attempt asks about that call.
     publish(connection, *revived.values(), delay=grace_left(connection, in_doubt))
     end_calls(connection, keys)
     new = {one.letter.id: revived[one.event.id].id if one.event.id in revived else None for one in dead}

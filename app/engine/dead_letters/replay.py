@@ -1,8 +1,7 @@
-"""Replay: walk through a plan at a pace, and see what comes of it.
+"""Run a replay plan of dead letters: rate limit, canary, stop at a failure percentage, and wait for outcomes.
 
-Each letter is replayed in a transaction that takes it out of the plan, so two who replay one plan share the work, and
-an interrupted replay goes on where it was. What is done with a letter then is `redeliver`'s; what came of it is
-looked up in the ledger and among the dead letters.
+A letter is redelivered in the transaction that takes it from the plan. Two concurrent replays of one plan therefore
+share the work, and an interrupted replay can be resumed. Outcomes are read from the ledger and the dead letters.
 """
 
 from __future__ import annotations
@@ -26,15 +25,16 @@ log = structlog.get_logger(__name__)
 
 _AT_ONCE = 500
 _ENOUGH_TO_JUDGE = 10
-"""Outcomes before a percentage of failures means anything."""
+"""Outcomes needed before the percentage of failures is evaluated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How a plan is replayed: letters a second, how many first, and at which percentage of failures to stop.
+    """How to run a replay plan.
 
-    `again`: calls in doubt whose other side cannot be asked are made again. `wait`: seconds to wait for outcomes after
-    the last letters were put into the queue; None: as long as it takes.
+    `rate`: letters a second; None: no limit. `canary`: letters to replay and wait for first. `stop_at`: percentage of
+    failures, 0 to 100, above which the replay stops. `again`: repeat calls in doubt whose other side cannot be asked.
+    `wait`: seconds to wait for outcomes after the last letters were published; None: no limit.
     """
 
     rate: float | None = None
@@ -44,7 +44,7 @@ class Pace:
     wait: float | None = None
 
     def check(self) -> None:
-        """Raise `InvalidInput` for what is no pace."""
+        """Raise `InvalidInput` if a value is out of range."""
         if self.rate is not None and self.rate <= 0:
             raise InvalidInput("rate: must be more than 0 a second")
         if self.canary is not None and self.canary < 1:
@@ -85,7 +85,7 @@ UPDATE engine.replay_plans
 
 
 def check_fresh(connection: Connection, plan: Plan) -> None:
-    """Raise `Conflict` if letters that the plan has still to replay have changed since it was made."""
+    """Raise `Conflict` if letters still to be replayed have changed since the plan was made."""
     changed = connection.execute(_CHANGED, [plan.id, list(REPLAYED)]).fetchall()
     connection.commit()
     if changed:
@@ -94,7 +94,7 @@ def check_fresh(connection: Connection, plan: Plan) -> None:
         raise Conflict(f"plan {plan.id} is stale: {named}{more}; make a new one with `dead plan`")
 
 
-def run(  # noqa: PLR0913 - who does what, why, and who watches
+def run(  # noqa: PLR0913 - the plan, its options, the audit log's fields and two callbacks
     connection: Connection,
     plan: Plan,
     pace: Pace,
@@ -104,11 +104,11 @@ def run(  # noqa: PLR0913 - who does what, why, and who watches
     show: Callable[[Progress], None],
     tell: Callable[[str], None] = log.warning,
 ) -> Progress:
-    """Replay what is left of a plan, and wait for what comes of it.
+    """Replay the remaining letters of a plan and wait for their outcomes. Returns the final progress.
 
-    The connection must be outside a transaction. `show` is called after every step, `tell` with what a replay waits
-    for in vain. Interrupted or out of time, it leaves the plan as it then is; called again, it goes on. Raises
-    `Conflict` for a plan that is stale, `InvalidInput` for a pace.
+    The connection must be outside a transaction. `show` is called with the progress after every step. `tell` is called
+    with each obstacle that keeps the replay from progress. After an interruption or a timeout, another call resumes the
+    plan. Raises `Conflict` if the plan is stale or expired, `InvalidInput` for a bad pace or a missing reason.
     """
     pace.check()
     if pace.again and not reason:
@@ -138,7 +138,7 @@ def _finish(connection: Connection, plan: Plan, actor: str, progress: Progress) 
 
 @dataclass(slots=True)
 class _Replay:
-    """A replay under way."""
+    """A running replay."""
 
     connection: Connection
     plan: Plan
@@ -147,7 +147,7 @@ class _Replay:
     patience: Patience
 
     def run(self) -> Progress:
-        """The canary, the rest at its pace, and what comes of it."""
+        """Replay the canary, then the rest at the configured rate, then wait for outcomes."""
         progress = self._canary()
         began, before = time.monotonic(), progress.replayed
         while not self._is_over(progress) and (room := _room(self.pace, began, before, progress)) is not None:
@@ -164,11 +164,11 @@ class _Replay:
         return progress
 
     def _canary(self) -> Progress:
-        """Replay the first few and wait: go on only if every one of them applied."""
+        """Replay the canary letters and wait for them. Sets `stopped` if one of them is dead-lettered again."""
         with self.connection.transaction():
             begun = count(self.connection, self.plan.id, REPLAYED)
         most = self.pace.canary
-        # One that ran out of time has not judged its canary yet.
+        # A replay that timed out has not evaluated its canary yet.
         if most is None or begun.replayed > most or (begun.replayed and not begun.waiting):
             return self._read_progress()
         if not begun.replayed:
@@ -188,14 +188,17 @@ class _Replay:
         return taken
 
     def _pause(self, room: int, progress: Progress) -> bool:
-        """Nothing was taken: the pace wants it so, or others have the rest in hand, or outcomes must come first."""
+        """Wait after a step that took no letter. Returns False if the time to wait is over.
+
+        Causes: the rate limit, another replay that holds the remaining letters, or outcomes that must arrive first.
+        """
         if not room and self.pace.rate is not None:
             time.sleep(LOOK_EVERY_S)
             return True
         return self.patience.rest(progress)
 
     def _wait(self) -> Progress:
-        """Wait until everything that was replayed has an outcome, or the time is over."""
+        """Wait until every replayed letter has an outcome, or the time to wait is over."""
         while (progress := self._read_progress()).waiting > 0:
             if not self.patience.rest(progress):
                 progress.timed_out = True
@@ -209,11 +212,11 @@ class _Replay:
 
 
 def _room(pace: Pace, began: float, before: int, progress: Progress) -> int | None:
-    """How many letters may be replayed now; None when all have been."""
+    """Return how many letters may be replayed now; None if all have been replayed."""
     if progress.replayed >= progress.total:
         return None
     if pace.rate is None:
-        # To stop in time one must not be far ahead of what is known.
+        # Limit the letters without an outcome, so that the replay stops soon after failures exceed the limit.
         return _AT_ONCE if pace.stop_at is None else max(0, _ENOUGH_TO_JUDGE - progress.waiting)
     due = int((time.monotonic() - began) * pace.rate) + 1
     return max(0, min(_AT_ONCE, due - (progress.replayed - before)))
@@ -228,7 +231,7 @@ def _stop_if_too_many(pace: Pace, progress: Progress) -> None:
 
 
 def _step(connection: Connection, plan: Plan, most: int, *, again: bool) -> int:
-    """Replay up to so many letters in one transaction; returns how many were taken out of the plan."""
+    """Replay up to `most` letters in one transaction. Returns how many were taken from the plan."""
     with connection.transaction():
         cursor = connection.cursor(row_factory=class_row(PlanLetter))
         taken = cursor.execute(_TAKE, [plan.id, list(REPLAYED), most]).fetchall()
