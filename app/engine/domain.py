@@ -1,6 +1,6 @@
-"""Who serves which event: the types that domains fill in, and how the engine finds what they declare.
+"""Wiring: the types by which domains declare handlers, effects, forecasts and locks, and the lookup of what is wired.
 
-The engine knows no domain: the entry point of each process installs the wiring (`app.startup`).
+The engine imports no domain. The entry point of each process installs the wiring (`app.startup`).
 """
 
 from __future__ import annotations
@@ -22,19 +22,22 @@ from events import Event, Payload
 from events.contracts import Served
 
 Handler = Callable[[HandlerContext, list[Event[Any]]], Iterable[Event[Any]]]
-"""From a list of events of one type to new state and the events that follow; touches the database alone."""
+"""Apply a list of events of one type to the database. Returns the events to publish. Makes no outside calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Capped exponential backoff with jitter. `base` and `cap` are seconds; `most_attempts` counts deliveries."""
+    """Capped exponential backoff with jitter. `base` and `cap`: seconds. `most_attempts`: deliveries of an event."""
 
     most_attempts: int = 6
     base: float = 2.0
     cap: float = 300.0
 
     def delay(self, attempt: int, chance: float) -> float:
-        """Seconds before the delivery after `attempt`: between half and all of the doubled base, `chance` in [0, 1)."""
+        """Return the seconds to wait after delivery number `attempt` (from 0).
+
+        Between half and all of `min(cap, base * 2 ** attempt)`. `chance`: a random number in [0, 1).
+        """
         ceiling = min(self.cap, self.base * 2.0**attempt)
         return ceiling / 2 + ceiling / 2 * chance
 
@@ -45,7 +48,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, order=True)
 class ConcurrencyLimit:
-    """What bounds how many calls run at once over all workers: at most `most` under one `key`."""
+    """A concurrency limit over all workers: at most `most` calls with the same `key` run at once."""
 
     key: str
     most: int
@@ -53,7 +56,7 @@ class ConcurrencyLimit:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An effect's event that is still wanted, with all that its call needs to know."""
+    """An effect's event that still needs its call. `work`: the data that the call needs."""
 
     event: Event[Any]
     work: Any = field(repr=False)
@@ -61,9 +64,9 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What delivering an event now would come to: the items it would change, and the jobs whose counters with them.
+    """The expected outcome of delivering an event now: ids of items it would change, and of jobs whose counters change.
 
-    `idle` says why nothing would happen, `blocked` why it must not be tried now.
+    `idle`: why a delivery would change nothing. `blocked`: why the event must not be delivered now.
     """
 
     items: frozenset[UUID] = frozenset()
@@ -73,22 +76,22 @@ class Forecast:
 
 
 Forecaster = Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, Forecast]]
-"""From events of one type to what each would come to, by the event's id; changes nothing."""
+"""Return the forecast of each event of one type, by the event's id. Changes nothing."""
 
 
 class QueuePaused(Exception):
-    """The queue was paused: the call is not begun, and its event waits again without having spent an attempt."""
+    """The queue was paused before the call began. The event waits again, and the attempt does not count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What the engine knows about one outside call.
+    """The engine's context of one outside call.
 
-    `in_doubt`: an earlier delivery began this very call and never recorded its outcome, so ask the other side first.
-    `attempt` counts deliveries from 0; `is_last` says that a transient error now would be final. An effect whose call
-    takes several steps awaits `still_mine()` right before the one that cannot be taken back. It raises if the delivery
-    was given to another worker meanwhile or the queue was paused, and the effect lets that pass; it returns what the
-    effect's `recheck` says of the event at this moment.
+    `in_doubt`: an earlier delivery began this call and recorded no outcome, so ask the other side first. `attempt`: the
+    number of the delivery, from 0. `is_last`: a transient error in this delivery is final. An effect whose call takes
+    several steps awaits `still_mine()` right before the irreversible step. `still_mine()` raises if the lease was lost
+    or the queue was paused; the effect must not catch that error. It returns the current result of the effect's
+    `recheck` for the event.
     """
 
     in_doubt: bool
@@ -99,30 +102,37 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """How one type of event is carried to the outside world.
+    """How to make the outside calls of one type of event.
 
-    `limits` tells, by the event's id, what bounds how many of its kind are called at once over all workers; an event
-    that it does not name is bounded by nothing. `prepare` runs in the claiming transaction: it marks what is begun and
-    leaves out what nobody waits for any more. `call` runs in no transaction and returns what to say of it. `give_up`
-    says what is to be said when the last attempt failed with a transient error; without it such an event becomes a
-    dead letter. `batch_size` bounds how much one delivery takes on, `at_once` how many of its calls run side by side.
-    `ask` tells what the other side knows of events whose calls are in doubt. `revive` brings dead requests back to
-    life, each as the event of its next attempt, by the dead one's id; an event that it leaves out was overtaken.
-    `call_key` tells what an event's call is about, the same for every event that may ask for it, an item and its
-    attempt say: calls of one key are never made side by side, and whichever event asks again is told that the call may
-    have been made. `prepare` leaves out an event whose key another event has done. Without `call_key` each event is a
-    call of its own, and an edited copy takes its event's place. `policy` is how often and after how long its events
-    are tried again, in place of the worker's. `result` is the payload that `call` returns: with it an admin can record
-    what came of a call in doubt. `close` hangs up when a worker stops. `grace_period` seconds pass before the other
-    side is asked about a call that failed in the middle: until then it may still be processing the call.
-    `recheck` reads again, by the event's id, what may have changed since `prepare` and would forbid the call; the
-    answer is what `still_mine()` returns. An effect that has it awaits `still_mine()` before every step that cannot be
-    taken back. For one that has none the engine looks at the lease and at pauses before it calls.
-    `open_` tells, by the event's id, what still waits for the outcome of dead events, an item say: such a letter is not
-    resolved by hand without a result. `discard` gives what waits an end, with why, and returns the events that follow.
-    `account` is the field of the event's data that names the account of its tenant: tenants get equal shares of a
-    worker's deliveries (or as their weights say), and within a tenant its accounts do. Without it, or where the field
-    is empty, a tenant is one account.
+    prepare       select the events that still need a call, in the claiming transaction, and mark them as begun; leave
+                  out an event whose call another event with the same key has made
+    call          make one call, outside any transaction; returns the payload of the result event
+    limits        concurrency limits by event id; an event without an entry has no limit
+    give_up       the result's payload if the last attempt failed with a transient error; without it the event becomes
+                  a dead letter
+    close         close connections when a worker stops
+    ask           ask the other side about events whose calls are in doubt; returns its answers as text, by event id
+    revive        reopen dead requests; returns the event of the next attempt, by the dead event's id; leaves out events
+                  that were overtaken
+    call_key      the key of an event's call, equal for all events that may request the same call, such as an attempt
+                  at an item; calls with one key never run concurrently, and a later event with the key is in doubt if
+                  the call may have been made; default: the event's id, which an edited copy takes over
+    recheck       read again, by event id, what may have changed since `prepare` and forbid the call; `still_mine()`
+                  returns it, and the effect awaits `still_mine()` before every irreversible step; without `recheck`
+                  the engine checks the lease and pauses before it calls
+    open_         the id of the object, such as an item, that still waits for the outcome of a dead event, by event id;
+                  such a letter cannot be resolved by hand without a result
+    discard       end the objects that wait for discarded events, with a reason; returns the events to publish
+    can_be_asked  whether the other side can be asked about a call in doubt
+    grace_period  seconds to wait before the other side is asked about a call that failed in the middle, because the
+                  other side may still be processing it
+    account       the field of the event's data that names the tenant's account; tenants share a worker's deliveries
+                  equally or by weight, and the accounts of a tenant share the tenant's part; without it, or if the
+                  field is empty, a tenant is one account
+    batch_size    most events in one delivery
+    at_once       most concurrent calls of one delivery
+    policy        retry policy; default: the worker's
+    result        the payload type that `call` returns; needed to record the result of a call in doubt by hand
     """
 
     queue: str
@@ -146,13 +156,13 @@ class Effect:
     result: type[Payload] | None = None
 
     def key(self, event: Event[Any]) -> UUID:
-        """The key of an event's call."""
+        """Return the key of an event's call: by `call_key`, else the event's id."""
         return self.call_key(event) if self.call_key else event.id
 
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """Something that is true at every commit, and the query for what would contradict it."""
+    """A condition that holds at every commit. `statement`: a query that returns the rows that violate it."""
 
     name: str
     statement: LiteralString | sql.Composed
@@ -162,8 +172,8 @@ class Invariant:
 class Lockable:
     """A table whose rows handlers and effects lock, by their column `id`.
 
-    `id_of` reads the row's id from an event; None: it names none. `look_up` finds, by the event's id, rows that events
-    do not name; it locks nothing.
+    `id_of`: return the row's id from an event, or None if the event names none. `look_up`: query the ids of rows that
+    events do not name, by event id, without locks.
     """
 
     schema: str
@@ -179,12 +189,12 @@ class Lockable:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """Every handler and every effect, by the payload that it serves, and how to tell what an event would come to.
+    """Handlers, effects and forecasts by payload type, and the tables that they need.
 
-    `lockables` are the rows that events need locked, in the order of locking: where another session holds one for
-    long, the events that need it are set aside together. A worker does not start without `tables` (qualified names),
-    nor where a table in one of `schemas`, the domains' own, has no forced row-level security. `migrations` are the
-    directories of domains that live in packages of their own, by name.
+    `locks`: functions that `lock()` runs. `lockables`: tables whose rows events need locked, in lock order; if another
+    session holds such a row for long, the events that need it are set aside together. `tables`: qualified names of
+    tables without which a worker does not start. `schemas`: schemas of the domains; a worker does not start if a table
+    in them lacks forced row-level security. `migrations`: directories of domains in separate packages, by domain.
     """
 
     handlers: Mapping[type[Payload], Handler]
@@ -197,18 +207,18 @@ class Wiring:
     migrations: Mapping[str, Path] = field(default_factory=dict)
 
     def lock(self, connection: Connection, events: Sequence[Event[Any]]) -> None:
-        """Lock what handlers of several types would lock one after the other, all of it in one order."""
+        """Lock the rows that handlers of several event types need, in one order, to prevent deadlocks."""
         for lock in self.locks:
             lock(connection, events)
 
     def __post_init__(self) -> None:
-        """Raise `TypeError` for an effect that is declared sequenced: calls run side by side."""
+        """Raise `TypeError` if an effect's payload is sequenced, because calls run concurrently."""
         if sequenced := [payload.type for payload in self.effects if payload.sequenced]:
             message = f"effects cannot be sequenced: {', '.join(sequenced)}"
             raise TypeError(message)
 
     def route(self, event: Event[Any]) -> Route:
-        """Where an event goes. Raises `LookupError` for a type that nobody serves."""
+        """Return the route of an event. Raises `LookupError` if its type has no handler or effect."""
         effect = self.effects.get(type(event.data))
         if effect is not None:
             share = share_name(event.tenantid, getattr(event.data, effect.account) if effect.account else None)
@@ -221,25 +231,25 @@ class Wiring:
         raise LookupError(message)
 
     def share(self, event: Event[Any]) -> str | None:
-        """Whose share of the deliveries an event of an effect takes; None: it is no effect's."""
+        """Return the name of the share that an effect's event counts against; None for a handler's event."""
         return self.route(event).share if type(event.data) in self.effects else None
 
     def served(self) -> dict[str, Served]:
-        """Where the events of each type go, and who takes them there."""
+        """Return the queue of each event type, and whether a handler or an effect serves it."""
         handled = {payload.type: Served(EVENTS_QUEUE, "handler") for payload in self.handlers}
         return handled | {payload.type: Served(effect.queue, "effect") for payload, effect in self.effects.items()}
 
     def call_keys(self, events: Sequence[Event[Any]]) -> dict[UUID, UUID]:
-        """The keys of the calls that these events ask for, by the event's id; events with a handler ask for none."""
+        """Return the keys of the calls of effects' events, by the event's id. Leaves out handlers' events."""
         effects = {event.id: self.effects.get(type(event.data)) for event in events}
         return {event.id: effect.key(event) for event in events if (effect := effects[event.id])}
 
     def queues(self) -> list[str]:
-        """Every queue that a worker can serve."""
+        """Return the names of all queues that a worker can serve, sorted."""
         return sorted({EVENTS_QUEUE, *self.effect_queues()})
 
     def effect_queues(self) -> list[str]:
-        """Every queue that effects wait in."""
+        """Return the names of the queues of effects, sorted."""
         return sorted({effect.queue for effect in self.effects.values()})
 
 
@@ -254,7 +264,7 @@ def merged(
     schemas: Sequence[str] = (),
     migrations: Mapping[str, Path] | None = None,
 ) -> Wiring:
-    """One wiring of many. Raises `SetupError` if two serve one event type."""
+    """Merge wirings into one. Raises `SetupError` if two of them serve the same event type."""
     handlers: dict[type[Payload], Handler] = {}
     effects: dict[type[Payload], Effect] = {}
     parts = list(wirings)
@@ -279,7 +289,7 @@ _chosen: list[Wiring] = []
 
 
 def wiring() -> Wiring:
-    """The wiring in force: the one that was installed, unless `use()` chose another."""
+    """Return the current wiring: the one that `use()` chose last, else the installed one. Raises `SetupError`."""
     if _chosen:
         return _chosen[-1]
     found: Wiring = installed()
@@ -288,7 +298,7 @@ def wiring() -> Wiring:
 
 @contextmanager
 def use(chosen: Wiring) -> Iterator[None]:
-    """Serve events by another wiring for a while: how handlers that are not this program's are run and tested."""
+    """Use another wiring within the `with` block, for example to test handlers of another program."""
     _chosen.append(chosen)
     try:
         yield

@@ -1,7 +1,7 @@
-"""Event types: which type of event goes to which queue, as a table that producers in any language share.
+"""Register event types in the table `engine.event_types`, which routes events that SQL producers publish.
 
-`engine.event_types` has a row for each type that a program serves. The code is its source: `db migrate` and each
-worker at its start write it. `engine.publish(jsonb)` reads it; `publish()` in Python reads the code itself.
+The table has a row for each type that a program serves. The code is its source: `db migrate` and each starting worker
+write it. `engine.publish(jsonb)` reads it. `publish()` in Python reads the code instead.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _REGISTER = "SELECT engine.register_event_types(%s::jsonb, %s)"
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """A type of event and where its events go: the columns of `engine.event_types` that the code determines.
+    """The columns of `engine.event_types` that the code determines.
 
-    `version` is the newest of the payload. `batch_size` is the most events in one queue row. `account_field` is the
-    field of an effect's data that names its account. `owner` is the domain: the type's part before the slash.
+    `version`: the payload's newest version. `batch_size`: most events in one queue row. `account_field`: the field of
+    an effect's data that names its account. `owner`: the domain, which is the type's part before the slash.
     """
 
     type: str
@@ -40,7 +40,7 @@ class EventType:
 
 
 def declared() -> list[EventType]:
-    """Every type that this program serves, by name."""
+    """Return all event types that this program serves, sorted by name."""
     table = wiring()
     handled = [_handled(payload) for payload in table.handlers]
     performed = [_effect(payload, effect) for payload, effect in table.effects.items()]
@@ -48,16 +48,19 @@ def declared() -> list[EventType]:
 
 
 def deploy(address: str | None = None) -> list[str]:
-    """Register as the deployment of this program, on a connection of its own as the owner (or to `address`)."""
+    """Register this program's types with `deployment=True`, on a new connection as the owner or to `address`.
+
+    Returns the types whose rows changed.
+    """
     url = database.bounded(address or database.owner_url())
     with psycopg.connect(url, application_name="migrate") as connection, database.as_service(connection):
         return register(connection, deployment=True)
 
 
 def register(connection: Connection, *, deployment: bool = False) -> list[str]:
-    """Write what this program serves to `engine.event_types`; returns the types whose rows changed.
+    """Write this program's types to `engine.event_types`. Returns the types whose rows changed.
 
-    What a newer program wrote stays as it is. With `deployment`, as `db migrate` does it, this program's definitions
+    Rows of a newer program stay unchanged. With `deployment`, which `db migrate` sets, this program's definitions
     replace all others, and types of its owners that it no longer serves are retired. Needs `service_role`.
     """
     row = connection.execute(_REGISTER, [to_json(declared()).decode(), deployment]).fetchone()

@@ -1,6 +1,6 @@
-"""Where the wiring comes from: an entry point names it once, so that the engine imports no domain.
+"""Install the process's wiring. An entry point does this once, so that the engine imports no domain.
 
-This module imports nothing heavy: `cli.py --help` runs it.
+This module has no slow imports, because `cli.py --help` imports it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ _sources: list[Callable[[], Any]] = []
 
 
 def install(source: Callable[[], Any]) -> None:
-    """Name the function that returns this program's `Wiring`. It is called when the wiring is first needed."""
+    """Set the function that returns this program's `Wiring`. It is called when the wiring is first needed."""
     _sources[:] = [source]
     installed.cache_clear()
 
 
 @cache
 def installed() -> Any:
-    """The wiring that an entry point installed. Raises `SetupError` if none did."""
+    """Return the wiring that an entry point installed. Raises `SetupError` if none is installed."""
     if not _sources:
         raise SetupError("no wiring is installed: call app.startup.install_wiring() when the process starts")
     return _sources[0]()

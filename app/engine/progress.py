@@ -1,4 +1,4 @@
-"""Progress: who changed, told by NOTIFY; what it is now, the listener reads for itself under its own rights."""
+"""Receive notifications of changed rows (LISTEN/NOTIFY). A notification has only ids; the listener reads the rows."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ CHANNEL = "tallyman_progress"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Rows of a table that changed together; `ids` is None when they were too many to name."""
+    """Rows of a table that changed in one statement. `ids`: None if there were too many to list."""
 
     table: str
     ids: frozenset[UUID] | None
 
     def concerns(self, row_id: UUID) -> bool:
-        """Whether the row may be among them."""
+        """Whether the row may be among the changed rows. Always true if `ids` is None."""
         return self.ids is None or row_id in self.ids
 
 
 def listen(connection: Connection, *, timeout: float) -> Iterator[Change | None]:
-    """Changes as they are committed, without end; None after `timeout` seconds without any, so that one can look.
+    """Yield changes as they are committed, without end. Yields None after `timeout` seconds without a change.
 
-    The connection must be in autocommit mode and is used for nothing else meanwhile.
+    The connection must be in autocommit mode and must not be used for anything else meanwhile.
     """
     connection.execute("LISTEN tallyman_progress")
     while True:
-        # Taken out before they are handed on: psycopg holds the connection's lock as long as its generator is open.
+        # Exhaust psycopg's generator before yielding: it holds the connection's lock while it is open.
         heard = list(connection.notifies(timeout=timeout, stop_after=1))
         yield from (_change(notification.payload) for notification in heard)
         if not heard:

@@ -1,9 +1,9 @@
-"""Domain: what a domain declares about itself, and the checks that two domains do not claim the same thing.
+"""Declare domains, and check that no two domains claim the same name, schema or command.
 
-The program is a tuple of domains (`app.wiring`). Everything else follows from it: which events are served and where,
-the schemas that a worker checks when it starts, `audit`, `doctor`, `explain`, the commands, and the migrations of
-domains that live in packages of their own. This module imports nothing heavy, because `cli.py --help` reads the
-domains: what only a worker or a query needs is in `Parts`, which a domain may name instead of importing it.
+The program is a tuple of domains (`app.wiring`). From it follow the served events and their queues, the schemas that a
+starting worker checks, `audit`, `doctor`, `explain`, the commands, and the migrations of domains in separate packages.
+This module has no slow imports, because `cli.py --help` reads the domains. Declarations for workers and queries are in
+`Parts`, whose address a domain may give instead of importing it.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _RESERVED = frozenset({"engine", "procrastinate", "public", "auth"})
-"""Schemas and names in the ledger of migrations that are the engine's, Procrastinate's or PostgreSQL's."""
+"""Names of schemas and in the ledger of migrations that belong to the engine, Procrastinate or PostgreSQL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """How a domain answers `explain`.
+    """A domain's functions for `explain`.
 
-    `job` and `item` take a connection and an id and return reasons; they raise `NotFound` for an id of another domain.
-    `tenant` takes the engine's reasons for a tenant's waiting events and returns them with the domain's own.
-    `tenant_of` returns the tenant of a job or an item, or None if the id is not the domain's.
+    `job` and `item` take a connection and an id, and return reasons. They raise `NotFound` for an id of another domain.
+    `tenant` takes the engine's reasons for a tenant's waiting events, and returns them with the domain's additions.
+    `tenant_of` returns the tenant of a job or an item, or None if the domain has no such id.
     """
 
     job: Callable[[Connection, UUID], Sequence[Reason]] | None = None
@@ -46,10 +46,10 @@ class Explainer:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What workers and operators need of a domain.
+    """A domain's declarations for workers and operators.
 
-    `wirings` say who serves which event. `invariants` are looked up by `audit`, `checkups` by `doctor`. `tables` are
-    qualified names without which a worker does not start.
+    `wirings`: handlers and effects. `invariants`: checked by `audit`. `checkups`: checked by `doctor`. `tables`:
+    qualified names of tables without which a worker does not start.
     """
 
     wirings: Sequence[Wiring] = ()
@@ -61,12 +61,12 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Domain:
-    """A part of the program with events, tables and commands of its own.
+    """A part of the program with its own events, tables and commands.
 
-    `name` is unique, and the prefix of its files in the ledger of migrations. `schemas` are the database schemas that
-    it owns. `parts` is a `Parts`, or its address as `module:NAME`, which `app.loading` imports when it is needed.
-    `commands` maps the name of a command-line group to a Typer app or its address. `migrations` is the directory of a
-    domain that lives in a package of its own. Raises `SetupError` for a name that cannot be used.
+    `name`: unique; the prefix of the domain's files in the ledger of migrations. `schemas`: the database schemas that
+    it owns. `parts`: a `Parts`, or its address as `module:NAME`, which `app.loading` imports when it is needed.
+    `commands`: a Typer app or its address, by the name of the command-line group. `migrations`: the directory of a
+    domain in a separate package. Raises `SetupError` for a bad or reserved name, or a missing directory.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Domain:
     migrations: Path | None = None
 
     def __post_init__(self) -> None:
-        """Check the name and the schemas."""
+        """Check the name, the schemas and the migrations directory. Raises `SetupError`."""
         for name in (self.name, *self.schemas):
             if not _NAME.fullmatch(name) or name in _RESERVED:
                 raise SetupError(
@@ -88,7 +88,7 @@ class Domain:
 
 
 def check(domains: Sequence[Domain], commands: Iterable[str] = ()) -> None:
-    """Raise `SetupError` if two domains have one name, schema or command, or one has a command in `commands`."""
+    """Raise `SetupError` if two domains share a name, schema or command, or a domain has a command in `commands`."""
     _unique(((domain.name, domain.name) for domain in domains), "name")
     _unique(((schema, domain.name) for domain in domains for schema in domain.schemas), "schema")
     taken = [(name, "the program") for name in commands]
@@ -98,7 +98,10 @@ def check(domains: Sequence[Domain], commands: Iterable[str] = ()) -> None:
 def explain_one(
     explainers: Iterable[Explainer], what: Literal["job", "item"], connection: Connection, id_: UUID
 ) -> list[Reason]:
-    """Why a job or an item has not ended, asked of each domain in turn. Raises `NotFound` if it is no domain's."""
+    """Return the reasons why a job or an item has not ended, from the first domain that has it.
+
+    Raises `NotFound` if no domain has the id.
+    """
     unknown: list[NotFound] = []
     for explainer in explainers:
         if (ask := explainer.job if what == "job" else explainer.item) is not None:
@@ -114,7 +117,7 @@ def explain_one(
 def explain_tenant(
     explainers: Iterable[Explainer], connection: Connection, tenant: UUID, reasons: Sequence[Reason]
 ) -> list[Reason]:
-    """The engine's reasons for a tenant's waiting events, with what each domain adds."""
+    """Return the engine's reasons for a tenant's waiting events, with each domain's additions."""
     for explainer in explainers:
         if explainer.tenant is not None:
             reasons = explainer.tenant(connection, tenant, reasons)
@@ -122,7 +125,7 @@ def explain_tenant(
 
 
 def tenant_of(explainers: Iterable[Explainer], connection: Connection, id_: UUID) -> UUID | None:
-    """The tenant of a job or an item; None if no domain knows the id or tells."""
+    """Return the tenant of a job or an item; None if no domain returns one."""
     found = (one.tenant_of(connection, id_) for one in explainers if one.tenant_of is not None)
     return next((tenant for tenant in found if tenant is not None), None)
 

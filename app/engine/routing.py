@@ -1,4 +1,4 @@
-"""Routing: from an event's type to a queue, a priority, a batch size and a share of the workers' deliveries."""
+"""Routes of events: queue, priority, batch size, and share of the workers' deliveries."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ EVENTS_QUEUE = "events"
 EVENTS_PRIORITY = 10
 EFFECTS_PRIORITY = 0
 MOST_IN_A_ROW = 500
-"""Events in one queue row, at most."""
+"""Most events in one queue row."""
 
 NOBODY = "-"
-"""The tenant of events that name none."""
+"""The tenant's name in the share of events without a tenant."""
 _LONGEST_ACCOUNT = 100
-"""Characters of an account's name that count; longer names that begin alike share their deliveries."""
+"""Significant characters of an account's name. Longer names with the same prefix have one share."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A queue, the priority in it, and how many events a row of it holds.
+    """A queue, a priority, and the most events in one queue row.
 
-    Effects of different types (`effect_of`) never share a row: each type is prepared and called by its own effect.
-    Nor do effects of different tenants or accounts (`share`): a row is delivered at the expense of one.
+    Effects' events of different types (`effect_of`) never share a row, because each type has its own effect. Effects'
+    events of different tenants or accounts (`share`) never share a row, because a row counts against one share.
     """
 
     queue: str
@@ -32,11 +32,11 @@ class Route:
 
 
 def share_name(tenant: object, account: str | None = None) -> str:
-    """The name of a share as a queue row carries it: `tenant/account`, or the tenant alone."""
+    """Return the name of a share as a queue row stores it: `tenant/account`, or the tenant alone."""
     whose = NOBODY if tenant is None else str(tenant)
     return f"{whose}/{account[:_LONGEST_ACCOUNT]}" if account else whose
 
 
 def tenant_of(share: str) -> str:
-    """The tenant of a share."""
+    """Return the tenant of a share."""
     return share.partition("/")[0]

@@ -104,7 +104,7 @@ class Neighbour:
 
 COLUMNS: LiteralString = """id, job_type, event_data, error_message, error_stack, retry_count, failed_at, resolved_at,
        notes, event_id, tenant_id, error_class, fingerprint, replay_count, replayed_at, history, replaced_by"""
-"""The columns of a `DeadLetter`."""
+"""The columns of `DeadLetter`."""
 _WHERE: LiteralString = """
  WHERE (%(type)s::text IS NULL OR job_type = %(type)s)
    AND (%(tenant)s::uuid IS NULL OR tenant_id = %(tenant)s)
