@@ -17,6 +17,7 @@ never for this machine's own addresses; `.netrc` is not read. A POST is sent onc
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
@@ -109,11 +111,11 @@ def _date(text: str) -> datetime | None:
 
 
 class HttpClient:
-    """One gateway's connections, for one event loop; `aclose()` it. Any number of requests run at once."""
+    """One gateway's connections, in any event loop; `aclose()` it in each. Any number of requests run at once."""
 
     def __init__(self, *, largest_answer: int = LARGEST_ANSWER) -> None:
         self._largest = largest_answer
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
 
     async def request(
         self,
@@ -147,19 +149,20 @@ class HttpClient:
                 return Answer(response.status, response.headers, await self._body(response))
 
     async def aclose(self) -> None:
-        """Close every connection. The next request would open new ones."""
-        session, self._session = self._session, None
-        if session is not None:
+        """Close the connections of the running event loop. The next request opens new ones."""
+        if (session := self._sessions.pop(asyncio.get_running_loop(), None)) is not None:
             await session.close()
 
     def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
+        # A session belongs to the event loop that it was made in.
+        loop = asyncio.get_running_loop()
+        if loop not in self._sessions:
             # How many calls run at once is bounded elsewhere, by account and over all workers.
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
-            self._session = aiohttp.ClientSession(
+            self._sessions[loop] = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=_HEADERS, read_bufsize=_CHUNK
             )
-        return self._session
+        return self._sessions[loop]
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         body = bytearray()

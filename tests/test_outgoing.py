@@ -248,3 +248,20 @@ async def test_a_proxy_is_for_the_world_outside(
     lines = [head.split(b"\r\n")[0] for head in other.heads]
     assert lines == [b"GET http://portal.invalid/x HTTP/1.1", b"GET /y HTTP/1.1"]
     assert not any(b"authorization" in head.lower() for head in other.heads)
+
+
+def test_a_client_serves_one_event_loop_after_another() -> None:
+    """Connections belong to the loop that opened them: a module's client serves every worker of a process."""
+    client = HttpClient()
+
+    async def once() -> int:
+        side = OtherSide()
+        await side.listen()
+        try:
+            return (await client.request("GET", side.url, timeout=5)).status
+        finally:
+            await client.aclose()
+            await side.close()
+
+    assert asyncio.run(once()) == 200
+    assert asyncio.run(once()) == 200
