@@ -149,8 +149,8 @@ MUTANTS = (
     ),
     Mutant(
         _DELIVERY,
-        "Kept as it is, as text.\n        return [(0, None, row.args)]",
-        "Kept as it is, as text.\n        raise",
+        "Keep the text.\n        return [(0, None, row.args)]",
+        "Keep the text.\n        raise",
         _TEST_CONSUME,
         "what Python cannot read becomes a dead letter",
     ),

@@ -1,9 +1,9 @@
-"""Delayed rows: what is published for later, put back or parked waits in `engine.delayed`, outside the queue.
+"""Delayed rows: events that are published for later, put back or parked wait in `engine.delayed`, outside the queue.
 
-A row that is not due would stand in the way of every fetch, which reads the queue in its order. A promoter in every
-worker moves what is due into the queue, in the order of its time. It sleeps until the next row is due, at most for the
-polling interval. A commit that delays a row by less than five seconds notifies it (`engine.delay`), so that a short
-delay is as short as it says.
+A row that is not due would slow down every fetch, because a fetch reads the queue in order. A promoter in every worker
+moves due rows into the queue, ordered by due time. The promoter sleeps until the next row is due, at most for the
+polling interval. A commit that delays a row by less than five seconds sends a notification (`engine.delay`), so that
+the promoter moves the row on time.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ log = structlog.get_logger(__name__)
 
 _AT_ONCE = 1_000
 _LEAST_PAUSE_S = 0.02
-"""Seconds between two looks when a row is due and another worker is moving it."""
+"""Seconds between two passes while a row is due and another worker is moving it."""
 NOTIFICATION = "row_delayed"
-"""The type of the notification that a row which is due soon was committed."""
+"""Type of the notification that a row with a short delay was committed."""
 
 _PROMOTE = "SELECT moved, next_s FROM engine.promote(%s)"
 _TAKE_SCHEDULED = "SELECT engine.set_aside(%s)"
 
 
 def promote(connection: Connection) -> tuple[int, float | None]:
-    """Move rows that are due into the queue, up to a thousand, in one statement.
+    """Move due rows into the queue, up to a thousand, in one statement.
 
-    Returns how many were moved, and in how many seconds the next one is due: None when there is none, negative when
-    it is overdue.
+    Returns how many rows were moved, and the seconds until the next row is due: None if there is none, negative if it
+    is overdue.
     """
     moved, next_s = connection.execute(_PROMOTE, [_AT_ONCE]).fetchone() or (0, None)
     return moved, next_s
 
 
 def take_scheduled(connection: Connection, most: int) -> int:
-    """Take up to `most` rows out of the queue that an older version scheduled in it; returns how many."""
+    """Move up to `most` rows that an older version scheduled inside the queue to `engine.delayed`. Returns how many."""
     row = connection.execute(_TAKE_SCHEDULED, [most]).fetchone()
     return int(row[0]) if row else 0
 
 
 class Promoter:
-    """Moves what is due into the queue, as long as it runs; at most `interval` seconds pass between two looks."""
+    """Move due rows into the queue until stopped. At most `interval` seconds pass between two passes."""
 
     def __init__(self, pool: ConnectionPool[Connection], interval: float) -> None:
         self._pool = pool
@@ -54,26 +54,26 @@ class Promoter:
         self._is_over = False
 
     async def promote_due(self) -> float:
-        """Move what is due; returns the seconds until it is worth looking again. Raises when the database is away."""
+        """Move due rows. Returns the seconds until the next pass. Raises if the database is unreachable."""
         moved, next_s = await asyncio.to_thread(self._promote)
         if moved == _AT_ONCE:
             return 0.0
         return self._interval if next_s is None else min(self._interval, max(_LEAST_PAUSE_S, next_s))
 
     async def run(self) -> None:
-        """Promote due rows until `stop()`. An error is logged, and the loop goes on."""
+        """Promote due rows until `stop()`. Errors are logged and do not end the loop."""
         while not self._is_over:
             self._called.clear()
             pause = self._interval
             try:
                 pause = await self.promote_due()
-            except Exception as error:  # noqa: BLE001 - whatever it was, the loop must go on
+            except Exception as error:  # noqa: BLE001 - no error may end the loop
                 log.error("cannot promote delayed rows", error=type(error).__name__, why=str(error))  # noqa: TRY400 - in one line
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._called.wait(), pause)
 
     def wake(self) -> None:
-        """Promote now: a row that is due soon has come."""
+        """Start a pass now, because a row with a short delay was committed."""
         self._called.set()
 
     def stop(self) -> None:

@@ -1,7 +1,7 @@
-"""Distinct: no two different events are published under one id by one call, or by one delivery's handlers.
+"""Event ids: reject two different events with one id in one call of `publish()` or in one delivery.
 
-The queue and the ledger would keep one of them and lose the other. An exact repeat is harmless: a fact that is said
-twice, under an id that it determines, is applied once.
+The queue and the ledger would keep one of the two events and lose the other. An exact repeat is harmless: an event with
+a deterministic id is applied once, however often it is published.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from app.errors import ReusedId
 from events import Event
 
 _NEAR = 5000
-"""Events that are kept whole, so that a repeat can be compared."""
+"""Most recent events that are kept whole, so that a repeat can be compared."""
 _AT_ONCE = 500_000
-"""Most ids that are compared at once (about 30 MB). Of a longer stream, one part is compared after the other."""
+"""Most ids that are compared at once (about 30 MB). A longer stream is compared in parts."""
 _ID = slice(27, 63)
 """Position of the id in an event's JSON. Reading it there is cheaper than reading each event's attribute again."""
 
 
 class Ids:
-    """The ids of a stream of events. It may be of any length: of most events it keeps eight bytes."""
+    """The ids of a stream of events, of any length. Of most events only eight bytes are kept."""
 
     def __init__(self) -> None:
         self._near: dict[str, Event[Any]] = {}
         self._far: array[int] = array("q")
 
     def add(self, events: Sequence[Event[Any]], texts: Sequence[str]) -> None:
-        """Take in the next events, with the JSON of each.
+        """Add the next events, with the JSON of each in `texts`.
 
-        Raises `ReusedId` for one with the id of another that was added not long before.
+        Raises `ReusedId` for an event with the id of a different event that was added recently.
         """
         if self._near and len(self._near) + len(events) > _NEAR:
             self._let_go()
@@ -46,7 +46,7 @@ class Ids:
             self._near = ids
 
     def check(self) -> None:
-        """See to the whole stream. Raises `ReusedId` if events that were added far apart have one id."""
+        """Check the whole stream. Raises `ReusedId` if two events that were added far apart share an id."""
         if not self._far:
             return
         self._let_go()
@@ -69,7 +69,7 @@ def _different(digests: array[int]) -> int:
 
 
 def same_fact(one: Event[Any], other: Event[Any]) -> bool:
-    """Whether two events with one id are one event: time, cause and subject may differ from telling to telling."""
+    """Whether two events with one id are the same event. Time, cause and subject may differ between repeats."""
     return one.type == other.type and one.tenantid == other.tenantid and bool(one.data == other.data)
 
 

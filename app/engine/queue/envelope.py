@@ -1,9 +1,9 @@
 """The format of a queue row's arguments, for writing and reading. SQL reads it in the view `engine.queue_rows`.
 
-A row carries one event as it is (task `consume`), or several: `{"attempt": n, "events": [...]}` (tasks `consume_parcel`
-and `perform`), with the `"error"` that brought it back if one did, `"since"` when it waits for that to pass and, of
-effects, the `"share"` of the deliveries that it belongs to. `open_rows` never fails: what is no event becomes an event
-that says so, and its reader buries it.
+A row carries one event as it was published (task `consume`), or several: `{"attempt": n, "events": [...]}` (tasks
+`consume_parcel` and `perform`). Optional keys: `"error"`, the error for which the row was put back; `"since"`, when
+events were first set aside for that error; `"share"`, the share of the deliveries that a row of effects belongs to.
+`open_rows` never fails: an unparseable entry becomes `Unreadable`, and the delivery dead-letters it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from events import SIZE_LIMIT, Event, Unreadable, parse_all
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A queue row that a delivery has taken: its id and its arguments as JSON text."""
+    """A queue row that a delivery has fetched: its id and its arguments as JSON text."""
 
     row_id: int
     args: str
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """When an event was first set aside for an error of this class, by the database's clock, and the newest error."""
+    """Since when an event is set aside, by the database's clock, and for what error."""
 
     error: str
     at: datetime
@@ -49,7 +49,7 @@ class QueuedEvent:
 
     @property
     def event_id(self) -> UUID | None:
-        """The id of the event, also of one that cannot be read if it has one."""
+        """The id of the event, or the id of an unreadable one; None if it has no valid id."""
         if isinstance(self.event, Event):
             return self.event.id
         try:
@@ -59,22 +59,22 @@ class QueuedEvent:
 
 
 def one_of_each(queued_events: Iterable[QueuedEvent]) -> Iterable[Event[Any] | Unreadable]:
-    """One event of each type among `queued_events`: for questions that its type answers, which a batch asks often."""
+    """Return one event of each type among `queued_events`, for questions that depend on the type alone."""
     return {type(queued.event): queued.event for queued in queued_events}.values()
 
 
 _ERROR_LIMIT = 300
-"""Characters of an error that a put-back row remembers."""
+"""Characters of an error that a put-back row stores."""
 
 
 def remembered(error: BaseException) -> str:
-    """An error as a put-back row remembers it: its class, and its message as far as the database can store it."""
+    """Return the text of an error for a put-back row: its class and message, cut and made storable in PostgreSQL."""
     message = str(error)[:_ERROR_LIMIT].replace("\x00", "")
     return f"{type(error).__name__}: {message}".encode(errors="replace").decode()
 
 
 def open_rows(rows: Iterable[Row]) -> list[QueuedEvent]:
-    """The queued events of some rows, in order. Raises nothing: an unparseable entry becomes `Unreadable`."""
+    """Return the queued events of `rows`, in order. Raises nothing: an unparseable entry becomes `Unreadable`."""
     addressed = [(row, *one) for row in rows for one in _open(row)]
     read = parse_all([raw for _, _, _, raw in addressed])
     return [
@@ -87,7 +87,7 @@ def _open(row: Row) -> list[tuple[int, Since | None, Any]]:
     try:
         value = from_json(row.args)
     except ValueError:
-        # PostgreSQL holds it for JSON and Python cannot, a number of thousands of digits say. Kept as it is, as text.
+        # PostgreSQL accepts it as JSON and Python does not, for example a number of thousands of digits. Keep the text.
         return [(0, None, row.args)]
     if not isinstance(value, dict) or "events" not in value:
         return [(0, None, value)]
@@ -107,7 +107,7 @@ def _since(value: dict[str, Any]) -> Since | None:
 
 
 def _within_limit(row: Row, raw: Any, event: Event[Any] | Unreadable) -> Event[Any] | Unreadable:
-    # Measured as it was published, without the blanks that PostgreSQL puts between; and only where it can matter.
+    # Measured as published, without the blanks that PostgreSQL adds, and only if the row is long enough to matter.
     if len(row.args) <= SIZE_LIMIT or len(to_json(raw)) <= SIZE_LIMIT:
         return event
     return Unreadable(raw, f"an event takes at most {SIZE_LIMIT} bytes: send ids, not documents")
@@ -116,9 +116,9 @@ def _within_limit(row: Row, raw: Any, event: Event[Any] | Unreadable) -> Event[A
 def write(
     route: Route, texts: Sequence[str], attempt: int = 0, error: str | None = None, since: Since | None = None
 ) -> tuple[str, str]:
-    """The task and the arguments, as JSON text, of a row that carries the events `texts`, each of them JSON.
+    """Return the task name and the arguments, as JSON text, of a row that carries the events `texts` (each JSON).
 
-    `attempt`: how often they were delivered before. A lone event that was not, and that no effect takes, goes as it is.
+    `attempt`: number of earlier deliveries. A single event without attempts and without an effect is written as it is.
     """
     if len(texts) == 1 and not attempt and not route.effect_of and not since:
         return "consume", texts[0]
@@ -128,7 +128,7 @@ def write(
 
 
 def write_rest(queued_events: Sequence[QueuedEvent]) -> str:
-    """The arguments of a row that keeps no more than these `queued_events` of those that it had."""
+    """Return the arguments of a row that keeps only `queued_events` (at least one) of its events."""
     first = queued_events[0]
     share = wiring().share(first.event) if isinstance(first.event, Event) else None
     return _together(first.attempt, share, "", ",".join(to_json(queued.raw).decode() for queued in queued_events))
@@ -140,5 +140,5 @@ def _together(attempt: int, share: str | None, why: str, events: str) -> str:
 
 
 def may_hold_events(raw: bytes) -> bool:
-    """Whether arguments, as JSON text, may be of this format: these are read where the row is claimed, nowhere else."""
+    """Whether arguments, as JSON text, may have this format. Such arguments are read only where the row is claimed."""
     return raw[:1] != b"{" or b'"specversion"' in raw or b'"events"' in raw

@@ -1,7 +1,7 @@
 """Fair share: the running deliveries of one worker by tenant, and which of them must yield.
 
-A worker shares its own deliveries out among the tenants and accounts that wait (the rules are in `shares`). As every
-worker does so, all of them together do.
+A worker shares its own deliveries among the waiting tenants and their accounts (rules: `shares`). Every worker does the
+same, so all workers together share fairly.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from app.engine.queue.shares import Claimant, choose_yielding, exceeds_share, ne
 from app.engine.routing import tenant_of
 
 EXPECTED_S = 1.0
-"""Seconds that a delivery is taken to last until it has lasted longer: what those that just began count."""
+"""Expected duration of a delivery in seconds. A delivery that began less than this ago counts as this long."""
 QUANTUM_S = 0.5
-"""Seconds that a delivery runs at least before it makes room for others, unless its tenant has more than its share."""
+"""Minimum seconds that a delivery runs before it must yield, unless its tenant exceeds its share."""
 PATIENCE_S = 1.0
-"""Seconds after which another delivery is asked to end, when the one that was asked has not: its calls hang."""
+"""Seconds after which a second delivery must yield, because the calls of the first one hang."""
 _REMEMBERED = 1000
-"""Tenants of which it is remembered which of their accounts was served last."""
+"""Most tenants whose last served account is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A share of which a row of a queue is due, or was taken, and the weight of its tenant."""
+    """A share that has due rows in a queue, or that a row was taken from, and the weight of its tenant."""
 
     queue_name: str
     share: str
@@ -34,18 +34,24 @@ class Share:
 
     @property
     def tenant(self) -> str:
-        """Whose it is."""
+        """The tenant's id."""
         return tenant_of(self.share)
 
     @property
     def account(self) -> str:
-        """What tells it from the others of its tenant: the queue counts too, each is another effect's."""
+        """The key of the account within its tenant.
+
+        It includes the queue, because each queue belongs to another effect.
+        """
         return f"{self.share} {self.queue_name}"
 
 
 @dataclass(slots=True, eq=False)
 class RunningDelivery:
-    """A delivery of effects in hand since `began`; `asked_at` is when it was asked to make room."""
+    """A running delivery of effects.
+
+    `began` and `asked_at` (when it was asked to yield) are seconds of the worker's clock.
+    """
 
     share: Share
     began: float
@@ -53,46 +59,46 @@ class RunningDelivery:
 
     @property
     def must_yield(self) -> bool:
-        """Whether it must yield: it begins no further call, and hands back what it has not begun."""
+        """Whether the delivery must yield: it starts no further call and requeues its remaining events."""
         return self.asked_at is not None
 
 
 @dataclass(slots=True)
 class _Served:
-    """Seconds of delivery that each has had, divided by its weight.
+    """Seconds of delivery that each claimant has been served, divided by its weight.
 
-    Time that was not asked for is no credit: a tenant that comes, or comes back, begins at the level, which is what the
-    one that has had least has had, of those that have deliveries.
+    Idle time earns no credit: a new or returning claimant starts at `level`, the smallest served time of the claimants
+    with running deliveries.
     """
 
     had: dict[str, float] = field(default_factory=dict)
     level: float = 0.0
 
     def of(self, key: str) -> float:
-        """What one has had, without the deliveries that it has now."""
+        """Return the served seconds of a claimant, without its running deliveries."""
         return max(self.had.get(key, 0.0), self.level)
 
     def begin(self, key: str, running: Iterable[str]) -> None:
-        """A delivery begins beside those that are running."""
+        """Record the start of a delivery while `running` claimants have deliveries."""
         self.level = max(self.level, min((self.of(one) for one in running), default=self.of(key)))
-        # A share that has had no more than the level needs no entry.
+        # A claimant that was served no more than the level needs no entry.
         self.had = {one: had for one, had in self.had.items() if had > self.level}
 
     def end(self, key: str, seconds: float) -> None:
-        """A delivery has ended, after so many seconds divided by the weight."""
+        """Record the end of a delivery after `seconds`, divided by the weight."""
         self.had[key] = self.of(key) + seconds
 
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """What competes: tenants, each by its weight, or the accounts of one tenant, all alike."""
+    """A level of competition: tenants by weight, or the accounts of one tenant with equal weights."""
 
     key: Callable[[Share], str]
     weight: Callable[[Share], float]
     served: _Served
 
     def claimants(self, waiting: Iterable[Share], running: Iterable[RunningDelivery], now: float) -> list[Claimant]:
-        """Everybody who waits, in the order given, and everybody who has deliveries."""
+        """Return all waiting claimants, in the order given, and all claimants with running deliveries."""
         waits = {self.key(one): self.weight(one) for one in waiting}
         mine: dict[str, list[RunningDelivery]] = {}
         for delivery in running:
@@ -109,17 +115,17 @@ class _Level:
 
 
 class FairShare:
-    """The deliveries of one worker, which takes `capacity` at once. `clock` tells seconds."""
+    """The running deliveries of one worker, at most `capacity` at once. `clock` returns seconds."""
 
     def __init__(self, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.capacity = capacity
         self._clock = clock
         self.last_tenant = ""
-        """Whose effects were taken last: the search for those that wait begins after it."""
+        """Tenant served last. The next search for waiting tenants starts after it."""
         self.last_shares: dict[str, str] = {}
-        """The share of each tenant of which a row was taken last."""
+        """By tenant, the share that a row was last taken from."""
         self.rows_arrived = asyncio.Event()
-        """Set when rows came into the worker's queues."""
+        """Set when rows arrive in the worker's queues."""
         self._effects: dict[int, RunningDelivery] = {}
         self._others: set[int] = set()
         self._tenants = _Level(lambda share: share.tenant, lambda share: share.weight, _Served())
@@ -127,20 +133,20 @@ class FairShare:
 
     @property
     def is_full(self) -> bool:
-        """Whether the worker takes nothing until a delivery ends, and one of effects could be asked to."""
+        """Whether the worker is at capacity and has a delivery of effects that was not asked to yield."""
         return len(self._effects) + len(self._others) >= self.capacity and bool(self._not_asked())
 
     @property
     def in_hand(self) -> list[RunningDelivery]:
-        """The deliveries of effects."""
+        """The running deliveries of effects."""
         return list(self._effects.values())
 
     def of(self, row_id: int) -> RunningDelivery | None:
-        """The running delivery of a row of effects; None if there is none."""
+        """Return the running delivery of a row of effects; None if there is none."""
         return self._effects.get(row_id)
 
     def pick(self, waiting: Sequence[Share]) -> Share | None:
-        """Of which share the worker takes a row now that it has a delivery free; None when none waits."""
+        """Choose the share to fetch the next row from; None if none waits."""
         running = self.in_hand
         now = self._clock()
         tenant = next_claimant(self._tenants.claimants(waiting, running, now), self.capacity)
@@ -152,7 +158,7 @@ class FairShare:
         return next((one for one in its if account and one.account == account.key), None)
 
     def begin(self, row_id: int, share: Share | None = None) -> None:
-        """A row is in hand from now on: of effects of a share, or of something else."""
+        """Record that the delivery of a row began: of effects with a `share`, of anything else without."""
         if share is None:
             self._others.add(row_id)
             return
@@ -166,7 +172,7 @@ class FairShare:
         self._effects[row_id] = RunningDelivery(share, self._clock())
 
     def end(self, row_id: int) -> None:
-        """A row is in hand no more."""
+        """Record that the delivery of a row ended."""
         self._others.discard(row_id)
         delivery = self._effects.pop(row_id, None)
         if delivery is not None:
@@ -176,23 +182,23 @@ class FairShare:
                 )
 
     def make_room(self, waiting: Sequence[Share], *, others_wait: bool = False) -> RunningDelivery | None:
-        """Ask a delivery to yield if a waiting share is owed it. Returns the delivery that was asked.
+        """Choose a delivery that must yield to a waiting share, and mark it. Returns it; None if none must yield.
 
-        `others_wait`: rows are due that come before all effects.
+        `others_wait`: rows that come before all effects are due.
         """
         now = self._clock()
         if any(
             delivery.asked_at is not None and now - delivery.asked_at < PATIENCE_S
             for delivery in self._effects.values()
         ):
-            return None  # one that was asked is about to end
+            return None  # a delivery that must yield is about to end
         delivery = self._for_others(now) if others_wait else self._for_effects(waiting, now)
         if delivery is not None:
             delivery.asked_at = now
         return delivery
 
     def _for_others(self, now: float) -> RunningDelivery | None:
-        # If one is not of effects, it ends soon by itself.
+        # A delivery that is not of effects ends soon without being asked.
         return None if self._others else _longest(self._not_asked(), now - QUANTUM_S)
 
     def _for_effects(self, waiting: Sequence[Share], now: float) -> RunningDelivery | None:
@@ -213,7 +219,7 @@ class FairShare:
 def _beyond(
     level: _Level, waiting: Sequence[Share], running: Sequence[RunningDelivery], capacity: int, now: float
 ) -> RunningDelivery | None:
-    """The delivery that makes room for those that wait and have less than their share of `capacity`."""
+    """Return the delivery that yields to waiting claimants with less than their share of `capacity`."""
     claimants = level.claimants(waiting, running, now)
     who = choose_yielding(claimants, capacity)
     if who is None:

@@ -1,8 +1,8 @@
-"""Fetch: which row a worker takes next.
+"""Fetch: choose the row that a worker delivers next.
 
-Rows of effects are fetched by share: of the tenants that have some due, the one that is to be served next, and of its
-accounts the one that is. Rows of everything else are taken as Procrastinate takes them, by priority and age. Those of
-a higher priority than effects come before all effects.
+Rows of effects are fetched by share: first choose a tenant among those with due rows, then one of its accounts. Other
+rows are fetched as in Procrastinate, by priority and age. Rows with a higher priority than effects come before all
+effects.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from app.engine.routing import EFFECTS_PRIORITY
 OWN_TASKS = frozenset({"consume", "consume_parcel", "perform"})
 
 _TENANTS = 16
-"""Tenants that are looked at in one fetch; the next one looks at those after them."""
+"""Tenants that one fetch considers. The next fetch continues after them."""
 _ACCOUNTS = 8
-"""Accounts of each that are looked at."""
+"""Accounts of each tenant that one fetch considers."""
 _TRIES = 3
-"""Shares that are tried, if other workers take what was found, before the oldest row of all is taken."""
+"""Shares to try, if other workers take the rows first, before the oldest row of all is fetched."""
 
-# Of our own tasks a row's arguments stay in the database: they are read where the row is claimed, and may be long.
+# The arguments of our own tasks stay in the database: they may be long, and are read where the row is claimed.
 _OF_A_SHARE = """
 SELECT id, status, task_name, priority, lock, queueing_lock, scheduled_at, queue_name, attempts, worker_id,
        '{}'::jsonb AS args
@@ -46,7 +46,7 @@ SELECT EXISTS (SELECT FROM public.procrastinate_jobs j
 _WAITING = """
 SELECT queue_name, share, weight FROM engine.waiting_shares(%(queues)s, %(after)s, %(tenants)s, %(accounts)s, %(last)s)
 """
-# Where a single share waits nothing has to be decided: its row is taken in the same round trip.
+# If a single share waits there is no choice: its row is fetched in the same round trip.
 _WAITING_OR_TAKEN = """
 WITH waiting AS MATERIALIZED (
     SELECT queue_name, share, weight
@@ -66,7 +66,7 @@ SELECT w.queue_name AS share_queue, w.share, w.weight, (t.job).id, (t.job).statu
 async def fetch(
     connector: connectors.BaseConnector, queues: Sequence[str] | None, worker_id: int, fair_share: FairShare | None
 ) -> jobs.Job | None:
-    """Take a row of `queues` (None: of any) for a worker; None when there is none. Without `fair_share`: the oldest."""
+    """Fetch a row of `queues` (None: any) for a worker; None if there is none. Without `fair_share`: the oldest row."""
     if fair_share is None or not (effects := _effect_queues(queues)):
         return await _oldest(connector, queues, worker_id, fair_share)
     if _serves_others(queues) and await comes_first(connector, queues):
@@ -96,7 +96,7 @@ async def _by_share(
 
 
 async def make_room(connector: connectors.BaseConnector, queues: Sequence[str] | None, fair_share: FairShare) -> bool:
-    """Look for what waits while all deliveries of a worker are taken; whether one was asked to end early for it."""
+    """Ask a delivery to yield if rows wait while the worker is at capacity. Returns whether one was asked."""
     if _serves_others(queues) and await comes_first(connector, queues):
         return fair_share.make_room([], others_wait=True) is not None
     effects = _effect_queues(queues)
@@ -107,7 +107,7 @@ async def make_room(connector: connectors.BaseConnector, queues: Sequence[str] |
 async def find_waiting(
     connector: connectors.BaseConnector, queues: Sequence[str], fair_share: FairShare
 ) -> list[Share]:
-    """The shares of which rows of these queues are due, from the one after that which was served last."""
+    """Return the shares with due rows in `queues`, starting after the tenant that was served last."""
     rows = await connector.execute_query_all_async(query=_WAITING, **_where(queues, fair_share))
     return [Share(row["queue_name"], row["share"], row["weight"]) for row in rows]
 
@@ -135,7 +135,7 @@ async def _oldest(
 ) -> jobs.Job | None:
     wanted = {"queues": None if queues is None else list(queues), "worker_id": worker_id, "own": list(OWN_TASKS)}
     row = await connector.execute_query_one_async(query=_OLDEST, **wanted)
-    # There always is a row: one of nulls when nothing is due.
+    # The function always returns a row; all its columns are null if nothing is due.
     return None if row["id"] is None else _begun(row, fair_share, None)
 
 
@@ -146,7 +146,7 @@ def _begun(row: dict[str, Any], fair_share: FairShare | None, share: Share | Non
 
 
 def _effect_queues(queues: Sequence[str] | None) -> list[str]:
-    """Those of a worker's queues that effects wait in."""
+    """Return the queues of the worker that hold effects."""
     return [queue for queue in wiring().effect_queues() if queues is None or queue in queues]
 
 

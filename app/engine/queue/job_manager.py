@@ -1,11 +1,11 @@
-"""Fence: what a worker says about a delivery counts only while the delivery is still its own.
+"""Fenced job manager: a worker records the end of a delivery only while it holds the delivery's lease.
 
-Stock Procrastinate matches on the row's id and status alone, so a worker that was taken for dead and comes back would
-finish, or put back, the delivery of the worker that has the row now. Here finish and retry match the row's attempts and
-worker too; no matching row is no error. Consumers delete their own row in the transaction that applies its events, so
-for them a finish usually finds nothing and writes nothing.
+Stock Procrastinate matches the row's id and status alone. A worker that was declared dead and returns would finish, or
+put back, the delivery of the worker that has the row now. Here finish and retry also match the row's attempts and
+worker; no matching row is no error. Consumers delete their own row in the transaction that applies its events, so
+finishing such a row usually changes nothing.
 
-Here is also where a worker takes nothing from a paused queue, says who it is, and shares its deliveries out.
+The manager also skips paused queues, registers the worker's identity and applies fair shares at a fetch.
 """
 
 from __future__ import annotations
@@ -49,35 +49,44 @@ RETURNING id
 """
 
 CANNOT_RECORD = 70
-"""Exit status of a worker that cannot say how a delivery ended: better dead, and rescued, than deaf."""
+"""Exit status of a worker that cannot record the end of a delivery.
+
+Other workers rescue the deliveries of a dead worker, not those of one that keeps running.
+"""
 _TRIES = 5
 _PAUSES_ARE_FRESH = 0.5
-"""Seconds for which the paused queues need not be looked up again."""
+"""Seconds for which a read of the paused queues is valid."""
 _LOOK_AT_LEAST, _LOOK_AT_MOST = 0.5, 0.05
-"""Seconds between two looks for what waits while all deliveries are taken: at most, and when rows come, at least."""
+"""Longest and shortest pause, in seconds, between two checks for waiting rows while the worker is at capacity.
+
+New rows end the longest pause early.
+"""
 
 
 class FencedManager(manager.JobManager):
-    """Procrastinate's manager, with the lease of a delivery in every statement that ends one."""
+    """Procrastinate's job manager, with the lease of a delivery in every statement that ends one."""
 
     is_stopping = False
-    """Set when the worker has been told to stop: it then waits for nobody, others will rescue what it cannot say."""
+    """Set when the worker was asked to stop.
+
+    It then tries each write once: other workers rescue what is not recorded.
+    """
     session_key: int | None = None
-    """The advisory lock that this process holds while it lives (`liveness`)."""
+    """Key of the advisory lock that this process holds while it runs (`liveness`)."""
     by_share = True
     """Whether effects are fetched by share. False only in the benchmark that measures the difference."""
     on_delayed: Callable[[], None] = staticmethod(lambda: None)
-    """What to do when a row that is due soon has come to wait outside the queue."""
+    """Called when a row with a short delay was committed outside the queue."""
     _paused: frozenset[str] = frozenset()
     _looked_at: float = -math.inf
 
     def __init__(self, connector: connectors.BaseConnector) -> None:
         super().__init__(connector)
         self.fair_shares: dict[int, FairShare] = {}
-        """The deliveries of each worker of this process, by its id."""
+        """The running deliveries of each worker of this process, by worker id."""
 
     async def register_worker(self) -> int:
-        """Register a worker under the name and with the queues that it was introduced with; returns its id."""
+        """Register the worker of this task's `Introduction`, with its name and queues. Returns its id."""
         self._looked_at = -math.inf
         row = await self.connector.execute_query_one_async(
             query=workers.REGISTER, **workers.introduced(self.session_key)
@@ -90,7 +99,7 @@ class FencedManager(manager.JobManager):
     async def listen_for_jobs(
         self, *, on_notification: manager.NotificationCallback, queues: Iterable[str] | None = None
     ) -> None:
-        """Listen for new rows, and call `on_delayed` for those that wait outside the queue."""
+        """Listen for new rows in the queue, and call `on_delayed` for delayed rows."""
 
         async def notified(*, channel: str, notification: jobs.Notification) -> None:
             if str(notification["type"]) == delayed.NOTIFICATION:
@@ -101,22 +110,22 @@ class FencedManager(manager.JobManager):
         await super().listen_for_jobs(on_notification=notified, queues=queues)
 
     async def prune_stalled_workers(self, seconds_since_heartbeat: float) -> list[int]:
-        """Unregister this program's workers without a heartbeat for so long; returns their ids."""
+        """Unregister this program's workers without a heartbeat for `seconds_since_heartbeat`. Returns their ids."""
         rows = await self.connector.execute_query_all_async(
             query=workers.PRUNE_STALLED, seconds=seconds_since_heartbeat
         )
         return [row["worker_id"] for row in rows]
 
     async def unregister_worker(self, worker_id: int) -> None:
-        """Forget a worker that has stopped."""
+        """Delete the registration of a stopped worker."""
         self.fair_shares.pop(worker_id, None)
         await super().unregister_worker(worker_id)
         await self.connector.execute_query_async(query=workers.FORGET, worker_id=worker_id)
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
-        """Take a row of `queues` (None: all of this program) that is not of a paused queue; None when there is none.
+        """Fetch a row of `queues` (None: all queues of this program) that is not paused; None if there is none.
 
-        Other programs may keep their jobs in the same table: a worker that serves all queues leaves theirs alone.
+        Other programs may keep their jobs in the same table. A worker that serves all queues does not fetch those.
         """
         paused = await self._paused_queues()
         wanted = list(wiring().queues() if queues is None else queues)
@@ -125,7 +134,7 @@ class FencedManager(manager.JobManager):
         left = [queue for queue in wanted if queue not in paused]
         job = await self._fetch(left, worker_id) if left else None
         if job is None:
-            # The worker now sleeps. What wakes it may be that a queue was resumed: it must see that at once.
+            # The worker sleeps next. If a resumed queue wakes it, it must read the paused queues again at once.
             self._looked_at = -math.inf
         return job
 
@@ -136,12 +145,12 @@ class FencedManager(manager.JobManager):
         )
 
     def running_delivery(self, worker_id: int | None, row_id: int) -> RunningDelivery | None:
-        """The running delivery of a row of effects in this process; None if there is none."""
+        """Return the running delivery of a row of effects in this process; None if there is none."""
         fair_share = self.fair_shares.get(worker_id or 0)
         return fair_share.of(row_id) if fair_share else None
 
     async def watch(self, fair_share: FairShare, queues: Sequence[str] | None) -> None:
-        """Let deliveries make room for what waits, for as long as a worker works."""
+        """Ask deliveries to yield to waiting rows, until cancelled."""
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(fair_share.rows_arrived.wait(), _LOOK_AT_LEAST)
@@ -161,11 +170,11 @@ class FencedManager(manager.JobManager):
         return self._paused
 
     async def finish_job(self, job: jobs.Job, status: jobs.Status, delete_job: bool) -> None:  # noqa: ARG002, FBT001 - Procrastinate's interface
-        """Succeeded rows go, failed ones stay for the sweep, and those of a worker that had to stop wait again."""
+        """Remove a succeeded row, keep a failed one for the sweep, requeue a row of a stopping worker."""
         self._ended(job)
         match status:
             case jobs.Status.SUCCEEDED if job.task_name in OWN_TASKS:
-                # They take their own row out of the queue with what it holds. One that is left was not done.
+                # A task of ours removes its own row together with its events. A row that is left was not delivered.
                 if await self._run_statement(_AGAIN, job):
                     log.error("a delivery ended without an end; it waits again", row=job.id, task=job.task_name)
             case jobs.Status.SUCCEEDED:
@@ -183,7 +192,7 @@ class FencedManager(manager.JobManager):
         queue: str | None = None,  # noqa: ARG002 - Procrastinate's interface
         lock: str | None = None,  # noqa: ARG002 - Procrastinate's interface
     ) -> None:
-        """Wait again, from `retry_at` on."""
+        """Requeue the row, due at `retry_at` (None: now)."""
         self._ended(job)
         await self._run_statement(_AGAIN, job, at=retry_at)
 
@@ -192,13 +201,13 @@ class FencedManager(manager.JobManager):
             fair_share.end(job.id)
 
     async def _run_statement(self, statement: LiteralString, job: jobs.Job, at: datetime | None = None) -> bool:
-        """Run a statement about a delivery; whether the delivery was still its own."""
+        """Run a statement about a delivery. Returns whether the lease was still held."""
         parameters = {"id": job.id, "attempts": job.attempts, "worker_id": job.worker_id, "at": at}
         for attempt in range(1 if self.is_stopping else _TRIES):
             try:
                 return bool(await self.connector.execute_query_all_async(query=statement, **parameters))
             except exceptions.ConnectorException as error:
-                cause = error.__cause__ or error  # Procrastinate's own words for it are "Database error."
+                cause = error.__cause__ or error  # Procrastinate's message is only "Database error."
                 log.warning("cannot record how a delivery ended", row=job.id, why=" ".join(str(cause).split()))
                 await asyncio.sleep(0 if self.is_stopping else 2**attempt)
         log.error("giving up: the worker exits, its deliveries will be rescued", row=job.id)

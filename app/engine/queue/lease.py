@@ -1,4 +1,4 @@
-"""A delivery's lease: its queue row is locked, acknowledged or shrunk only while it is still this delivery's."""
+"""Lease: lock, acknowledge or shrink a queue row only while it belongs to this delivery."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from app.engine.queue.envelope import QueuedEvent, Row, open_rows, write_rest
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One attempt of a worker at a queue row. The three are its lease: another delivery of the row has others."""
+    """A delivery: one attempt of a worker at a queue row.
+
+    The three fields are its lease; every delivery has another one.
+    """
 
     row_id: int
     attempts: int
@@ -21,7 +24,7 @@ class Delivery:
 
 
 class LeaseLost(Exception):
-    """The row is no longer this delivery's: finished before, or rescued and given to another worker."""
+    """The lease is lost: the row was finished, or rescued and fetched by another worker."""
 
 
 _READ = "SELECT id AS row_id, args::text AS args FROM public.procrastinate_jobs WHERE id = %s"
@@ -39,7 +42,7 @@ DELETE FROM public.procrastinate_jobs j
  WHERE j.id = free.id
 RETURNING j.id
 """
-# Workers listen for inserted rows; this one is as good as inserted.
+# Workers listen for inserted rows, so a requeued row is announced as inserted.
 _WAIT_AGAIN = """
 WITH waits AS (
     UPDATE public.procrastinate_jobs SET status = 'todo', worker_id = NULL, abort_requested = false WHERE id = %s
@@ -51,23 +54,23 @@ _REMOVE = "DELETE FROM public.procrastinate_jobs WHERE id = %s"
 
 
 def lock_delivery(connection: Connection, delivery: Delivery) -> None:
-    """Lock the delivery's row until the transaction ends. Raises `LeaseLost` when it is not this delivery's."""
+    """Lock the delivery's row until the transaction ends. Raises `LeaseLost` if the lease is lost."""
     if connection.execute(_HOLD, asdict(delivery)).fetchone() is None:
         raise LeaseLost
 
 
 def read(connection: Connection, delivery: Delivery) -> list[QueuedEvent]:
-    """What a held row carries."""
+    """Return the events of a locked row."""
     return open_rows(connection.cursor(row_factory=class_row(Row)).execute(_READ, [delivery.row_id]).fetchall())
 
 
 def acknowledge(connection: Connection, delivery: Delivery, remaining: Sequence[QueuedEvent]) -> None:
-    """Acknowledge all events of the locked row but `remaining`: the row is removed, or shrinks to those."""
+    """Acknowledge all events of the locked row except `remaining`. The row is removed if none remain."""
     shrink(connection, delivery.row_id, remaining)
 
 
 def shrink(connection: Connection, row_id: int, remaining: Sequence[QueuedEvent]) -> None:
-    """Leave no more than `remaining` in a locked row; without any it is removed."""
+    """Keep only the `remaining` events in a locked row. The row is removed if none remain."""
     if remaining:
         connection.execute(_SHRINK, [write_rest(remaining), row_id])
     else:
@@ -75,18 +78,19 @@ def shrink(connection: Connection, row_id: int, remaining: Sequence[QueuedEvent]
 
 
 def wait_again(connection: Connection, delivery: Delivery, queued_events: Sequence[QueuedEvent]) -> None:
-    """Let the held row wait again with `queued_events`, at least one, under its own id: in its place in the queue.
+    """Requeue the locked row with `queued_events` (at least one) under its own id, at its own position in the queue.
 
-    Only for a worker that takes no more rows: if it took this one again, both deliveries would have one lease.
+    Only for a worker that fetches no more rows. If the worker fetched this row again, both deliveries would have one
+    lease.
     """
     shrink(connection, delivery.row_id, queued_events)
     connection.execute(_WAIT_AGAIN, [delivery.row_id])
 
 
 def take_siblings(connection: Connection, queued_events: Sequence[QueuedEvent]) -> list[QueuedEvent]:
-    """Take the rows of `queued_events`, each a single waiting event, out of the queue.
+    """Delete the rows of `queued_events`, each a single waiting event, from the queue.
 
-    Those that others took stay out.
+    Returns the events whose rows were deleted. Rows that other workers have fetched or locked are left out.
     """
     taken = {row_id for (row_id,) in connection.execute(_TAKE_SIBLINGS, [[queued.row_id for queued in queued_events]])}
     return [queued for queued in queued_events if queued.row_id in taken]

@@ -1,7 +1,7 @@
-"""Notifications: how a worker notices new rows without missing one.
+"""Notifications: wake a worker for new rows without losing a NOTIFY that arrives during an empty fetch.
 
-Procrastinate's worker clears its event after each fetch. A NOTIFY that arrives during an empty fetch is lost with that:
-its row waits for the next poll, one second here and five by default.
+Procrastinate's worker clears its event after each fetch, and so loses a NOTIFY that arrived during the fetch. The row
+then waits for the next poll: one second here, five by default.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from app.engine.queue.fair_share import FairShare
 
 
 class LatchedNotification(asyncio.Event):
-    """An event that survives one `clear()`: a notification during a fetch is seen after it.
+    """An event that survives one `clear()`, so that a notification during a fetch is handled after it.
 
-    A notification that was handled already costs at most one more fetch. A worker whose deliveries are all taken does
-    not fetch: its `fair_share` are told too, so that one makes room.
+    A notification that was handled already costs at most one more fetch. A worker at capacity does not fetch: its
+    `fair_share` is notified too, so that a delivery can yield.
     """
 
     def __init__(self, fair_share: FairShare | None = None) -> None:

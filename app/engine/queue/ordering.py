@@ -1,16 +1,16 @@
-"""Sequence: events that are applied in the order of their publication, subject by subject.
+"""Ordering: apply the events of a sequenced type in the order of their publication, for each subject.
 
-A type is declared so on its payload (`@event_type("…", sequenced=True)`). Its events of one subject are ordered:
-`engine.sequence` has a row for each from its publication until it is applied or given up. Only the first of a subject
-is applied, so whatever is in the way of an event (one before it waits, was put back, is dead, or is held by another
-worker) needs no rule of its own. An event delivered out of order leaves the queue and is held, which counts as
-waiting; the commit that takes away the last one before it puts it back into the queue.
+A payload declares its type sequenced (`@event_type("…", sequenced=True)`). Events of one type and subject are ordered:
+`engine.sequence` has a row (a position) for each event from its publication until the event is applied or given up.
+Only the first event of a subject is applied. No other rule is needed for an event that cannot be applied yet, because
+an earlier one waits, was put back, is dead or is locked by another worker. An event that is delivered out of order
+leaves the queue and is held; it counts as waiting. The commit that removes the last event before it requeues it.
 
-The order is that in which `publish()` was called: within a transaction, and between transactions of which one began
-to publish after the other had committed. Transactions that publish at the same time are in no order until both have
-committed: an event that commits late may find that later ones were applied. An event that was put into the queue by
-another program, or before its type was declared sequenced, gets its position when it is first delivered. An event
-without a subject is not ordered. All versions of a type are ordered together, two types apart.
+The order is the order of the `publish()` calls: within a transaction, and between two transactions if the second began
+to publish after the first had committed. Events of transactions that publish at the same time have no order until both
+have committed: an event that commits late may find later ones applied. An event gets its position at its first delivery
+if another program enqueued it, or if its type was not sequenced at its publication. An event without a subject is not
+ordered. All versions of a type are ordered together; events of different types are not ordered.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ INVARIANTS = (
         """,
     ),
 )
-"""True at every commit, once no worker runs that does not know which types are sequenced."""
+"""True at every commit, once no worker of a version runs for which these types were not sequenced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Position of an event: how many are `ahead` of it, the first of them, and whether it is held."""
+    """Position of an event: the number of events `ahead` of it, the first of them, and whether the event is held."""
 
     type: str
     subject_id: UUID
@@ -93,22 +93,22 @@ class _Position:
 
 
 def joining(events: Iterable[Event[Any]]) -> list[tuple[LiteralString, list[str]]]:
-    """The statement, if any, that gives positions to events that are being published, with its parameters.
+    """Return the statement, with parameters, that gives positions to `events` at publication; [] if none is sequenced.
 
     Raises `InvalidEvent` for a sequenced event without a subject.
     """
     sequenced = [event for event in events if event.data.sequenced]
     for event in sequenced:
         if event.subject is None:
-            raise InvalidEvent(f"{event.type} {event.id}: subject: its type is sequenced, an event of it needs one")
+            raise InvalidEvent(f"{event.type} {event.id}: subject: required, because the type is sequenced")
     return [(_JOIN, [_names(sequenced)])] if sequenced else []
 
 
 def take_next(connection: Connection, queued_events: Sequence[QueuedEvent]) -> Sequence[QueuedEvent]:
-    """The events that may be applied in the caller's transaction, each subject's in order; the others are held.
+    """Return the events that may be applied in the caller's transaction, in order for each subject. Hold the others.
 
-    Until the transaction ends no other session decides about these subjects. Events that are not sequenced are
-    returned as they are, and cost nothing.
+    Subjects are locked until the transaction ends. Events that are not sequenced are returned unchanged, without a
+    query.
     """
     sequenced = _lined(queued_events)
     if not sequenced:
@@ -130,42 +130,43 @@ def take_next(connection: Connection, queued_events: Sequence[QueuedEvent]) -> S
 
 
 def leave(connection: Connection, queued_events: Sequence[QueuedEvent]) -> None:
-    """Remove applied events from their subjects' order."""
+    """Delete the positions of applied events, and requeue the events that waited for them."""
     if sequenced := [_id(queued) for queued in _lined(queued_events)]:
         release(connection, sequenced)
 
 
 def keep_positions(connection: Connection, queued_events: Sequence[QueuedEvent]) -> None:
-    """Keep the positions of events that are put back or buried: later events of their subjects wait."""
+    """Keep the positions of events that are put back or buried, so that later events of their subjects wait."""
     if sequenced := _lined(queued_events):
         connection.execute(_JOIN, [_names(_events(sequenced))])
 
 
 def release(connection: Connection, event_ids: Sequence[UUID]) -> int:
-    """Remove events that were applied or given up, and requeue those they held back. Returns how many.
+    """Delete the positions of events that were applied or given up. Returns how many held events were requeued.
 
-    Called once for all that a transaction ends, and before it locks or changes their dead letters: positions come
-    first in the lock order. Events without a position are ignored. Not for a replay, which keeps its position until it
-    is applied.
+    Call it once per transaction for all its events, before locking or changing their dead letters: positions come first
+    in the lock order. Events without a position are ignored. Do not call it for a replay, which keeps its position
+    until it is applied.
     """
     row = connection.execute(_RELEASE, [list(event_ids), EVENTS_QUEUE, EVENTS_PRIORITY, MOST_IN_A_ROW]).fetchone()
     return int(row[0]) if row else 0
 
 
 def take_over(connection: Connection, old: UUID, new: UUID) -> bool:
-    """Give the position of an event to the one that replaces it, before that is published. False if it had none."""
+    """Give the position of event `old` to `new`, its replacement, before that is published. False if `old` had none."""
     return connection.execute(_TAKE_OVER, [new, old]).rowcount > 0
 
 
 def position_of(connection: Connection, event_id: UUID) -> Position | None:
-    """The position of an event; None if it has none."""
+    """Return the position of an event; None if it has none."""
     return connection.cursor(row_factory=class_row(Position)).execute(_POSITION, [event_id]).fetchone()
 
 
 def sweep(connection: Connection, most: int) -> int:
-    """Remove up to `most` positions of events that a worker applied as not sequenced. Returns how many.
+    """Delete up to `most` positions of events that are already applied. Returns how many.
 
-    That happens while a deployment that declares a type sequenced is under way.
+    Such positions remain if a worker of an older version applied the event as not sequenced, during a deployment that
+    declares its type sequenced.
     """
     applied = [event_id for (event_id,) in connection.execute(_LEFT_BEHIND, [most])]
     if applied:

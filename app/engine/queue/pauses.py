@@ -1,7 +1,7 @@
-"""Pauses: queues from which no worker takes a delivery until somebody resumes them.
+"""Pauses: stop all fetches from a queue until an operator resumes it.
 
-A pause is a row, so it survives restarts and is the same for all workers; each looks it up before it fetches (the
-fence). What is in hand is finished. Who paused and resumed, when and why, is recorded in the same commit.
+A pause is a row: it survives restarts and applies to all workers. A worker reads the pauses before it fetches. Running
+deliveries are finished. The audit log records in the same commit who paused or resumed, when and why.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A queue that is paused: since when, by whom and why; `is_new` in the answer to the call that began it."""
+    """A paused queue: since when, by whom and why. `is_new`: the call that returns it began the pause."""
 
     queue_name: str
     paused_at: datetime
@@ -29,7 +29,7 @@ class Pause:
 
 
 PAUSED_NAMES = "SELECT queue_name FROM engine.paused_queues"
-"""What a worker asks before it fetches, through Procrastinate's own connections."""
+"""The query of a worker before it fetches, on Procrastinate's own connections."""
 
 _ALL = "SELECT queue_name, paused_at, paused_by, reason FROM engine.paused_queues ORDER BY queue_name"
 _PAUSE = """
@@ -37,7 +37,7 @@ INSERT INTO engine.paused_queues AS pause (queue_name, paused_by, reason) VALUES
 ON CONFLICT (queue_name) DO UPDATE SET queue_name = pause.queue_name
 RETURNING queue_name, paused_at, paused_by, reason, xmax = 0 AS is_new
 """
-# A pause that is there stays as it is; the update that changes nothing is what returns it.
+# An existing pause stays as it is. The update changes nothing; it makes RETURNING return the existing row.
 _RESUME = """
 DELETE FROM engine.paused_queues WHERE queue_name = %s RETURNING queue_name, paused_at, paused_by, reason
 """
@@ -45,20 +45,20 @@ _WAKE = """
 SELECT pg_notify(channel, json_build_object('type', 'job_inserted', 'job_id', 0)::text)
   FROM unnest(ARRAY['procrastinate_any_queue_v1', 'procrastinate_queue_v1#' || %s]) AS channel
 """
-# To a worker a queue that is resumed is one with a new row in it; without the word it would look at its next poll.
+# Announces a new row, which makes workers fetch from the resumed queue now and not at their next poll.
 
 
 def pauses(connection: Connection) -> dict[str, Pause]:
-    """Every pause in force, by the queue's name."""
+    """Return all pauses, by queue name."""
     found = connection.cursor(row_factory=class_row(Pause)).execute(_ALL).fetchall()
     return {pause.queue_name: pause for pause in found}
 
 
 def pause(connection: Connection, queue: str, *, actor: str, reason: str) -> Pause:
-    """Let no worker take from `queue` any more; the pause, which is the one before if there was one.
+    """Stop fetches from `queue`. Returns the pause: the existing one if the queue is already paused.
 
-    Workers obey within a second of the commit. Raises `InvalidInput` for a queue that nothing is ever put into, and
-    for an empty actor or reason.
+    Workers obey within a second of the commit. Raises `InvalidInput` for an unknown queue, and for an empty actor or
+    reason.
     """
     _check_queue(queue, wiring().queues())
     actor, reason = audit_log.text("actor", actor), audit_log.text("reason", reason)
@@ -73,7 +73,7 @@ def pause(connection: Connection, queue: str, *, actor: str, reason: str) -> Pau
 
 
 def resume(connection: Connection, queue: str, *, actor: str, reason: str | None = None) -> Pause | None:
-    """Let workers take from `queue` again; the pause that this ended, or None when it was not paused.
+    """Resume fetches from `queue`. Returns the pause that ended; None if the queue was not paused.
 
     Raises `InvalidInput` for a queue that is neither known nor paused, and for an empty actor.
     """

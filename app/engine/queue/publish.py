@@ -1,8 +1,8 @@
-"""Publish: put events into the queue on the caller's own connection.
+"""Publish: enqueue events on the caller's own connection.
 
-They exist if and only if the caller commits. Events that are published together travel in batches, one queue row
-each; a lone event is a row of its own. A thousand rows make one round trip, as one jsonb parameter: an array of
-jsonb would be escaped element by element, which costs more than the database does.
+Events become visible if and only if the caller's transaction commits. Events that are published together share queue
+rows (batches); a single event has its own row. Up to a thousand rows take one round trip, as one jsonb parameter:
+psycopg would escape an array of jsonb element by element, which costs more than the database's own work.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _EVENTS_A_ROUND_TRIP = 5000
 _SHORTEST_DELAY_S = 0.001
 
 _ENQUEUE = "SELECT engine.enqueue(%s::jsonb)"
-"""What is not due it lets wait outside the queue, where no fetch has to read past it (`delayed`)."""
+"""Rows that are not due are inserted into `engine.delayed`, so that no fetch reads past them (`delayed`)."""
 
 
 def publish(
@@ -39,10 +39,10 @@ def publish(
 ) -> None:
     """Enqueue `events` in the caller's transaction. Visible on commit, discarded on rollback.
 
-    `delay` seconds pass before they are delivered. `batch_size` bounds the events a row (as the wiring says, at most
-    500, when not given). The connection must act as `service_role`. Raises `InvalidEvent`, before anything is
-    published, for an event that is too large or holds what PostgreSQL's JSON cannot (a NUL character, half a surrogate
-    pair), and `ReusedId` for two different events with one id.
+    `delay`: seconds before they are delivered. `batch_size`: most events in a row; default and upper limit are the
+    wiring's (at most 500). The connection must act as `service_role`. Raises `InvalidEvent`, before anything is
+    published, for an event that is too large or holds characters that PostgreSQL's JSON cannot store (NUL, half a
+    surrogate pair). Raises `ReusedId` for two different events with one id.
     """
     for statement, parameters in _statements(events, delay, batch_size, _ids(events)):
         connection.execute(statement, parameters)
@@ -51,10 +51,10 @@ def publish(
 def publish_all(
     connection: Connection, events: Iterable[Event[Any]], *, batch_size: int | None = None, ids: Ids | None = None
 ) -> int:
-    """Publish a stream of events, as `publish()` does, without ever holding all of it; returns how many there were.
+    """Publish a stream of events as `publish()` does, without holding all of it in memory. Returns how many.
 
-    Raises `ReusedId` for an id that comes twice in the stream, once it has been published; of a stream of more than
-    5,000 events, for an exact repeat too. `ids`, if given, are shared with other streams, and checked by the caller.
+    Raises `ReusedId`, after publishing, for an id that occurs twice in the stream; in a stream of more than 5,000
+    events also for an exact repeat. `ids`, if given, is shared with other streams, and the caller checks it.
     """
     count = 0
     stream = iter(events)
@@ -69,12 +69,12 @@ def publish_all(
 
 
 async def publish_async(connection: psycopg.AsyncConnection[Any], *events: Event[Any], delay: float = 0) -> None:
-    """`publish()` for a producer that lives in an event loop."""
+    """Publish as `publish()` does, on an asynchronous connection."""
     for statement, parameters in _statements(events, delay, None, _ids(events)):
         await connection.execute(statement, parameters)
 
 
-def put_back(  # noqa: PLR0913 - each says one thing about how they wait
+def put_back(  # noqa: PLR0913 - each parameter is one property of the wait
     connection: Connection,
     events: Sequence[tuple[Event[Any], Any]],
     *,
@@ -84,12 +84,12 @@ def put_back(  # noqa: PLR0913 - each says one thing about how they wait
     error: str | None = None,
     limit: ConcurrencyLimit | None = None,
 ) -> None:
-    """Put events that were delivered into the queue again, each with the JSON that it was published as.
+    """Requeue delivered events, each with its original decoded JSON.
 
-    A put-back event waits `delay` seconds, has `attempt` deliveries behind it, and travels alone unless `batch_size`
-    says how many may travel together. The row remembers the `error` that brought it back, which `explain` shows;
-    but a lone event without attempts, which goes back as if it had never been tried. With a `limit` the rows are
-    parked: `slots.wake_parked` makes them due before their time. Raises `ValueError` for parked rows without a delay.
+    `delay`: seconds to wait. `attempt`: number of deliveries so far. `batch_size`: most events in a row. `error` is
+    stored in the row and shown by `explain`, except for a single event without attempts, which is written as if it was
+    never delivered. With a `limit` the rows are parked: `concurrency.wake_parked` makes them due early. Raises
+    `ValueError` for parked rows without a delay.
     """
     if limit is not None and delay < _SHORTEST_DELAY_S:
         raise ValueError(delay)
@@ -102,9 +102,9 @@ def put_back(  # noqa: PLR0913 - each says one thing about how they wait
 def put_aside(
     connection: Connection, route: Route, raws: Sequence[Any], since: Since, *, delay: float, attempt: int
 ) -> None:
-    """Put events back that did not fail, as decoded JSON, under a `route`; they may be ones that cannot be read here.
+    """Requeue events that did not fail, as decoded JSON, under `route`. They may be unreadable by this version.
 
-    Their rows remember since when they wait, and for what error.
+    Their rows store the error and since when they wait for it.
     """
     texts = ((route, to_json(raw).decode()) for raw in raws)
     for statement, parameters in _round_trips(texts, None, _Wait(delay, attempt, since.error, since=since)):
@@ -118,7 +118,7 @@ def _statements(
     routes: list[Route] = []
     texts: list[str] = []
     sequenced: list[Event[Any]] = []
-    for event in events:  # One pass: reading an event's memory a second time costs more than the work.
+    for event in events:  # One pass: reading the events a second time costs more than the rest.
         routes.append(route(event))
         texts.append(_wire(event))
         if event.data.sequenced:
@@ -127,7 +127,7 @@ def _statements(
     if ids:
         ids.add(events, texts)
     yield from _round_trips(zip(routes, texts, strict=True), batch_size, _Wait(delay))
-    # Last, so that no commit of a connection in autocommit mode leaves a position for an event that does not exist.
+    # Last, so that a connection in autocommit mode never commits a position for an event that is not enqueued.
     yield from joining
 
 
@@ -139,7 +139,7 @@ def _ids(events: Sequence[Event[Any]]) -> Ids | None:
 class _Wait:
     """How rows wait: `delay` seconds, after `attempt` deliveries, because of an `error`, for a slot of a `limit`.
 
-    `since` is when they were first put aside without a failure.
+    `since`: when they were first put aside without a failure.
     """
 
     delay: float
@@ -173,7 +173,7 @@ def _rows(texts: Iterable[tuple[Route, str]], batch_size: int | None, wait: _Wai
 
 
 def _later(wait: _Wait) -> str:
-    """The fields of a row that is not due."""
+    """Return the JSON fields of a row that is not due; empty for a row that is due."""
     parked = f',"key":{to_json(wait.limit.key).decode()},"most":{wait.limit.most}' if wait.limit else ""
     return f',"delay":{wait.delay:.3f}{parked}' if wait.delay >= _SHORTEST_DELAY_S else ""
 
@@ -193,6 +193,8 @@ def _wire(event: Event[Any]) -> str:
         message = f"{event.type} {event.id}: takes {len(text)} bytes, at most {SIZE_LIMIT} are allowed"
         raise InvalidEvent(f"{message}: send ids, not documents")
     if b"\\u0000" in text:
-        message = f"{event.type} {event.id}: data holds a NUL character, which PostgreSQL's JSON cannot: remove it"
+        message = (
+            f"{event.type} {event.id}: data holds a NUL character, which PostgreSQL's JSON cannot store: remove it"
+        )
         raise InvalidEvent(message)
     return text.decode()

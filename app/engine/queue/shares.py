@@ -1,8 +1,8 @@
-"""Shares: whose effects a worker delivers next, and whose delivery makes room for others. Pure rules.
+"""Shares: whose row a worker delivers next, and whose delivery must yield. Pure rules.
 
-Tenants compete for the deliveries of a worker, and within a tenant its accounts do; both by the same rules. A share is
-a part of the deliveries in proportion to a weight. Fractions of a delivery are shared in time: of those that have
-less than their share, the one that was served least comes next.
+Tenants compete for the deliveries of a worker, and accounts compete within their tenant, by the same rules. A share is
+a part of the deliveries in proportion to a weight. Fractions of a delivery are shared in time: of the claimants below
+their share, the one that was served least comes next.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """A tenant or an account that has deliveries in hand, or waits for one, or both.
+    """A tenant or an account that has running deliveries, waiting rows, or both.
 
-    `served` is how many seconds of delivery it has had, divided by its weight; `has_run` tells whether a delivery of it
-    has been running for long enough to yield.
+    `served`: seconds of delivery so far, divided by the weight. `has_run`: one of its deliveries has run long enough to
+    yield.
     """
 
     key: str
@@ -31,14 +31,14 @@ class Claimant:
 
 
 def share_of(claimant: Claimant, claimants: Sequence[Claimant], capacity: int) -> float:
-    """The part of `capacity` deliveries that is a claimant's while all of `claimants` have something to do."""
+    """Return a claimant's share of `capacity` deliveries while all of `claimants` have work."""
     return capacity * claimant.weight / sum(one.weight for one in claimants)
 
 
 def next_claimant(claimants: Sequence[Claimant], capacity: int) -> Claimant | None:
-    """Who gets the delivery that is free; None when nobody waits. The first of equals.
+    """Choose the waiting claimant that gets the free delivery; None if none waits. The first of equals.
 
-    Nobody who already has its share, rounded up, comes before one that has not.
+    Claimants that have reached their share, rounded up, come after all others.
     """
 
     def rank(one: Claimant) -> tuple[bool, float]:
@@ -48,11 +48,12 @@ def next_claimant(claimants: Sequence[Claimant], capacity: int) -> Claimant | No
 
 
 def choose_yielding(claimants: Sequence[Claimant], capacity: int) -> Claimant | None:
-    """Who gives up a delivery when all are taken; None when nobody has to.
+    """Choose the claimant that must yield a delivery while all are taken; None if none must.
 
-    Somebody has to if one that waits has less than its share, rounded down but at least one delivery. Then it is
-    the one that holds most beyond its own share. Where nobody does, there are more claimants than deliveries: of those
-    that have run for a while the one that was served most makes room for one that was served less.
+    A claimant must yield if a waiting one has less than its share, rounded down but at least one delivery. Among
+    the claimants above their share, rounded up, the one furthest above it yields. If none is above its share, there are
+    more claimants than deliveries: among those that have run long enough, the one served most yields to one that was
+    served less.
     """
     shares = {one.key: share_of(one, claimants, capacity) for one in claimants}
     short = [one for one in claimants if one.waits and one.in_hand < max(1, math.floor(shares[one.key] + _ROUNDING))]
@@ -67,7 +68,7 @@ def choose_yielding(claimants: Sequence[Claimant], capacity: int) -> Claimant | 
 
 
 def exceeds_share(claimant: Claimant, claimants: Sequence[Claimant], capacity: int) -> bool:
-    """Whether a claimant holds more than its share, rounded up."""
+    """Whether a claimant has more deliveries than its share, rounded up."""
     return claimant.in_hand > _rounded_up(share_of(claimant, claimants, capacity))
 
 

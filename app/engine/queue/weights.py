@@ -1,7 +1,7 @@
-"""Weights: how the deliveries of effects are shared out among tenants, and where each stands.
+"""Weights: each tenant's part of the deliveries of effects, and the effects it has due and running.
 
 While several tenants have effects waiting, each gets a part of every worker's deliveries in proportion to its weight:
-1, unless an operator has set another. Who set it, when and why, is recorded in the same commit.
+1, unless an operator has set another. The audit log records in the same commit who set it, when and why.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ SELECT a.queue_name, a.tenant, a.account, a.due, a.in_hand, a.weight, a.weight /
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """The weight of a tenant, and who set it when and why."""
+    """The weight of a tenant, who set it, when and why."""
 
     tenant_id: UUID
     weight: float
@@ -64,9 +64,9 @@ class Weight:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What one account of a tenant (None: a tenant without accounts) has in a queue of effects, in rows.
+    """Rows of one account of a tenant (None: a tenant without accounts) in a queue of effects: due and running.
 
-    `part` is the tenant's part of the deliveries, between 0 and 1, while all that have something keep having it.
+    `part`: the tenant's part of the deliveries, between 0 and 1, while all listed tenants keep having rows.
     """
 
     queue_name: str
@@ -79,9 +79,12 @@ class Standing:
 
 
 def set_weight(connection: Connection, tenant_id: UUID, weight: float, *, actor: str, reason: str) -> Weight:
-    """Set a tenant's weight; workers obey at their next fetch. Raises `InvalidInput` for a weight that cannot be."""
+    """Set a tenant's weight. Workers obey at their next fetch.
+
+    Raises `InvalidInput` for a weight that is not above 0 and at most `HIGHEST`, and for an empty actor or reason.
+    """
     if not math.isfinite(weight) or not 0 < weight <= HIGHEST:
-        raise InvalidInput(f"weight: {weight:g} is not more than 0 and at most {HIGHEST:g}")
+        raise InvalidInput(f"weight: {weight:g} is out of range: give a number above 0, at most {HIGHEST:g}")
     actor, reason = audit_log.text("actor", actor), audit_log.text("reason", reason)
     with connection.transaction():
         before = connection.execute(_BEFORE, [tenant_id]).fetchone()
@@ -95,9 +98,9 @@ def set_weight(connection: Connection, tenant_id: UUID, weight: float, *, actor:
 
 
 def standings(connection: Connection, queue: str | None = None, *, limit: int = 1000) -> list[Standing]:
-    """Where each tenant stands that has effects due or in hand, in one queue or in all, the fullest first.
+    """Return the due and running effects of each tenant and account, by queue, most due rows first.
 
-    Reads every row of effects that waits.
+    `queue`: only this one. At most `limit` entries. Reads every waiting row of effects.
     """
     cursor = connection.cursor(row_factory=class_row(Standing))
     return cursor.execute(_STANDINGS, {"queue": queue, "limit": limit}).fetchall()

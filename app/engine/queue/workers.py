@@ -1,7 +1,8 @@
-"""Workers: who they are, whether their hearts beat, and what they have in hand.
+"""Registered workers: identity, heartbeat and current deliveries.
 
-Procrastinate keeps an id and a heartbeat of each. What else an operator wants to know, a worker writes down in the
-statement that registers it; the row goes when the worker does, or when the next one starts after its death.
+Procrastinate stores an id and a heartbeat. The statement that registers a worker also stores its name, host, pid,
+queues and version in `engine.workers`. The row is deleted when the worker stops or, if it crashed, when the next worker
+registers after its registration was pruned.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ SELECT worker_id, %(name)s, %(host)s, %(pid)s, %(queues)s::text[], %(version)s, 
   FROM registered
 RETURNING worker_id
 """
-"""Both tables in one commit, so that no worker is ever known by half."""
+"""Both tables in one commit, so that a worker is never registered in only one."""
 FORGET = "DELETE FROM engine.workers WHERE worker_id = %(worker_id)s"
 PRUNE_STALLED = """
 DELETE FROM public.procrastinate_workers p USING engine.workers w
  WHERE w.worker_id = p.id AND p.last_heartbeat < now() - %(seconds)s * interval '1 second'
 RETURNING p.id AS worker_id
 """
-"""Of this program alone: another one that uses the database may give its workers more time."""
+"""Only this program's workers: another program in the same database may allow its workers a longer time."""
 
 _WORKERS = """
 SELECT p.id AS worker_id, w.name, w.host, w.pid, w.queues, w.version, w.knows, w.started_at, p.last_heartbeat,
@@ -73,7 +74,7 @@ SELECT j.id AS row_id, j.worker_id, j.task_name, j.queue_name, j.attempts, start
 
 @dataclass(frozen=True, slots=True)
 class InHand:
-    """A queue row that a worker took; `worker_id` is None when the worker has been forgotten meanwhile."""
+    """A queue row in delivery. `worker_id` is None if its worker's registration was deleted."""
 
     row_id: int
     worker_id: int | None
@@ -86,10 +87,10 @@ class InHand:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker that is registered.
+    """A registered worker.
 
-    `is_stale`: taken for dead, its session ended or its heartbeat is too old.
-    `is_known`: it said who it is; a worker of an older program did not. `queues` None: it did not say which it serves.
+    `is_stale`: declared dead, because its session ended or its heartbeat is too old. `is_known`: it stored its
+    identity; a worker of an older program did not. `queues` is None if it did not register its queues.
     """
 
     worker_id: int
@@ -107,12 +108,12 @@ class Worker:
     in_hand: list[InHand] = field(default_factory=list)
 
     def serves(self, queue: str) -> bool:
-        """Whether it takes rows of `queue`; one that did not say is given the benefit of the doubt."""
+        """Whether the worker serves `queue`. True for a worker that did not register its queues."""
         return self.queues is None or queue in self.queues
 
     @property
     def label(self) -> str:
-        """What to call it in a sentence."""
+        """The worker's id, name, host and pid, for messages."""
         return (
             f"{self.worker_id} ({self.name or 'worker'} on {self.host}, pid {self.pid})"
             if self.is_known
@@ -121,9 +122,9 @@ class Worker:
 
 
 def list_workers(connection: Connection) -> list[Worker]:
-    """Every registered worker of this program with its deliveries, the longest registered first.
+    """Return every registered worker of this program with its deliveries, ordered by id.
 
-    A worker that did not say who it is may be another program's: it is listed while it has rows of this one in hand.
+    A worker without a stored identity may be another program's: it is listed while it delivers rows of this program.
     """
     limits = {"stalled_after": settings().stalled_after, "queues": wiring().queues()}
     found = connection.cursor(row_factory=class_row(Worker)).execute(_WORKERS, limits).fetchall()
@@ -135,18 +136,18 @@ def list_workers(connection: Connection) -> list[Worker]:
 
 
 def deliveries(connection: Connection) -> list[InHand]:
-    """Every row of this program that is in hand, also of workers that are no longer registered."""
+    """Return every row of this program that is in delivery, also those of workers that are no longer registered."""
     return connection.cursor(row_factory=class_row(InHand)).execute(_IN_HAND, [wiring().queues()]).fetchall()
 
 
 def serving(workers: Iterable[Worker], queue: str) -> list[Worker]:
-    """Those of `workers` that live and take rows of `queue`."""
+    """Return those of `workers` that are alive and serve `queue`."""
     return [worker for worker in workers if not worker.is_stale and worker.serves(queue)]
 
 
 @dataclass(frozen=True, slots=True)
 class Introduction:
-    """What the next worker of this task is called and serves."""
+    """Name, queues and fair share of the worker that this task registers next."""
 
     name: str | None = None
     queues: Sequence[str] | None = None
@@ -157,20 +158,21 @@ _introduction: ContextVar[Introduction] = ContextVar("introduction")
 
 
 def introduce(name: str | None, queues: Iterable[str] | None, fair_share: FairShare | None = None) -> None:
-    """Say who is about to register in this task; Procrastinate's manager is not told when it registers a worker.
+    """Set the identity of the worker that this task registers next.
 
-    `fair_share` are the deliveries that it will have.
+    A context variable carries it, because Procrastinate's manager receives no arguments when it registers a worker.
+    `fair_share`: the running deliveries of that worker.
     """
     _introduction.set(Introduction(name, None if queues is None else list(queues), fair_share))
 
 
 def fair_share_of_introduced() -> FairShare | None:
-    """The deliveries of the worker that was introduced in this task."""
+    """Return the fair share of the worker introduced in this task."""
     return _introduction.get(Introduction()).fair_share
 
 
 def introduced(session_key: int | None) -> dict[str, Any]:
-    """The parameters of `REGISTER` for the worker introduced in this task; `session_key`: the lock of its process."""
+    """Return the parameters of `REGISTER` for the worker introduced in this task. `session_key`: its process's lock."""
     who = _introduction.get(Introduction())
     return {
         "name": who.name,
@@ -184,7 +186,7 @@ def introduced(session_key: int | None) -> dict[str, Any]:
 
 
 def knows() -> str:
-    """A digest of the types and versions of events that this program serves: the same for the same contract."""
+    """Return a digest (12 hex digits) of the event types and versions that this program serves."""
     table = wiring()
     served = sorted(f"{one.type}/{one.version}" for one in {*table.handlers, *table.effects})
     return hashlib.sha256(" ".join(served).encode()).hexdigest()[:12]
@@ -192,6 +194,6 @@ def knows() -> str:
 
 @cache
 def version() -> str:
-    """The version of this checkout; the program is run from it and never installed."""
+    """Return the version of this checkout from pyproject.toml; the program is never installed as a package."""
     project = Path(__file__).parent.parent.parent.parent / "pyproject.toml"
     return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
