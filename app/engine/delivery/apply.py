@@ -1,4 +1,4 @@
-"""Apply: enter events into the ledger, run their handlers, publish what follows; in the caller's transaction."""
+"""Apply events in the caller's transaction: enter them into the ledger, run their handlers, publish the results."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from events import Event
 
 
 def apply(connection: Connection, queued_events: Sequence[QueuedEvent]) -> int:
-    """Apply every event that the ledger does not know, in the caller's transaction; returns how many those were.
+    """Apply every event that is not in the ledger, in the caller's transaction. Returns how many were applied.
 
-    In the same transaction, events that cannot be read are buried, or wait for a worker that knows them; an event with
-    the id of another one is buried; one that is sequenced and not next in order is held. Raises `ReusedId` if
-    handlers publish two events with one id.
+    In the same transaction, unreadable events are buried, or wait for a worker that knows them. An event with the id of
+    a different event is buried. A sequenced event that is not next in order is held. Raises `ReusedId` if handlers
+    publish two different events with one id.
     """
     queued_events = ordering.take_next(connection, unknown.take_out(connection, queued_events, refusal, lambda: ROUTE))
     fresh = enter(connection, queued_events)
@@ -32,7 +32,7 @@ def apply(connection: Connection, queued_events: Sequence[QueuedEvent]) -> int:
     handlers = wiring().handlers
     kinds = sorted({type(event.data) for event in fresh}, key=lambda payload: payload.type)
     if len(kinds) > 1:
-        # Each handler locks what it needs, in order; one after the other they would not be in one.
+        # Each handler locks its rows in one order; two handlers one after the other would break that order.
         wiring().lock(connection, fresh)
     published = Ids()
     for kind in kinds:
@@ -44,7 +44,7 @@ def apply(connection: Connection, queued_events: Sequence[QueuedEvent]) -> int:
 
 
 def refusal(event: Event[Any]) -> str | None:
-    """Why this program cannot hand an event to a handler; None if it can."""
+    """Return why this program has no handler for an event; None if it has one."""
     if type(event.data) in wiring().handlers:
         return None
     what = "is an effect" if type(event.data) in wiring().effects else "is served by nobody"

@@ -1,7 +1,7 @@
-"""Aside: put events back that did not fail, until what is in their way has passed.
+"""Set aside: requeue events that did not fail, until the obstacle (a lock, an old worker) has passed.
 
-They go back together, with the attempts that they had. Their row remembers since when they wait and for which kind of
-error, by the database's clock, so the delay grows with the time that they have waited.
+The events keep their attempts and share rows. A row stores the class of error and since when its events wait, by the
+database's clock, so that the delay can grow with the time waited.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SHORTEST_S = 1.0
 
 
 def database_now(connection: Connection) -> datetime:
-    """The time by the database's clock."""
+    """Return the time by the database's clock."""
     row = connection.execute("SELECT clock_timestamp()").fetchone()
     if row is None:
         raise AssertionError
@@ -28,7 +28,7 @@ def database_now(connection: Connection) -> datetime:
 
 
 def waited(queued: QueuedEvent, error: BaseException, now: datetime) -> timedelta:
-    """For how long an event has been set aside for errors of this class."""
+    """Return for how long an event has been set aside for errors of this class; zero if it has not."""
     if queued.since is None or queued.since.error.partition(":")[0] != type(error).__name__:
         return timedelta()
     return max(timedelta(), now - queued.since.at)
@@ -37,9 +37,10 @@ def waited(queued: QueuedEvent, error: BaseException, now: datetime) -> timedelt
 def set_aside(
     connection: Connection, route: Route, queued_events: Sequence[QueuedEvent], error: BaseException, *, longest: float
 ) -> float:
-    """Put events back under `route`, in rows of their own; returns the delay in seconds, `longest` at most.
+    """Requeue events under `route`, in new rows. Returns the delay in seconds, at most about `longest`.
 
-    The delay is half of the time that they have waited for the same class of error, and at least a second.
+    The delay is half of the longest time that one of them has waited for the same class of error: at least a second, at
+    most `longest`, and up to a quarter more or less at random.
     """
     now = database_now(connection)
     before = max(waited(queued, error, now) for queued in queued_events)

@@ -1,8 +1,8 @@
-"""Bisect: find the events of a failed batch that cannot be applied, and apply the others.
+"""Bisect a failed batch: find the events that cannot be applied, and apply the others.
 
-Every part is applied in a transaction of its own. What is locked by another session is set aside with all events that
-need the same row. What takes too long goes back into the queue in parts, so that other deliveries can take them, and
-no delivery spends much more time than one statement may take.
+Each part is applied in its own transaction. Events whose row another session has locked are set aside together. A batch
+that takes too long is requeued in parts, so that other deliveries can take them: no delivery lasts much longer than one
+statement may.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ log = structlog.get_logger(__name__)
 
 ROUTE = Route(EVENTS_QUEUE, EVENTS_PRIORITY, MOST_IN_A_ROW)
 _PARTS = 8
-"""Rows into which a batch goes back that took too long."""
+"""Rows into which a batch that took too long is split."""
 _MOST_WAITS = 4
-"""Times that one delivery waits in vain for a lock before it sets everything aside that is left."""
+"""Lock time-outs after which one delivery sets all remaining events aside."""
 
 Act = Callable[[Connection, Sequence[QueuedEvent]], int]
-"""What is done with events in the transaction that takes them out of the queue; returns how many were applied."""
+"""Applies or ends events in the transaction that acknowledges them. Returns how many were applied."""
 
 
 class Bisect:
-    """One delivery's search. `left`: what its own row still holds; siblings are rows of their own."""
+    """The bisection of one delivery. `left`: events still in its own row; siblings have their own rows."""
 
     def __init__(
         self, engine: Engine, delivery: Delivery, own: list[QueuedEvent], *, apply: Act, end: Callable[[Exception], Act]
@@ -59,7 +59,10 @@ class Bisect:
         self.deadline = time.monotonic() + settings().handler_timeout
 
     def run(self, queued_events: list[QueuedEvent], error: Exception) -> int:
-        """`queued_events` failed together with `error`: end those that it names, try the others in parts."""
+        """Process `queued_events`, which failed together with `error`. Returns how many were applied.
+
+        Events that the error names are ended; the others are tried in parts.
+        """
         if isinstance(error, pg.LockNotAvailable):
             return self._set_aside_locked(queued_events, error)
         if spends_nothing(error) or len(queued_events) == 1:
@@ -81,19 +84,19 @@ class Bisect:
         return sum(self._attempt(part) for part in parts)
 
     def _set_aside_locked(self, queued_events: list[QueuedEvent], error: Exception) -> int:
-        """Set the events aside whose rows are locked; where it is not known which those are, try row by row."""
+        """Set aside the events whose rows are locked. If those are unknown, try the events row by row."""
         self.waits += 1
         with self.engine.pool.connection() as connection, connection.transaction():
             set_timeouts(connection)
             found = locked.find_locked(connection, queued_events)
         self.engine.locked.update(found)
         if found.locked:
-            # The others first.
+            # Apply the others first.
             applied = self._each_row(found.free(queued_events))
             return applied + sum(
                 self._each_row(some, _set_aside(target.error)) for target, some in found.locked.items()
             )
-        # A lock that no probe sees costs a wait for each row, so not many of those are tried.
+        # A lock that no probe finds costs a lock time-out for each row, so only a few rows are tried.
         groups = locked.by_lock_target(queued_events)
         if len(groups) == 1:
             self.stuck |= dict.fromkeys(groups, error)
@@ -101,7 +104,7 @@ class Bisect:
         return sum(self._attempt(part, self._unless_stuck(target, error)) for target, part in parts)
 
     def _unless_stuck(self, target: locked.LockTarget, error: Exception) -> Act | None:
-        """Set the events of a row aside that could not be locked; None: they may be tried."""
+        """Return the act that sets aside a row's events, if the row could not be locked; None if they may be tried."""
         if target in self.stuck:
             return _set_aside(self.stuck[target])
         return _set_aside(error) if self.waits >= _MOST_WAITS else None
@@ -110,7 +113,7 @@ class Bisect:
         return sum(self._attempt(part, act) for part in self._by_row(queued_events))
 
     def _attempt(self, queued_events: list[QueuedEvent], act: Act | None = None) -> int:
-        """Do something with some events in one transaction; apply them if it is not said what."""
+        """Run `act` (default: apply) on events in one transaction. Returns how many events were applied."""
         try:
             return retry_on_conflict(lambda: self._commit(queued_events, act or self.apply))
         except LeaseLost:
@@ -122,7 +125,7 @@ class Bisect:
             return self.run(queued_events, error)
 
     def _by_row(self, queued_events: list[QueuedEvent]) -> list[list[QueuedEvent]]:
-        """The delivery's own events and its siblings', which no transaction of the search may mix."""
+        """Split events into the delivery's own and its siblings': no transaction may contain both."""
         own = [queued for queued in queued_events if queued.row_id == self.delivery.row_id]
         siblings = [queued for queued in queued_events if queued.row_id != self.delivery.row_id]
         return [part for part in (own, siblings) if part]
@@ -149,7 +152,7 @@ class Bisect:
 
 
 def set_aside(connection: Connection, queued_events: Sequence[QueuedEvent], error: Exception) -> None:
-    """Put events back together whose rows are locked, in the transaction that takes them; they spend no attempt."""
+    """Requeue events whose rows are locked, together, in the caller's transaction. They spend no attempt."""
     if queued_events:
         ordering.keep_positions(connection, queued_events)
         delay = aside.set_aside(connection, ROUTE, queued_events, error, longest=locked.LONGEST_DELAY_S)
@@ -165,7 +168,7 @@ def _set_aside(error: Exception) -> Act:
 
 
 def _scatter(connection: Connection, queued_events: Sequence[QueuedEvent], error: Exception) -> int:
-    """Put events back that took too long together, in parts; they spend no attempt."""
+    """Requeue events that took too long together, in parts. They spend no attempt."""
     ordering.keep_positions(connection, queued_events)
     now = aside.database_now(connection)
     size = math.ceil(len(queued_events) / _PARTS)

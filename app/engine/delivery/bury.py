@@ -1,4 +1,4 @@
-"""Dead letters: events that will not be tried again until an admin says so."""
+"""Bury: write dead letters for events that are not tried again until an admin replays them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SELECT r.job_type, r.event_data, r.error_message, r.error_stack, r.retry_count, 
        tenant_id uuid, error_class text, fingerprint text)
  WHERE NOT EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = r.event_id)
  ORDER BY (SELECT open.id FROM engine.failed_jobs open WHERE open.event_id = r.event_id AND open.resolved_at IS NULL),
-          r.event_id -- letters that are there are locked in the order of their ids, as everywhere
+          r.event_id -- existing letters are locked in the order of their ids, as everywhere
 ON CONFLICT (event_id) WHERE resolved_at IS NULL
 DO UPDATE SET error_message = excluded.error_message, error_stack = excluded.error_stack,
               error_class = excluded.error_class, fingerprint = excluded.fingerprint,
@@ -41,10 +41,10 @@ DO UPDATE SET error_message = excluded.error_message, error_stack = excluded.err
               history = dead.history || jsonb_build_object('at', dead.failed_at, 'error_class', dead.error_class,
                             'error_message', dead.error_message, 'retry_count', dead.retry_count)
 """
-# An event that was applied by another delivery meanwhile is not dead, whatever this delivery met.
+# An event that another delivery has applied is not dead, even if this delivery failed.
 
 _FORGET_RESCUES = "DELETE FROM engine.event_rescues WHERE event_id = ANY(%s::uuid[])"
-# A replay is a person's decision: the count of rescues starts again.
+# Only an admin replays a dead letter, so the count of rescues restarts at zero.
 
 _STACK_LIMIT = 20_000
 _MESSAGE_LIMIT = 4_000
@@ -52,11 +52,11 @@ _PARTICULARS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|'[^']*'|\"[^\"
 
 
 def bury(connection: Connection, dead: Iterable[tuple[QueuedEvent, BaseException]]) -> int:
-    """Write dead letters, in the transaction that acknowledges their deliveries; returns how many were given.
+    """Write dead letters in the transaction that acknowledges their deliveries. Returns how many were given.
 
-    An event that already is a dead letter keeps its one row, with the newest error; the death before becomes history.
-    So does the death of the event whose place it took. An event that was applied meanwhile gets no letter. One whose id
-    the ledger has for another event gets a letter, as `bury_apart()` writes it.
+    An event with an open dead letter keeps that row with the newest error; the earlier error moves to its history, as
+    does that of an event that it replaced. An event that another delivery has applied gets no letter. An event whose id
+    the ledger has for a different event is buried as by `bury_apart()`.
     """
     given = list(dead)
     apart = {id(queued) for queued in ledger.other_facts(connection, [queued for queued, _ in given])}
@@ -65,9 +65,10 @@ def bury(connection: Connection, dead: Iterable[tuple[QueuedEvent, BaseException
 
 
 def bury_apart(connection: Connection, dead: Iterable[tuple[QueuedEvent, BaseException]]) -> int:
-    """`bury()` events whose ids belong to other events: each gets an id that its own content makes.
+    """Write dead letters for events whose ids belong to different events. Returns how many were given.
 
-    So neither is taken for the other, and a second death of the same content is one letter.
+    Each letter gets an id derived from the event's content: it is not confused with the other event, and a second
+    failure of the same content updates the same letter.
     """
     given = list(dead)
     return _write(connection, given, [{**_row(one, why), "event_id": _own_id(one)} for one, why in given])
@@ -91,7 +92,7 @@ def _own_id(queued: QueuedEvent) -> UUID:
 
 
 def fingerprint(job_type: str, error_class: str, message: str) -> str:
-    """16 hexadecimal digits, the same for the same failure: ids, numbers and quoted values make no difference."""
+    """Return 16 hexadecimal digits that are equal for equal failures. Ids, numbers and quoted values are ignored."""
     essence = f"{job_type}\n{error_class}\n{_PARTICULARS.sub('*', message)}"
     return hashlib.sha256(essence.encode()).hexdigest()[:16]
 
@@ -122,5 +123,5 @@ def _said(raw: Any, name: str) -> str | None:
 
 
 def _stack(error: BaseException) -> str:
-    # Frames and messages, never local variables: those may hold what must not be stored.
+    # Frames and messages only: local variables may hold personal data or secrets.
     return "".join(traceback.format_exception(error))[-_STACK_LIMIT:].replace("\x00", "")

@@ -1,9 +1,9 @@
-"""Consume: claim, ledger, handle, publish, acknowledge; one commit for all of it.
+"""Consume a delivery in one transaction: claim, enter into the ledger, handle, publish, acknowledge.
 
-The fast path is one transaction for the delivery's row and up to 500 waiting siblings. If anything in it raises, it
-is rolled back and `bisect` finds the events that fail and applies the others, each part in a transaction of its own.
-(Savepoints in one transaction would lock jobs out of id order.) Whatever happens, every
-commit leaves each event either waiting, applied, put back or buried, and never two of these.
+The fast path is one transaction for the delivery's row and up to 500 waiting siblings. If it raises, it is rolled back
+and `bisect` finds the failing events and applies the others, each part in its own transaction. (Savepoints in one
+transaction would lock jobs out of id order.) After every commit each event is in exactly one state: waiting, applied,
+put back or buried.
 """
 
 from __future__ import annotations
@@ -40,14 +40,17 @@ SELECT taken.row_id, taken.args
 """
 _MOST_RESCUED = "SELECT coalesce(max(rescues), 0) FROM engine.event_rescues WHERE event_id = ANY(%s)"
 _PARTS = 16
-"""Parts of a batch whose worker died: enough for several workers, and 500 events are single ones after two steps."""
+"""Parts of a batch whose worker crashed.
+
+Several workers can share them, and two steps split 500 events into single ones.
+"""
 
 
 def consume(engine: Engine, delivery: Delivery, *, siblings: bool) -> int:
-    """Deliver a row, with its waiting `siblings` if it is a single event that nobody tried before.
+    """Deliver a row, with waiting `siblings` if it is a single event without earlier attempts.
 
-    Returns how many events were applied. Returns quietly when the row is no longer this delivery's. Raises only
-    when no transaction could be committed, because the database was away.
+    Returns how many events were applied; 0 if the lease is lost. Raises only if no transaction could commit because the
+    database was unreachable.
     """
     started = time.monotonic()
     limit = engine.sibling_limit.current() if siblings and delivery.attempts == 0 else 0
@@ -78,7 +81,7 @@ def _deliver(engine: Engine, delivery: Delivery, limit: int, queued_events: list
 
 
 def _without_locked(connection: Connection, engine: Engine, queued_events: list[QueuedEvent]) -> list[QueuedEvent]:
-    """Set aside the events whose rows were locked a while ago and still are. Returns the others."""
+    """Set aside the events whose rows were locked recently and still are. Returns the others."""
     if not engine.locked.concerns(queued_events):
         return queued_events
     found = find_locked(connection, queued_events)
@@ -89,11 +92,11 @@ def _without_locked(connection: Connection, engine: Engine, queued_events: list[
 
 
 def _unpack(connection: Connection, queued_events: Sequence[QueuedEvent]) -> int:
-    # A batch whose worker died may hold an event that kills workers: split it until that event is alone.
+    # A batch whose worker crashed may contain an event that crashes workers: split it until that event is alone.
     queued_events = unknown.take_out(connection, queued_events, refusal, lambda: ROUTE)
     whole = [(queued.event, queued.raw) for queued in queued_events if isinstance(queued.event, Event)]
     rescued = connection.execute(_MOST_RESCUED, [[event.id for event, _ in whole]]).fetchone()
-    # An event must not be buried for the death that another event of its batch causes.
+    # An event must not be buried for a crash that another event of its batch causes.
     parts = _PARTS if rescued and rescued[0] < settings().most_rescues else max(1, len(whole))
     size = max(1, -(-len(whole) // parts))
     put_back(connection, whole, delay=0, attempt=queued_events[0].attempt if queued_events else 0, batch_size=size)
@@ -101,7 +104,7 @@ def _unpack(connection: Connection, queued_events: Sequence[QueuedEvent]) -> int
 
 
 def _search(engine: Engine, delivery: Delivery, queued_events: list[QueuedEvent], error: Exception) -> int:
-    """After a failure: end the events that fail, apply the others; returns how many were applied."""
+    """Bisect after a failure: end the failing events, apply the others. Returns how many were applied."""
     own = [queued for queued in queued_events if queued.row_id == delivery.row_id]
     search = Bisect(engine, delivery, own, apply=apply, end=lambda why: partial(_end, engine.policy, why))
     return search.run(queued_events, error)

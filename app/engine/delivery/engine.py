@@ -1,4 +1,4 @@
-"""What the deliveries of one worker process share."""
+"""Objects that all deliveries of one worker process share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.engine.domain import Policy
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What a worker's deliveries share: connections, how errors are answered, and how much a delivery takes along."""
+    """Shared by a worker's deliveries: connection pool, retry policy, sibling limit and recently locked rows."""
 
     pool: ConnectionPool[Connection]
     policy: Policy = field(default_factory=Policy)

@@ -1,7 +1,8 @@
-"""The ledger: which events have been applied, and whether two different events share an id.
+"""The ledger: record which events have been applied, and detect two different events with one id.
 
-An id stands for one fact: a type, a tenant and data. An event whose id is in the ledger for the same fact has been
-applied before. One whose id stands for another fact is a mistake of its producer, and is buried with `ReusedId`.
+An id stands for one combination of type, tenant and data. An event whose id is in the ledger with the same combination
+has been applied before. An event whose id is there with another combination is an error of its producer, and is buried
+with `ReusedId`.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ WITH written AS (
       FROM jsonb_to_recordset(%s::jsonb)
            AS e (id uuid, type text, dataschema text, tenantid uuid, subject uuid, causationid uuid, data jsonb,
                  time timestamptz)
-     ORDER BY e.id -- the same everywhere: two deliveries of the same events wait for each other, not in a circle
+     ORDER BY e.id -- one order everywhere, so that deliveries of the same events cannot deadlock
     ON CONFLICT DO NOTHING
     RETURNING event_id),
-open AS MATERIALIZED ( -- letters too are locked in one order, that of their ids
+open AS MATERIALIZED ( -- dead letters are locked in the order of their ids, too
     SELECT dead.id FROM written JOIN engine.failed_jobs dead ON dead.event_id = written.event_id
      WHERE dead.resolved_at IS NULL ORDER BY dead.id FOR UPDATE OF dead),
 resolved AS (
     UPDATE engine.failed_jobs dead SET resolved_at = now() FROM open WHERE dead.id = open.id)
 SELECT count(*), CASE WHEN count(*) < %s THEN array_agg(event_id) END FROM written
 """
-# Nearly always all of them are new. Then their ids, which everybody has, need not be sent back.
+# Nearly always all events are new. Their ids are then not returned, because the caller has them.
 _OTHER_FACTS = """
 SELECT l.event_id, l.type, l.version, l.tenant_id, l.data
   FROM jsonb_to_recordset(%s::jsonb) AS e (id uuid, type text, tenantid uuid, data jsonb)
@@ -51,7 +52,7 @@ _ENTRIES = "SELECT event_id, type, version, tenant_id, data FROM engine.event_lo
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What the ledger has under an id."""
+    """The ledger's entry for an id."""
 
     event_id: UUID
     type: str
@@ -61,9 +62,9 @@ class _Entry:
 
 
 def enter(connection: Connection, queued_events: Sequence[QueuedEvent]) -> list[Event[Any]]:
-    """Enter events into the ledger; returns those that were not there, which are this transaction's to apply.
+    """Enter events into the ledger. Returns those that were not there: the events that this transaction applies.
 
-    Of several events with one id the first is entered. A dead letter of an event that is entered is resolved.
+    Of several events with one id the first is entered. The open dead letter of an entered event is resolved.
     """
     readable = first_of_each(queued_events)
     if not readable:
@@ -77,7 +78,7 @@ def enter(connection: Connection, queued_events: Sequence[QueuedEvent]) -> list[
 
 
 def first_of_each(queued_events: Iterable[QueuedEvent]) -> dict[UUID, QueuedEvent]:
-    """The readable events by id; of several with one id, the first."""
+    """Return the readable events by id; of several with one id, the first."""
     readable = [queued for queued in queued_events if isinstance(queued.event, Event)]
     found = {queued.event.id: queued for queued in readable if isinstance(queued.event, Event)}
     if len(found) == len(readable):
@@ -88,9 +89,9 @@ def first_of_each(queued_events: Iterable[QueuedEvent]) -> dict[UUID, QueuedEven
 def reused(
     connection: Connection, queued_events: Sequence[QueuedEvent], fresh: Iterable[Event[Any]]
 ) -> list[QueuedEvent]:
-    """The events whose id stands for another fact: in the ledger or, if it is new there, earlier in the list.
+    """Return the events whose id belongs to a different event: in the ledger or, if new there, earlier in the list.
 
-    `fresh` are the events of the list that the ledger did not have before: they cost nothing here.
+    `fresh`: the events of the list that `enter()` has added. They need no query.
     """
     first = first_of_each(queued_events)
     new = {event.id for event in fresh}
@@ -105,7 +106,7 @@ def reused(
 
 
 def other_facts(connection: Connection, queued_events: Sequence[QueuedEvent]) -> list[QueuedEvent]:
-    """The events whose id the ledger has for another fact. Those that cannot be read are compared as they are."""
+    """Return the events whose id the ledger has for a different event. Unreadable events are compared as JSON."""
     unreadable = [queued for queued in queued_events if not isinstance(queued.event, Event) and queued.event_id]
     found = reused(connection, queued_events, fresh=())
     if unreadable:
@@ -117,7 +118,7 @@ def other_facts(connection: Connection, queued_events: Sequence[QueuedEvent]) ->
 
 
 def refusal(queued: QueuedEvent) -> ReusedId:
-    """The error with which an event of `reused()` is buried."""
+    """Return the error with which an event of `reused()` is buried."""
     kind = queued.event.type if isinstance(queued.event, Event) else "event"
     return ReusedId(
         f"{kind} {queued.event_id}: another event with this id, and with other data, was applied; give each event an id"
@@ -137,7 +138,7 @@ def _differ(one: object, other: Event[Any]) -> bool:
 
 
 def _differs(entry: _Entry | None, event: Event[Any]) -> bool:
-    """Whether an entry with other data is another fact, and not the same one in another version or with defaults."""
+    """Whether an entry with other data is a different event, not the same one in another version or with defaults."""
     if entry is None:
         return False
     if (entry.type, entry.tenant_id) != (event.type, event.tenantid):

@@ -1,8 +1,8 @@
-"""Locked: rows that another session holds, and the events that wait for them.
+"""Locked rows: find rows that another session has locked, and the events that wait for them.
 
-A delivery waits `TALLYMAN_LOCK_PATIENCE` for a lock. After that the events whose rows cannot be locked are set aside
-together, and the others go on. A process remembers for a while which rows were locked: deliveries check first, without
-waiting, whether those are free again.
+A delivery waits up to `TALLYMAN_LOCK_PATIENCE` for a lock. Then the events whose rows cannot be locked are set aside
+together, and the others are applied. A process remembers locked rows for 30 seconds: deliveries first check, without
+waiting, whether those rows are free again.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ SELECT t.id FROM {table} t WHERE t.id = ANY(%(ids)s) AND NOT EXISTS (SELECT FROM
 
 
 class RowLocked(Busy):
-    """Another session holds a lock on a row that must be locked for the events."""
+    """Another session has locked a row that the events need."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class LockTarget:
-    """What is locked for an event: a row of a declared table; or, where none is known, just its subject."""
+    """The row to lock for an event: of a declared table; its subject, without a table, if none is declared."""
 
     table: str
     id: UUID | None
 
     @property
     def error(self) -> RowLocked:
-        """What the events of the row remember."""
+        """The error stored in the rows of events that wait for this lock."""
         return RowLocked(f"{self.table} {self.id} is locked by another session")
 
 
 def place_in(error: str) -> LockTarget | None:
-    """The row that a row's remembered error says its events wait for; None if it says nothing of a lock."""
+    """Parse a stored error. Returns the locked row that its events wait for; None if the error is no lock error."""
     found = _REMEMBERED.match(error)
     if found is None or found["table"] not in {one.name for one in wiring().lockables}:
         return None
@@ -61,7 +61,7 @@ def place_in(error: str) -> LockTarget | None:
 
 
 def lock_target(queued: QueuedEvent) -> LockTarget:
-    """What is locked first for an event."""
+    """Return the row that is locked first for an event."""
     event = queued.event
     if not isinstance(event, Event):
         return LockTarget("", queued.event_id)
@@ -69,7 +69,7 @@ def lock_target(queued: QueuedEvent) -> LockTarget:
 
 
 def by_lock_target(queued_events: Iterable[QueuedEvent]) -> dict[LockTarget, list[QueuedEvent]]:
-    """Events by what is locked first for them."""
+    """Group events by the row that is locked first for them."""
     groups: dict[LockTarget, list[QueuedEvent]] = {}
     for queued in queued_events:
         groups.setdefault(lock_target(queued), []).append(queued)
@@ -78,22 +78,25 @@ def by_lock_target(queued_events: Iterable[QueuedEvent]) -> dict[LockTarget, lis
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The rows that another session has locked, each with the events that need it, and all that were looked at.
+    """Rows that another session has locked, each with the events that need it, and all rows that were checked.
 
-    An event that needs several locked rows is with the first.
+    An event that needs several locked rows is listed under the first.
     """
 
     locked: dict[LockTarget, list[QueuedEvent]]
     looked_at: set[LockTarget]
 
     def free(self, queued_events: Iterable[QueuedEvent]) -> list[QueuedEvent]:
-        """Those of some events that need none of the locked rows, in their order."""
+        """Return the events that need none of the locked rows, in their order."""
         waiting = {queued for some in self.locked.values() for queued in some}
         return [queued for queued in queued_events if queued not in waiting]
 
 
 def find_locked(connection: Connection, queued_events: Sequence[QueuedEvent]) -> Found:
-    """Which rows that these events need somebody else has locked now. Waits for none, and leaves none locked."""
+    """Find the rows of these events that another session has locked now.
+
+    Waits for no lock, and leaves no row locked.
+    """
     found = Found({}, set())
     for one in wiring().lockables:
         needed = _needed(connection, one, found.free(queued_events))
@@ -115,7 +118,7 @@ def _needed(
             with connection.transaction():
                 looked_up = one.look_up(connection, list(events.values()))
         except pg.LockNotAvailable:
-            pass  # a table that it reads is locked: nothing can be said of single rows
+            pass  # a table that it reads is locked, so single rows cannot be checked
     ids = {queued: one.id_of(event) or looked_up.get(event.id) for queued, event in events.items()}
     return {queued: LockTarget(one.name, row) for queued, row in ids.items() if row is not None}
 
@@ -141,12 +144,12 @@ def _locked(connection: Connection, schema: str, table: str, targets: Iterable[L
 
 @dataclass(slots=True)
 class RecentlyLocked:
-    """The rows that deliveries of this process found locked not long ago. Safe to share among threads."""
+    """Rows that deliveries of this process found locked in the last 30 seconds. Safe to share among threads."""
 
     _until: dict[LockTarget, float] = field(default_factory=dict)
 
     def concerns(self, queued_events: Iterable[QueuedEvent]) -> bool:
-        """Whether a row that these events need may be locked still. Costs nothing while none is remembered."""
+        """Whether a row that these events need may still be locked. Returns at once while none is remembered."""
         until = self._until
         if not until:
             return False
@@ -157,7 +160,7 @@ class RecentlyLocked:
         return any(until.get(target, 0.0) > now for event in events for target in _named(event))
 
     def update(self, found: Found) -> None:
-        """Remember which of these rows are locked, and forget the others."""
+        """Remember the locked rows of `found`, and forget the others."""
         now = time.monotonic()
         for target in found.looked_at:
             if target in found.locked:

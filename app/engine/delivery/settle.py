@@ -21,7 +21,10 @@ log = structlog.get_logger(__name__)
 
 
 def settle(connection: Connection, policy: Policy, queued_events: Sequence[QueuedEvent], error: Exception) -> int:
-    """Put back or bury events whose delivery failed with `error`, each by its own attempt; applies none (0)."""
+    """Put back or bury events whose delivery failed with `error`, each by its own attempt.
+
+    Returns 0, the number applied.
+    """
     ordering.keep_positions(connection, queued_events)
     for queued in queued_events:
         carry_out(connection, queued, decide(error, queued.attempt, policy, random.random()), error)
@@ -29,7 +32,7 @@ def settle(connection: Connection, policy: Policy, queued_events: Sequence[Queue
 
 
 def carry_out(connection: Connection, queued: QueuedEvent, decision: Decision, error: Exception) -> None:
-    """Do with an event what was decided about its `error`. What cannot be read is buried, whatever was decided."""
+    """Put back or bury an event as decided about its `error`. An unreadable event is always buried."""
     match decision:
         case PutBack(delay, attempt) if isinstance(queued.event, Event):
             why = remembered(error)

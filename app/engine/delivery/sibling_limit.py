@@ -1,7 +1,7 @@
-"""Sibling limit: how many waiting events a delivery takes along, so that its transaction stays short.
+"""Sibling limit: the number of waiting events that a delivery includes, so that its transaction stays short.
 
-Handlers that write sets take hundreds of events in some milliseconds. Where each event takes long, a delivery of
-hundreds would be one transaction of seconds: other workers could not share it, and a death would undo all of it.
+Handlers that write sets process hundreds of events in milliseconds. If each event takes long, a delivery of hundreds
+would be one transaction of seconds: other workers could not share it, and a crash would undo all of it.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 from app.engine.routing import MOST_IN_A_ROW
 
 FIRST = 32
-"""Waiting events that the first delivery of a worker takes along. A quick delivery doubles the number for the next, a
-very quick one quadruples it."""
+"""Waiting events that a worker's first delivery includes.
+
+A quick delivery doubles the number, a very quick one quadruples it.
+"""
 TARGET_S = 0.5
-"""Seconds that a delivery should not take longer than."""
+"""Longest time in seconds that a delivery should take."""
 
 
 class SiblingLimit:
@@ -22,11 +24,11 @@ class SiblingLimit:
         self._most = FIRST
 
     def current(self) -> int:
-        """How many waiting events the next delivery may take along."""
+        """Return the number of waiting events that the next delivery may include."""
         return self._most
 
     def adjust(self, events: int, seconds: float) -> None:
-        """Learn from a delivery of so many events that was committed after so many seconds."""
+        """Adjust the limit after a committed delivery of `events` events that took `seconds`."""
         if seconds > TARGET_S:
             self._most = min(self._most, max(1, int(events * TARGET_S / seconds)))
         elif seconds < TARGET_S / 2:

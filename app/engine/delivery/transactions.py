@@ -1,4 +1,4 @@
-"""Transactions of deliveries: their time-outs, and when they are repeated."""
+"""Transactions of deliveries: their time-outs, and their repetition after a conflict."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LIMIT = "SELECT set_config('lock_timeout', %s, true), set_config('statement_tim
 
 
 def timeouts() -> list[str]:
-    """The lock and statement time-outs of a transaction that delivers events, as PostgreSQL's settings."""
+    """Return the lock and statement time-outs of a delivery's transaction, as values of PostgreSQL's settings."""
     given = settings()
     return [f"{1000 * seconds:.0f}ms" for seconds in (given.lock_patience, given.handler_timeout)]
 
@@ -26,7 +26,10 @@ def set_timeouts(connection: Connection) -> None:
 
 
 def retry_on_conflict(transaction: Callable[[], int]) -> int:
-    """Repeat a transaction that a deadlock or a serialization failure ended, up to five times."""
+    """Repeat a transaction that ended in a deadlock or serialization failure: at most five runs in all.
+
+    Returns its result.
+    """
     for retry in range(_FREE_RETRIES):
         try:
             return transaction()

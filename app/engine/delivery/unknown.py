@@ -1,7 +1,7 @@
-"""Unknown: events that this program cannot deliver and another version of it can.
+"""Unknown events: events that this version cannot deliver and another version can.
 
-While a deployment is under way, old workers meet types and versions that only new ones know. Such an event waits, for
-`TALLYMAN_UNKNOWN_PATIENCE` from the first delivery that did not know it, and is a dead letter after that.
+During a deployment, old workers receive types and versions that only new workers know. Such an event waits for up to
+`TALLYMAN_UNKNOWN_PATIENCE` from its first such delivery, and is then buried.
 """
 
 from __future__ import annotations
@@ -26,22 +26,25 @@ log = structlog.get_logger(__name__)
 LONGEST_DELAY_S = 30.0
 
 Refusal = Callable[[Event[Any]], str | None]
-"""Why this worker does not serve events of a type in the task that delivers them; None when it does."""
+"""Returns why this worker does not serve an event's type in the delivering task; None if it does."""
 
 
 class UnknownEvent(InvalidEvent):
-    """This program does not know the event's type or version, or has no handler or effect for it here."""
+    """Unknown event type or version, or no handler or effect for it in this task."""
 
 
 def is_unknown(error: str) -> bool:
-    """Whether a row's remembered error says that its events wait for a worker that knows them."""
+    """Whether a row's stored error means that its events wait for a worker that knows them."""
     return error.startswith(f"{UnknownEvent.__name__}: ")
 
 
 def take_out(
     connection: Connection, queued_events: Sequence[QueuedEvent], refusal: Refusal, route: Callable[[], Route]
 ) -> Sequence[QueuedEvent]:
-    """The events that can be delivered; the others are put aside under `route`, or buried, in this transaction."""
+    """Return the events that can be delivered.
+
+    In this transaction, set the others aside under `route`, or bury them.
+    """
     if all(isinstance(event, Event) and refusal(event) is None for event in one_of_each(queued_events)):
         return queued_events
     out = {queued: error for queued in queued_events if (error := _error(queued, refusal)) is not None}
