@@ -1,4 +1,4 @@
-"""A batch of effects in delivery: its tasks, its lease, and how its events go back into the queue."""
+"""A batch of effects in delivery: its tasks, its lease, the marks of its calls, and how its events are requeued."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from app.errors import Busy
 from events import Event, Payload
 
 _LEASE_IS_FRESH = 1.0
-"""Seconds for which a lease that was just looked at needs no second look before a call."""
+"""Seconds for which a lease check is valid for further calls."""
 
 _OVER = "DELETE FROM engine.calls WHERE call_key = ANY(%s)"
 _CHECK = """
@@ -37,14 +37,14 @@ SELECT EXISTS (
                SELECT FROM engine.rescues r
                 WHERE r.row_id = c.row_id AND r.at > clock_timestamp() - %(grace_period)s * interval '1 second')))
 """
-# Row 0 is no delivery's. Where a call was begun before, its row is locked and stays as it is; xmax tells which.
+# Row 0 belongs to no delivery. An existing call's row is locked and unchanged; xmax <> 0 marks it.
 _SEIZE = """
 INSERT INTO engine.calls AS c (call_key, event_id, row_id, attempts)
 SELECT call_key, event_id, 0, 0 FROM unnest(%s::uuid[], %s::uuid[]) AS wanted (call_key, event_id) ORDER BY call_key
 ON CONFLICT (call_key) DO UPDATE SET row_id = c.row_id
 RETURNING call_key, xmax <> 0 AND engine.is_live(row_id, attempts, worker_id), xmax <> 0
 """
-# Marks that were made under the event's id, by an older version or before an edit, and none under the key.
+# Marks under the event's id, from an older version or from before an edit, while none exists under the key.
 _ADOPT = """
 UPDATE engine.calls c SET call_key = wanted.call_key
   FROM unnest(%s::uuid[], %s::uuid[]) AS wanted (call_key, event_id)
@@ -58,7 +58,7 @@ DELETE FROM engine.calls c USING unnest(%s::uuid[], %s::uuid[]) AS wanted (call_
 """
 
 
-# A call that a delivery left behind without an outcome may just have been made: its grace period begins now.
+# A call that a delivery left without an outcome may have been made just now: its grace period begins now.
 _BEGIN_GRACE_PERIOD = """
 WITH left_behind AS MATERIALIZED (
     SELECT c.call_key FROM engine.calls c
@@ -75,30 +75,30 @@ SELECT greatest(0, coalesce(extract(epoch FROM max(ask_after) - clock_timestamp(
 
 
 def _clock() -> float:
-    # One that goes on while the machine sleeps, where there is one: a monotonic clock would not notice.
+    # A clock that also runs while the machine sleeps, where there is one. A monotonic clock would miss that time.
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """What tells a delivery of effects whether it may go on: whether it is still its own, and its queue not paused."""
+    """Whether a delivery of effects may continue: it still holds its lease, and its queue is not paused."""
 
     engine: Engine
     delivery: Delivery
     effect: Effect
     keys: Sequence[str] = ()
-    """Keys of `engine.rests` that the calls of this delivery depend on."""
+    """Keys of `engine.rests` that apply to this delivery's calls."""
     checked_at: float = field(default_factory=_clock)
     cooldowns: dict[str, tuple[float, str]] = field(default_factory=dict)
-    """Until when each key cools down, by this process's clock, and why."""
+    """For each key in cooldown: when it ends, by this process's clock, and the reason."""
     _asking: list[Prepared] = field(default_factory=list)
     _next: asyncio.Task[Mapping[UUID, Any]] | None = None
     _checking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def still_mine(self) -> None:
-        """Raise `LeaseLost` if the row was given to another worker, who may be making the same calls.
+        """Raise `LeaseLost` if another worker has fetched the row and may be making the same calls.
 
-        Checks only if the last check is too old. After a worker was stopped and continued, it is.
+        Checks only if the last check is too old, as it is after the worker was suspended.
         """
         if _clock() - self.checked_at > _LEASE_IS_FRESH:
             await self._share_check()
@@ -106,7 +106,7 @@ class Lease:
     async def recheck(self, prepared: Prepared) -> Any:
         """Check now, before a call that cannot be undone. Returns what the effect's `recheck` returns for the event.
 
-        Calls that ask at the same time share one check. Raises `LeaseLost` and `QueuePaused`.
+        Concurrent callers share one check. Raises `LeaseLost` and `QueuePaused`.
         """
         self._asking.append(prepared)
         return (await self._share_check()).get(prepared.event.id)
@@ -114,12 +114,12 @@ class Lease:
     async def _share_check(self) -> Mapping[UUID, Any]:
         if self._next is None:
             self._next = asyncio.create_task(self._check_together())
-            # The task that asked may be cancelled before there is an answer: then nobody reads it.
+            # If the waiting task is cancelled, no task reads the result: retrieve the exception here.
             self._next.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await asyncio.shield(self._next)
 
     async def _check_together(self) -> Mapping[UUID, Any]:
-        # One check at a time needs one connection; calls that ask meanwhile share the next.
+        # One check at a time uses one connection. Calls that arrive during a check share the next one.
         async with self._checking:
             asking, self._asking, self._next = self._asking, [], None
             return await asyncio.to_thread(self._check, asking)
@@ -143,18 +143,18 @@ class Lease:
         return said
 
     def cool_down(self, key: str, seconds: float, error: Exception) -> None:
-        """Let no other call of this delivery under `key` begin for so many seconds."""
+        """Stop this delivery's other calls under `key` from beginning for `seconds`."""
         self.cooldowns[key] = (_clock() + seconds, str(error))
 
     def cooling_down(self, key: str) -> Busy | None:
-        """Why no call under `key` may begin now; None if it may."""
+        """Return why no call under `key` may begin now; None if it may."""
         until, reason = self.cooldowns.get(key, (0.0, ""))
         return cooldowns.busy(key, left, reason) if (left := until - _clock()) > 0 else None
 
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """One event of the batch: what its call needs, and its outcome."""
+    """One event of the batch: the input of its call, and the outcome."""
 
     queued: QueuedEvent
     event: Event[Any]
@@ -170,8 +170,8 @@ class Task:
 class EffectBatch:
     """A batch of effects in delivery.
 
-    `tasks` are those without a recorded outcome; `limits` tells how many of them may be called at once; `running` is
-    its entry among the deliveries of its worker.
+    `tasks`: those without a recorded outcome. `limits`: slots held for each concurrency limit. `running`: its entry
+    among the deliveries of its worker.
     """
 
     engine: Engine
@@ -185,16 +185,16 @@ class EffectBatch:
 
     @property
     def makes_room(self) -> bool:
-        """Whether this delivery must yield: it begins no further call. Every delivery begins at least one."""
+        """Whether this delivery must yield and begins no further call. Every delivery begins at least one."""
         return self.has_begun and self.running is not None and self.running.must_yield
 
     @property
     def policy(self) -> Policy:
-        """How its events are tried again."""
+        """The retry policy of its events."""
         return self.effect.policy or self.engine.policy
 
     def cooldown_key(self, task: Task) -> str:
-        """The key that cools down when the other side of a task's call asks to come back later."""
+        """Return the key that cools down after a retry-after answer to the task's call."""
         return cooldowns.key_of(task.limit, task.event)
 
 
@@ -206,9 +206,9 @@ def again(
     limit: ConcurrencyLimit | None = None,
     error: str | None = None,
 ) -> None:
-    """Put events back with the attempts they had, `batch_size` in a row; parked for `limit` if one is given.
+    """Requeue events with their attempts, `batch_size` in a row; parked for `limit` if one is given.
 
-    The rows remember the `error` that they wait for.
+    `delay` is in seconds. The rows store the `error` that they wait for.
     """
     for attempt in sorted({queued.attempt for queued in queued_events}):
         same = [(event_of(queued), queued.raw) for queued in queued_events if queued.attempt == attempt]
@@ -216,12 +216,15 @@ def again(
 
 
 def lock_calls(connection: Connection, keys: Sequence[UUID]) -> None:
-    """Lock calls in the order of their keys until the transaction ends: before the ledger and dead letters."""
+    """Lock calls in the order of their keys until the transaction ends.
+
+    In the lock order: before ledger and dead letters.
+    """
     connection.execute(_LOCK, [list(keys)])
 
 
 def end_calls(connection: Connection, keys: Sequence[UUID]) -> None:
-    """End the calls of these keys: a delivery that asks for one from now on begins it anew, not in doubt."""
+    """Delete the marks of calls. A delivery that claims one of these keys later begins the call anew, not in doubt."""
     if keys:
         connection.execute(_OVER, [list(keys)])
 
@@ -233,16 +236,16 @@ def in_hand(connection: Connection, keys: Sequence[UUID], grace_period: float) -
 
 
 def live(connection: Connection, keys: Sequence[UUID]) -> set[UUID]:
-    """Those of these keys whose call a live delivery makes."""
+    """Return those of these keys whose call a live delivery is making."""
     return {key for (key,) in connection.execute(_LIVE, [list(keys)])}
 
 
 def seize_calls(connection: Connection, keys: Mapping[UUID, UUID]) -> dict[UUID, bool]:
-    """Let no call of these keys be begun until the transaction ends; those that are not `live()`.
+    """Block the begin of these calls until the transaction ends, except of those that a live delivery is making.
 
-    `keys` are the calls' keys by the id of the event that asks. Returns whether the call of a key was begun before
-    and has no outcome. A delivery that is about to begin one waits, and then looks into the ledger. `end_calls()` those
-    that are returned.
+    `keys`: call keys by event id. Returns, per blocked key, whether its call was begun before and has no outcome. A
+    delivery that tries to begin one waits for the commit, and then checks the ledger. Call `end_calls()` for the
+    returned keys.
     """
     adopt_marks(connection, keys)
     wanted = {key: event_id for event_id, key in keys.items()}
@@ -256,13 +259,13 @@ def begin_grace_period(connection: Connection, keys: Sequence[UUID], grace_perio
 
 
 def grace_left(connection: Connection, keys: Sequence[UUID]) -> float:
-    """Seconds until the other side may be asked about all calls of these keys."""
+    """Return the seconds until the other side may be asked about all calls of these keys."""
     row = connection.execute(_GRACE_LEFT, [list(keys)]).fetchone()
     return float(row[0]) if row else 0.0
 
 
 def adopt_marks(connection: Connection, keys: Mapping[UUID, UUID]) -> None:
-    """Find marks of calls under their keys that were made under an event's id; `keys` by the event's id."""
+    """Move marks of calls that were stored under an event's id to the call's key. `keys`: call keys by event id."""
     others = {event_id: key for event_id, key in keys.items() if key != event_id}
     if others:
         for statement in (_ADOPT, _REPLACED):
@@ -270,7 +273,7 @@ def adopt_marks(connection: Connection, keys: Mapping[UUID, UUID]) -> None:
 
 
 def event_of(queued: QueuedEvent) -> Event[Any]:
-    """The event of a queued event that is known to be readable. Raises `TypeError` otherwise."""
+    """Return the event of a queued event that is readable. Raises `TypeError` otherwise."""
     if not isinstance(queued.event, Event):
         raise TypeError(queued.event.reason)
     return queued.event

@@ -1,8 +1,8 @@
-"""Claim: the transaction in which a delivery takes on a batch of effects.
+"""Claim a batch of effects: the transaction that takes slots and marks calls as begun, before any call is made.
 
-Slots first, calls second: an event that finds no free slot of its concurrency limit is parked, untouched, and woken by
-the next delivery that frees a slot. What is admitted is marked as begun, so that nobody else calls it meanwhile and
-everybody after a crash knows that it is in doubt.
+Slots first, calls second. An event without a free slot of its concurrency limit is parked, and woken by the next
+delivery that frees a slot. A mark keeps other deliveries from making the same call at the same time; after a crash it
+shows that the call is in doubt.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ RETURNING call_key, tries > 1
 
 
 def claim(engine: Engine, delivery: Delivery) -> EffectBatch | None:
-    """Take on the batch: mark its events as begun and prepare them; None when nothing of it is left to do."""
+    """Claim the batch: mark its calls as begun and prepare them. Returns None if nothing is left to call."""
     queued_events: list[QueuedEvent] = []
     try:
         claimed: list[EffectBatch | None] = []
@@ -90,7 +90,7 @@ def claim(engine: Engine, delivery: Delivery) -> EffectBatch | None:
 def _without_locked(
     connection: Connection, engine: Engine, delivery: Delivery, queued_events: Sequence[QueuedEvent]
 ) -> list[QueuedEvent]:
-    """Set those events aside whose rows another session has locked; the others."""
+    """Set aside the events whose rows another session has locked. Returns the others."""
     found = find_locked(connection, queued_events)
     engine.locked.update(found)
     for target, some in found.locked.items():
@@ -110,7 +110,7 @@ def _claim(
     wanted = _not_applied(connection, known)
     batch = _take_on(connection, engine, delivery, queued_events, wanted)
     if len(wanted) < len(known):
-        # After the calls: events come later in the order of locks.
+        # After the calls: events come later in the lock order.
         others = reused(connection, known, [event_of(queued) for queued in wanted])
         bury.bury_apart(connection, [(queued, refusal(queued)) for queued in others])
     return batch
@@ -123,9 +123,9 @@ def _take_on(
     queued_events: Sequence[QueuedEvent],
     wanted: list[QueuedEvent],
 ) -> EffectBatch | None:
-    """Mark the calls of those events of the row that are `wanted`, and keep no others in it."""
+    """Mark the calls of the `wanted` events of the row, and remove all others from it."""
     if delivery.attempts and len(wanted) > 1:
-        # A batch whose worker died may hold a call that kills workers: from now on each event travels alone.
+        # A batch whose worker crashed may contain a call that crashes workers: give each event its own row.
         again(connection, wanted)
         acknowledge(connection, delivery, [])
         return None
@@ -151,7 +151,7 @@ def _take_on(
 
 
 def _put_back_cooling_down(connection: Connection, keys: Mapping[QueuedEvent, str]) -> list[QueuedEvent]:
-    """Put back events whose key is cooling down, until it has; returns the others."""
+    """Put back events whose key is cooling down, until the cooldown ends. Returns the others."""
     cooling = {cooldown.key: cooldown for cooldown in cooldowns.find(connection, sorted(set(keys.values())))}
     for key, cooldown in cooling.items():
         waiting = [queued for queued, own in keys.items() if own == key]
@@ -186,7 +186,7 @@ def _not_applied(connection: Connection, queued_events: Sequence[QueuedEvent]) -
 
 
 def _of_one_effect(connection: Connection, queued_events: list[QueuedEvent]) -> tuple[Effect | None, list[QueuedEvent]]:
-    """The effect of the first event and the events of that effect; the others are put back."""
+    """Return the effect of the first event, and the events of that effect. The others are put back."""
     if not queued_events:
         return None, []
     kind = type(event_of(queued_events[0]).data)
@@ -198,13 +198,13 @@ def _of_one_effect(connection: Connection, queued_events: list[QueuedEvent]) -> 
 def _begin(
     connection: Connection, delivery: Delivery, effect: Effect, queued_events: list[QueuedEvent]
 ) -> list[tuple[QueuedEvent, bool]]:
-    """Mark calls as begun; those that are ours and whether they are in doubt.
+    """Mark calls as begun. Returns the events whose calls this delivery makes, each with whether its call is in doubt.
 
-    Events whose call another live delivery is making, or whose grace period lasts, are put back for as long.
+    Events whose call another live delivery is making, or whose grace period is not over, are put back for that time.
     """
     keys = {event_of(queued).id: effect.key(event_of(queued)) for queued in queued_events}
     adopt_marks(connection, keys)
-    # Two events of one batch may ask for one call: the first one makes it, the other then finds what came of it.
+    # Two events of one batch may need the same call: the first one makes it, the other one uses its recorded result.
     first = {key: event_id for event_id, key in reversed(keys.items())}
     begin_grace_period(connection, list(first), effect.grace_period())
     wanted = {"keys": list(first), "events": list(first.values())}
@@ -215,7 +215,7 @@ def _begin(
         wait = grace_left(connection, [keys[event_of(queued).id] for queued in others])
         again(connection, others, delay=max(_BUSY_DELAY, wait))
     mine = [queued for queued in queued_events if queued.event_id in doubts]
-    # Beginning may have waited for a delivery that recorded the event meanwhile.
+    # The INSERT may have waited for a delivery that has recorded the event.
     open_ = _not_applied(connection, mine)
     end_calls(connection, [keys[event_of(queued).id] for queued in mine if queued not in open_])
     return [(queued, doubts[event_of(queued).id]) for queued in open_]
@@ -228,7 +228,7 @@ def _prepare(
     begun: list[tuple[QueuedEvent, bool]],
     bound: Mapping[UUID, ConcurrencyLimit],
 ) -> list[Task]:
-    """The tasks of the events that are still wanted; the others have been overtaken and count as applied."""
+    """Return the tasks of the events that the effect still wants. The others are obsolete and entered as applied."""
     queued_events = {event_of(queued).id: (queued, in_doubt) for queued, in_doubt in begun}
     prepared = list(effect.prepare(HandlerContext.begin(connection), [event_of(queued) for queued, _ in begun]))
     tasks = []
@@ -250,15 +250,15 @@ def _refusal(event: Event[Any]) -> str | None:
 
 
 def _route(connection: Connection, delivery: Delivery) -> Route:
-    """Where the delivery's row waits: a type that is unknown here has no route of its own."""
+    """Return the route of the delivery's row, for events without a route because their type is unknown."""
     queue, priority, share = connection.execute(_WHERE, [delivery.row_id]).fetchone() or (EVENTS_QUEUE, 0, None)
     return Route(queue, priority, MOST_IN_A_ROW, effect_of="unknown", share=share)
 
 
 def _give_back(engine: Engine, delivery: Delivery, queued_events: list[QueuedEvent], error: Exception) -> None:
-    """The claim failed: alone, an event is ended by the error; of several each goes alone, to see whose it is.
+    """After a failed claim: end a single event with the error, or put each of several events in its own row.
 
-    If rows are locked, it is clear whose: those events are set aside, and the others wait again together.
+    If the error is a lock time-out, events whose rows are locked are set aside, and the others are put back together.
     """
     with engine.pool.connection() as connection, connection.transaction():
         set_timeouts(connection)

@@ -1,9 +1,8 @@
-"""Slots: how many things of one kind run at once over all workers.
+"""Concurrency limits: slots bound how many calls of one kind run at once over all workers.
 
-A slot belongs to a delivery and is free again the moment that delivery's queue row is finished, put back or rescued:
-a worker that dies holds nothing for longer than its deliveries. A row that finds every slot taken is parked: it waits
-outside the queue (`put_back` with a limit), and the delivery that frees a slot moves the one that has been parked for
-longest into the queue.
+A slot belongs to a delivery. It is free as soon as the delivery's queue row is finished, put back or rescued, so a
+crashed worker holds slots only until its deliveries are rescued. A row that finds all slots taken is parked: it waits
+outside the queue (`put_back` with a limit). The delivery that frees a slot moves the longest parked row into the queue.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from app.engine.domain import ConcurrencyLimit
 from app.engine.queue.lease import Delivery
 
 PARKED_S = 300.0
-"""Seconds after which a parked row looks for itself, should the delivery that was to wake it have died."""
+"""Seconds after which a parked row becomes due by itself, in case the delivery that should wake it crashed."""
 
 _TAKE = "SELECT engine.take_slots(%s, %s, %s, %s, %s, %s)"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('engine.slots/' || %s, 0))"
-# The distinct keys of the index, one look-up each: a million rows may be parked for one of them. An older version
-# parked rows in a table of its own.
+# One index look-up for each distinct key, because a million rows may be parked for one of them. An older version parked
+# rows in a separate table.
 _PARKED_LIMITS = """
 WITH RECURSIVE first AS (
     (SELECT key, most FROM engine.delayed WHERE key IS NOT NULL ORDER BY key, id LIMIT 1)
@@ -39,16 +38,16 @@ SELECT engine.wake_parked(%(key)s, %(most)s)
 def take(
     connection: Connection, delivery: Delivery, wanted: Mapping[ConcurrencyLimit, int]
 ) -> dict[ConcurrencyLimit, int]:
-    """Hold up to so many slots of each limit for a delivery, more or fewer than before. Returns how many it holds.
+    """Set the number of slots that a delivery holds of each limit, up to `wanted`. Returns how many it holds.
 
-    Limits are locked in order, so that two deliveries cannot deadlock. Until
-    the transaction ends no other session takes slots of these limits, parks for them, or wakes for them.
+    The number can grow or shrink. Limits are locked in order, so that two deliveries cannot deadlock. Until the
+    transaction ends no other session takes slots of these limits, parks for them, or wakes for them.
     """
     return {limit: _take(connection, delivery, limit, wanted[limit]) for limit in sorted(wanted)}
 
 
 def lock_limits(connection: Connection, limits: Iterable[ConcurrencyLimit]) -> None:
-    """Be alone with some limits until the transaction ends. Every transaction takes limits first, before its rows."""
+    """Lock limits until the transaction ends. Limits are first in the lock order, before rows."""
     for limit in sorted(limits):
         connection.execute(_LOCK, [limit.key])
 
@@ -59,7 +58,7 @@ def wake_parked(connection: Connection, limit: ConcurrencyLimit) -> None:
 
 
 def wake_all(connection: Connection) -> None:
-    """Wake a row for every limit that has parked rows: covers slots freed by deliveries that died."""
+    """Wake a row for every limit with parked rows. Covers slots freed by crashed deliveries."""
     for key, most in connection.execute(_PARKED_LIMITS).fetchall():
         with connection.transaction():
             wake_parked(connection, ConcurrencyLimit(key, most))

@@ -1,6 +1,6 @@
-"""Cooldowns: the other side said "come back later"; no call under its concurrency limit begins until then.
+"""Cooldowns: after a retry-after answer of the other side, no call under the same concurrency limit begins until then.
 
-Kept in the database, so it holds over all workers and their restarts.
+Stored in the database, so a cooldown applies to all workers and survives restarts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _REASON_LIMIT = 300
 
 @dataclass(frozen=True, slots=True)
 class Cooldown:
-    """A key under which no call is begun for `seconds` more."""
+    """A key under which no call begins for `seconds` more."""
 
     key: str
     seconds: float
@@ -44,24 +44,24 @@ class Cooldown:
 
 
 def key_of(limit: ConcurrencyLimit | None, event: Event[Any]) -> str:
-    """The cooldown key of an event's call: its concurrency limit, or its type where there is none."""
+    """Return the cooldown key of an event's call: its concurrency limit or, without one, its type."""
     return limit.key if limit else f"effect/{event.type}"
 
 
 def find(connection: Connection, keys: Sequence[str]) -> list[Cooldown]:
-    """The cooldowns in force among these keys."""
+    """Return the cooldowns in force among these keys."""
     if not keys:
         return []
     return connection.cursor(row_factory=class_row(Cooldown)).execute(_FIND, [list(keys)]).fetchall()
 
 
 def begin(connection: Connection, said: Mapping[str, tuple[float, str]]) -> None:
-    """Begin cooldowns of so many seconds, with a reason. A longer cooldown in force is kept."""
+    """Begin cooldowns: seconds and reason by key. A longer cooldown in force is kept."""
     if said:
         reasons = [reason[:_REASON_LIMIT].replace("\x00", "") for _, reason in said.values()]
         connection.execute(_BEGIN, [list(said), [seconds for seconds, _ in said.values()], reasons])
 
 
 def busy(key: str, seconds: float, reason: str) -> Busy:
-    """The error of an event whose call may not begin yet."""
+    """Return the error of an event whose call may not begin for `seconds`."""
     return Busy(f"{key} rests: {reason}", retry_after=seconds)

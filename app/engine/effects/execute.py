@@ -1,11 +1,11 @@
-"""Perform: carry events to the outside world, and record what came of each once.
+"""Execute effects: make the calls of a batch to the outside world, and record each outcome once.
 
-One short transaction claims the batch's events; the calls run in no transaction, as many at once as the effect, its
-limits and the other workers allow; each outcome is recorded as it comes, together with those that came while the one
-before was being written. The queue row goes in the commit that leaves nothing of it undone.
+One short transaction claims the batch. The calls run outside any transaction, with the parallelism that the effect, its
+limits and fair sharing allow. Outcomes are recorded as they arrive; those that arrive during one commit share the next.
+The queue row is removed in the commit after which none of its events is open.
 
-A call that was begun and has no recorded outcome is in doubt: the next delivery of its event asks the other side for
-its reference before submitting. Where the other side cannot be asked, a person decides.
+A call without a recorded outcome is in doubt: the next delivery asks the other side for the reference before it submits
+again. If the other side cannot be asked, a person decides.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from app.errors import BadAnswer, InDoubt
 from events import Payload
 
 _NAMED = 5
-"""Fields of an answer that an error names."""
+"""Most fields of an answer that an error names."""
 
 log = structlog.get_logger(__name__)
 
 
 async def perform(engine: Engine, delivery: Delivery, running: RunningDelivery | None = None) -> int:
-    """Deliver a batch of effects. Returns how many events ended in it.
+    """Deliver a batch of effects. Returns how many events were recorded in it; 0 if the lease is lost.
 
-    Once `running` must yield, it begins no further call and hands back what it has not begun. Returns quietly when the
-    row is no longer this delivery's. Cancelled, it hands back what is not recorded and raises `CancelledError`.
+    Once `running` must yield, no further call begins and the remaining events are requeued. If cancelled, it requeues
+    all events without a recorded outcome and raises `CancelledError`.
     """
     try:
         batch = await _claim(engine, delivery)
@@ -56,7 +56,7 @@ async def _claim(engine: Engine, delivery: Delivery) -> EffectBatch | None:
     try:
         return await asyncio.shield(claiming)
     except asyncio.CancelledError:
-        # What is claimed by now has not been called: it must not stay behind as in doubt.
+        # Claimed calls have not been made yet. They must not stay marked, or they would be in doubt.
         batch = await claiming
         if batch is not None:
             await _whole(asyncio.to_thread(record.hand_back, batch, stops=True))
@@ -71,15 +71,15 @@ async def _run(batch: EffectBatch) -> int:
         while calls:
             done, calls = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
             for call in done:
-                call.result()  # LeaseLost surfaces here; an effect's own errors are outcomes
+                call.result()  # raises LeaseLost; an effect's own errors are outcomes
             await _whole(asyncio.to_thread(record.record_outcomes, batch))
             gates.widen(batch)
         left = len(batch.tasks)
-        if left:  # not called: the queue was paused, or others wait for their share
+        if left:  # not called: the queue is paused, or the delivery must yield
             await _whole(asyncio.to_thread(record.hand_back, batch))
             log.info("handed back", row=batch.delivery.row_id, events=left)
     except asyncio.CancelledError:
-        # The worker stops and will wait no longer: what is in the air stays in doubt, the rest simply waits again.
+        # The worker stops: calls in progress stay in doubt, the other events are requeued.
         await _stop(calls)
         await _whole(asyncio.to_thread(record.hand_back, batch, stops=True))
         raise
@@ -90,7 +90,7 @@ async def _run(batch: EffectBatch) -> int:
 
 
 class _Gates:
-    """How many calls may run: `at_once` of the batch, and per concurrency limit as many as it has slots."""
+    """Limits of parallel calls: `at_once` for the batch, and the slots held for each concurrency limit."""
 
     def __init__(self, batch: EffectBatch) -> None:
         self.width = asyncio.Semaphore(batch.effect.at_once)
@@ -98,11 +98,11 @@ class _Gates:
         self.slots = dict(batch.limits)
 
     def of(self, limit: ConcurrencyLimit | None) -> AbstractAsyncContextManager[object]:
-        """The gate of a concurrency limit; always open without a limit."""
+        """Return the semaphore of a concurrency limit; without a limit, a context that never waits."""
         return self.limits[limit] if limit in self.limits else nullcontext()
 
     def widen(self, batch: EffectBatch) -> None:
-        """Let more calls through for slots that were won. Slots are lost only when there are no calls left for them."""
+        """Allow more calls for slots gained. Slots are lost only if no calls are left for them."""
         for limit, count in batch.limits.items():
             for _ in range(count - self.slots[limit]):
                 self.limits[limit].release()
@@ -113,7 +113,8 @@ async def _carry(batch: EffectBatch, task: Task, gates: _Gates) -> None:
     if task.call.in_doubt and not batch.effect.can_be_asked:
         task.outcome = InDoubt("the call was begun before and may have happened; the other side cannot be asked")
         return
-    # An effect that rechecks does so right before its last step; for the others this is that moment.
+    # An effect that rechecks does so right before its last step: a recent check of the lease is enough here. For the
+    # others this is the last moment, so check now.
     check = batch.lease.still_mine if batch.effect.recheck else task.call.still_mine
     async with gates.of(task.limit), gates.width:
         if batch.makes_room:
@@ -135,14 +136,14 @@ async def _carry(batch: EffectBatch, task: Task, gates: _Gates) -> None:
             task.begun = False
         except ValidationError as error:
             task.outcome = _bad_answer(error)
-        except Exception as error:  # noqa: BLE001 - whatever an effect raises decides what becomes of its event
+        except Exception as error:  # noqa: BLE001 - any error of an effect is an outcome of its event
             task.outcome = error
         if isinstance(task.outcome, Exception) and (seconds := retry_after_of(task.outcome)):
             batch.lease.cool_down(batch.cooldown_key(task), seconds, task.outcome)
 
 
 def _bad_answer(error: ValidationError) -> BadAnswer:
-    # Without the input: it may hold what must not be stored.
+    # Without the input, which may hold personal data or secrets.
     wrong = "; ".join(
         f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)[:_NAMED]
     )
@@ -150,7 +151,7 @@ def _bad_answer(error: ValidationError) -> BadAnswer:
 
 
 def _no_payload(outcome: object) -> Exception:
-    return TypeError(f"an effect must return what is to be said, a payload, and this returned {type(outcome).__name__}")
+    return TypeError(f"an effect must return a payload, and this one returned {type(outcome).__name__}")
 
 
 async def _stop(calls: set[asyncio.Task[None]]) -> None:
@@ -160,7 +161,7 @@ async def _stop(calls: set[asyncio.Task[None]]) -> None:
 
 
 async def _whole(work: Coroutine[Any, Any, None]) -> None:
-    """Await something that must not be left half way; a cancellation is raised once it is over."""
+    """Await `work` to its end. A cancellation is re-raised afterwards."""
     running = asyncio.ensure_future(work)
     try:
         await asyncio.shield(running)

@@ -1,4 +1,4 @@
-"""Outcomes: the transactions that write down what came of calls, and hand back what was not called."""
+"""Record the outcomes of calls, and hand back (requeue) the events that were not called."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UPDATE engine.calls SET ask_after = clock_timestamp() + %(grace_period)s * inter
 """
 _GOES_ON = "UPDATE engine.calls SET begun_at = clock_timestamp() WHERE row_id = %s"
 _NEVER_BEGUN = "DELETE FROM engine.calls WHERE call_key = ANY(%s) AND tries = 1"
-# What an earlier try left in doubt stays so; its grace period is over.
+# A call that an earlier try left in doubt stays in doubt; its grace period is over.
 _BEGUN_BEFORE = """
 UPDATE engine.calls SET tries = tries - 1, ask_after = clock_timestamp() WHERE call_key = ANY(%s) AND tries > 1
 """
@@ -37,20 +37,19 @@ log = structlog.get_logger(__name__)
 
 
 class CannotBeRecorded(Permanent):
-    """An effect came to an outcome that cannot be written down; whether its call happened, a person must see."""
+    """The outcome of an effect cannot be stored. A person must check whether its call happened."""
 
 
 def record_outcomes(batch: EffectBatch) -> None:
-    """Write down every outcome that is there; the row shrinks to what is still open, or goes.
+    """Record all available outcomes and remove their events from the queue row. The row is removed if none remain.
 
-    With it shrink its slots to what it can still use, or they grow if there are free ones; and if there are more free
-    ones than that, the row that has been parked for longest is woken. An outcome that cannot be written is that task's
-    error, and no other's.
+    The same commit sets the delivery's slots to the number it can use, at most the free ones, and wakes the longest
+    parked row if slots remain free. An outcome that cannot be stored fails its own task only.
     """
-    # Read once: while this runs, calls go on and more outcomes come.
+    # Read once: calls continue during the commit, and more outcomes arrive.
     finished = [task for task in batch.tasks if task.outcome is not None]
     if not finished:
-        return  # the record before took these along
+        return  # an earlier commit recorded them
     try:
         _commit(batch, finished)
     except Exception as error:
@@ -67,7 +66,7 @@ def _commit_alone(batch: EffectBatch, task: Task) -> None:
         if isinstance(error, LeaseLost) or spends_nothing(error):
             raise
         log.warning("an outcome cannot be recorded", event_id=str(task.event.id), why=str(error))
-        task.outcome = CannotBeRecorded(f"what came of the call cannot be written down: {error}")
+        task.outcome = CannotBeRecorded(f"the outcome of the call cannot be recorded: {error}")
         _commit(batch, [task])
 
 
@@ -95,9 +94,9 @@ def _verdict(batch: EffectBatch, task: Task, outcome: Payload | Exception) -> Ve
 
 
 def hand_back(batch: EffectBatch, *, stops: bool = False) -> None:
-    """The delivery ends before its time: record what is there, and let the rest wait again with the same attempt.
+    """End the delivery early: record available outcomes, and requeue the other events with the same attempt.
 
-    `stops`: the worker takes no more rows, so the rest keeps its row and with it its place in the queue.
+    `stops`: the worker fetches no more rows, so the events stay in their row, at its position in the queue.
     """
     record_outcomes(batch)
     if not batch.tasks:
@@ -117,7 +116,7 @@ def hand_back(batch: EffectBatch, *, stops: bool = False) -> None:
                 wait_again(connection, batch.delivery, queued_events)
             else:
                 acknowledge(connection, batch.delivery, [])
-            # Wake first: the row that has been parked for longest is older than what goes back now.
+            # Wake first: the longest parked row is older than the events that are requeued here.
             _resize(connection, batch, [])
             if not stops:
                 again(connection, queued_events, batch_size=MOST_IN_A_ROW)
@@ -131,7 +130,7 @@ def hand_back(batch: EffectBatch, *, stops: bool = False) -> None:
 
 
 def _forget(connection: Connection, tasks: list[Task]) -> None:
-    """Calls that were marked as begun and not made: another delivery need not ask about them."""
+    """Unmark calls that were marked as begun and not made, so that no delivery asks the other side about them."""
     keys = [task.key for task in tasks]
     if keys:
         connection.execute(_NEVER_BEGUN, [keys])
@@ -171,7 +170,7 @@ def _fail(connection: Connection, batch: EffectBatch, failed: list[tuple[Task, F
 
 
 def _cooldowns(batch: EffectBatch, tasks: list[Task]) -> dict[str, tuple[float, str]]:
-    """When the other side asked to come back, by the key that cools down: the longest time of each."""
+    """Return the longest `retry_after` in seconds, with its reason, by cooldown key."""
     said: dict[str, tuple[float, str]] = {}
     for task in tasks:
         seconds = retry_after_of(task.outcome) if task.begun and isinstance(task.outcome, Exception) else None

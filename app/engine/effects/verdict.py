@@ -1,4 +1,4 @@
-"""Verdict: what the outcome of one call leads to. Pure: decided once, before the transaction that writes it down."""
+"""Verdict: decide how an event continues after its call. Pure: decided once, before the transaction that records it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from events import Payload
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The event is applied, and `payload` is published as what came of it."""
+    """The event is applied, and `payload` is published as its result."""
 
     payload: Payload
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The event is put back or buried with `error`; `may_have_been_made`: its call is in doubt."""
+    """The event is put back or buried with `error`. `may_have_been_made`: its call is in doubt."""
 
     error: Exception
     decision: Decision
@@ -32,11 +32,12 @@ Verdict: TypeAlias = Result | Failure
 
 
 def decide_outcome(task: Task, outcome: Payload | Exception, effect: Effect, policy: Policy, chance: float) -> Verdict:
-    """Decide what becomes of a task whose call ended with `outcome`; `chance` in [0, 1) spreads the delay of a retry.
+    """Decide how the event of a task continues after its call ended with `outcome`.
 
-    A call that may have been made, at another side that cannot be asked, goes to a person at once, rather than after a
-    delivery that could only find that out. An effect gives up where its last attempt failed with a transient error.
-    Any other call that may have been made is not tried again before the effect's grace period is over.
+    `chance`, in [0, 1), spreads the delay of a retry. A call that may have been made is buried at once if the other
+    side cannot be asked: another delivery could not decide more. If the last attempt fails with a transient error, the
+    result is the effect's `give_up` payload, if it has one. Any other call that may have been made is not retried
+    before the effect's grace period is over.
     """
     if isinstance(outcome, Payload):
         return Result(outcome)
