@@ -1,6 +1,6 @@
-"""The Procrastinate app: `procrastinate --app=app.engine.queue.app worker` starts a worker that does everything.
+"""The Procrastinate app: `procrastinate --app=app.engine.queue.app worker` starts a complete worker.
 
-Procrastinate fetches rows, keeps heartbeats and listens; what a row means is `consume` and `perform`.
+Procrastinate fetches rows, keeps heartbeats and listens. `consume` and `perform` process the rows.
 """
 
 from __future__ import annotations
@@ -44,12 +44,15 @@ from app.settings import settings
 log = structlog.get_logger(__name__)
 
 _PLANNER = {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"}
-"""For Procrastinate's own connections, which do nothing but its queue statements: with the statistics of an empty
-table its fetch would sort every waiting row; so it always reads the index in its order."""
+"""Planner settings of Procrastinate's own connections, which run only its queue statements.
+
+With the statistics of an empty table, the planner would sort all waiting rows at each fetch. These settings make it
+read the index in order.
+"""
 
 
 class Sealed:
-    """A row's arguments, unopened: Procrastinate copies and prints what it can see, so it sees nothing."""
+    """Placeholder for a row's arguments: Procrastinate copies and logs what it loads, so events are not loaded."""
 
     __slots__ = ("size",)
 
@@ -61,14 +64,17 @@ class Sealed:
 
 
 def load_arguments(text: str | bytes) -> Any:
-    """Procrastinate's `json_loads`: the arguments of our tasks stay sealed, they are read where the row is claimed."""
+    """Load arguments for Procrastinate (`json_loads`). Arguments of our tasks become a `Sealed` of their size in bytes.
+
+    Deliveries read them in the transaction that claims the row.
+    """
     raw = text.encode() if isinstance(text, str) else bytes(text)
     if may_hold_events(raw):
         return {"sealed": Sealed(len(raw))}
     try:
         return json.loads(raw)
     except ValueError:
-        # A number that Python does not read must not keep every worker from fetching anything.
+        # A number that Python cannot parse must not stop all fetches.
         return {"sealed": Sealed(len(raw))}
 
 
@@ -83,7 +89,7 @@ def _pool(**options: Any) -> AsyncConnectionPool[Any]:
 
 
 def fresh_connector() -> procrastinate.PsycopgConnector:
-    """The connector of a worker, with a pool of its own: the app's cannot be opened again in another event loop."""
+    """Return a worker's connector with its own pool: the app's pool cannot be opened again in another event loop."""
     least, most = connections.QUEUE_POOL
     return procrastinate.PsycopgConnector(json_loads=load_arguments, pool_factory=_pool, min_size=least, max_size=most)
 
@@ -101,7 +107,7 @@ def _defaults() -> WorkerOptions:
 
 
 class Application(procrastinate.App):
-    """Procrastinate's app with a fenced manager and, around each worker, what our two tasks need."""
+    """Procrastinate's app with a fenced manager, and with the resources that deliveries need around each worker."""
 
     engine: Engine
     session: Session
@@ -112,7 +118,7 @@ class Application(procrastinate.App):
         self.job_manager: FencedManager = FencedManager(self.connector)
 
     async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
-        """Run a worker until it is told to stop. Raises `SetupError` on a server that it must not trust."""
+        """Run a worker until it is asked to stop. Raises `SetupError` if the server or the schema is unsuitable."""
         full: WorkerOptions = {**_defaults(), **options}
         self.job_manager.is_stopping = False
         if full.get("install_signal_handlers", True):
@@ -130,14 +136,14 @@ class Application(procrastinate.App):
                 log.warning("starting over", why=str(error))
 
     def told_to_stop(self) -> None:
-        """From now on a delivery's end is said once: what cannot be said is rescued by others."""
+        """Stop retrying writes of delivery ends: other workers rescue what cannot be recorded."""
         self.job_manager.is_stopping = True
 
     async def serve(self, **options: Unpack[WorkerOptions]) -> None:
-        """Run a worker among what `at_work()` has set up, until it is told to stop.
+        """Run a worker inside `at_work()` until it is asked to stop.
 
-        Without `queues` it serves all of this program; other programs may have queues in the same database. Raises
-        `SessionLost` when the process's session has ended: its deliveries are others' by now.
+        Without `queues` it serves all queues of this program; other programs may have queues in the same database.
+        Raises `SessionLost` if the process's session has ended: other workers then rescue its deliveries.
         """
         queues = list(options.get("queues") or wiring().queues())
         full: WorkerOptions = {**_defaults(), **options, "queues": queues, "install_signal_handlers": False}
@@ -175,7 +181,7 @@ class Application(procrastinate.App):
                 for worker in ended:
                     worker.result()
             finally:
-                # They stop together, and each waits for its deliveries. A second cancellation waits too.
+                # All workers stop together, each after its deliveries. A second cancellation does not shorten that.
                 self.job_manager.is_stopping = True
                 for worker in running:
                     worker.cancel()
@@ -183,14 +189,17 @@ class Application(procrastinate.App):
 
     def _worker(self, **options: Unpack[WorkerOptions]) -> Worker:
         worker = super()._worker(**options)
-        worker._new_job_event = LatchedNotification(fair_share_of_introduced())  # noqa: SLF001 - there is no other way to it
+        worker._new_job_event = LatchedNotification(fair_share_of_introduced())  # noqa: SLF001 - no public way
         self._workers.add(worker)
         return worker
 
     @asynccontextmanager
     async def at_work(self, concurrency: int) -> AsyncIterator[None]:
-        """What deliveries need around them: threads, connections, and the rescue of others' deliveries."""
-        # A delivery holds at most one connection, and recording outcomes beside running calls another.
+        """Set up what deliveries need: threads, connection pool, the session of this process, upkeep and promotion.
+
+        `concurrency`: most deliveries at once, over all workers of the process.
+        """
+        # A delivery uses at most one connection, and another one to record outcomes while calls run.
         threads = ThreadPoolExecutor(max_workers=2 * concurrency + 2, thread_name_prefix="tallyman")
         asyncio.get_running_loop().set_default_executor(threads)
         least, most = connections.deliveries(concurrency)
@@ -200,7 +209,7 @@ class Application(procrastinate.App):
         try:
             await asyncio.to_thread(self._check)
             async with self._alive(), upkeep(pool) as promoter:
-                # Once before the workers begin: one that does not wait finds what is due by now.
+                # Once before the workers begin, so that a worker that runs without waiting finds the rows that are due.
                 await promoter.promote_due()
                 self.job_manager.on_delayed = promoter.wake
                 try:
@@ -226,9 +235,9 @@ class Application(procrastinate.App):
                 await effect.close()
 
     def _check(self) -> None:
-        wiring()  # imported now: it takes a second, which a first delivery or a stop should not wait for
+        wiring()  # imported now: it takes a second, which should not delay a first delivery or a stop
         if settings().keys is not None:
-            sealing.keyring()  # keys that cannot be read would turn every effect into a dead letter
+            sealing.keyring()  # unreadable keys would turn every effect into a dead letter
         with self.engine.pool.connection() as connection:
             check_schema(connection)
             check(connection)
@@ -238,7 +247,7 @@ class Application(procrastinate.App):
 app = Application()
 
 _RETRY = procrastinate.RetryStrategy(wait=2)
-"""Procrastinate's own retry is only for deliveries of which no transaction could be committed at all."""
+"""Procrastinate's own retry applies only if no transaction of a delivery could commit."""
 
 
 def _delivery(context: procrastinate.JobContext) -> Delivery:
@@ -250,7 +259,7 @@ def _delivery(context: procrastinate.JobContext) -> Delivery:
 
 @app.task(name="consume", queue="events", retry=_RETRY, pass_context=True)
 def consume_one(context: procrastinate.JobContext, /, **_arguments: Any) -> None:
-    """Deliver an event, and its waiting siblings with it."""
+    """Deliver an event, with its waiting siblings."""
     consume(app.engine, _delivery(context), siblings=True)
 
 
@@ -260,17 +269,17 @@ def consume_batch(context: procrastinate.JobContext, /, **_arguments: Any) -> No
     consume(app.engine, _delivery(context), siblings=False)
 
 
-# Another program in the database may have a periodic task and a queueing lock of this name too.
+# Another program in the database may have a periodic task and a queueing lock of the same name.
 @app.periodic(cron="*/15 * * * *", periodic_id="tallyman")
 @app.task(name="prune", queue="events", queueing_lock="tallyman/prune", priority=EVENTS_PRIORITY, pass_context=True)
 def prune_now(_context: procrastinate.JobContext, timestamp: int) -> None:  # noqa: ARG001 - Procrastinate's signature of a periodic task
-    """Every quarter of an hour, once over all workers: drop what is past its time."""
+    """Every 15 minutes, once over all workers: delete rows that are past their retention time."""
     with app.engine.pool.connection() as connection:
         prune(connection)
 
 
 @app.task(name="perform", queue="effects", retry=_RETRY, pass_context=True)
 async def perform_batch(context: procrastinate.JobContext, /, **_arguments: Any) -> None:
-    """Carry a batch of effects to the outside world."""
+    """Deliver a batch of effects: make their calls to the outside world."""
     delivery = _delivery(context)
     await perform(app.engine, delivery, app.job_manager.running_delivery(delivery.worker_id, delivery.row_id))

@@ -1,11 +1,11 @@
-"""Liveness: a database session that shows that a worker's process lives.
+"""Liveness: a database session with an advisory lock shows that a worker's process is running.
 
-Each process holds an advisory lock on a connection of its own for as long as it runs. The kernel closes the connection
-when the process dies, PostgreSQL ends the session and releases the lock, and the next rescue finds the
-worker gone. The heartbeat stays for what a session cannot show: a frozen process, a cut network.
+Each process holds the lock on its own connection. When the process ends, the kernel closes the connection, PostgreSQL
+ends the session and releases the lock, and the next rescue finds that the worker is gone. Heartbeats detect what a
+session does not show: a frozen process, a cut network.
 
-A process that lives but lost its session (a terminated backend, a restart, a failover) is taken for dead by others. It
-notices within seconds, stops its deliveries and registers anew.
+A running process that lost its session (a terminated backend, a restart, a failover) is declared dead by the others. It
+detects the loss within seconds, stops its deliveries and registers again.
 """
 
 from __future__ import annotations
@@ -25,16 +25,15 @@ APPLICATION = "tallyman worker session"
 """The connection's name in pg_stat_activity."""
 
 _CLASS = 1952541804
-"""`tall` in ASCII: the first key of the advisory lock. The second one is the process's own."""
+"""`tall` in ASCII: the first key of the advisory lock. The second key is the process's own."""
 _LOCK = "SELECT pg_try_advisory_lock(%s, %s)"
 _TRIES = 10
 _PING_S = 2.0
-"""How often the session is asked whether it still lives. A closed connection is noticed at once, without asking."""
+"""Seconds between two pings of the session. A closed connection is detected at once, without a ping."""
 _PATIENCE_S = 5.0
-"""How long an answer may take before the session counts as lost."""
+"""Seconds without an answer after which the session counts as lost."""
 _KEEPALIVE = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "4"}
-"""The server's side of the connection: it drops the session of a host that vanished 13 s after its last sign of life.
-Where the connection is a unix socket PostgreSQL ignores them."""
+"""The server drops the session of a vanished host 13 s after the last packet. Ignored on unix sockets."""
 
 _ANY_GONE = "SELECT EXISTS (SELECT FROM engine.gone_workers())"
 _FORGET_GONE = """
@@ -45,11 +44,11 @@ DELETE FROM engine.workers w USING gone WHERE w.worker_id = gone.worker_id RETUR
 
 
 class SessionLost(Transient):
-    """The session that shows that this process lives has ended: others take its deliveries over."""
+    """The session of this process has ended: other workers rescue its deliveries."""
 
 
 class Session:
-    """The session of this process, with its advisory lock. Made by `open()`, to be closed."""
+    """The session of this process, with its advisory lock. Create it with `open()`; `close()` it after use."""
 
     def __init__(self, connection: psycopg.AsyncConnection[Any], key: int) -> None:
         self.key = key
@@ -59,7 +58,7 @@ class Session:
 
     @classmethod
     async def open(cls) -> Self:
-        """Connect and take the lock. Raises `SetupError` where no key is free, and psycopg's errors."""
+        """Connect and take the lock. Raises `SetupError` if no key is free, and psycopg's errors."""
         address = await asyncio.to_thread(database.conninfo, application_name=APPLICATION, **_KEEPALIVE)
         connection = await psycopg.AsyncConnection.connect(address, autocommit=True)
         try:
@@ -80,7 +79,7 @@ class Session:
         return self._watch
 
     async def close(self) -> None:
-        """Release the lock by ending the session. The process's workers must be unregistered by now."""
+        """End the session, which releases the lock. The process's workers must already be unregistered."""
         self._watch.cancel()
         database.hang_up(self._connection)
         await asyncio.wait({self._watch})
@@ -94,7 +93,7 @@ class Session:
                 self._is_answered = False
                 await asyncio.wait({asking}, timeout=_PING_S + _PATIENCE_S)
         finally:
-            # Closed first: a cancelled query waits for the server, which may answer nothing for ever.
+            # Close first: a cancelled query waits for the server, which may never answer.
             database.hang_up(self._connection)
             asking.cancel()
             await asyncio.wait({asking})
@@ -102,7 +101,7 @@ class Session:
     async def _ask(self) -> None:
         with suppress(psycopg.Error):
             while True:
-                # Returns when the time is over; raises at once when the server closes the connection.
+                # Returns after the interval; raises at once if the server closes the connection.
                 async for _ in self._connection.notifies(timeout=_PING_S):
                     pass
                 await self._connection.execute("SELECT 1")
@@ -116,9 +115,9 @@ def any_gone(connection: Connection) -> bool:
 
 
 def forget_gone(connection: Connection) -> list[int]:
-    """Unregister workers whose session has ended; returns their ids. They cannot fetch any more.
+    """Unregister workers whose session has ended, so that they can fetch no more. Returns their ids.
 
-    Rows that such a worker still holds locked are left for the next pass: raises `psycopg.errors.LockNotAvailable`.
+    Raises `psycopg.errors.LockNotAvailable` if such a worker still has rows locked: the next pass retries.
     """
     with connection.transaction():
         connection.execute("SET LOCAL lock_timeout = '200ms'")

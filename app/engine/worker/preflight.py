@@ -1,4 +1,4 @@
-"""Safety: what a worker must find true of a server before it takes its first delivery."""
+"""Preflight checks: server and schema requirements that a worker checks before its first delivery."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SELECT n.nspname || '.' || c.relname
 
 
 def check_schema(connection: Connection) -> None:
-    """Raise `SetupError` on a database that lacks what this program needs."""
+    """Raise `SetupError` if the database lacks a table or function of this program."""
     needed = [*(lockable.name for lockable in wiring().lockables), *wiring().tables]
     missing = [name for (name, found) in connection.execute(_NEEDED, [needed]) if not found]
     if missing:
@@ -46,14 +46,14 @@ def check_schema(connection: Connection) -> None:
 
 
 def check(connection: Connection) -> None:
-    """Raise `SetupError` if the server can lose a commit or tenants are not isolated; unless told `--unsafe`."""
+    """Raise `SetupError` if the server can lose commits or tenants are not isolated. Only a warning with `--unsafe`."""
     found = problems(connection)
     if not found:
         return
     if settings().unsafe:
         log.warning("unsafe", problems=found)
         return
-    raise SetupError("; ".join(found) + "; mend it, or set TALLYMAN_UNSAFE=1 to work all the same")
+    raise SetupError("; ".join(found) + "; fix it, or set TALLYMAN_UNSAFE=1 to start anyway")
 
 
 def _remedy(connection: Connection, role: str, login: str) -> str:
@@ -68,7 +68,7 @@ def _remedy(connection: Connection, role: str, login: str) -> str:
 
 
 def problems(connection: Connection) -> list[str]:
-    """What is wrong with the server that `connection` goes to, a sentence each."""
+    """Return what is wrong with the server, one sentence for each problem."""
     found = [f"{name} is off: a crash of the server loses commits" for (name,) in connection.execute(_LOSSY)]
     for role, is_super, bypasses, login in connection.execute(_ROLE):
         if is_super or bypasses:

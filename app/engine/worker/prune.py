@@ -1,8 +1,8 @@
-"""Prune: drop what is past its time, in bounded batches, so that no lock is ever held for long.
+"""Prune: delete rows that are past their retention time, in batches, so that no lock is held for long.
 
-Each batch is a transaction of its own, and passes over what another prune, or anybody else, has locked. What is never
-dropped: unresolved dead letters, queue rows that failed (the sweep into the dead letters takes them), and the note of
-an outside call whose event is dead, because a replay must know that the call may have happened.
+Each batch is its own transaction, and skips rows that another session has locked. Never deleted: unresolved dead
+letters; failed queue rows (the sweep turns them into dead letters); the mark of a call whose event is dead, because a
+replay must know that the call may have happened.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 _BATCH = 5_000
 
 _COUNT = sql.SQL("SELECT count(*) FROM {table} old WHERE {condition}")
-# The batch as an array, which is made once: a subquery might be run again, and then find other rows.
+# The batch as an array, which is evaluated once: a subquery might run again and find other rows.
 _DROP = sql.SQL("""
 DELETE FROM {table} WHERE ctid = ANY(ARRAY(
     SELECT old.ctid FROM {table} old WHERE {condition} LIMIT %(batch)s FOR UPDATE OF old SKIP LOCKED))
@@ -35,7 +35,7 @@ DELETE FROM {table} WHERE ctid = ANY(ARRAY(
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Rows of a table, `old`, that may go: those for which `condition` holds, with `days` as the setting says."""
+    """Rows of a table, alias `old`, that may be deleted: `condition` holds for them, with `days` from the settings."""
 
     schema: str
     table: str
@@ -43,14 +43,14 @@ class Rule:
     days: Callable[[Settings], float] = lambda _: 0.0
 
     def fill(self, statement: sql.SQL) -> sql.Composed:
-        """The statement about these rows."""
+        """Return `statement` for these rows."""
         return statement.format(table=sql.Identifier(self.schema, self.table), condition=sql.SQL(self.condition))
 
 
 _LEFT_IN_LINE = Rule("engine", "sequence", "EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = old.event_id)")
-"""Dropping these may call others: `sequence.sweep` does it."""
+"""Deleting these may requeue held events: `ordering.sweep` does it."""
 _RULES = (
-    # Before the letters that it looks at.
+    # Before the dead letters that it reads.
     Rule(
         "engine",
         "calls",
@@ -118,7 +118,7 @@ _ACTIONS = Rule(
 )
 """Only a function of the database may delete these, and none of the last 365 days."""
 _DROP_ACTIONS = "SELECT engine.prune_actions(%(days)s, %(batch)s)"
-# Before the letters of a plan go, so that nobody replays what is left of it.
+# Before the letters of a plan are deleted, so that a partly deleted plan cannot be replayed.
 _EXPIRE_PLANS = """
 UPDATE engine.replay_plans SET expired_at = now()
  WHERE expired_at IS NULL AND last_used_at < now() - %s * interval '1 day'
@@ -130,11 +130,11 @@ SELECT tenant_id, count(*) FROM engine.failed_jobs WHERE resolved_at IS NULL
 
 
 def prune(connection: Connection, *, older_than: float | None = None) -> dict[str, int]:
-    """Drop what is past its time; returns how many rows of each table went.
+    """Delete rows that are past their retention time. Returns the number of deleted rows by table.
 
-    How long is long is in the settings, in days, unless `older_than` says it for all; the record of actions is kept for
-    365 days at least. Tenants with too many dead letters are named in the log. Rows that an older version scheduled in
-    the queue are moved out of it. The connection must be outside a transaction.
+    Retention times are in the settings, in days; `older_than` (days) replaces all of them. The audit log is kept for at
+    least 365 days. Logs tenants with too many dead letters. Moves rows that an older version scheduled in the queue to
+    `engine.delayed`. The connection must be outside a transaction.
     """
     moved = _in_batches(connection, lambda: delayed.take_scheduled(connection, _BATCH))
     if moved:
@@ -155,15 +155,15 @@ def prune(connection: Connection, *, older_than: float | None = None) -> dict[st
 
 
 def count_prunable(connection: Connection, *, older_than: float | None = None) -> dict[str, int]:
-    """How many rows of each table `prune` would drop now."""
+    """Return how many rows of each table `prune` would delete now."""
     with connection.transaction():
         return {rule.table: _count(connection, rule, older_than) for rule in (_LEFT_IN_LINE, _ACTIONS, *_RULES)}
 
 
 def crowds(connection: Connection) -> list[tuple[UUID | None, int]]:
-    """Tenants with more unresolved dead letters than the settings allow, and how many; the most first.
+    """Return tenants with more unresolved dead letters than the settings allow, and their number, most first.
 
-    Nothing is ever dropped for it: that there are so many is for an admin to see.
+    Such dead letters are never deleted. An admin decides.
     """
     with connection.transaction():
         return connection.execute(_CROWDS, [settings().dead_letters_a_tenant]).fetchall()

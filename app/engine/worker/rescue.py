@@ -1,10 +1,10 @@
-"""Rescue: deliveries of workers that died, or hung, or could not say how it ended.
+"""Rescue deliveries of workers that crashed, hang, or could not record an end.
 
-A worker is gone when its session ended (`liveness`), or when its heartbeat is too old.
+A worker is gone if its session has ended (`liveness`) or its heartbeat is too old.
 
-One compare-and-set statement finds and frees them, run by every worker under an advisory lock that one of them gets.
-Rescues are counted by event, because a rescued event can move to another row. An event that was rescued too often is
-buried: it kills its workers. The other events of its row are delivered again.
+One compare-and-set statement finds and frees the deliveries. Every worker runs it; an advisory lock admits one at
+a time, and the others skip it. Rescues are counted by event, because a rescued event can move to another row. An event
+that was rescued too often is buried, because it crashes its workers. The other events of its row are delivered again.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from app.settings import Settings
 log = structlog.get_logger(__name__)
 
 _TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('engine.rescue', 0))"
-# Rescue and sweep look for the few rows that somebody has in hand, or that failed, among any number that wait, every
-# few seconds. Under row-level security the planner takes them for many, and would read the queue, not their index.
-# A process that freezes while it rescues blocks the others' rescues for at most ten seconds.
+# Every few seconds, rescue and sweep read the few rows in delivery or failed, among any number of waiting rows. Under
+# row-level security the planner estimates them as many, and would scan the queue instead of the index. A process that
+# freezes during a rescue blocks other rescues for at most ten seconds.
 _BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL idle_in_transaction_session_timeout = '10s'"
 _FREE = """
 WITH ended AS MATERIALIZED (SELECT worker_id, by_restart FROM engine.gone_workers()
@@ -64,14 +64,14 @@ RETURNING j.id AS row_id, j.task_name, j.args::text AS args, (NOT stuck.by_resta
           (SELECT count(*) FROM engine.rescues r WHERE r.row_id = j.id AND NOT r.by_restart) AS rescues,
           stuck.by_restart
 """
-# Workers listen for inserted rows; freed ones are as good as inserted.
+# Workers listen for inserted rows, so freed rows are announced as inserted.
 _WAKE = """
 SELECT pg_notify(channel, json_build_object('type', 'job_inserted', 'job_id', freed.id)::text)
   FROM (SELECT queue_name, min(id) AS id FROM public.procrastinate_jobs
          WHERE id = ANY(%s) AND status = 'todo' AND scheduled_at IS NULL GROUP BY queue_name) freed,
        unnest(ARRAY['procrastinate_any_queue_v1', 'procrastinate_queue_v1#' || freed.queue_name]) AS channel
 """
-# `of_row` counts for rows that were rescued before rescues were counted by event.
+# `of_row` is for rows that were rescued before rescues were counted by event.
 _COUNT = """
 INSERT INTO engine.event_rescues AS c (event_id, rescues)
 SELECT event_id, max(of_row) FROM unnest(%s::uuid[], %s::integer[]) AS rescued (event_id, of_row)
@@ -92,7 +92,7 @@ WITH open AS MATERIALIZED (
      ORDER BY f.id FOR UPDATE OF f)
 UPDATE engine.failed_jobs f SET resolved_at = now() FROM open WHERE f.id = open.id
 """
-# Two deliveries of one event, one that buries it while the other applies it, do not see each other.
+# If one delivery buries an event while another one applies it, neither sees the other's change.
 _FAILED = """
 SELECT id AS row_id, task_name, args::text AS args, 0 AS rescues FROM public.procrastinate_jobs
  WHERE id = ANY (ARRAY(SELECT f.id FROM public.procrastinate_jobs f WHERE f.status = 'failed'))
@@ -103,18 +103,18 @@ _BURY = "DELETE FROM public.procrastinate_jobs WHERE id = ANY(%s)"
 
 
 class FailedInTheQueue(Permanent):
-    """Procrastinate failed the row without our code: it knows no such task, or could not call it."""
+    """Procrastinate failed the row without running our code: it has no such task, or could not call it."""
 
 
 class KilledItsWorkers(Permanent):
-    """Every worker that took this delivery died or hung while it had it."""
+    """Every worker that had this delivery crashed or hung during it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """A delivery that was freed; `rescues` counts this time too, for the event of it that was rescued most often.
+    """A freed delivery. `rescues`: the highest count among its events, this rescue included.
 
-    `by_restart`: a restart or failover of the server ended its worker's session. That counts for no event.
+    `by_restart`: a restart or failover of the server ended its worker's session. Such a rescue is not counted.
     """
 
     row_id: int
@@ -127,7 +127,7 @@ class Rescued:
 def rescue(connection: Connection, settings: Settings) -> list[Rescued]:
     """Free the deliveries of dead and hanging workers in one transaction.
 
-    Returns them (none while another worker rescues).
+    Returns the freed deliveries; [] while another worker rescues.
     """
     limits: dict[str, Any] = {
         "stalled_after": settings.stalled_after,
@@ -150,10 +150,10 @@ def rescue(connection: Connection, settings: Settings) -> list[Rescued]:
 
 
 def _count(connection: Connection, freed: Sequence[Rescued], most: int) -> list[Rescued]:
-    """Count a rescue for each event of the freed rows and bury events over the limit; the rows with their counts.
+    """Count a rescue for each event of the freed rows and bury events over the limit. Returns the rows with counts.
 
-    Rows that were freed together may have died together, all but one of them without a fault of their own. From the
-    second time on they are delivered a second apart, so that the one that kills workers is counted alone.
+    Rows that were freed together may have crashed together because of only one of them. From the second rescue on they
+    are delivered a second apart, so that further rescues count only for the row that crashes workers.
     """
     opened = [(row, open_rows([Row(row.row_id, row.args)])) for row in freed]
     counts = _counts(connection, opened)
@@ -183,7 +183,7 @@ def _counts(connection: Connection, opened: Sequence[tuple[Rescued, Sequence[Que
 def _bury(
     connection: Connection, row: Rescued, killers: Sequence[tuple[QueuedEvent, int]], rest: Sequence[QueuedEvent]
 ) -> None:
-    """Bury events that kill their workers; the row keeps the `rest`, or goes."""
+    """Bury events that crash their workers. The row keeps the `rest`, or is removed if there is none."""
     errors = [
         (queued, KilledItsWorkers(f"{rescues} workers died or hung while they had this event"))
         for queued, rescues in killers
@@ -195,9 +195,9 @@ def _bury(
 
 
 def sweep(connection: Connection) -> int:
-    """Bury what rows hold that Procrastinate failed without our code; returns how many rows went, at most 500.
+    """Bury the events of rows that Procrastinate failed without our code. Returns the number of rows, at most 500.
 
-    Resolve the dead letters of events that another delivery has applied.
+    Also resolves the dead letters of events that another delivery has applied.
     """
     with connection.transaction():
         connection.execute(_BY_INDEX)

@@ -1,14 +1,14 @@
-"""Stopping: a worker that is told to stop is gone within `TALLYMAN_GRACEFUL_TIMEOUT`, whatever it waits for.
+"""Stopping: a worker that is asked to stop exits within `TALLYMAN_GRACEFUL_TIMEOUT`, even if the server hangs.
 
-The first SIGTERM or SIGINT starts a clock in a thread of its own, because the event loop and every other thread may be
-waiting for a server that says nothing. Of the time T, with r = T/4 and at most one second:
+The first SIGTERM or SIGINT starts timers in their own threads, because the event loop and all other threads may be
+waiting for a server that does not answer. Steps, with the time limit T and r = T/4, at most one second:
 
-    0        takes nothing new; deliveries in hand may end
-    T - 2r   effects under way are cancelled and hand back what is not recorded
-    T - r    the connections of handlers are shut down: what they did is rolled back, their rows wait again
-    T        the process ends, with exit code `CUT_SHORT`
+    0        fetch nothing new; running deliveries may finish
+    T - 2r   cancel running effects; they requeue what is not recorded
+    T - r    shut down the handlers' connections: their work is rolled back, their rows are requeued
+    T        end the process with exit status `CUT_SHORT`
 
-What is not handed back then is rescued by other workers within a second, because the process's session has ended.
+Other workers rescue the remaining deliveries within a second, because the process's session has ended.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ from app.settings import settings
 log = structlog.get_logger(__name__)
 
 CUT_SHORT = 75
-"""Exit status of a worker that was told to stop and had to be ended at its limit."""
+"""Exit status of a worker that did not stop before its time limit."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LONGEST_RESERVE_S = 1.0
 
 
 def reserve() -> float:
-    """Seconds that each of the last two steps of a stop has."""
+    """Return the seconds of each of the last two steps of a stop."""
     return min(_LONGEST_RESERVE_S, settings().graceful_timeout / 4)
 
 
 def patience() -> float:
-    """Seconds for which a stopping worker waits for its deliveries before it cancels them."""
+    """Return the seconds for which a stopping worker waits for its deliveries before it cancels them."""
     return settings().graceful_timeout - 2 * reserve()
 
 
 class Stop:
-    """Whether this process was told to stop. Made by `listening()`."""
+    """The stop request of this process. Created by `listening()`."""
 
     def __init__(self, on_stop: Callable[[], None]) -> None:
         self.event = asyncio.Event()
         self._on_stop = on_stop
 
     def is_told(self) -> bool:
-        """Whether a signal came."""
+        """Whether a stop was requested."""
         return self.event.is_set()
 
     def tell(self) -> None:
-        """Stop. The clock runs from the first time on and is never stopped: what comes after may hang too."""
+        """Request the stop. The first call starts the timers, which are never stopped: later steps may hang too."""
         if self.is_told():
             return
         self.event.set()
@@ -67,7 +67,7 @@ class Stop:
         _after(limit, _end)
 
     async def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something until it ends, or cancel it when told to stop. Raises what it raises, unless told to stop."""
+        """Run `work` to its end, or cancel it at a stop request. Raises its error, unless a stop was requested."""
         running = asyncio.create_task(work)
         told = asyncio.create_task(self.event.wait())
         try:
@@ -84,7 +84,7 @@ class Stop:
 
 @contextmanager
 def listening(on_stop: Callable[[], None]) -> Iterator[Stop]:
-    """Take SIGTERM and SIGINT for the block; `on_stop` is called at the first. Outside the main thread none comes."""
+    """Handle SIGTERM and SIGINT during the block: the first one calls `on_stop`. No effect outside the main thread."""
     stop = Stop(on_stop)
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -98,12 +98,12 @@ def listening(on_stop: Callable[[], None]) -> Iterator[Stop]:
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
-            # Told to stop, the process still has to close its connections: a second signal must not interrupt that.
+            # A stopping process still closes its connections: a second signal must not interrupt that.
             signal.signal(number, signal.SIG_IGN if stop.is_told() else before[number])
 
 
 async def to_the_end(running: set[asyncio.Task[None]]) -> None:
-    """Wait until all have ended, however often the waiting is cancelled; the cancellation is raised then."""
+    """Wait until all tasks have ended, even if the wait is cancelled. The last cancellation is re-raised afterwards."""
     cancelled = None
     while pending := {task for task in running if not task.done()}:
         try:

@@ -1,7 +1,7 @@
-"""Supervise: workers that come back when the database does.
+"""Supervise workers: restart them when the database is reachable again.
 
-Stock Procrastinate stops with exit code 0, or lives on deaf, when its connections break. Here a worker that ends
-without having been told to is started over, after a pause that grows while it keeps failing.
+Stock Procrastinate exits with status 0, or continues without receiving notifications, if its connections break. Here a
+worker that ends without a stop request is restarted, after a pause that grows with each failure.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _LONGEST_PAUSE_S = 30.0
 
 
 def plan(queues: Sequence[str] | None, concurrency: int | None) -> list[WorkerOptions]:
-    """The workers of one process: one for the named queues, or one for events and one for effects.
+    """Plan the workers of one process: one for the named queues, or one for events and one for effects.
 
-    Events and effects have workers of their own, so that slow calls never hold up a counter. Raises `InvalidInput`
-    for a queue that nothing is ever put into.
+    Events and effects have separate workers, so that slow calls never delay event handlers. Raises `InvalidInput` for
+    an unknown queue.
     """
     known = wiring().queues()
     if unknown := [name for name in queues or [] if name not in known]:
@@ -48,10 +48,10 @@ def plan(queues: Sequence[str] | None, concurrency: int | None) -> list[WorkerOp
 
 
 async def supervise(app: Application, workers: Sequence[WorkerOptions]) -> int:
-    """Run workers until SIGTERM or SIGINT; the exit code: 0 when told to stop, 1 after giving up.
+    """Run workers until SIGTERM or SIGINT. Returns the exit status: 0 after a stop request, 1 after too many failures.
 
-    A stop that does not come to its end within the limit ends the process with `stopping.CUT_SHORT`.
-    Raises `SetupError` at once when the server must not be worked on.
+    A stop that exceeds its time limit ends the process with `stopping.CUT_SHORT`. Raises `SetupError` at once if the
+    server or schema is unsuitable.
     """
     with listening(app.told_to_stop) as stop:
         return await _keep_running(app, workers, stop)
@@ -76,19 +76,19 @@ async def _keep_running(app: Application, workers: Sequence[WorkerOptions], stop
 
 
 async def _run(app: Application, workers: Sequence[WorkerOptions], stop: Stop) -> None:
-    """Run workers once, until they end by themselves or are told to stop and have ended."""
+    """Run workers once, until they end by themselves or by a stop request."""
     try:
         await stop.run(_session(app, workers))
     except SetupError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever ended them, the workers come back
-        # The reason in one line: the stack of a lost connection tells nobody anything.
-        cause = error.__cause__ or error  # Procrastinate's own words for it are "Database error."
+    except Exception as error:  # noqa: BLE001 - workers restart after any error
+        # One line: the stack trace of a lost connection is of no use.
+        cause = error.__cause__ or error  # Procrastinate's message is only "Database error."
         log.error("workers failed", error=type(cause).__name__, why=" ".join(str(cause).split()))  # noqa: TRY400
 
 
 async def _session(app: Application, workers: Sequence[WorkerOptions]) -> None:
-    # In a thread: an embedded server may have to be started first, and SIGTERM must be heard meanwhile.
+    # In a thread: starting an embedded server takes time, and SIGTERM must be handled meanwhile.
     await asyncio.to_thread(database.url)
     async with app.open_async():
         await app.run_workers([{**options, "install_signal_handlers": False} for options in workers])

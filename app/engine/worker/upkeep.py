@@ -1,8 +1,8 @@
-"""Upkeep: what every worker does for all of them, beside its deliveries.
+"""Upkeep: periodic work of every worker for all workers: rescue, sweep, wake parked rows, promote delayed rows.
 
-Each pass looks for workers whose session has ended, and rescues their deliveries. Now and then, and after a rescue, a
-pass also looks at heartbeats, buries what failed in the queue itself and wakes parked rows. Beside the passes a
-promoter moves what is due into the queue.
+Each pass checks for workers whose session has ended, and rescues their deliveries. Every `sweep_interval`, and after a
+rescue, a pass also checks heartbeats, buries rows that failed in the queue itself and wakes parked rows. A promoter
+runs at the same time and moves due rows into the queue.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def upkeep(pool: ConnectionPool[Connection]) -> AsyncIterator[Promoter]:
-    """Rescue, sweep and promote while the block runs. A pass in progress at its end may finish, within a limit."""
+    """Rescue, sweep and promote during the block. At its end a running pass may finish, within a time limit."""
     stop, promoter = asyncio.Event(), Promoter(pool, settings().polling_interval)
     running = {
         asyncio.create_task(_rescue_and_sweep(pool, stop), name="upkeep"),
@@ -38,7 +38,7 @@ async def upkeep(pool: ConnectionPool[Connection]) -> AsyncIterator[Promoter]:
     try:
         yield promoter
     finally:
-        # Each has a connection of the pool, which is about to be closed.
+        # Each uses a connection of the pool, which is closed next.
         stop.set()
         promoter.stop()
         await asyncio.wait(running, timeout=2 * pool.timeout)
@@ -54,16 +54,16 @@ async def _rescue_and_sweep(pool: ConnectionPool[Connection], stop: asyncio.Even
             if await asyncio.to_thread(_rescue, pool, is_due=is_due) or is_due:
                 await asyncio.to_thread(_sweep, pool)
                 swept = time.monotonic()
-        except Exception as error:  # noqa: BLE001 - whatever it was, the loop must go on
+        except Exception as error:  # noqa: BLE001 - no error may end the loop
             log.error("cannot rescue now", error=type(error).__name__, why=str(error))  # noqa: TRY400 - in one line
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), settings().rescue_interval)
 
 
 def _rescue(pool: ConnectionPool[Connection], *, is_due: bool) -> bool:
-    """Rescue, and unregister workers that are gone; whether any delivery was freed.
+    """Rescue, and unregister workers that are gone. Returns whether any delivery was freed.
 
-    Most passes only ask whether a session ended, which is cheap; heartbeats are checked when a sweep `is_due`.
+    Most passes only check whether a session has ended, which is cheap. Heartbeats are checked if a sweep `is_due`.
     """
     with pool.connection() as connection:
         if not is_due and not any_gone(connection):
