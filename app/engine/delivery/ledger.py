@@ -78,12 +78,16 @@ def enter(connection: Connection, queued_events: Sequence[QueuedEvent]) -> list[
 
 
 def first_of_each(queued_events: Iterable[QueuedEvent]) -> dict[UUID, QueuedEvent]:
-    """Return the readable events by id; of several with one id, the first."""
+    """Return the readable events by id, in the order of the list; of several with one id, the first."""
     readable = [queued for queued in queued_events if isinstance(queued.event, Event)]
     found = {queued.event.id: queued for queued in readable if isinstance(queued.event, Event)}
     if len(found) == len(readable):
         return found
-    return {queued.event.id: queued for queued in reversed(readable) if isinstance(queued.event, Event)}
+    found.clear()
+    for queued in readable:
+        if isinstance(queued.event, Event):
+            found.setdefault(queued.event.id, queued)
+    return found
 
 
 def reused(

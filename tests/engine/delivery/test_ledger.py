@@ -6,13 +6,16 @@ import json
 from typing import Any
 
 from psycopg.types.json import Jsonb
+from pydantic_core import to_json
 
 from app.context import Connection
 from app.engine.dead_letters import plan as plans
 from app.engine.dead_letters.letters import Filters
 from app.engine.dead_letters.manage import edit
+from app.engine.delivery.ledger import enter
 from app.engine.inspect.explain import explain_event
 from app.engine.inspect.invariants import ENGINE, audit
+from app.engine.queue.envelope import Row, open_rows
 from app.engine.queue.publish import publish
 from events import KINDS, Event
 from events.base import upcaster
@@ -98,6 +101,16 @@ def test_the_same_event_again_was_applied_before(connection: Connection, outside
     drain()
     assert heard(connection) == ["same"]
     assert dead(connection) == []
+
+
+def test_events_are_applied_in_their_order_when_one_of_them_is_repeated(
+    connection: Connection, outside: toy.Outside
+) -> None:
+    """Of each id the first, in the order of publication: what contradicts an event stays behind it."""
+    first, second, third = say("c"), say("b"), say("a")
+    rows = [Row(number, to_json(event).decode()) for number, event in enumerate([first, second, first, third])]
+    with connection.transaction():
+        assert [event.data.word for event in enter(connection, open_rows(rows))] == ["c", "b", "a"]
 
 
 def test_an_older_version_of_an_applied_event_was_applied_before(connection: Connection, outside: toy.Outside) -> None:
