@@ -1,4 +1,4 @@
-"""The admin's door: `python cli.py --help`."""
+"""The command line of admins and operators: `python cli.py --help`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 try:
     import typer
 except ModuleNotFoundError:
-    sys.exit("error: what the program needs is not installed here: run `make install`, then .venv/bin/python cli.py")
+    sys.exit("error: the program's packages are not installed here: run `make install`, then .venv/bin/python cli.py")
 
 from app.commands import (
     audit,
@@ -28,10 +28,10 @@ from app.commands import (
 from app.commands.domains import WithDomains
 from app.startup import install_wiring
 
-# A module of app/commands imports what is heavy inside its functions, so that `--help` answers at once.
+# Modules of app/commands import heavy packages inside their functions, so that `--help` is fast.
 app = typer.Typer(
     cls=WithDomains,
-    help="Tallyman: batches of outside work, done exactly once, on nothing but PostgreSQL.",
+    help="Tallyman: run batches of outside work exactly once, on PostgreSQL alone.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -1,4 +1,4 @@
-"""`audit`: prove the promises over the whole database."""
+"""`audit`: check the invariants over the whole database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from app.commands.output import Json, emit
 
 
 def audit(*, as_json: Json = False) -> None:
-    """Look up every invariant in one snapshot; exit code 1, and the rows, where one does not hold."""
+    """Check every invariant in one snapshot. Exit code 1 if one is violated; its rows are printed."""
     from app import database
     from app.engine.inspect.invariants import audit as look
     from app.program import INVARIANTS

@@ -1,4 +1,4 @@
-"""The commands of a batch: list, show, watch, retry, cancel and record its jobs, and say why one does not go on."""
+"""The commands of a batch: list, show, watch, retry, cancel, record and explain its jobs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from app.engine.batches import Batch
 
 JobArgument = Annotated[UUID, typer.Argument(metavar="JOB", help="The job's id.")]
-Watch = Annotated[bool, typer.Option("--watch", help="Stay and show the progress until the job has ended.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why, for the record.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Show the progress until the job has ended.")]
+Reason = Annotated[str, typer.Option("--reason", help="Reason, for the audit log.")]
 
 
 class Commands:
-    """The commands of one batch. `load` imports it when a command runs; `acting` opens a context for a tenant."""
+    """The commands of one batch. `load` imports the batch when a command runs; `acting` opens a tenant's context."""
 
     def __init__(
         self, load: Callable[[], Batch[Any, Any]], acting: Callable[[str | None], AbstractContextManager[Context]]
@@ -41,18 +41,18 @@ class Commands:
             str | None, typer.Option("--status", help="pending, processing, completed or failed.")
         ] = None,
         before: Annotated[UUID | None, typer.Option("--before", help="Continue after the job with this id.")] = None,
-        limit: Annotated[int, typer.Option("--limit", help="At most so many, up to 1000.")] = 50,
+        limit: Annotated[int, typer.Option("--limit", help="Jobs to list, at most 1000.")] = 50,
         workspace: WorkspaceOption = None,
         as_json: Json = False,
     ) -> None:
-        """List jobs, the newest first."""
+        """List jobs, newest first."""
         from app.engine.batches import list_jobs
 
         with self._acting(workspace) as context:
             found = list_jobs(context, self._load(), status=status, before=before, limit=limit)
         emit([_line(job) for job in found], as_json=as_json)
         if len(found) == limit:
-            note(f"there may be more: --before {found[-1].id}")
+            note(f"more jobs may follow: --before {found[-1].id}")
 
     def show(
         self,
@@ -60,7 +60,7 @@ class Commands:
         *,
         status: Annotated[str | None, typer.Option("--status", help="Only items with this status.")] = None,
         after: Annotated[UUID | None, typer.Option("--after", help="Continue after the item with this id.")] = None,
-        limit: Annotated[int, typer.Option("--limit", help="At most so many items, up to 1000.")] = 20,
+        limit: Annotated[int, typer.Option("--limit", help="Items to show, at most 1000.")] = 20,
         workspace: WorkspaceOption = None,
         as_json: Json = False,
     ) -> None:
@@ -77,10 +77,10 @@ class Commands:
         emit({**_line(page.job), **{f"failed: {name}": count for name, count in page.errors.items()}}, as_json=False)
         emit(items, as_json=False)
         if page.next_after:
-            note(f"there are more items: --after {page.next_after}")
+            note(f"more items follow: --after {page.next_after}")
 
     def watch(self, job: JobArgument, *, workspace: WorkspaceOption = None, as_json: Json = False) -> None:
-        """Show a job's progress until it has ended; exit code 1 if not one item of it succeeded."""
+        """Show a job's progress until it has ended. Exit code 1 if no item succeeded."""
         with self._acting(workspace) as context:
             tenant_id = context.tenant_id
         self._watch(tenant_id, job, as_json=as_json)
@@ -94,7 +94,7 @@ class Commands:
         workspace: WorkspaceOption = None,
         as_json: Json = False,
     ) -> None:
-        """Request a job's failed items again."""
+        """Retry a job's failed items."""
         from app.engine.batches import retry_failed
 
         with self._acting(workspace) as context:
@@ -102,7 +102,7 @@ class Commands:
             tenant_id = context.tenant_id
         emit({**_line(done.job), "retried_items": done.items}, as_json=as_json)
         if not done.items:
-            note("nothing failed, so there is nothing to retry; `explain` says what is still open")
+            note("no item failed: nothing to retry; `explain` shows the open items")
         elif watch:
             self._watch(tenant_id, job, as_json=as_json)
 
@@ -111,16 +111,16 @@ class Commands:
         job: JobArgument,
         *,
         reason: Reason,
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be cancelled.")] = False,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the effect; change nothing.")] = False,
         workspace: WorkspaceOption = None,
         yes: Yes = False,
         actor: Actor,
         as_json: Json = False,
     ) -> None:
-        """Cancel a job that is not done: items whose call has not begun fail, and no further call begins.
+        """Cancel a job: fail the items whose call has not begun, and begin no further call.
 
-        Items whose request is dead fail too, and their dead letters are resolved. Items whose call has begun get its
-        result. The job completes with its last result.
+        Items with a dead request fail too, and their dead letters are resolved. Items whose call has begun still get
+        its result. The job completes with its last result.
         """
         from app.engine.batches import cancel
 
@@ -137,20 +137,21 @@ class Commands:
         item: Annotated[UUID, typer.Argument(help="The item's id; `show JOB` lists them.")],
         *,
         result: Annotated[
-            list[str] | None, typer.Option("--result", metavar="FIELD=VALUE", help="It is done; repeatable.")
+            list[str] | None,
+            typer.Option("--result", metavar="FIELD=VALUE", help="Record success; repeatable."),
         ] = None,
-        error: Annotated[str | None, typer.Option("--error", help="It failed; why.")] = None,
-        type_: Annotated[str, typer.Option("--type", help="With --error: its type.")] = "unknown",
-        reason: Annotated[str, typer.Option("--reason", help="How you know, for the record.")],
+        error: Annotated[str | None, typer.Option("--error", help="Record failure with this message.")] = None,
+        type_: Annotated[str, typer.Option("--type", help="With --error: the error type.")] = "unknown",
+        reason: Annotated[str, typer.Option("--reason", help="How you know the result, for the audit log.")],
         workspace: WorkspaceOption = None,
         actor: Actor,
         as_json: Json = False,
     ) -> None:
-        """Record what you know came of an item that has no result: it counts as any result does."""
+        """Record an item's result by hand, if it has none. Counts like any other result."""
         from app.engine.batches import record_item
 
         if (error is None) == (result is None):
-            raise InvalidInput("result: say --result FIELD=VALUE or --error, one of them")
+            raise InvalidInput("result: give either --result FIELD=VALUE or --error, not both")
         batch = self._load()
         said: dict[str, Any] = {"status": batch.success, **_fields(result or ())}
         if error is not None:
@@ -163,10 +164,10 @@ class Commands:
         self,
         job: JobArgument,
         *,
-        item: Annotated[UUID | None, typer.Option("--item", help="Of this item instead.")] = None,
+        item: Annotated[UUID | None, typer.Option("--item", help="Explain this item instead.")] = None,
         as_json: Json = False,
     ) -> None:
-        """Say why a job, or one of its items, has not ended, or that it has."""
+        """Show why a job, or one of its items, has not ended."""
         from app.engine.batches import explain_item, explain_job
 
         with as_service() as connection:
@@ -187,7 +188,7 @@ def sub_app(
     help_: str,
     acting: Callable[[str | None], AbstractContextManager[Context]] = acting_for,
 ) -> typer.Typer:
-    """The commands of a batch that every domain has; the domain adds its own `submit`."""
+    """Return a Typer app with the commands of a batch. A domain adds its own `submit`."""
     app = typer.Typer(no_args_is_help=True, help=help_)
     commands = Commands(load, acting)
     app.command(name="list")(commands.list_)

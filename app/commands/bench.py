@@ -1,4 +1,4 @@
-"""`bench …`: how fast the program is here, beside something that does the same work."""
+"""`bench …`: measure the program's speed on this machine against a baseline that does the same work."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from app.bench.report import Report
 
 app = typer.Typer(
-    help="Measure speed and memory, as ratios against what runs beside it, in a temporary database.",
+    help="Measure speed and memory as ratios to a baseline, in a temporary database.",
     no_args_is_help=True,
 )
 
 
 @app.callback()
 def quietly() -> None:
-    """Keep the log of the workers that are started out of what is printed, unless somebody asks for it."""
+    """Log warnings and errors only, unless a log level is set: the workers' log would mix with the report."""
     from app import logs
     from app.settings import settings, use
 
@@ -31,9 +31,9 @@ def quietly() -> None:
     logs.configure()
 
 
-Rounds = Annotated[int, typer.Option("--rounds", min=1, help="Alternating rounds; figures are their medians.")]
+Rounds = Annotated[int, typer.Option("--rounds", min=1, help="Alternating rounds; figures are medians.")]
 Scale = Annotated[
-    float, typer.Option("--scale", min=0.0001, max=10, help="Times the usual sizes: 0.01 for a quick look.")
+    float, typer.Option("--scale", min=0.0001, max=10, help="Factor of the usual sizes; 0.01 is a quick run.")
 ]
 
 
@@ -45,7 +45,7 @@ def fan_in(
     shipped: Annotated[bool, typer.Option("--shipped", help="Each result also ships its order.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Count results: ledger, items, counters, job.completed; beside plain Procrastinate and bare statements."""
+    """Measure applied results a second. Baselines: plain Procrastinate and bare SQL statements."""
     from app.bench import fan_in
 
     _measure(fan_in.run, as_json=as_json, rounds=rounds, shipped=shipped, scale=scale)
@@ -53,7 +53,7 @@ def fan_in(
 
 @app.command("publish")
 def publish(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None:
-    """Publish events, one a transaction and 50,000 in one; beside defer, batch_defer and COPY."""
+    """Measure publishing, one event or 50,000 events a transaction. Baselines: defer, batch_defer and COPY."""
     from app.bench import publish
 
     _measure(publish.run, as_json=as_json, rounds=rounds, scale=scale)
@@ -61,7 +61,7 @@ def publish(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> N
 
 @app.command("latency")
 def latency(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None:
-    """Wait for an idle worker: from the publisher's commit to the handler's; beside plain Procrastinate."""
+    """Measure an idle worker's latency, from publish commit to handler commit. Baseline: plain Procrastinate."""
     from app.bench import latency
 
     _measure(latency.run, as_json=as_json, rounds=rounds, scale=scale)
@@ -69,7 +69,7 @@ def latency(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> N
 
 @app.command("backlog")
 def backlog(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None:
-    """Drain events while up to a million others wait, were applied or were put back."""
+    """Measure delivery rate while up to a million other events wait, were applied or were put back."""
     from app.bench import backlog
 
     _measure(backlog.run, as_json=as_json, rounds=rounds, scale=scale)
@@ -77,7 +77,7 @@ def backlog(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> N
 
 @app.command("submit")
 def submit(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None:
-    """Submit a job of 100,000 orders and fan it out; beside plain Procrastinate and COPY of the same rows."""
+    """Measure submit and fan-out of 100,000 orders. Baselines: plain Procrastinate and COPY of the same rows."""
     from app.bench import submit
 
     _measure(submit.run, as_json=as_json, rounds=rounds, scale=scale)
@@ -90,11 +90,11 @@ def robots(
     scale: Scale = 1,
     portal_ms: Annotated[
         list[int] | None,
-        typer.Option("--portal-ms", min=0, help="The portal's latency; repeatable. 0 and 20 by default."),
+        typer.Option("--portal-ms", min=0, help="Portal latency in ms; repeatable; default 0 and 20."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Go the whole path, from the submit over a portal to the completed job, with one worker and with two."""
+    """Measure a job from submit to completion through a portal, with one and with two workers."""
     from app.bench import robots
 
     latencies = sorted(set(portal_ms or robots.LATENCIES_MS))
@@ -103,7 +103,7 @@ def robots(
 
 @app.command("memory")
 def memory(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None:
-    """Count ten thousand results, and a million, and look at the most memory that the worker took."""
+    """Measure a worker's peak memory while it applies ten thousand and a million results."""
     from app.bench import memory
 
     _measure(memory.run, as_json=as_json, rounds=rounds, scale=scale)
@@ -111,7 +111,7 @@ def memory(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> No
 
 @app.command("held")
 def open_transaction(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None:
-    """Count results while another transaction stays open, so that no vacuum removes anything."""
+    """Measure applied results a second while an open transaction blocks vacuum."""
     from app.bench import open_transaction
 
     _measure(open_transaction.run, as_json=as_json, rounds=rounds, scale=scale)
@@ -119,7 +119,7 @@ def open_transaction(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = Fa
 
 @app.command("fairness")
 def fairness(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None:
-    """Carry a small tenant's effects beside a flood of another's, and a lone tenant's as fast as ever."""
+    """Measure a small tenant's effects beside a large tenant's backlog, and a single tenant's rate."""
     from app.bench import fairness
 
     _measure(fairness.run, as_json=as_json, rounds=rounds, scale=scale)
@@ -127,7 +127,7 @@ def fairness(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> 
 
 @app.command("crash")
 def crash(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None:
-    """Kill a worker in the middle of 200 jobs and wait until another has done them; beside plain Procrastinate."""
+    """Measure recovery: SIGKILL a worker in the middle of 200 jobs. Baseline: plain Procrastinate."""
     from app.bench import crash
 
     _measure(crash.run, as_json=as_json, rounds=rounds, scale=scale)
@@ -137,12 +137,12 @@ def crash(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> Non
 def plot(
     *,
     files: Annotated[
-        list[Path], typer.Argument(help="What --json printed: a report a line.", exists=True, dir_okay=False)
+        list[Path], typer.Argument(help="Output of --json: one report a line.", exists=True, dir_okay=False)
     ],
-    out: Annotated[Path, typer.Option("--out", file_okay=False, help="Where the pictures go.")] = Path("docs/figures"),
+    out: Annotated[Path, typer.Option("--out", file_okay=False, help="Output directory.")] = Path("docs/figures"),
     as_json: Json = False,
 ) -> None:
-    """Draw reports as PNG, one picture a benchmark."""
+    """Draw reports as PNG files, one for each benchmark."""
     from app.bench.plot import plot
 
     emit([{"picture": path} for path in plot(files, out)], as_json=as_json)

@@ -1,4 +1,4 @@
-"""`carriers`: a workspace's accounts with carriers' portals. A password goes in and never comes out."""
+"""`carriers`: a workspace's accounts at carriers' portals. No command prints a password."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 _PASSWORD_VARIABLE = "TALLYMAN_PORTAL_PASSWORD"  # noqa: S105 - the name of a variable
 
-app = typer.Typer(no_args_is_help=True, help="A workspace's accounts with carriers' portals.")
+app = typer.Typer(no_args_is_help=True, help="Manage a workspace's accounts at carriers' portals.")
 
 
 def _not_typed(context: typer.Context, value: str | None) -> str | None:
-    """Refuse a password among the arguments: everybody on this machine could read it."""
+    """Refuse a password on the command line: every user of this machine can read process arguments."""
     source = context.get_parameter_source("portal_password")
     if value is not None and source is not None and source.name == "COMMANDLINE":
         raise InvalidInput(
-            f"a password is no argument: use --password-stdin, {_PASSWORD_VARIABLE}, or wait to be asked"
+            f"password: not accepted as an argument; use --password-stdin, {_PASSWORD_VARIABLE} or the prompt"
         )
     return value
 
@@ -37,23 +37,23 @@ def _not_typed(context: typer.Context, value: str | None) -> str | None:
 def set_(
     carrier: CarrierArgument,
     *,
-    username: Annotated[str | None, typer.Option("--username", help="Its password is asked for.")] = None,
+    username: Annotated[str | None, typer.Option("--username", help="New username; prompts for the password.")] = None,
     password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Take the first line of the standard input as the password.")
+        bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
     ] = False,
     portal_password: Annotated[
         str | None,
         typer.Option("--portal-password", envvar=_PASSWORD_VARIABLE, hidden=True, callback=_not_typed),
     ] = None,
-    portal_url: Annotated[str | None, typer.Option("--portal-url", help="Where the portal answers.")] = None,
+    portal_url: Annotated[str | None, typer.Option("--portal-url", help="URL of the portal.")] = None,
     max_sessions: Annotated[int | None, typer.Option("--max-sessions", help="Portal calls at once, 1 to 100.")] = None,
-    enable: Annotated[bool, typer.Option("--enable", help="Let robots use it from now on.")] = False,
+    enable: Annotated[bool, typer.Option("--enable", help="Also enable the account for robots.")] = False,
     workspace: WorkspaceOption = None,
     as_json: Json = False,
 ) -> None:
-    """Write down an account; what is not given stays as it is.
+    """Create or change an account. Fields that are not given keep their values.
 
-    The password of --username comes from --password-stdin, from TALLYMAN_PORTAL_PASSWORD, or is asked for.
+    The password for --username comes from --password-stdin, from TALLYMAN_PORTAL_PASSWORD or from a prompt.
     """
     from app.logistics import carriers
 
@@ -94,7 +94,7 @@ def list_(*, workspace: WorkspaceOption = None, as_json: Json = False) -> None:
 
 @app.command()
 def enable(carrier: CarrierArgument, *, workspace: WorkspaceOption = None, as_json: Json = False) -> None:
-    """Let robots use an account."""
+    """Enable an account for robots."""
     from app.logistics import carriers
 
     with acting_for(workspace) as context:
@@ -104,7 +104,7 @@ def enable(carrier: CarrierArgument, *, workspace: WorkspaceOption = None, as_js
 
 @app.command()
 def disable(carrier: CarrierArgument, *, workspace: WorkspaceOption = None, as_json: Json = False) -> None:
-    """Let robots use an account no more."""
+    """Disable an account for robots."""
     from app.logistics import carriers
 
     with acting_for(workspace) as context:
@@ -119,23 +119,23 @@ def _from_stdin() -> SecretStr:
     try:
         return SecretStr(line.decode().rstrip("\r\n"))
     except UnicodeDecodeError:
-        # Without a cause, which would show a part of it.
-        raise InvalidInput("password: is not UTF-8") from None
+        # No cause: it would show a part of the password.
+        raise InvalidInput("password: not UTF-8") from None
 
 
 def _beside(username: str | None, given: str | None) -> SecretStr | None:
-    """The password that goes with a new username."""
+    """Return the password for a new username; None without one. Raises `InvalidInput` without a terminal."""
     from pydantic import SecretStr
 
     if username is None:
         return None
     if given is None and not sys.stdin.isatty():
-        raise InvalidInput(f"password: there is nobody to ask: use --password-stdin or {_PASSWORD_VARIABLE}")
+        raise InvalidInput(f"password: no terminal for a prompt; use --password-stdin or {_PASSWORD_VARIABLE}")
     return SecretStr(_ask() if given is None else given)
 
 
 def _ask() -> str:
-    # Not typer.prompt: it says "Password:" a moment before it stops the terminal from showing what is typed.
+    # Not typer.prompt: it prints "Password:" shortly before it turns the terminal's echo off.
     try:
         return getpass.getpass()
     except EOFError:

@@ -1,4 +1,4 @@
-"""`chaos`: everything at once, under faults, on a server of its own; then compare with what was promised."""
+"""`chaos`: run all features under faults on a separate server, then check the guarantees."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from app.commands.signals import interruptible
 
 def chaos(
     *,
-    minutes: Annotated[float, typer.Option("--minutes", min=0.05, max=600, help="For how long faults are done.")] = 2,
-    seed: Annotated[int | None, typer.Option("--seed", help="Which faults come when; random unless given.")] = None,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.05, max=600, help="Minutes of faults.")] = 2,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the faults; default random.")] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, max=16, help="Worker processes.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """Kill, stop and cut off workers and restart PostgreSQL while jobs run; exit code 1 on a broken promise.
+    """Kill, stop and disconnect workers and restart PostgreSQL while jobs run. Exit code 1 on a violation.
 
-    Runs on a server and a portal of its own in a temporary directory, which stays only if a promise was broken.
+    Uses its own server and portal in a temporary directory. The directory is kept only after a violation.
     """
     from app.chaos.run import Wanted, run
 

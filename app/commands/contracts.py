@@ -1,4 +1,4 @@
-"""`events schema`, `events asyncapi`, `events check`: the contract with producers, and whether this code keeps it."""
+"""`events schema`, `events asyncapi`, `events check`: print the contract with producers, and check it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from app.commands.output import Json, emit, note
 if TYPE_CHECKING:
     from app.engine.inspect.live_check import Report
 
-TypeArgument = Annotated[str | None, typer.Argument(metavar="[TYPE]", help="Only this type, e.g. robot/job.submitted.")]
+TypeArgument = Annotated[str | None, typer.Argument(metavar="[TYPE]", help="Event type, e.g. robot/job.submitted.")]
 
 
 def schema(type: TypeArgument = None, *, as_json: Json = False) -> None:  # noqa: A002 - the argument's name
-    """Print JSON Schema (draft 2020-12) of one type of event, or of all: attributes and data."""
+    """Print the JSON Schema (draft 2020-12) of one or all event types: attributes and data."""
     from events.contracts import json_schema
 
     _print(json_schema(type), as_json=as_json)
 
 
 def asyncapi(*, as_json: Json = False) -> None:
-    """Print an AsyncAPI 3.0.0 document: every queue, what may be published into it, and what becomes of it."""
+    """Print an AsyncAPI 3.0.0 document: queues, event types accepted and their processing."""
     from app.engine.domain import wiring
     from app.engine.queue.workers import version
     from events import contracts
@@ -37,12 +37,12 @@ def check(
     live: Annotated[
         bool, typer.Option("--live", help="Read every waiting, held and dead event in the database with this code.")
     ] = False,
-    limit: Annotated[int, typer.Option("--limit", min=0, max=10_000, help="Name so many events of a kind.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=0, max=10_000, help="Events to list for each finding.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """Check that this code can read every event; exit code 1, and the list, if not. The gate before a deployment.
+    """Check that this code can read every event. Exit code 1 if not. Run it before a deployment.
 
-    Without --live: that from every version that was ever published a way leads to the current one.
+    Without --live: check that every published version can be converted to the current one.
     """
     if live:
         _check_live(limit, as_json=as_json)
@@ -89,9 +89,9 @@ def _explain(report: Report) -> None:
     named = [one for finding in report.findings for one in finding.first]
     emit(named, as_json=False)
     if len(named) < report.invalid:
-        note(f"{report.invalid - len(named)} more are not named: --limit")
+        note(f"{report.invalid - len(named)} more events are not listed: raise --limit")
 
 
 def _print(document: dict[str, Any], *, as_json: bool) -> None:
-    """Print a document, which is JSON in any case: in one line for programs, to be read for people."""
+    """Print a JSON document: on one line with `--json`, otherwise indented."""
     emit(document, as_json=as_json, human=json.dumps(document, indent=2, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""`coverage`: which cities carriers serve; the same for every workspace."""
+"""`coverage`: the cities that carriers serve. Shared by all workspaces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.commands.scope import CarrierOption, as_service
 if TYPE_CHECKING:
     from app.logistics.coverage import Verdict
 
-app = typer.Typer(no_args_is_help=True, help="Which cities a carrier serves.")
+app = typer.Typer(no_args_is_help=True, help="Manage the cities that a carrier serves.")
 
 
 @app.command(name="import")
@@ -23,10 +23,10 @@ def import_(
     file: Annotated[Path, typer.Argument(help="CSV in UTF-8: city,department,carrier_city[,is_active].")],
     *,
     carrier: CarrierOption = "coordinadora",
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Take the good rows when there are bad ones.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Import valid rows even if others are invalid.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Add cities, and write those anew that are there; all of the file's rows, or none."""
+    """Import cities from a CSV file, replacing existing ones. All rows or none, unless --skip-bad."""
     from app.logistics.coverage import CoverageRow, import_coverage
     from app.logistics.files import read_csv
 
@@ -42,13 +42,13 @@ def import_(
 
 @app.command()
 def find(
-    city: Annotated[str, typer.Argument(help="A city as a customer typed it.")],
+    city: Annotated[str, typer.Argument(help="City, as a customer typed it.")],
     *,
     department: Annotated[str | None, typer.Option("--department", help="Its department.")] = None,
     carrier: CarrierOption = "coordinadora",
     as_json: Json = False,
 ) -> None:
-    """Look up whether a carrier serves a city, and what the carrier calls it."""
+    """Show whether a carrier serves a city, and the carrier's name for it."""
     from app.logistics.coverage import find_city
 
     with as_service() as connection:

@@ -1,4 +1,4 @@
-"""`db`: the embedded server and the schema of whichever server is used."""
+"""`db`: manage the embedded server, and the schema of the embedded or an external server."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from app.errors import InvalidInput
 if TYPE_CHECKING:
     from app.schema.scripts import Sources
 
-app = typer.Typer(no_args_is_help=True, help="The database: its server and its schema.")
+app = typer.Typer(no_args_is_help=True, help="Manage the database: server and schema.")
 
 
 @app.command()
 def start(*, as_json: Json = False) -> None:
-    """Start the embedded server, and make it the first time."""
+    """Start the embedded server. Creates it on the first call."""
     from app.postgres import embedded
 
     _refuse_other_server("start")
@@ -33,7 +33,7 @@ def start(*, as_json: Json = False) -> None:
 
 @app.command()
 def stop(*, as_json: Json = False) -> None:
-    """Stop the embedded server; nothing that was committed is lost."""
+    """Stop the embedded server. Committed data is kept."""
     from app.postgres import embedded
 
     stopped = embedded.stop()
@@ -42,7 +42,7 @@ def stop(*, as_json: Json = False) -> None:
 
 @app.command()
 def status(*, as_json: Json = False) -> None:
-    """Show how the server is and which migrations it still needs."""
+    """Show the server's state and its pending migrations."""
     from app.postgres import embedded
 
     if _other_server():
@@ -55,7 +55,7 @@ def status(*, as_json: Json = False) -> None:
 
 @app.command()
 def migrate(*, as_json: Json = False) -> None:
-    """Bring the schema up to date, Procrastinate's included, and write this program's event types to it."""
+    """Apply pending migrations, Procrastinate's included, and register this program's event types."""
     from app.engine import event_types
     from app.schema import migrate as runner
 
@@ -68,10 +68,10 @@ def migrate(*, as_json: Json = False) -> None:
 @app.command()
 def url(
     *,
-    owner: Annotated[bool, typer.Option("--owner", help="The owner's, for migrations.")] = False,
+    owner: Annotated[bool, typer.Option("--owner", help="Print the owner's URL, for migrations.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Print where workers and producers connect; starts the embedded server if that is it."""
+    """Print the connection URL for workers and producers. Starts the embedded server if it is used."""
     from app import database
 
     address = database.owner_url() if owner else database.url()
@@ -81,10 +81,10 @@ def url(
 @app.command()
 def reset(
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete the embedded server with all of its data, for ever."""
+    """Delete the embedded server and all its data."""
     from app.postgres import embedded
 
     _refuse_other_server("reset")
@@ -101,7 +101,7 @@ def _other_server() -> bool:
 
 def _refuse_other_server(verb: str) -> None:
     if _other_server():
-        message = f"DATABASE_URL is set: `db {verb}` is for the embedded server alone"
+        message = f"DATABASE_URL is set: `db {verb}` manages only the embedded server; unset it"
         raise InvalidInput(message)
 
 
@@ -119,7 +119,7 @@ def _sources() -> Sources:
 
 
 def _summary(schema: dict[str, tuple[str, ...]]) -> dict[str, str]:
-    """The names of what needs somebody's attention, and how many need none."""
+    """Return a text for each state: the number of applied files, the names of all others."""
     return {
         state: f"{len(names)} files" if state == "applied" else ", ".join(names) or "none"
         for state, names in schema.items()

@@ -1,4 +1,4 @@
-"""`dead`: what died and why, what a replay would do, and doing it at a pace."""
+"""`dead`: inspect, replay, edit and close dead letters."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from app.commands.scope import Actor, Yes, as_service
 if TYPE_CHECKING:
     from app.engine.dead_letters.letters import DeadLetter
 
-app = typer.Typer(no_args_is_help=True, help="Dead letters: events that wait for an admin.")
+app = typer.Typer(no_args_is_help=True, help="Manage dead letters: events that failed and need an operator.")
 
 Letters = Annotated[list[UUID], typer.Argument(metavar="ID...", help="Ids of dead letters, or of their events.")]
 LetterArgument = Annotated[UUID, typer.Argument(metavar="ID", help="The id of a dead letter, or of its event.")]
-Note = Annotated[str, typer.Option("--note", help="Why, for the record.")]
+Note = Annotated[str, typer.Option("--note", help="Reason, for the audit log.")]
 
 
 @app.command(name="list")
@@ -34,13 +34,13 @@ def list_(
     since: Since = None,
     until: Until = None,
     text: Text = None,
-    resolved: Annotated[bool, typer.Option("--resolved", help="Those that are resolved.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="Resolved or not.")] = False,
-    group: Annotated[bool, typer.Option("--group", help="One line for each failure.")] = False,
+    resolved: Annotated[bool, typer.Option("--resolved", help="List resolved letters only.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List resolved and unresolved letters.")] = False,
+    group: Annotated[bool, typer.Option("--group", help="Print one line for each failure.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000)] = 100,
     as_json: Json = False,
 ) -> None:
-    """List dead letters, the newest first."""
+    """List dead letters, newest first."""
     from app.engine.dead_letters import letters
 
     only = None if every else resolved
@@ -52,12 +52,12 @@ def list_(
         found = letters.select(connection, chosen, limit)
     emit(found, as_json=as_json, human=[_line(letter) for letter in found])
     if len(found) == limit:
-        note(f"there may be more: --limit {limit * 10}")
+        note(f"more letters may follow: --limit {limit * 10}")
 
 
 @app.command()
 def show(letter: LetterArgument, *, as_json: Json = False) -> None:
-    """Show a letter: its event, its error and stack, its deaths before, and its job's events around it."""
+    """Show a letter: event, error, stack, earlier deaths, and neighbouring events of its job."""
     from app.engine import audit_log
     from app.engine.dead_letters import letters
 
@@ -90,7 +90,7 @@ def show(letter: LetterArgument, *, as_json: Json = False) -> None:
 
 @app.command()
 def stats(*, as_json: Json = False) -> None:
-    """Count dead letters by type and class of error."""
+    """Count dead letters by event type and error class."""
     from app.engine.dead_letters import letters
 
     with as_service() as connection:
@@ -104,15 +104,15 @@ def edit(
     values: Annotated[
         list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Repeatable; VALUE is JSON or text.")
     ] = None,
-    file: Annotated[Path | None, typer.Option("--file", help="The whole new data, as JSON.")] = None,
-    reason: Annotated[str | None, typer.Option("--reason", help="Why, for the record.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="File with the new data, as JSON.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Reason, for the audit log.")] = None,
     yes: Yes = False,
     actor: Actor,
     as_json: Json = False,
 ) -> None:
-    """Publish a letter's event with other data, checked against its schema; the letter is resolved.
+    """Publish a letter's event with changed data, and resolve the letter. The data must match the schema.
 
-    Without --set and --file it opens your editor.
+    Opens your editor unless --set or --file is given.
     """
     from app.commands.editing import changed
     from app.context import HandlerContext
@@ -134,7 +134,7 @@ def resolve(
     *,
     note: Note,
     as_done: Annotated[
-        bool, typer.Option("--as-done", help="The call of the one letter was made: record its result.")
+        bool, typer.Option("--as-done", help="Record the result of the letter's call, which was made.")
     ] = False,
     data: Annotated[
         str | None, typer.Option("--data", metavar="JSON|@FILE", help="With --as-done: the result, as JSON.")
@@ -142,9 +142,9 @@ def resolve(
     actor: Actor,
     as_json: Json = False,
 ) -> None:
-    """Close letters by hand: what they were about was seen to in another way.
+    """Close letters whose work was done in another way.
 
-    With --as-done the effect's result event is published, as if the call had come back with --data.
+    With --as-done, publish the effect's result event with --data, as if the call had returned it.
     """
     from app.engine.dead_letters import manage
 
@@ -164,7 +164,7 @@ def resolve(
 
 @app.command()
 def discard(wanted: Letters, *, note: Note, yes: Yes = False, actor: Actor, as_json: Json = False) -> None:
-    """Close letters because nothing is ever to be done about them. Items that wait for them fail as discarded."""
+    """Close letters without doing their work. Items that wait for them fail as discarded."""
     from app.engine.dead_letters import endings, letters, manage
 
     with as_service() as connection:
@@ -179,7 +179,7 @@ def discard(wanted: Letters, *, note: Note, yes: Yes = False, actor: Actor, as_j
 @app.command(name="note")
 def note_(
     letter: LetterArgument,
-    text: Annotated[str, typer.Argument(help="What is to be remembered.")],
+    text: Annotated[str, typer.Argument(help="Text of the note.")],
     *,
     actor: Actor,
     as_json: Json = False,
@@ -194,12 +194,12 @@ def note_(
 
 @app.command()
 def history(
-    subject: Annotated[UUID | None, typer.Argument(help="Only of this letter or plan.")] = None,
+    subject: Annotated[UUID | None, typer.Argument(help="Only actions on this letter or plan.")] = None,
     *,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000)] = 100,
     as_json: Json = False,
 ) -> None:
-    """Show who did what, when and why, the newest first."""
+    """Show the audit log: actor, action, time and reason, newest first."""
     from app.engine import audit_log
 
     with as_service() as connection:

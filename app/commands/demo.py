@@ -1,4 +1,4 @@
-"""`demo`: the whole path on this machine in under a minute, with a worker killed half way."""
+"""`demo`: run a job end to end on this machine in under a minute, and kill a worker during it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the demo plays on."""
+    """The demo's workspace, portal, workers and output."""
 
     workspace_id: UUID
     portal: PortalProcess
@@ -35,11 +35,11 @@ class Stage:
 
 def demo(
     *,
-    orders: Annotated[int, typer.Option("--orders", min=1, max=200_000, help="How many orders.")] = 300,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the embedded server running.")] = False,
+    orders: Annotated[int, typer.Option("--orders", min=1, max=200_000, help="Number of orders.")] = 300,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the embedded server running.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Ship a few hundred orders through a portal and kill a worker half way; exit code 1 on a broken promise."""
+    """Ship orders through a simulated portal and kill a worker meanwhile. Exit code 1 on a violation."""
     began = time.monotonic()
     say = note if as_json else lambda text: emit(text, as_json=False)
     with interruptible(), ExitStack() as stack:
@@ -67,7 +67,7 @@ def _server(*, keep: bool, say: Callable[[str], None]) -> Iterator[None]:
     from app.wiring import migrations
 
     own = settings().database_url is None and not embedded.status().running
-    say("Starting the embedded PostgreSQL server …" if own else "Using the PostgreSQL server that is there …")
+    say("Starting the embedded PostgreSQL server …" if own else "Using the running PostgreSQL server …")
     database.url()
     try:
         applied = migrate.migrate(sources=Sources.installed(migrations()))
@@ -84,7 +84,7 @@ def _set_up(stack: ExitStack, say: Callable[[str], None], *, as_json: bool) -> S
     from app.demo import processes, script
     from app.settings import settings, use
 
-    # The demo's portal makes up its mind at once: a retry need not wait for it.
+    # The simulated portal has its verdict at once, so a retry need not wait for the settle time.
     use(portal_settle=1.0)
     portal = stack.enter_context(processes.portal(script.PORTAL))
     say(f"Carrier's portal (simulated): {portal.url}")
@@ -99,7 +99,7 @@ def _set_up(stack: ExitStack, say: Callable[[str], None], *, as_json: bool) -> S
 
 
 def _first_act(stage: Stage, wanted: int) -> UUID:
-    """Submit, lose a worker, finish all the same."""
+    """Submit a job, kill a worker, and watch the job until it has ended. Returns the job's id."""
     from app import database
     from app.context import Context
     from app.demo import script
@@ -117,7 +117,7 @@ def _first_act(stage: Stage, wanted: int) -> UUID:
 
 
 def _second_act(stage: Stage, job_id: UUID) -> None:
-    """Mend what can be mended, and retry what can succeed now."""
+    """Fix the coverage and the portal, and retry the failed items that can succeed now."""
     from app import database
     from app.context import Context
     from app.demo import script
@@ -130,8 +130,8 @@ def _second_act(stage: Stage, job_id: UUID) -> None:
             return
         retry_failed_items(Context.start(connection, stage.workspace_id), job_id, items)
     stage.say(
-        f"\nThe carrier now serves Mitú and has mended its portal: retrying {len(items)} of the failed orders,"
-        " not those that it refused"
+        f"\nThe carrier now serves Mitú and its portal is fixed: retrying {len(items)} failed orders"
+        " (not those that the carrier refused)"
     )
     _watch(stage, job_id)
 
@@ -191,10 +191,11 @@ def _summary(stage: Stage, job_id: UUID, elapsed: float) -> dict[str, Any]:
 def _finale(stage: Stage, summary: dict[str, Any], verdicts: list[Verdict], *, keep: bool) -> None:
     errors = ", ".join(f"{count} {name}" for name, count in summary["by_error_type"].items()) or "none"
     stage.say(
-        f"\nJob {summary['status']}: {summary['success_count']} of {summary['total_items']} orders have their number;"
-        f" errors: {errors}"
+        f"\nJob {summary['status']}: {summary['success_count']} of {summary['total_items']} orders have a tracking"
+        f" number; errors: {errors}"
         f"\nThe portal's own record: {summary['portal_accepted']} orders accepted, {summary['portal_duplicates']} twice"
-        f"\nrobot/job.completed: said {summary['job_completed_events']} times in {summary['generations']} generations"
+        f"\nrobot/job.completed: published {summary['job_completed_events']} times,"
+        f" {summary['generations']} generations"
         "\n\nInvariants over the whole database:"
     )
     for one in verdicts:

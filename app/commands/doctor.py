@@ -1,4 +1,4 @@
-"""`doctor`: what is wrong, and what to do about it."""
+"""`doctor`: report problems with their remedies."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from app.commands.output import Json, emit
 
 
 def doctor(*, as_json: Json = False) -> None:
-    """Look at the server, the schema, the queue and the keys; exit code 1 if anything needs somebody now.
+    """Check server, schema, queue and keys. Exit code 1 if a problem needs action now.
 
-    Reads only, and takes moments; safe while the system runs.
+    Read-only and fast. Safe while the system runs.
     """
     from app.engine.health.doctor import check_context, examine
     from app.program import CHECKUPS

@@ -1,4 +1,4 @@
-"""The commands of the domains: sub-apps that are found when a command is not one of the engine's."""
+"""The commands of the domains: sub-apps that are loaded for commands the engine does not have."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from app.errors import SetupError
 
 
 class WithDomains(Edge):
-    """The outermost group, with the engine's commands and those that the domains declare.
+    """The root command group: the engine's commands and the domains' commands.
 
-    The domains are read only for `--help` and for a command that the engine does not have.
+    Domains are loaded only for `--help` and for commands that the engine does not have.
     """
 
     def prepare(self) -> None:
-        """Import the domains of other packages: the types of their events are known from then on."""
+        """Import the domains of other packages, so that their event types are registered."""
         from app.settings import settings
 
         if settings().domains:
@@ -26,14 +26,14 @@ class WithDomains(Edge):
             wiring()
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the signature of a Typer group
-        """The engine's commands and the domains', sorted. Raises `typer.Exit` for domains that cannot be read."""
+        """Return all command names, sorted. Raises `typer.Exit` if a domain cannot be loaded."""
         try:
             return sorted([*self.commands, *self._of_domains()])
         except SetupError as error:
             raise typer.Exit(report(error, as_json=False)) from error
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command by name, or None."""
+        """Return the command with this name, or None."""
         if (own := super().get_command(ctx, cmd_name)) is not None:
             return own
         from app.loading import command
@@ -46,7 +46,7 @@ class WithDomains(Edge):
         return group
 
     def _of_domains(self) -> dict[str, Any]:
-        """The domain of each command that a domain declares."""
+        """Return the domain of each command that a domain declares, by command name."""
         from app.engine.registration import check
         from app.wiring import domains
 

@@ -1,4 +1,4 @@
-"""How `dead` edits a letter's data, and shows a replay."""
+"""Edit a letter's data, and show the progress of a replay, for the `dead` commands."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 def changed(data: dict[str, Any], values: Sequence[str], file: Path | None) -> dict[str, Any]:
-    """A letter's data as it is to be: with values set, from a file, or as the editor left it."""
+    """Return a letter's changed data: with `values` set, from `file`, or from the editor. Raises `InvalidInput`."""
     if file is not None and values:
-        raise InvalidInput("say either --set or --file")
+        raise InvalidInput("data: give either --set or --file, not both")
     if file is not None:
         return _decoded(str(file), file.read_text(encoding="utf-8"))
     if values:
         return _with_values(data, values)
     if not sys.stdin.isatty():
-        raise InvalidInput("there is no terminal for an editor: say --set PATH=VALUE or --file")
+        raise InvalidInput("data: no terminal for an editor; use --set PATH=VALUE or --file")
     edited = _decoded("the edited text", _in_editor(json.dumps(data, indent=2, ensure_ascii=False) + "\n"))
     if edited == data:
         raise InvalidInput("nothing was changed in the editor")
@@ -57,7 +57,7 @@ def _with_values(data: dict[str, Any], values: Sequence[str]) -> dict[str, Any]:
         for parent in parents:
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
-                raise InvalidInput(f"--set {one}: {parent} holds no fields")
+                raise InvalidInput(f"--set {one}: {parent} is not an object")
         place[last] = _value(value)
     return result
 
@@ -81,7 +81,7 @@ def _decoded(what: str, text: str) -> dict[str, Any]:
 
 @contextmanager
 def replay_bar(*, as_json: bool) -> Iterator[Callable[[Progress], None]]:
-    """How a replay is shown: a bar on a terminal, a JSON line a step for programs, otherwise nothing."""
+    """Yield a function that shows a replay's progress: one JSON line a step, a bar on a terminal, or nothing."""
     if as_json:
         yield lambda seen: emit({"replayed": seen.replayed, "total": seen.total, **seen.outcomes}, as_json=True)
         return
@@ -104,9 +104,9 @@ def replay_bar(*, as_json: bool) -> Iterator[Callable[[Progress], None]]:
 
 
 def result_of(wanted: Sequence[object], data: str | None, *, as_done: bool) -> dict[str, Any]:
-    """The result that `dead resolve --as-done --data` names, JSON or @file. Raises `InvalidInput`."""
+    """Return the result from `dead resolve --as-done --data`: JSON, or @ and a file's name. Raises `InvalidInput`."""
     if not as_done or data is None:
-        raise InvalidInput("data: --as-done and --data go together: the result of the call as JSON, or @ and a file")
+        raise InvalidInput("data: --as-done needs --data, and --data needs --as-done: the call's result, JSON or @FILE")
     if len(wanted) != 1:
         raise InvalidInput("letter: --as-done records the result of one letter at a time")
     if not data.startswith("@"):

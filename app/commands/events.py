@@ -1,4 +1,4 @@
-"""`events`: what is applied as it is applied, what happened to a job, and the contract with producers."""
+"""`events`: follow applied events, show a job's timeline, and print or check the contract with producers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from app.engine.inspect.tail import Applied, Filters
     from app.engine.inspect.timeline import Entry
 
-app = typer.Typer(no_args_is_help=True, help="Events: what is applied, a job's timeline, and what may be said.")
+app = typer.Typer(no_args_is_help=True, help="Show applied events, a job's timeline and the event schemas.")
 app.command()(contracts.schema)
 app.command()(contracts.asyncapi)
 app.command()(contracts.check)
@@ -34,18 +34,18 @@ _LOOK_EVERY_S = 0.5
 def tail(
     *,
     type: Annotated[  # noqa: A002 - the option's name
-        list[str] | None, typer.Option("--type", help="Only this type, or all that begin so: 'robot/*'. Repeatable.")
+        list[str] | None, typer.Option("--type", help="Only this event type or prefix: 'robot/*'. Repeatable.")
     ] = None,
     tenant: Annotated[UUID | None, typer.Option("--tenant", help="Only of this workspace or organisation.")] = None,
     subject: Annotated[UUID | None, typer.Option("--subject", help="Only about this job or order.")] = None,
-    since: Annotated[str, typer.Option("--since", help="Begin so long ago: 30s, 10m, 2h, 1d.")] = "10s",
-    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Stay and show what comes.")] = True,
+    since: Annotated[str, typer.Option("--since", help="Start this far back: 30s, 10m, 2h, 1d.")] = "10s",
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Keep showing new events.")] = True,
     as_json: Json = False,
 ) -> None:
     """Show events as they are applied, until Ctrl-C.
 
-    Each is shown once, as soon as its transaction has committed. The time is that of the transaction's beginning, so
-    an event of a long transaction comes after later ones.
+    Each event is shown once, after its transaction has committed. Times are the starts of transactions, so an event
+    of a long transaction may follow events with later times.
     """
     from app import database
     from app.engine.inspect.tail import Tail
@@ -67,13 +67,13 @@ def timeline(
     job: Annotated[UUID, typer.Argument(metavar="JOB", help="The id of a job or an order.")],
     *,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, max=1_000_000, help="At most so many of the applied, dead, waiting events.")
+        int, typer.Option("--limit", min=1, max=1_000_000, help="Events to show for each of applied, dead and waiting.")
     ] = 1_000,
     as_json: Json = False,
 ) -> None:
-    """Show everything about a job in the order in which it was said, each event under the one that it followed from.
+    """Show a job's events in the order of publication, each below its cause.
 
-    applied; dead, or resolved since; waiting, in_hand (being delivered) or held (until its turn in a sequence).
+    States: applied, dead, resolved, waiting, in_hand (being delivered), held (waits for its turn in a sequence).
     """
     from app.commands.scope import as_service
     from app.engine.inspect.timeline import timeline as look
@@ -82,7 +82,7 @@ def timeline(
         found = look(connection, job, limit)
     emit(found, as_json=as_json, human=[_timeline_line(entry) for entry in found])
     if len(found) >= limit:
-        note(f"there may be more: --limit {limit * 10}")
+        note(f"more events may follow: --limit {limit * 10}")
 
 
 def _filters(types: list[str] | None, tenant: UUID | None, subject: UUID | None) -> Filters:
@@ -92,13 +92,13 @@ def _filters(types: list[str] | None, tenant: UUID | None, subject: UUID | None)
     for name in types or []:
         known = [kind for kind in KINDS if kind == name or (name.endswith("*") and kind.startswith(name[:-1]))]
         if not known:
-            message = f"--type: no event is called {name!r}; known are {', '.join(sorted(KINDS))}"
+            message = f"--type: unknown event type {name!r}; use one of {', '.join(sorted(KINDS))}"
             raise InvalidInput(message)
     return Filters(types or None, tenant, subject)
 
 
 def _shower(*, as_json: bool) -> Any:
-    """How events that come in portions are shown: JSON or tabbed lines for programs, short lines for people."""
+    """Return a function that prints a list of events: JSON, tab-separated lines, or short lines on a terminal."""
     if as_json:
         return lambda events: emit(events, as_json=True)
     if sys.stdout.isatty():
@@ -116,7 +116,7 @@ def _tabbed(event: Applied, names: tuple[str, ...]) -> str:
 
 def _short(event: Applied) -> str:
     data = json.dumps(event.data, ensure_ascii=False)
-    # What tenants wrote must not steer the terminal.
+    # Control characters in tenants' data must not reach the terminal.
     data = "".join(letter if letter.isprintable() else "?" for letter in data)
     line = f"{_moment(event.applied_at)}  {event.type:<24}  {event.subject_id or '-'!s:<36}  {data}"
     return line[: shutil.get_terminal_size().columns]
@@ -136,11 +136,11 @@ def _timeline_line(entry: Entry) -> dict[str, Any]:
     }
     if not sys.stdout.isatty():
         return line
-    # A cause stands above with its whole id; here the end of it will do.
+    # The cause is listed above with its whole id; the last characters are enough here.
     cause = f"…{str(entry.caused_by)[-6:]}" if entry.caused_by else None
     return {**line, "said": _moment(entry.occurred_at), "at": _moment(entry.at), "caused by": cause}
 
 
 def _moment(at: datetime | None) -> str:
-    """A time for people: theirs, to the millisecond."""
+    """Format a time in the local zone, to the millisecond."""
     return "" if at is None else f"{at.astimezone():%m-%d %H:%M:%S.%f}"[:-3]

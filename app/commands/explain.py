@@ -1,4 +1,4 @@
-"""`explain`: why something does not run, in typed reasons."""
+"""`explain`: show typed reasons why work has not ended."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from app.context import Connection
     from app.engine.inspect.reasons import Reason
 
-app = typer.Typer(no_args_is_help=True, help="Why a job, an item, an event or a workspace's work does not go on.")
+app = typer.Typer(no_args_is_help=True, help="Show why a job, an item, an event or a workspace's work waits.")
 
 
 @app.command()
 def job(job: Annotated[UUID, typer.Argument(metavar="JOB", help="A job's id.")], *, as_json: Json = False) -> None:
-    """Show why a job has not ended, or that it has."""
+    """Show why a job has not ended."""
     from app.engine.registration import explain_one, tenant_of
     from app.program import EXPLAINERS
 
@@ -37,7 +37,7 @@ def item(
     *,
     as_json: Json = False,
 ) -> None:
-    """Show why an item has no result, or which one it has."""
+    """Show why an item has no result, or its result."""
     from app.engine.registration import explain_one, tenant_of
     from app.program import EXPLAINERS
 
@@ -51,7 +51,7 @@ def item(
 def event(
     event: Annotated[UUID, typer.Argument(metavar="EVENT", help="An event's id.")], *, as_json: Json = False
 ) -> None:
-    """Say where an event is and why it has not been applied, or that it has."""
+    """Show an event's state and why it has not been applied."""
     from app.engine.inspect.explain import explain_event, tenant_of
 
     with as_service() as connection:
@@ -66,7 +66,7 @@ def tenant(
     *,
     as_json: Json = False,
 ) -> None:
-    """Show what of a workspace waits and why, and what the domains know of it: carriers that cannot be used, say."""
+    """Show a workspace's waiting work and why it waits. Includes the domains' reasons, e.g. disabled carriers."""
     from app.engine.inspect.explain import explain
     from app.engine.registration import explain_tenant
     from app.program import EXPLAINERS
@@ -88,11 +88,11 @@ def _show_times_of(connection: Connection, workspace_id: UUID | None) -> None:
 
 
 def show_reasons(reasons: list[Reason], *, as_json: bool) -> None:
-    """Print reasons, or that nothing waits."""
+    """Print reasons; without any, a note that nothing waits."""
     emit(
         [{"kind": one.kind, "sentence": one.sentence, **asdict(one)} for one in reasons],
         as_json=as_json,
         human=[{"kind": one.kind, "why": one.with_times(local).sentence} for one in reasons],
     )
     if not reasons:
-        note("nothing of it waits")
+        note("nothing waits")

@@ -1,4 +1,4 @@
-"""Which dead letters a command means: its options, and the filters that they come to."""
+"""The options that select dead letters, and their conversion to filters."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 Type = Annotated[str | None, typer.Option("--type", help="Only of this event type.")]
 Tenant = Annotated[UUID | None, typer.Option("--tenant", help="Only of this workspace or organisation.")]
-ErrorClass = Annotated[str | None, typer.Option("--error-class", help="Only with this class of error.")]
-Fingerprint = Annotated[str | None, typer.Option("--fingerprint", help="Only this failure, as `dead list --group`.")]
-Since = Annotated[str | None, typer.Option("--since", help="Died since: 2h, 30m, 7d or an ISO time.")]
-Until = Annotated[str | None, typer.Option("--until", help="Died before: 2h, 30m, 7d or an ISO time.")]
-Text = Annotated[str | None, typer.Option("--text", help="Whose error or event contains this.")]
+ErrorClass = Annotated[str | None, typer.Option("--error-class", help="Only with this error class.")]
+Fingerprint = Annotated[
+    str | None, typer.Option("--fingerprint", help="Only with this fingerprint of `dead list --group`.")
+]
+Since = Annotated[str | None, typer.Option("--since", help="Only failed since: 2h, 30m, 7d ago or an ISO time.")]
+Until = Annotated[str | None, typer.Option("--until", help="Only failed before: 2h, 30m, 7d ago or an ISO time.")]
+Text = Annotated[str | None, typer.Option("--text", help="Only with this text in the error or the event.")]
 
 
 def filters(  # noqa: PLR0917 - the options of two commands, in one order
@@ -35,9 +37,9 @@ def filters(  # noqa: PLR0917 - the options of two commands, in one order
     text: str | None,
     resolved: bool | None,  # noqa: FBT001 - one of the filters
 ) -> Filters:
-    """The filters of a command; spans of time count back from the database's clock, which dates the letters.
+    """Return the filters for a command's options. Spans count back from the database's clock, as letters' times do.
 
-    Raises `InvalidInput` for a time that is none.
+    Raises `InvalidInput` for a value that is neither a span nor an ISO time.
     """
     from app.engine.dead_letters.letters import Filters
 

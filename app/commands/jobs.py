@@ -1,4 +1,4 @@
-"""`jobs`: submit orders as a robot job, look at it, watch it, retry what failed, cancel it, record a result."""
+"""`jobs`: submit orders as a robot job; list, show, watch, retry and cancel jobs; record an item's result."""
 
 from __future__ import annotations
 
@@ -17,47 +17,46 @@ if TYPE_CHECKING:
     from app.context import Context
     from app.logistics.store import RobotJob, RobotJobItem
 
-app = typer.Typer(no_args_is_help=True, help="Robot jobs: batches of orders that robots enter at a carrier.")
+app = typer.Typer(
+    no_args_is_help=True, help="Manage robot jobs: batches of orders that robots enter in a carrier's portal."
+)
 
 JobArgument = Annotated[UUID, typer.Argument(metavar="JOB", help="The job's id.")]
-Watch = Annotated[bool, typer.Option("--watch", help="Stay and show the progress until the job has ended.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Show the progress until the job has ended.")]
 
 
 @app.command()
 def submit(
     *,
     file: Annotated[
-        Path | None, typer.Option("--file", help="A CSV of orders, as `orders import` takes it; imports what is new.")
+        Path | None, typer.Option("--file", help="CSV file of orders, as for `orders import`; imports new orders.")
     ] = None,
-    order: Annotated[list[str] | None, typer.Option("--order", help="An order's reference or id; repeatable.")] = None,
-    pending: Annotated[
-        bool, typer.Option("--pending", help="Every order that is not shipped, not cancelled and in no open job.")
-    ] = False,
+    order: Annotated[list[str] | None, typer.Option("--order", help="Reference or id of an order; repeatable.")] = None,
+    pending: Annotated[bool, typer.Option("--pending", help="All pending orders that are in no open job.")] = False,
     carrier: CarrierOption = "coordinadora",
     idempotency_key: Annotated[
-        str | None, typer.Option("--idempotency-key", help="One key, one job: a repeated request is refused.")
+        str | None, typer.Option("--idempotency-key", help="Refuse the request if a job has this key.")
     ] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Submit the good rows when there are bad ones.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Submit valid rows even if others are invalid.")] = False,
     again: Annotated[
-        bool, typer.Option("--again/--no-again", help="Also orders that are shipped or in a job: each job ships them.")
+        bool, typer.Option("--again/--no-again", help="Accept or refuse orders that are shipped or in an open job.")
     ] = True,
     watch: Watch = False,
     workspace: WorkspaceOption = None,
     as_json: Json = False,
 ) -> None:
-    """Submit orders as one job: import, job and first event in one transaction, or nothing.
+    """Submit orders as one job. Import, job and first event are one transaction.
 
-    Says so when orders are shipped already, or in a job that is not done; with --no-again they are refused.
-    Cancelled orders are refused. --pending never submits an order that an open job has, so it may run from cron;
-    when nothing is left it creates no job and exits with 0.
+    Warns about orders that are shipped or in an open job; --no-again refuses them. Cancelled orders are refused.
+    --pending skips orders in open jobs, so it may run from cron. Without orders it creates no job and exits with 0.
 
-    A key that was used before ends with exit code 2 and names the job that it made.
+    Exit code 2 if a job has the idempotency key; the error names the job.
     """
     from app.logistics.availability import taken_orders
     from app.logistics.jobs import create_robot_job
 
     if sum((file is not None, bool(order), pending)) != 1:
-        message = "say which orders: one of --file, --order and --pending"
+        message = "orders: give exactly one of --file, --order and --pending"
         raise InvalidInput(message)
     if pending:
         _submit_pending(workspace, carrier, idempotency_key, watch=watch, as_json=as_json)
@@ -69,7 +68,7 @@ def submit(
         job = create_robot_job(context, order_ids, carrier=carrier, idempotency_key=key, again=again)
     emit(_line(job), as_json=as_json)
     if repeated:
-        note(f"{repeated} of these orders are shipped already or in another job: this job ships them once more")
+        note(f"{repeated} of these orders are already shipped or in another job: this job ships them again")
     if watch:
         _watch(job.workspace_id, job.id, as_json=as_json)
 
@@ -79,27 +78,29 @@ def list_(
     *,
     status: Annotated[str | None, typer.Option("--status", help="pending, processing, completed or failed.")] = None,
     before: Annotated[UUID | None, typer.Option("--before", help="Continue after the job with this id.")] = None,
-    limit: Annotated[int, typer.Option("--limit", help="At most so many, up to 1000.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", help="Jobs to list, at most 1000.")] = 50,
     workspace: WorkspaceOption = None,
     as_json: Json = False,
 ) -> None:
-    """List jobs, the newest first."""
+    """List jobs, newest first."""
     from app.logistics.jobs import list_jobs
 
     with acting_for(workspace) as context:
         found = list_jobs(context, status=status, before=before, limit=limit)
     emit([_line(job) for job in found], as_json=as_json)
     if len(found) == limit:
-        note(f"there may be more: --before {found[-1].id}")
+        note(f"more jobs may follow: --before {found[-1].id}")
 
 
 @app.command()
 def show(
     job: JobArgument,
     *,
-    status: Annotated[str | None, typer.Option("--status", help="Only items that are so: error, success, …")] = None,
+    status: Annotated[
+        str | None, typer.Option("--status", help="Only items with this status: error, success, …")
+    ] = None,
     after: Annotated[UUID | None, typer.Option("--after", help="Continue after the item with this id.")] = None,
-    limit: Annotated[int, typer.Option("--limit", help="At most so many items, up to 1000.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", help="Items to show, at most 1000.")] = 20,
     workspace: WorkspaceOption = None,
     as_json: Json = False,
 ) -> None:
@@ -118,12 +119,12 @@ def show(
     emit({**_line(page.job), **errors}, as_json=False)
     emit([_item(item) for item in page.items], as_json=False)
     if page.next_after:
-        note(f"there are more items: --after {page.next_after}")
+        note(f"more items follow: --after {page.next_after}")
 
 
 @app.command()
 def watch(job: JobArgument, *, workspace: WorkspaceOption = None, as_json: Json = False) -> None:
-    """Show a job's progress until it has ended; exit code 1 if not one item of it succeeded."""
+    """Show a job's progress until it has ended. Exit code 1 if no item succeeded."""
     with acting_for(workspace) as context:
         workspace_id = context.tenant_id
     _watch(workspace_id, job, as_json=as_json)
@@ -138,14 +139,14 @@ def retry(
     workspace: WorkspaceOption = None,
     as_json: Json = False,
 ) -> None:
-    """Ask for a job's failed items again; the portal is asked first, so nothing is entered twice."""
+    """Retry a job's failed items. Robots query the portal first, so that no order is entered twice."""
     from app.logistics.jobs import retry_failed_items
 
     with acting_for(workspace) as context:
         done = retry_failed_items(context, job, item)
     emit({**_line(done.job), "retried_items": done.items}, as_json=as_json)
     if not done.items:
-        note(f"nothing failed, so there is nothing to retry; `explain job {job}` says what is still open")
+        note(f"no item failed: nothing to retry; `explain job {job}` shows the open items")
     elif watch:
         _watch(done.job.workspace_id, job, as_json=as_json)
 
@@ -154,16 +155,16 @@ def retry(
 def cancel(
     job: JobArgument,
     *,
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the record and for each item.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be cancelled.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Reason, for the audit log and each item's error.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the effect; change nothing.")] = False,
     workspace: WorkspaceOption = None,
     yes: Yes = False,
     actor: Actor,
     as_json: Json = False,
 ) -> None:
-    """Cancel a job that is not done: items that no robot has begun fail, and no further call begins.
+    """Cancel a job: fail the items that no robot has begun, and begin no further call.
 
-    Items whose request is dead fail too, and their dead letters are resolved. Items that a robot has begun get the
+    Items with a dead request fail too, and their dead letters are resolved. Items that a robot has begun still get the
     result of their call. The job completes with its last result.
     """
     from app.logistics.jobs import cancel_job
@@ -181,17 +182,19 @@ def cancel(
 def record(
     item: Annotated[UUID, typer.Argument(help="The item's id; `jobs show JOB` lists them.")],
     *,
-    tracking: Annotated[str | None, typer.Option("--tracking", help="The carrier has it, under this number.")] = None,
-    error: Annotated[str | None, typer.Option("--error", help="It failed; why.")] = None,
+    tracking: Annotated[
+        str | None, typer.Option("--tracking", help="Record success with this tracking number.")
+    ] = None,
+    error: Annotated[str | None, typer.Option("--error", help="Record failure with this message.")] = None,
     type_: Annotated[
         str, typer.Option("--type", help="With --error: validation, portal, timeout or unknown.")
     ] = "portal",
-    reason: Annotated[str, typer.Option("--reason", help="How you know, for the record.")],
+    reason: Annotated[str, typer.Option("--reason", help="How you know the result, for the audit log.")],
     workspace: WorkspaceOption = None,
     actor: Actor,
     as_json: Json = False,
 ) -> None:
-    """Record what you know came of an item that has no result: it counts as a robot's result does."""
+    """Record an item's result by hand, if it has none. Counts like a robot's result."""
     from app.logistics.jobs import record_item
     from app.logistics.rules import error_type
 
@@ -219,7 +222,7 @@ def _submit_pending(workspace: str | None, carrier: str, key: str | None, *, wat
     report = {**line, "in_open_jobs": elsewhere, "in_doubt": done.in_doubt}
     emit(report, as_json=as_json, human=line if done.job else "nothing to submit")
     for one in [] if as_json else elsewhere:
-        note(f"{one['orders']} pending orders are in job {one['job_id']}, which is not done")
+        note(f"{one['orders']} pending orders are in job {one['job_id']}, which has not ended")
     if done.in_doubt and not as_json:
         note(f"{done.in_doubt} pending orders may be in another carrier's portal: retry or record their items first")
     if watch and done.job is not None:

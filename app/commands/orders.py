@@ -1,4 +1,4 @@
-"""`orders`: what a workspace has to ship."""
+"""`orders`: import, list, change and cancel a workspace's orders."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from app.errors import InvalidInput
 if TYPE_CHECKING:
     from app.logistics.orders import Order
 
-app = typer.Typer(no_args_is_help=True, help="A workspace's orders.")
+app = typer.Typer(no_args_is_help=True, help="Manage a workspace's orders.")
 
 
 @app.command(name="import")
 def import_(
     file: Annotated[Path, typer.Argument(help="CSV in UTF-8 with a header; `orders import --help` names the columns.")],
     *,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Take the good rows when there are bad ones.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Import valid rows even if others are invalid.")] = False,
     workspace: WorkspaceOption = None,
     as_json: Json = False,
 ) -> None:
-    """Take in orders: all of the file's rows, or none. Orders whose reference is known stay as they are.
+    """Import orders from a CSV file: all rows or none. Orders with an existing reference are not changed.
 
-    Columns: reference, recipient_name, address, city; and, if you like, recipient_document, recipient_phone,
+    Columns: reference, recipient_name, address, city. Optional columns: recipient_document, recipient_phone,
     recipient_email, department, units, weight_kg, declared_value_cents, collect_on_delivery_cents.
     """
     from app.logistics.files import read_csv
@@ -50,29 +50,29 @@ def list_(
     *,
     status: Annotated[str | None, typer.Option("--status", help="pending, shipped or cancelled.")] = None,
     after: Annotated[UUID | None, typer.Option("--after", help="Continue after the order with this id.")] = None,
-    limit: Annotated[int, typer.Option("--limit", help="At most so many, up to 1000.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", help="Orders to list, at most 1000.")] = 100,
     workspace: WorkspaceOption = None,
     as_json: Json = False,
 ) -> None:
-    """List orders, the oldest first."""
+    """List orders, oldest first."""
     from app.logistics.orders import list_orders
 
     with acting_for(workspace) as context:
         found = list_orders(context, status=status, after=after, limit=limit)
     emit(found, as_json=as_json, human=[_line(order) for order in found])
     if len(found) == limit:
-        note(f"there may be more: --after {found[-1].id}")
+        note(f"more orders may follow: --after {found[-1].id}")
 
 
 @app.command()
 def update(
     order: Annotated[str, typer.Argument(help="The order's reference or id.")],
     *,
-    fields: Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="May be given several times.")],
+    fields: Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Repeatable.")],
     workspace: WorkspaceOption = None,
     as_json: Json = False,
 ) -> None:
-    """Change an order, and publish `order/updated`. An empty value clears a field that may be empty."""
+    """Change an order and publish `order/updated`. An empty value clears an optional field."""
     from app.logistics.orders import find_order, update_order
 
     values = _parse(fields)
@@ -86,14 +86,14 @@ def cancel(
     wanted: Annotated[list[str], typer.Argument(metavar="ORDER...", help="References or ids of orders.")],
     *,
     yes: Yes = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the effect; change nothing.")] = False,
     workspace: WorkspaceOption = None,
     as_json: Json = False,
 ) -> None:
-    """Cancel orders, and publish `order/updated`: no robot enters them any more.
+    """Cancel orders and publish `order/updated`. Robots no longer enter them.
 
-    Items of open jobs that wait for them fail when their turn comes. An order that is shipped is refused. One that a
-    robot enters at this moment stays cancelled and gets its tracking number.
+    Waiting items of open jobs fail when a robot reaches them. Shipped orders are refused. An order that a robot is
+    entering stays cancelled and gets its tracking number.
     """
     from app.logistics.cancel import cancel_orders
     from app.logistics.orders import find_order
@@ -109,7 +109,7 @@ def cancel(
     if dry_run:
         note("nothing was changed (--dry-run)")
     for job_id, items in done.in_open_jobs.items():
-        note(f"job {job_id}: {items} items fail when their turn comes, because their orders are cancelled")
+        note(f"job {job_id}: {items} items will fail when a robot reaches them: their orders are cancelled")
 
 
 def _parse(fields: list[str]) -> dict[str, str]:

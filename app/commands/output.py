@@ -1,12 +1,12 @@
-"""How commands talk: results on stdout, everything else on stderr, and an error as one line with a stable exit code.
+"""Output of commands: results on stdout, notes and one-line errors on stderr, stable exit codes.
 
     0    done
-    1    it could not be done: the server, its schema or something outside
-    2    what was asked for is wrong
+    1    failed: the server, its schema or an outside system
+    2    invalid input
     3    not finished in time: `dead replay --wait`
     130  interrupted
 
-Results are for people on a terminal, tab-separated text off a terminal, and JSON with `--json`.
+Results are tables on a terminal, tab-separated text otherwise, and JSON with `--json`.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 
 _WANTS_JSON = "tallyman.json"
 _MOST_PROBLEMS = 50
-"""Lines of an InvalidFile that are shown to people; `--json` gives all of them."""
+"""Problems of an InvalidFile that are printed; `--json` prints all."""
 _SCHEMA_IS_MISSING = {"42P01", "42883", "3F000", "42704"}
 """SQLSTATE of a table, function, schema or other object that does not exist."""
 
 
 _ZONE: ContextVar[str | None] = ContextVar("zone", default=None)
-"""The time zone in which this command shows times to people."""
+"""The time zone of the times that this command prints, unless as JSON."""
 
 
 def _remember(context: typer.Context, value: bool) -> bool:  # noqa: FBT001 - the signature of a Typer callback
-    # A context's `meta` is shared by all contexts of one invocation: so the outermost edge knows how to say an error.
+    # All contexts of one invocation share `meta`, so that `Edge` can choose the format of an error.
     context.meta[_WANTS_JSON] = value
     return value
 
@@ -55,13 +55,13 @@ Json = Annotated[bool, typer.Option("--json", callback=_remember, help="Print JS
 
 
 class Edge(TyperGroup):
-    """The outermost group: turns what a command raises into a line on stderr and an exit code."""
+    """The root command group: turns a command's exception into a line on stderr and an exit code."""
 
     def prepare(self) -> None:
-        """Do what every command needs first. Its errors are reported as a command's are."""
+        """Prepare the process for any command. Errors are reported like a command's errors."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command. Raises only what Typer itself turns into an exit code."""
+        """Run the command. Raises only exceptions that Typer turns into an exit code."""
         _ZONE.set(None)
         try:
             self.prepare()
@@ -75,10 +75,10 @@ class Edge(TyperGroup):
 
 
 def emit(data: object, *, as_json: bool, human: object = None) -> None:
-    """Print a result: a record (mapping, dataclass, model), or an iterable of records, which are rows.
+    """Print a result: a record (mapping, dataclass or model), or rows (an iterable of records).
 
-    As JSON: a line for a record, a line for each row. Otherwise `human`, if given, is shown instead of `data`: a
-    string, a record, rows, or anything that Rich can render.
+    JSON is one line for each record. Otherwise `human`, if given, is printed instead of `data`: a string, a record,
+    rows, or anything that Rich can render.
     """
     if as_json:
         documents: Any = data if _is_rows(data) else [data]
@@ -89,7 +89,7 @@ def emit(data: object, *, as_json: bool, human: object = None) -> None:
 
 
 def emit_with_rows(record: Mapping[str, object], name: str, rows: Iterable[object]) -> None:
-    """Print a record as one line of JSON whose last field, `name`, is a list of rows; never all rows are held."""
+    """Print a record as one line of JSON with `rows` as its last field, `name`. Rows are streamed."""
     start = json.dumps(plain(record), ensure_ascii=False)[:-1]
     typer.echo(f"{start}, {json.dumps(name)}: [", nl=False)
     for number, row in enumerate(rows):
@@ -98,16 +98,16 @@ def emit_with_rows(record: Mapping[str, object], name: str, rows: Iterable[objec
 
 
 def note(message: str) -> None:
-    """Tell people something that is not the result."""
+    """Print a message on stderr."""
     typer.echo(message, err=True)
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask before something is destroyed, unless `yes`. Raises InvalidInput where nobody can be asked, Abort on no."""
+    """Ask for confirmation unless `yes`. Raises `InvalidInput` without a terminal, `typer.Abort` on no."""
     if yes:
         return
     if not sys.stdin.isatty():
-        message = f"{question} There is nobody to ask: say --yes"
+        message = f"{question} Not confirmed, because there is no terminal: use --yes"
         raise InvalidInput(message)
     # Not Typer's own `confirm`: it leaves a blank on stdout, which is for results.
     typer.echo(f"{question} [y/N] ", nl=False, err=True)
@@ -116,7 +116,7 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def report(error: Exception, *, as_json: bool) -> int:
-    """Say on stderr what went wrong; the exit code."""
+    """Print an error on stderr. Returns the exit code."""
     code, message = _verdict(error)
     if as_json:
         details = {name: value for name, value in vars(error).items() if isinstance(error, TallymanError)}
@@ -129,7 +129,7 @@ def report(error: Exception, *, as_json: bool) -> int:
 
 
 def plain(value: Any) -> Any:
-    """`value` in types that JSON has: instants as ISO 8601, durations in seconds, UUID and Decimal as text."""
+    """Convert `value` to JSON types: times as ISO 8601, durations in seconds, UUID and Decimal as text."""
     match value:
         case Enum():
             return plain(value.value)
@@ -150,7 +150,7 @@ def plain(value: Any) -> Any:
 
 
 def _verdict(error: Exception) -> tuple[int, str]:
-    """The exit code, and the message in one line."""
+    """Return the exit code and the message in one line."""
     import psycopg
     import pydantic
 
@@ -174,17 +174,17 @@ def _verdict(error: Exception) -> tuple[int, str]:
 
 
 def _validation(error: pydantic.ValidationError) -> list[str]:
-    # Without the input that pydantic would show: it may be a key.
+    # Exclude the input: it may be a key.
     found = error.errors(include_input=False, include_url=False)
     return [f"{'.'.join(map(str, one['loc'])) or error.title}: {one['msg']}" for one in found]
 
 
 def _database_message(error: psycopg.Error) -> str:
-    """What the database, or the driver on the way there, said."""
+    """Return the message of a database or driver error, without secrets."""
     if error.sqlstate in _SCHEMA_IS_MISSING:
         return f"{error.diag.message_primary}; is the schema up to date? Try: python cli.py db migrate"
     if error.sqlstate is None and "connection info string" in str(error):
-        # The driver repeats the string, password and all.
+        # The driver's message repeats the connection string, including the password.
         return "DATABASE_URL (or MIGRATION_DATABASE_URL) is not a PostgreSQL connection string"
     return f"database: {error.diag.message_primary or ' '.join(str(error).split())}"
 
@@ -213,7 +213,7 @@ def _fields(record: Any) -> dict[str, Any]:
 
 
 def _show(data: Any) -> None:
-    """Print for people; a table is cut to a width only where there is one."""
+    """Print a value as text or as a table. A table is fitted to a width only on a terminal."""
     if isinstance(data, str):
         typer.echo(data)
     elif hasattr(data, "__rich_console__") or hasattr(data, "__rich__"):
@@ -235,7 +235,7 @@ def _show_rows(rows: list[dict[str, Any]], *, heading: bool = True) -> None:
 
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-"""As PostgreSQL's COPY does it, so that a line is a row and a tab ends a cell."""
+"""Escapes of PostgreSQL's COPY: one line is one row, one tab ends a cell."""
 
 
 def _print_table(names: list[str], cells: list[list[str]], *, heading: bool) -> None:
@@ -247,7 +247,7 @@ def _print_table(names: list[str], cells: list[list[str]], *, heading: bool) -> 
     for column in table.columns:
         column.overflow = "fold"
     for line in cells:
-        # Not as markup: a city may be called [bold].
+        # As plain text, not Rich markup: a value may be "[bold]".
         table.add_row(*map(Text, line))
     _console().print(table if cells else "nothing")
 
@@ -259,12 +259,12 @@ def _console() -> Console:
 
 
 def show_times_in(timezone: str) -> None:
-    """Show times to people in this time zone (an IANA name) from now on, in this command. JSON keeps UTC."""
+    """Print this command's times in this time zone (an IANA name). JSON keeps UTC."""
     _ZONE.set(timezone)
 
 
 def local(value: Any) -> Any:
-    """A time in the zone of `show_times_in()`; anything else as it is."""
+    """Convert a time to the zone of `show_times_in()`. Other values are returned unchanged."""
     zone = _ZONE.get()
     if zone is None or not isinstance(value, datetime):
         return value

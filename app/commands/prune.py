@@ -1,4 +1,4 @@
-"""`prune`: drop what is past its time, as workers do every quarter of an hour."""
+"""`prune`: delete rows past their retention time, as workers do every 15 minutes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def prune(
     older_than: Annotated[
         float | None,
         typer.Option(
-            "--older-than", min=1, metavar="DAYS", help="Whatever is older than this, not as the settings say."
+            "--older-than", min=1, metavar="DAYS", help="Delete rows older than this, instead of the settings' times."
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the rows; delete nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Drop old rows: ledger, resolved dead letters, plans, actions, finished queue rows, what deliveries left behind.
+    """Delete old rows: ledger, resolved dead letters, plans, actions, finished queue rows, remains of deliveries.
 
-    Unresolved dead letters stay, however old, and so do the actions of the last 365 days. An event that is delivered
-    again after it has gone from the ledger counts again: keep the ledger for longer than anybody may repeat an event.
+    Keeps unresolved dead letters of any age, and actions of the last 365 days. An event that is delivered again after
+    its ledger row is deleted is applied again: keep the ledger longer than any producer may repeat an event.
     """
     from app import database, logs
     from app.engine.worker import prune as engine

@@ -1,4 +1,4 @@
-"""`queues`: what waits where, and the tap: pause and resume, for all workers, while they run."""
+"""`queues`: list, pause and resume queues, and show or change the shares of tenants, while workers run."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from app.commands.scope import Actor, as_service
 if TYPE_CHECKING:
     from app.engine.inspect.backlog import Backlog
 
-app = typer.Typer(no_args_is_help=True, help="The queues: what waits in them, and whether workers may take it.")
+app = typer.Typer(no_args_is_help=True, help="Show queues, pause and resume them, and set tenants' shares.")
 
 QueueArgument = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name; `queues list` shows them.")]
 
 
 @app.command(name="list")
 def list_(*, as_json: Json = False) -> None:
-    """List the queues with their rows (each an event or a batch of up to 500), pauses and workers.
+    """List queues with their rows, pauses and workers. A row is an event or a batch of up to 500 events.
 
-    due: could be taken now. later: published for later or put back. parked: waits for a slot, e.g. a session of an
-    account. in_hand: is being delivered. oldest_s: how long the longest waiting due row has been due, in seconds.
+    due: ready now. later: delayed or put back. parked: waits for a slot, e.g. a session of an account. in_hand: being
+    delivered. oldest_s: seconds since the oldest due row became due.
     """
     from app.engine.inspect.backlog import backlogs
 
@@ -36,13 +36,13 @@ def list_(*, as_json: Json = False) -> None:
 def pause(
     queue: QueueArgument,
     *,
-    reason: Annotated[str, typer.Option("--reason", help="Why; `explain` shows it.")],
+    reason: Annotated[str, typer.Option("--reason", help="Reason; `explain` shows it.")],
     actor: Actor,
     as_json: Json = False,
 ) -> None:
-    """Let no worker take anything from a queue until `queues resume`; what is in hand is finished.
+    """Pause a queue until `queues resume`: workers fetch no row of it. Deliveries in progress finish.
 
-    Workers obey within a second; restarts change nothing. A queue that is paused stays as it is.
+    Takes effect within a second and survives restarts. A queue that is already paused is not changed.
     """
     from app.engine.queue import pauses
 
@@ -50,18 +50,18 @@ def pause(
         made = pauses.pause(connection, queue, actor=actor, reason=reason)
     emit(made, as_json=as_json, human=f"{queue} is paused")
     if not made.is_new:
-        note(f"{queue} was paused already, by {made.paused_by}: {made.reason}")
+        note(f"{queue} was already paused by {made.paused_by}: {made.reason}")
 
 
 @app.command()
 def resume(
     queue: QueueArgument,
     *,
-    reason: Annotated[str | None, typer.Option("--reason", help="Why, for the record.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Reason, for the audit log.")] = None,
     actor: Actor,
     as_json: Json = False,
 ) -> None:
-    """Let workers take from a queue again, at once."""
+    """Resume a paused queue. Takes effect at once."""
     from app.engine.queue import pauses
 
     with as_service() as connection:
@@ -77,10 +77,10 @@ def shares(
     *,
     as_json: Json = False,
 ) -> None:
-    """Show how the deliveries of effects are shared out among tenants and their accounts.
+    """Show the shares of tenants and their accounts in the deliveries of effects.
 
-    due: rows that could be taken now. in_hand: rows that are being delivered. part: the tenant's part of the
-    deliveries, by its weight, while all of them have something waiting.
+    due: rows ready now. in_hand: rows being delivered. part: the tenant's share of the deliveries by its weight, while
+    all of these tenants have due rows.
     """
     from app.engine.queue.weights import standings
 
@@ -92,15 +92,15 @@ def shares(
 @app.command()
 def weight(
     tenant: Annotated[str, typer.Argument(metavar="WORKSPACE", help="The workspace's name or id.")],
-    number: Annotated[float, typer.Argument(metavar="WEIGHT", help="More than 0, at most 1000; 1 is usual.")],
+    number: Annotated[float, typer.Argument(metavar="WEIGHT", help="Above 0, at most 1000; default 1.")],
     *,
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")],
+    reason: Annotated[str, typer.Option("--reason", help="Reason, for the audit log.")],
     actor: Actor,
     as_json: Json = False,
 ) -> None:
-    """Give a workspace another part of the deliveries of effects while others wait: 2 is twice the usual.
+    """Set a workspace's weight in the deliveries of effects: 2 is twice the default share.
 
-    Workers obey at their next fetch.
+    Takes effect at the workers' next fetch.
     """
     from app.engine.queue.weights import set_weight
     from app.tenancy.store import find_workspace

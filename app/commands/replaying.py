@@ -1,4 +1,4 @@
-"""`dead plan` and `dead replay`: what a replay would do, and doing it at a pace."""
+"""`dead plan`, `dead plans` and `dead replay`: plan a replay, list plans, and replay letters at a limited rate."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     from app.engine.dead_letters.plan import Plan
 
 NOT_IN_TIME = 3
-"""The exit code of a replay whose --wait was over before every letter had an outcome."""
+"""Exit code if --wait ran out before every letter had an outcome."""
 
 _MOST_LINES = 20
-"""Lines of a plan that are shown to people."""
+"""Lines of a plan that are printed, unless as JSON."""
 
 
 def plan(
-    stored: Annotated[UUID | None, typer.Argument(metavar="[PLAN]", help="Show this plan; makes no new one.")] = None,
+    stored: Annotated[
+        UUID | None, typer.Argument(metavar="[PLAN]", help="Show this plan instead of making one.")
+    ] = None,
     *,
     type: Type = None,  # noqa: A002 - the option's name
     tenant: Tenant = None,
@@ -40,9 +42,9 @@ def plan(
     actor: Actor,
     as_json: Json = False,
 ) -> None:
-    """Freeze a set of letters and say what a replay of each would do; changes nothing.
+    """Make a replay plan: a fixed set of letters with the effect of each replay. Replays nothing.
 
-    With the id of a plan: show it, and what has come of its letters.
+    With a plan's id: show the plan and the outcomes of its letters.
     """
     from app.engine.dead_letters import plan as plans
     from app.engine.dead_letters.letters import Filters
@@ -53,7 +55,7 @@ def plan(
         if stored is None:
             made = plans.make(connection, chosen, actor=actor)
         elif chosen != Filters():
-            raise InvalidInput("plan: a plan that is made takes no filters; leave out its id or the filters")
+            raise InvalidInput("plan: filters do not apply to an existing plan; leave out its id or the filters")
         else:
             made = plans.find(connection, stored)
         _show_plan(connection, made, as_json=as_json)
@@ -61,11 +63,11 @@ def plan(
 
 def list_plans(
     *,
-    every: Annotated[bool, typer.Option("--all", help="Finished and expired ones too.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Include finished and expired plans.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000)] = 100,
     as_json: Json = False,
 ) -> None:
-    """List the plans that are open, the newest first: letters still to replay, and letters without an outcome."""
+    """List open plans, newest first, with their letters to replay and letters without an outcome."""
     from app.engine.dead_letters import plan_list
 
     shown = 0
@@ -74,32 +76,30 @@ def list_plans(
             emit(page, as_json=as_json)
             shown += len(page)
     if shown == limit:
-        note(f"there may be more: --limit {limit * 10}")
+        note(f"more plans may follow: --limit {limit * 10}")
 
 
 def replay(
-    wanted: Annotated[list[UUID], typer.Argument(metavar="PLAN|ID...", help="A plan's id, or letters' ids.")],
+    wanted: Annotated[list[UUID], typer.Argument(metavar="PLAN|ID...", help="Id of a plan, or ids of letters.")],
     *,
-    rate: Annotated[float | None, typer.Option("--rate", help="At most so many letters a second.")] = None,
-    canary: Annotated[int | None, typer.Option("--canary", help="So many first; go on only if they applied.")] = None,
-    stop_at: Annotated[float | None, typer.Option("--stop-at", help="Stop past this percentage of failures.")] = None,
-    reason: Annotated[str | None, typer.Option("--reason", help="Why, for the record; needed for several.")] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Make calls again that may have been made and cannot be asked about.")
-    ] = False,
+    rate: Annotated[float | None, typer.Option("--rate", help="Letters a second, at most.")] = None,
+    canary: Annotated[int | None, typer.Option("--canary", help="Letters to replay first; stop if one fails.")] = None,
+    stop_at: Annotated[float | None, typer.Option("--stop-at", help="Stop above this percentage of failures.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Reason; required for several letters.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Repeat calls in doubt that cannot be queried.")] = False,
     wait: Annotated[
         float | None,
-        typer.Option("--wait", metavar="SECONDS", help="Wait at most so long for outcomes; 0: do not wait."),
+        typer.Option("--wait", metavar="SECONDS", help="Longest wait for outcomes; 0: do not wait."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan; replay nothing.")] = False,
     yes: Yes = False,
     actor: Actor,
     as_json: Json = False,
 ) -> None:
-    """Replay a plan, or letters, and wait for what comes of it. Ctrl-C stops; the same command goes on.
+    """Replay a plan or letters and wait for the outcomes. Ctrl-C stops; repeat the command to continue.
 
-    Exit code 1 if a letter died again, or the replay stopped for it; 3 if some had no outcome when --wait was over.
-    The time to wait counts from when letters were last put into the queue; without it, it waits as long as it takes.
+    Exit code 1 if a letter died again or the replay stopped at a limit; 3 if --wait ran out before all outcomes.
+    --wait counts from the last letter put into the queue. Without --wait there is no limit.
     """
     from app.engine.dead_letters import awaited
     from app.engine.dead_letters import replay as engine
@@ -135,7 +135,7 @@ def replay(
     }
     emit(summary, as_json=as_json)
     if done.outcomes["skipped"]:
-        note(f"{done.outcomes['skipped']} letters were skipped: `dead plan` says why")
+        note(f"{done.outcomes['skipped']} letters were skipped: `dead plan` shows why")
     if done.timed_out:
         note(f"not finished in time: {done.waiting} letters are in the queue; {_go_on(made)}")
     if done.stopped or done.outcomes["dead"]:
@@ -146,7 +146,7 @@ def replay(
 
 @contextmanager
 def _going_on(made: Plan) -> Iterator[None]:
-    """Say how an interrupted replay goes on: a user who named letters does not know the plan."""
+    """Print how to continue an interrupted replay: a user who named letters has not seen the plan's id."""
     try:
         yield
     except KeyboardInterrupt:
@@ -155,11 +155,11 @@ def _going_on(made: Plan) -> Iterator[None]:
 
 
 def _go_on(made: Plan) -> str:
-    return f"`dead replay {made.id}` goes on"
+    return f"`dead replay {made.id}` continues"
 
 
 def _plan_of(connection: Connection, wanted: list[UUID], actor: str) -> Plan:
-    """The plan that is named, or a new one for the letters that are."""
+    """Return the named plan, or a new plan for the named letters."""
     from app.engine.dead_letters import letters
     from app.engine.dead_letters import plan as plans
     from app.engine.dead_letters.letters import Filters
@@ -191,7 +191,7 @@ def _show_plan(connection: Connection, made: Plan, *, as_json: bool) -> None:
         as_json=False,
     )
     if len(lines) > _MOST_LINES:
-        note(f"only the {_MOST_LINES} most frequent lines are shown: --json gives every letter")
+        note(f"only the {_MOST_LINES} most frequent lines are shown; --json prints every letter")
     changes = f"{made.items_to_change} items and the counters of {made.counters_to_change} jobs"
     count = sum(classes.values())
     emit(f"plan {made.id}: {count} letters; as it was made, a replay would change {changes}", as_json=False)

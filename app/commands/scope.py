@@ -1,4 +1,4 @@
-"""For whom a command acts and through which connection: one transaction as `service_role`, committed at its end."""
+"""A command's tenant, actor and connection: one transaction as `service_role`, committed at its end."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ WorkspaceOption = Annotated[
         "-w",
         envvar="TALLYMAN_WORKSPACE",
         metavar="NAME_OR_ID",
-        help="For which workspace; not needed while there is only one.",
+        help="Workspace; optional if only one exists.",
     ),
 ]
 """The option of every command that acts for a workspace."""
 
 
 def login(uid: int | None = None) -> str:
-    """The name of the account with this user id (this process's own unless given), `uid N` where it has none.
+    """Return the account name of a user id (default: this process's), or `uid N` without an account.
 
-    From the system, not from `$USER`: a container often runs under an id without an account, and a variable may be
-    another person's.
+    Read from the system, not from `$USER`: the variable may name another account, and a container often runs under an
+    id without an account.
     """
     number = os.getuid() if uid is None else uid
     try:
@@ -43,18 +43,18 @@ def login(uid: int | None = None) -> str:
 
 
 Actor = Annotated[
-    str, typer.Option("--actor", default_factory=login, help="Who you are, for the record; your login unless given.")
+    str, typer.Option("--actor", default_factory=login, help="Your name, for the audit log; default: your login.")
 ]
-"""The option of every command whose doing is recorded."""
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-"""The option of every command that destroys or repeats."""
+"""The option of every command that writes to the audit log."""
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+"""The option of every command that asks for confirmation."""
 CarrierOption = Annotated[str, typer.Option("--carrier", help="The carrier's name.")]
 CarrierArgument = Annotated[str, typer.Argument(help="The carrier's name, e.g. coordinadora.")]
 
 
 @contextmanager
 def as_service() -> Iterator[Connection]:
-    """A connection whose transaction is committed at the end, unless something is raised."""
+    """Yield a connection. Its transaction is committed at the end, and rolled back on an exception."""
     from app import database
 
     with database.connect() as connection:
@@ -63,9 +63,9 @@ def as_service() -> Iterator[Connection]:
 
 @contextmanager
 def acting_for(workspace: str | None) -> Iterator[Context]:
-    """A context for the workspace with this name or id, or for the only one there is; times are shown in its zone.
+    """Yield a context for the workspace with this name or id; None is the only workspace. Sets its zone for times.
 
-    Raises `NotFound`, or `InvalidInput` when it is not clear which one is meant.
+    Raises `NotFound`, or `InvalidInput` if the workspace is ambiguous.
     """
     from app.context import Context
     from app.tenancy.store import find_workspace, only_workspace

@@ -1,4 +1,4 @@
-"""How commands that start processes are told to stop."""
+"""Signals of commands that start processes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM and the end of the terminal unwind what runs as Ctrl-C does, so that it leaves nothing running.
+    """Raise `KeyboardInterrupt` on SIGTERM and SIGHUP too, so that child processes are stopped.
 
-    A SIGHUP that is ignored (`nohup`) stays ignored.
+    An ignored signal stays ignored, e.g. SIGHUP under `nohup`.
     """
     numbers = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
     before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}

@@ -1,4 +1,4 @@
-"""Spans of time as people write them: 30s, 10m, 2h, 7d."""
+"""Parse spans of time: 30s, 10m, 2h, 7d."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def span(option: str, text: str) -> timedelta:
-    """The span that an option's text means. Raises `InvalidInput` for what is none, or is not positive."""
+    """Parse an option's span. Raises `InvalidInput` unless it is a positive number with a unit s, m, h or d."""
     try:
         found = timedelta(**{_UNITS[text[-1:]]: float(text[:-1])})
     except (KeyError, ValueError, OverflowError):
         found = timedelta(0)
     if found <= timedelta(0):
-        message = f"{option}: {text!r} is no span of time; write 30s, 10m, 2h or 7d"
+        message = f"{option}: {text!r} is not a span of time; write 30s, 10m, 2h or 7d"
         raise InvalidInput(message)
     return found

@@ -1,4 +1,4 @@
-"""`stats`: how much was applied lately, how long it took, and how much died."""
+"""`stats`: rates, latencies and dead letters of the recent past."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from app.commands.spans import span
 
 def stats(
     *,
-    since: Annotated[str, typer.Option("--since", metavar="SPAN", help="Of the last 90s, 15m, 1h, 7d.")] = "15m",
+    since: Annotated[str, typer.Option("--since", metavar="SPAN", help="Period until now: 90s, 15m, 1h, 7d.")] = "15m",
     as_json: Json = False,
 ) -> None:
-    """Show rates a minute and durations in seconds (half, and 95 of 100, were as quick), by type of event.
+    """Show rates per minute and p50 and p95 durations in seconds, by event type.
 
-    waiting: from when an event was said until it was applied; an effect's contains its call. handling: of effects,
-    from when a call was asked for until its answer was counted. dead: letters that died.
+    waiting: from publication to application, including an effect's call. handling: of effects, from the request to the
+    applied result. dead: new dead letters.
     """
     from app.engine.inspect.stats import stats as look
 

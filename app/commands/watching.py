@@ -1,4 +1,4 @@
-"""Watching a job: told by NOTIFY that it changed, read anew, shown with its rate, the time left and its errors."""
+"""Watch a job: read it after each NOTIFY, and show its progress, rate, time left and errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PATIENCE_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A job at one moment. `rate` is items a second over the last ten seconds, `seconds_left` what it leads to."""
+    """A job's progress. `rate`: items a second over the last 10 s. `seconds_left`: open items divided by `rate`."""
 
     job_id: UUID
     status: str
@@ -48,7 +48,7 @@ class Progress:
         return self.status in {"completed", "failed"}
 
     def line(self, succeeded: str = "shipped") -> str:
-        """The progress in one line; `succeeded` is the word for an item that did."""
+        """Return the progress in one line. `succeeded`: the label of the successful items."""
         errors = ", ".join(f"{count} {name}" for name, count in self.by_error_type.items())
         left = f", {self.seconds_left:.0f} s left" if self.seconds_left is not None and not self.is_over else ""
         return (
@@ -62,7 +62,7 @@ class _Speedometer:
     seen: deque[tuple[float, int]] = field(default_factory=deque)
 
     def rate(self, done: int) -> float:
-        """Items a second, from the first look within the window to this one."""
+        """Add a sample. Returns items a second over the window."""
         now = time.monotonic()
         self.seen.append((now, done))
         while len(self.seen) > 2 and self.seen[1][0] < now - _WINDOW_S:  # noqa: PLR2004 - two points make a slope
@@ -72,10 +72,10 @@ class _Speedometer:
 
 
 def watch(batch: Batch[Any, Any], tenant_id: UUID, job_id: UUID, *, as_json: bool, succeeded: str) -> Progress:
-    """Show a job until it has ended; the last progress. `succeeded` is the word for an item that did.
+    """Show a job's progress until it has ended. Returns the last progress. Raises `NotFound`.
 
-    On a terminal it is a bar that moves; for programs a JSON line a change; otherwise a line every few seconds.
-    Raises `NotFound`.
+    `succeeded`: the label of the successful items. Output: one JSON line a change, a progress bar on a terminal, or a
+    line every 5 s.
     """
     began, told = time.monotonic(), False
     with _shown(succeeded, as_json=as_json) as show:
@@ -83,12 +83,12 @@ def watch(batch: Batch[Any, Any], tenant_id: UUID, job_id: UUID, *, as_json: boo
             show(progress)
             if not told and progress.status == "pending" and time.monotonic() - began > _PATIENCE_S:
                 told = True
-                note("no worker has begun it yet; does one run? `python cli.py work`")
+                note("no worker has begun the job; start one: `python cli.py work`")
     return progress
 
 
 def follow(batch: Batch[Any, Any], tenant_id: UUID, job_id: UUID) -> Iterator[Progress]:
-    """A job's progress at every change that is not right behind another, the last when it has ended."""
+    """Yield a job's progress after changes, at most every 0.2 s, until the job has ended."""
     from app import database
     from app.engine.progress import listen
 

@@ -1,4 +1,4 @@
-"""`work`: the supervised worker."""
+"""`work`: run a supervised worker."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ def work(
         list[str] | None, typer.Option("--queue", "-q", help="Serve only this queue; repeatable. All by default.")
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option("--concurrency", "-c", min=1, max=64, help="Deliveries at once (of effects: 4).")
+        int | None, typer.Option("--concurrency", "-c", min=1, max=64, help="Concurrent deliveries (of effects: 4).")
     ] = None,
     unsafe: Annotated[
-        bool, typer.Option("--unsafe", help="Work even where a crash could lose commits or tenants are not isolated.")
+        bool, typer.Option("--unsafe", help="Run even if a crash may lose commits or tenants are not isolated.")
     ] = False,
 ) -> None:
-    """Work: deliver events and carry out effects until SIGTERM or Ctrl-C.
+    """Run a worker: deliver events and execute effects until SIGTERM or Ctrl-C.
 
-    Reconnects and starts over when the database goes away. Exit codes: 0 stopped in order, 1 gave up,
-    70 cannot record how a delivery ended, 75 stopped at the limit of TALLYMAN_GRACEFUL_TIMEOUT.
+    Restarts if the database connection is lost. Exit codes: 0 stopped normally, 1 stopped retrying,
+    70 cannot record the end of a delivery, 75 stopped at the limit of TALLYMAN_GRACEFUL_TIMEOUT.
     """
     import asyncio
 

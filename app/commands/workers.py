@@ -1,4 +1,4 @@
-"""`workers`: who works, whether their hearts beat, and what they have in hand."""
+"""`workers`: list registered workers, their heartbeats and current deliveries."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from app.commands.scope import as_service
 if TYPE_CHECKING:
     from app.engine.queue.workers import Worker
 
-app = typer.Typer(no_args_is_help=True, help="The workers that are registered.")
+app = typer.Typer(no_args_is_help=True, help="Show the registered workers.")
 
 
 @app.callback()
 def _several() -> None:
-    """A group even while it has one command."""
+    """Make Typer treat the app as a group although it has one command."""
 
 
 @app.command(name="list")
 def list_(*, as_json: Json = False) -> None:
-    """List the workers with the age of their heartbeats and what they have in hand.
+    """List workers with the age of their heartbeats and their current deliveries.
 
-    A stale one has not been heard of for so long that it is taken for dead; its deliveries are given to others.
+    A stale worker's heartbeat is too old: the worker counts as dead, and other workers rescue its deliveries.
     """
     from app.engine.queue.workers import list_workers
 

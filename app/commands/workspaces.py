@@ -1,4 +1,4 @@
-"""`workspaces`: where orders, carriers and robot jobs live."""
+"""`workspaces`: create and list workspaces."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ import typer
 from app.commands.output import Json, emit
 from app.commands.scope import as_service
 
-app = typer.Typer(no_args_is_help=True, help="Workspaces: the tenants of orders, carriers and robot jobs.")
+app = typer.Typer(no_args_is_help=True, help="Manage workspaces: the tenants of orders, carriers and robot jobs.")
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What the workspace is called.")],
+    name: Annotated[str, typer.Argument(help="Name of the workspace.")],
     *,
     org: Annotated[
-        str | None, typer.Option("--org", help="The name of a new organisation; the workspace's own.")
+        str | None, typer.Option("--org", help="Name of the new organisation; default: the workspace's name.")
     ] = None,
-    org_id: Annotated[UUID | None, typer.Option("--org-id", help="An organisation that exists.")] = None,
-    timezone: Annotated[
-        str, typer.Option("--timezone", help="An IANA name: times are shown in it.")
-    ] = "America/Bogota",
+    org_id: Annotated[UUID | None, typer.Option("--org-id", help="Id of an existing organisation.")] = None,
+    timezone: Annotated[str, typer.Option("--timezone", help="IANA time zone for printed times.")] = "America/Bogota",
     as_json: Json = False,
 ) -> None:
     """Create a workspace."""

@@ -55,7 +55,7 @@ def test_a_job_is_listed_shown_and_watched(run: Any, office: Office) -> None:
     assert (shown["by_error_type"], shown["items"][0]["address"]) == ({"validation": 1}, "a")
     (rest,) = run("show", job.id, "--after", shown["next_after"], "--json").rows
     assert [item["address"] for item in rest["items"]] == ["nowhere"]
-    assert "there are more items: --after" in run("show", job.id, "--limit", 1).err
+    assert "more items follow: --after" in run("show", job.id, "--limit", 1).err
     watched = run("watch", job.id)
     assert (watched.code, watched.out) == (0, "completed: 2/2 done, 1 done, 1 failed (1 validation), 0/s\n")
     failed = office.submit("nowhere")
@@ -72,7 +72,7 @@ def test_failed_items_are_retried(run: Any, office: Office) -> None:
     assert (refused.code, "only failed items can be retried" in refused.err) == (2, True)
     (row,) = run("retry", job.id, "--item", bad.id, "--json").rows
     assert (row["retried_items"], row["generation"], row["status"]) == (1, 2, "processing")
-    assert "nothing failed" in run("retry", job.id).err
+    assert "no item failed" in run("retry", job.id).err
 
 
 def test_a_job_is_cancelled(run: Any, office: Office) -> None:
@@ -90,7 +90,7 @@ def test_a_result_is_recorded(run: Any, office: Office) -> None:
     job = office.submit("a", "b")
     first, second = office.cards(job.id)
     for wrong, why in (
-        ((), "say --result FIELD=VALUE or --error, one of them"),
+        ((), "give either --result FIELD=VALUE or --error, not both"),
         (("--result", "P-1"), "must be FIELD=VALUE"),
         (("--result", "ink=red"), "ink"),
     ):

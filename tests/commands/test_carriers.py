@@ -67,10 +67,10 @@ def test_a_password_is_not_taken_from_the_environment_unasked(
 @pytest.mark.parametrize(
     ("arguments", "stdin", "words"),
     [
-        (["--username", "bot"], None, "there is nobody to ask: use --password-stdin or TALLYMAN_PORTAL_PASSWORD"),
-        (["--username", "bot", "--portal-password", "pa55"], None, "a password is no argument"),
+        (["--username", "bot"], None, "no terminal for a prompt; use --password-stdin or TALLYMAN_PORTAL_PASSWORD"),
+        (["--username", "bot", "--portal-password", "pa55"], None, "password: not accepted as an argument"),
         (["--username", "bot", "--password-stdin"], "", "password: must not be empty"),
-        (["--username", "bot", "--password-stdin"], b"pa55\xff\n", "password: is not UTF-8"),
+        (["--username", "bot", "--password-stdin"], b"pa55\xff\n", "password: not UTF-8"),
         (["--portal-url", "portal"], None, "portal_url: must be like https://"),
         (["--max-sessions", "101"], None, "max_sessions: must be 1 to 100, not 101"),
     ],

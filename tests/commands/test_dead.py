@@ -98,7 +98,7 @@ def test_a_plan_says_what_would_happen_and_a_dry_run_does_nothing(connection: Co
         (["resolve", uuid4(), "--note", "x"], "there is none with the id"),
         (["replay", uuid4(), "--rate", "0"], "rate: must be more than 0"),
         (["replay", uuid4(), "--stop-at", "200"], "stop-at: must be a percentage"),
-        (["list", "--since", "yesterday"], "--since: 'yesterday' is no span"),
+        (["list", "--since", "yesterday"], "--since: 'yesterday' is not a span"),
     ],
 )
 def test_bad_input_is_exit_code_2_and_named(database: Database, arguments: list[object], said: str) -> None:
@@ -149,7 +149,7 @@ def test_a_plan_is_shown_again_and_listed_while_it_is_open(dead: Event[Any]) -> 
     (listed,) = lines("dead", "plans")
     assert (listed["id"], listed["letters"], listed["to_replay"], listed["waiting"]) == (made["plan"]["id"], 1, 0, 0)
     assert made["plan"]["id"] in run("dead", "plans").stdout
-    assert "there may be more" in run("dead", "plans", "--limit", "1").stderr
+    assert "more plans may follow" in run("dead", "plans", "--limit", "1").stderr
 
 
 def test_a_finished_plan_is_listed_only_with_all(connection: Connection, dead: Event[Any]) -> None:
@@ -164,7 +164,7 @@ def test_a_plan_that_is_none_or_with_filters_is_refused(dead: Event[Any]) -> Non
     """Exit code 2 for an unknown plan, and for a plan with filters: they would mean nothing."""
     assert "plan: there is none" in run("dead", "plan", uuid4(), code=2).stderr
     (made,) = lines("dead", "plan")
-    assert "takes no filters" in run("dead", "plan", made["plan"]["id"], "--type", "x", code=2).stderr
+    assert "filters do not apply" in run("dead", "plan", made["plan"]["id"], "--type", "x", code=2).stderr
 
 
 def test_a_span_counts_back_from_the_databases_clock(dead: Event[Any]) -> None:

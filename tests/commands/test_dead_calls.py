@@ -84,8 +84,8 @@ def test_as_done_records_the_result(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--as-done"], "--as-done and --data go together"),
-        (["--data", "{}"], "--as-done and --data go together"),
+        (["--as-done"], "--as-done needs --data"),
+        (["--data", "{}"], "--as-done needs --data"),
         (["--as-done", "--data", "{"], "data: not JSON"),
         (["--as-done", "--data", "[]"], "must be a JSON object"),
         (["--as-done", "--data", "@/no/such/file"], "cannot read /no/such/file"),

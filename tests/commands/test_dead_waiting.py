@@ -25,7 +25,9 @@ def test_a_replay_out_of_time_ends_with_its_own_exit_code_and_goes_on(
         with healed():
             first = run("dead", "replay", event.id, "--wait", "0", "--yes", code=3)
             plan_id = scalar(connection, "SELECT id FROM engine.replay_plans")
-            assert f"not finished in time: 1 letters are in the queue; `dead replay {plan_id}` goes on" in first.stderr
+            assert (
+                f"not finished in time: 1 letters are in the queue; `dead replay {plan_id}` continues" in first.stderr
+            )
             assert "replayed, waiting" in run("dead", "replay", plan_id, "--dry-run").stdout
             assert f"`dead replay {plan_id}` waits for it" in run("dead", "plan").stdout
             assert "nothing to replay" in run("dead", "replay", event.id, "--yes").stderr

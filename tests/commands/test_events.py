@@ -53,9 +53,9 @@ def test_the_tail_shows_what_was_applied(run: Run, connection: Connection, outsi
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--since", "soon"], "--since: 'soon' is no span of time"),
-        (["--since", "-1m"], "is no span of time"),
-        (["--type", "robot/job.exploded"], "no event is called 'robot/job.exploded'; known are"),
+        (["--since", "soon"], "--since: 'soon' is not a span of time"),
+        (["--since", "-1m"], "is not a span of time"),
+        (["--type", "robot/job.exploded"], "unknown event type 'robot/job.exploded'; use one of"),
     ],
 )
 def test_a_wrong_tail_is_told(run: Run, arguments: list[str], words: str) -> None:
@@ -131,7 +131,7 @@ def test_the_gate_opens_and_closes(run: Run, connection: Connection, outside: to
     assert done.code == 1
     assert "invalid\t3" in done.out
     assert "version 2 of toy/word.said is unknown" in done.out
-    assert "1 more are not named" in done.err
+    assert "1 more events are not listed" in done.err
     (report,) = run("events", "check", "--live", "--json").rows
     assert report["findings"][0]["first"][-1]["event_id"] == event["id"]
 

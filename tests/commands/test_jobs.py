@@ -137,7 +137,7 @@ def test_a_second_submit_of_what_is_pending_from_cron_ships_nothing_twice(
     assert (second["total_items"], second["in_open_jobs"]) == (1, [{"job_id": first["job_id"], "orders": 3}])
     third = run("jobs", "submit", "--pending")
     assert (third.code, third.out) == (0, "nothing to submit\n")
-    assert f"3 pending orders are in job {first['job_id']}, which is not done" in third.err
+    assert f"3 pending orders are in job {first['job_id']}, which has not ended" in third.err
     assert submit(run, "--pending")["job_id"] is None
     assert made(connection) == (4, 2, 2)
 

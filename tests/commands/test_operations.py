@@ -152,7 +152,7 @@ def test_a_tenant_is_explained_by_name_or_id(run: Run, connection: Connection) -
     """All that waits of it; when nothing does, that is said."""
     workspace = make_workspace(connection, "Acme")
     idle = run("explain", "tenant", "Acme")
-    assert (idle.code, idle.out, idle.err) == (0, "", "nothing of it waits\n")
+    assert (idle.code, idle.out, idle.err) == (0, "", "nothing waits\n")
     publish(connection, *[fact(workspace.id) for _ in range(3)], fact())
     for name in ("Acme", workspace.id):
         told = run("explain", "tenant", name, "--json").rows

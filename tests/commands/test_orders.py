@@ -86,7 +86,7 @@ def test_orders_are_cancelled_and_said(run: Run, file: Path, connection: Connect
     """Nothing without --yes where nobody can be asked, nor with --dry-run; then an event for each."""
     run("orders", "import", file)
     refused = run("orders", "cancel", "A-1", "A-2")
-    assert (refused.code, "say --yes" in refused.err) == (2, True)
+    assert (refused.code, "use --yes" in refused.err) == (2, True)
     tried = run("orders", "cancel", "A-1", "A-2", "--dry-run", "--json")
     assert [row["status"] for row in tried.rows] == ["cancelled", "cancelled"]
     assert [row["status"] for row in run("orders", "list", "--json").rows] == ["pending", "pending"]
