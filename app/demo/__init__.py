@@ -1,1 +1,1 @@
-"""The demo's stage: the files that it imports, and the processes that it starts and stops."""
+"""The demo: the files it imports, and the processes it starts and stops."""

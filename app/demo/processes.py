@@ -1,4 +1,4 @@
-"""The processes of the demo: a simulated portal, and workers that can be killed. All of them end with their context."""
+"""The processes of the demo: a simulated portal and workers. All end with their context."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from app.errors import TallymanError
 
 
 class PortalProcess:
-    """A simulated portal in a process of its own."""
+    """A simulated portal in a separate process."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._client = httpx.Client(base_url=url, trust_env=False, timeout=10)
 
     def record(self) -> dict[str, Any]:
-        """The portal's own record of what it accepted."""
+        """Return the portal's record of accepted orders."""
         found: dict[str, Any] = self._client.get("/record").raise_for_status().json()
         return found
 
     def change(self, **behaviour: Any) -> None:
-        """Make it behave differently from now on."""
+        """Change the portal's behaviour."""
         self._client.put("/behaviour", json=behaviour).raise_for_status()
 
     def close(self) -> None:
-        """Hang up; the portal goes on."""
+        """Close the client. The portal keeps running."""
         self._client.close()
 
 
 @contextmanager
 def portal(behaviour: Mapping[str, Any]) -> Iterator[PortalProcess]:
-    """A portal that behaves so, on a free port of the loopback interface."""
+    """Run a portal with this behaviour on a free loopback port. Raises `TallymanError` if it does not start."""
     command = [sys.executable, "-m", "app.simulators.portal", "--behaviour", json.dumps(behaviour)]
     process = children.start(command, stdout=subprocess.PIPE)
     try:
@@ -62,20 +62,20 @@ class Workers:
         self._running: list[subprocess.Popen[str]] = []
 
     def start(self) -> int:
-        """Start one more worker; its pid."""
+        """Start another worker. Returns its pid."""
         command = [sys.executable, "cli.py", "work"]
         process = children.start(command, environment=self._environment, stdout=self._log, stderr=self._log)
         self._running.append(process)
         return process.pid
 
     def kill_one(self) -> int:
-        """SIGKILL the oldest worker: nothing of it can clean up; its pid."""
+        """Send SIGKILL to the oldest worker. Returns its pid."""
         process = self._running.pop(0)
         children.kill(process)
         return process.pid
 
     def stop(self) -> None:
-        """Ask all workers to stop, and wait until they have."""
+        """Send SIGTERM to all workers and wait until they have ended."""
         for process in self._running:
             process.terminate()
         for process in self._running:
@@ -85,7 +85,7 @@ class Workers:
 
 @contextmanager
 def workers(log: Path, environment: Mapping[str, str]) -> Iterator[Workers]:
-    """Workers that write to `log`."""
+    """Yield workers that write their log to `log`. Stops them at the end."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:
         worker_pool = Workers(file, environment)

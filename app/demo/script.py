@@ -1,4 +1,4 @@
-"""The demo's script: the data it brings, how its portal behaves, and what is mended half way."""
+"""The demo's script: its data, the portal's behaviour, and the fixes between its two parts."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ PORTAL: dict[str, Any] = {
         {"field": "address", "contains": "bodega", "then": "timeout"},
     ],
 }
-"""Rural addresses are refused; towers time out once, warehouses until somebody mends the portal; here and there an
-order is accepted and the answer lost; a session lasts for 120 calls."""
+"""Rural addresses are refused. Towers time out once, warehouses until the portal is fixed. Two of 100 accepted orders
+lose their answer. A session lasts for 120 calls."""
 
 WORKER = {
     "TALLYMAN_PORTAL_TIMEOUT": "1.5",
@@ -49,11 +49,11 @@ WORKER = {
     "TALLYMAN_POLLING_INTERVAL": "0.5",
     "TALLYMAN_LOG_FORMAT": "json",
 }
-"""Limits that fit into a minute; the defaults are for portals that take their time."""
+"""Short limits for a demo of under a minute. The defaults suit slow portals."""
 
 
 def orders(wanted: int) -> Iterator[OrderRow]:
-    """So many orders, from the file; beyond its end it begins again with other references and recipients."""
+    """Yield `wanted` orders from the file. Repeats the file with other references and recipients if necessary."""
     taken = 0
     for round_ in count():
         for row in read_csv(HERE / "orders.csv", OrderRow):
@@ -69,7 +69,7 @@ def _again(row: OrderRow, round_: int) -> OrderRow:
 
 
 def prepare(connection: Connection, name: str, portal_url: str) -> Workspace:
-    """A workspace with an account at the portal, and the cities that the carrier serves."""
+    """Create a workspace with an enabled account at the portal, and import the carrier's cities."""
     workspace = create_workspace(connection, name)
     context = Context.start(connection, workspace.id)
     carriers.set_carrier(
@@ -81,14 +81,14 @@ def prepare(connection: Connection, name: str, portal_url: str) -> Workspace:
 
 
 def mend(connection: Connection) -> dict[str, Any]:
-    """The carrier opens a new city; returns how the portal behaves from now on."""
+    """Add a city to the carrier's coverage. Returns the portal's changed behaviour."""
     opened = CoverageRow(city="Mitú", department="Vaupés", carrier_city="MITU (VAU)", is_active=True)
     coverage.import_coverage(connection, CARRIER, [opened])
     return {"rules": PORTAL["rules"][:2]}
 
 
 def retriable(connection: Connection, job_id: UUID) -> list[UUID]:
-    """The failed items that can succeed now: everything but what the portal refused."""
+    """Return the failed items that can succeed now: all but those that the portal refused."""
     found: list[UUID] = []
     after: UUID | None = None
     while page := select_items(connection, ROBOT_JOBS, job_id, status="error", after=after, limit=1000):

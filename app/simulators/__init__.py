@@ -1,1 +1,1 @@
-"""Stand-ins for the outside world that speak the same HTTP: the demo and the tests run against them."""
+"""HTTP simulators of outside systems, for the demo and the tests."""

@@ -1,8 +1,8 @@
-"""Crash points, enumerated: wherever a worker dies, the state is in the end that of an undisturbed run.
+"""Enumerate crash points: wherever a worker crashes, the final state must be that of a run without faults.
 
-The delivery of some events runs once undisturbed, and each statement of it is a point. Then, for every point and every
-fault that can strike there, everything starts again from the same tables, the fault strikes, a dead worker's
-deliveries are rescued, a healthy worker delivers until nothing waits, and the states are compared.
+A first run delivers the events without faults. Each statement is a point. Then each fault is tried at each point. A run
+restores the tables, delivers until the fault, rescues the deliveries of a dead worker, delivers the rest with a healthy
+worker, and compares the final state.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _LONGEST_TEXT = 240
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was tried: the points of the undisturbed run, and how many cases there were of each fault."""
+    """The points of the run without faults, and the number of cases tried for each fault."""
 
     points: Sequence[Point]
     tried: Mapping[Fault, int]
 
     @property
     def cases(self) -> int:
-        """How many faults there were in all."""
+        """Return the number of cases of all faults."""
         return sum(self.tried.values())
 
 
@@ -51,24 +51,24 @@ def crash_everywhere(  # noqa: PLR0913 - each names a part of the experiment, an
     invariants: Iterable[Invariant] = INVARIANTS,
     makes_room: bool = False,
 ) -> Report:
-    """Deliver `events` undisturbed, then with every fault at every statement; it must all come to the same.
+    """Deliver `events` without faults, then with every fault at every statement. All runs must end in the same state.
 
-    `served` is the handler or the effect of the events' type, in place of the one that the wiring in force names, or
-    a whole wiring. Without `events` those are delivered that wait in the queue; else they are published first, so
-    many a row as `batch_size` says. Each run starts with the database as the caller left it, which is also how the
-    caller finds it afterwards; `arrange()` makes the world outside of it what it was.
+    `served`: a handler or effect for the events' type, which replaces that of the current wiring, or a whole wiring.
+    `events` are published first, `batch_size` a queue row. Without `events`, the queue's waiting events are delivered.
+    Each run starts from the database as the caller left it. It is restored at the end. `arrange()` resets the outside
+    world before each run.
 
-    What is compared: the rows of all tables but the queue's and the engine's, without moments, without numbers and
-    ids that a default makes, and without what `ignore` names ("schema.table" or "schema.table.column"); how many
-    events of each type are applied or dead, of which `dead` are expected under the `policy`; whatever
-    `observe(connection)` returns. Besides, after the fault and at the end, each event is waiting, applied or dead and
-    not two of these, nothing has followed from one that was not applied, and in the end the `invariants` hold. And
-    delivered twice, the events come to the same as once.
+    Compared: rows of all tables except those of the queue and the engine, without times and without default-generated
+    numbers and ids; `ignore` excludes more ("schema.table" or "schema.table.column"). Also compared: the number of
+    applied and dead events by type, and the value of `observe(connection)`. `dead`: dead letters expected under
+    `policy`. Also checked, after the fault and at the end: each event is in exactly one of waiting, applied and dead;
+    no event has a cause that was not applied. At the end, the `invariants` hold. Events delivered twice must give the
+    same state.
 
-    `makes_room`: each delivery of effects is asked to end early, for others that wait, as its first call begins.
+    `makes_room`: request each delivery of effects to end early as its first call begins.
 
-    Raises `AssertionError` that names the fault, the statement and the difference, and `TypeError` for events of more
-    than one type that a single handler or effect is to serve. Not to be called in an event loop.
+    Raises `AssertionError` with the fault, the statement and the difference, and `TypeError` for events of several
+    types unless `served` is a wiring. Do not call it in an event loop.
     """
     with laboratory(database, policy or Policy()) as room:
         given = events or waiting_events(room.connection)
@@ -91,7 +91,7 @@ def _wiring(served: Handler | Effect | Wiring, events: Sequence[Event[Any]]) -> 
         return served
     kinds = {type(event.data) for event in events}
     if len(kinds) != 1:
-        raise TypeError(f"events of one type are needed, and these are of {len(kinds)}: hand in a whole wiring")
+        raise TypeError(f"events: must be of one type, not {len(kinds)}, for one handler or effect; pass a wiring")
     (kind,) = kinds
     own = wiring()
     handlers = {payload: handler for payload, handler in own.handlers.items() if payload is not kind}
@@ -108,7 +108,7 @@ def _everywhere(room: Laboratory, scenario: Scenario, dead: int) -> Report:
     _same(calm, room.run(scenario, twice=True), "when the events are delivered twice")
     tried: Counter[Fault] = Counter()
     for fault in Fault:
-        # Until it finds no more points: when calls run side by side, their number can differ from run to run.
+        # Until no point is left: with concurrent calls, the number of points can differ between runs.
         for at in count():
             run = room.run(scenario, Strike(fault, at))
             _same(calm, run, _when(run, fault))
@@ -127,7 +127,7 @@ def _when(run: Run, fault: Fault) -> str:
 
 
 def _accept(calm: Run, dead: int) -> None:
-    """Raise if already the undisturbed run is not what a test wants to start from."""
+    """Raise `AssertionError` if the run without faults has violations or an unexpected number of dead letters."""
     if calm.complaints:
         raise AssertionError("\n".join(["undisturbed, the events come to no good end", *calm.complaints]))
     if len(calm.deaths) != dead:

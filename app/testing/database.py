@@ -1,4 +1,4 @@
-"""The database of a test session: made once, emptied after each test that used it."""
+"""The database of a test session: created once, emptied after each test that used it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A migrated database: `url` for workers and producers, `owner_url` and `superuser_url` for what tests arrange."""
+    """A migrated database: `url` for workers and producers, `owner_url` and `superuser_url` for test setup."""
 
     name: str
     url: str
@@ -32,7 +32,7 @@ class Database:
     superuser_url: str
 
     def environment(self, home: str) -> dict[str, str]:
-        """The variables with which the program finds it, works in `home`, and is quick to notice and to retry."""
+        """Return environment variables: this database, `home` as TALLYMAN_HOME, and short intervals for tests."""
         return {
             "DATABASE_URL": self.url,
             "MIGRATION_DATABASE_URL": self.owner_url,
@@ -48,7 +48,7 @@ class Database:
         }
 
     def empty(self) -> None:
-        """Disconnect the sessions that are still there, and empty every table of it."""
+        """Terminate the database's other sessions and truncate all its tables."""
         with psycopg.connect(self.superuser_url, autocommit=True) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
@@ -59,7 +59,7 @@ class Database:
 
 
 def create(server: Embedded) -> Database:
-    """Make and migrate the database on a server that has none of its name."""
+    """Create and migrate the database. The server must not have one with this name."""
     with psycopg.connect(server.superuser_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER tallyman_owner").format(sql.Identifier(_NAME)))
     urls = (server.service_url, server.owner_url, server.superuser_url)

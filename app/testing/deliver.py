@@ -1,4 +1,4 @@
-"""Deliver by hand: what is due, one row after the other, and nothing else happens."""
+"""Deliver due rows one by one, without a rescuer or other background work."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SELECT id AS row_id, attempts, worker_id, queue_name, task_name, args::text AS a
 
 
 def deliver(connection: Connection, *, queues: list[str] | None = None, most: int = 500) -> int:
-    """Deliver rows of `queues` (None: any) until none is due, each by a worker of its own; how many deliveries it took.
+    """Deliver rows of `queues` (None: all) until none is due. Returns the number of deliveries.
 
-    No rescuer runs, so nothing is woken or freed but by deliveries themselves, and what waits for its time is not
-    made due: a forgotten wake and a lost delay show, which `drain` and `drain_all` hide. Pauses are respected.
-    `connection` is in autocommit mode. Raises `AssertionError` if rows are still due after `most` deliveries.
+    Each delivery has a separate worker. No rescuer runs and delayed rows are not made due, so only deliveries wake or
+    free rows. Missing wake-ups and lost delays become visible; `drain` and `drain_all` hide them. Paused queues are
+    skipped. `connection`: in autocommit mode. Raises `AssertionError` if rows are still due after `most` deliveries.
     """
     given = settings()
     policy = Policy(given.most_attempts, given.retry_base, given.retry_cap)
@@ -40,6 +40,6 @@ def deliver(connection: Connection, *, queues: list[str] | None = None, most: in
             if row_id is None:
                 return count
             fetched = connection.cursor(row_factory=class_row(Fetched)).execute(_ROW, [row_id]).fetchone()
-            assert fetched is not None  # noqa: S101 - a row that is in hand stays
+            assert fetched is not None  # noqa: S101 - a row in delivery is not removed
             queue_client.end(fetched, succeeded=process.deliver(fetched, domain.wiring()))
     raise AssertionError(f"rows are still due after {most} deliveries")

@@ -1,4 +1,4 @@
-"""Drain: let a real worker run until nothing is left to do."""
+"""Drain: run a real worker until the queue is empty."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _WAITING = "SELECT count(*) FROM engine.waiting(%s) WHERE status IN ('todo', 'do
 
 
 def drain(*, queues: list[str] | None = None, concurrency: int = 4) -> None:
-    """Run a real worker on the database of the environment until it finds nothing in `queues` (None: any) to deliver.
+    """Run a real worker on the environment's database until no row of `queues` (None: all) is due.
 
-    Events that were put back wait for their time: `drain_all` does not let them.
+    Events that were put back stay delayed. `drain_all` delivers them too.
     """
 
     async def run() -> None:
@@ -46,9 +46,9 @@ def drain(*, queues: list[str] | None = None, concurrency: int = 4) -> None:
 
 
 def drain_all(connection: Connection, *, rounds: int = 20) -> None:
-    """Drain, let everything that was put back be due at once, and go on until nothing waits.
+    """Drain, make all delayed rows due, and repeat until no row waits.
 
-    Raises `AssertionError` if something still does after so many `rounds`.
+    Raises `AssertionError` if rows still wait after `rounds`.
     """
     for _ in range(rounds):
         drain()
@@ -60,7 +60,7 @@ def drain_all(connection: Connection, *, rounds: int = 20) -> None:
 
 
 def waiting(connection: Connection) -> int:
-    """How many rows are waiting, delayed or in hand."""
+    """Return the number of rows that are due, delayed or in delivery."""
     counted = connection.execute(_WAITING, [wiring().queues()]).fetchone()
     return int(counted[0]) if counted else 0
 

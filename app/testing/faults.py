@@ -1,8 +1,8 @@
-"""Faults: what happens to a process at a chosen point of what it does.
+"""Faults of a process at a chosen point of its work.
 
-A dead process is one of whose connections the kernel has closed every one and of whose code nothing runs on. Here its
-code does run on, in the same interpreter, so every connection of it refuses whatever it still tries: the database
-sees what it sees after a `kill -9`.
+After a real crash the kernel closes all connections of the process, and none of its code runs. Here the code keeps
+running in the same interpreter, so each of its connections refuses further use. The database sees the same as after
+a `kill -9`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Protocol
 
 
 class Died(BaseException):
-    """The process is dead. Not an `Exception`: no code under test may catch it and live on."""
+    """The process is dead. Not an `Exception`, so that code under test does not catch it and continue."""
 
 
 class Fault(Enum):
-    """What happens at a point: a statement, or a step of a call to the outside."""
+    """A fault at a point: at a statement, or at a step of an outside call."""
 
     DIES_BEFORE = "the process dies before"
     DIES_AFTER = "the process dies right after"
@@ -28,13 +28,13 @@ class Fault(Enum):
     ANSWER_LOST = "the answer is lost of"
 
     def strikes(self, point: Point) -> bool:
-        """Whether the fault makes a difference there: what is rolled back anyway may as well not have happened."""
+        """Return whether the fault matters there. After a step that is rolled back anyway, it does not."""
         return point.is_final or self in {Fault.DIES_BEFORE, Fault.DROPS}
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Something that a process does to the world around it; `is_final` if it cannot be rolled back any more."""
+    """A statement or a step of an outside call. `is_final`: it cannot be rolled back afterwards."""
 
     text: str
     is_final: bool = False
@@ -42,33 +42,33 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """A fault, and at which of the points where it can strike it does, counted from 0."""
+    """A fault and its point: index from 0 among the points at which it can occur."""
 
     fault: Fault
     at: int
 
 
 class Wire(Protocol):
-    """What leads from a process to the world around it."""
+    """A connection of a process to the database or to an outside system."""
 
     def cut(self) -> None:
-        """Break before something is said; the error comes now or when it is."""
+        """Break the connection before the next use. Raises the error now or at the next use."""
 
     def lose_answer(self) -> None:
-        """Break after something was done; raises the error."""
+        """Break the connection after a step was done. Raises the error."""
 
 
 class Watch:
-    """Everything that one process does, in order, and the fault that it meets.
+    """The ordered points of one process, and the fault to inject.
 
-    Its deliveries run on several threads, so points are noted under a lock.
+    Deliveries run on several threads, so a lock guards the points.
     """
 
     def __init__(self, strike: Strike | None = None) -> None:
         self.strike = strike
         self.points: list[Point] = []
         self.struck: int | None = None
-        """At which of `points` the fault struck, from 0; None as long as it did not."""
+        """Index in `points` at which the fault occurred; None before."""
         self.is_dead = False
         self.lines: list[Wire] = []
         """Its connections to the database."""
@@ -77,7 +77,7 @@ class Watch:
 
     @contextmanager
     def passing(self, point: Point, wire: Wire) -> Iterator[None]:
-        """The block does what `point` says, over `wire`."""
+        """Run the block as `point` over `wire`, with the fault if it is due. Raises `Died` or the wire's error."""
         fault = self._note(point)
         if fault is Fault.DIES_BEFORE:
             self.die()
@@ -90,7 +90,7 @@ class Watch:
             wire.lose_answer()
 
     def die(self) -> None:
-        """Close every connection; raises `Died`, and so does everything from now on."""
+        """Cut every connection. Raises `Died`, as does every later use."""
         self.is_dead = True
         for line in self.lines:
             line.cut()

@@ -2,10 +2,10 @@
 
 server          a PostgreSQL server, for the session
 migrated        a database on it with the program's schema, for the session
-database        the same, in the environment of the program under test, empty again after the test
+database        the same, set in the environment of the program under test, emptied after the test
 connection      a connection to it as service_role, in autocommit mode
 portal_server   a carrier's simulated portal, for the session
-portal          the same, with empty books and no faults
+portal          the same, without records and faults
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from app.testing.database import Database, create
 
 
 def pytest_configure() -> None:
-    """Set up the logs and install the program's wiring: a test run is an entry point of its own."""
+    """Configure logging and install the program's wiring, as every entry point does."""
     os.environ.setdefault("TALLYMAN_LOG_LEVEL", "WARNING")
     logs.configure()
     install_wiring()
@@ -36,7 +36,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
-    """A server of the tests' own; what it holds goes with it."""
+    """A separate PostgreSQL server for the session. Stopped at its end."""
     home = tmp_path_factory.mktemp("home")
     running = embedded.ensure_running(home)
     try:
@@ -47,13 +47,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
 
 @pytest.fixture(scope="session")
 def migrated(server: Embedded) -> Database:
-    """The session's database, as migrations leave it."""
+    """The session's database, migrated and empty."""
     return create(server)
 
 
 @pytest.fixture
 def database(migrated: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Database]:
-    """The database that the program under test finds in its environment; empty at the start of each test."""
+    """The database, set in the environment of the program under test. Empty at the start of each test."""
     for name, value in migrated.environment(str(tmp_path)).items():
         monkeypatch.setenv(name, value)
     settings.cache_clear()
@@ -64,7 +64,7 @@ def database(migrated: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 @pytest.fixture
 def connection(database: Database) -> Iterator[Connection]:
-    """A connection as service_role in autocommit mode: open a transaction where the code under test expects one."""
+    """A connection as service_role in autocommit mode. Open a transaction if the code under test expects one."""
     with doors.connect(database.url, autocommit=True) as opened:
         yield opened
 
@@ -78,6 +78,6 @@ def portal_server() -> Iterator[Portal]:
 
 @pytest.fixture
 def portal(portal_server: Portal) -> Portal:
-    """The portal with empty books and no faults."""
+    """The simulated portal, without records and faults."""
     portal_server.start_over(Behaviour())
     return portal_server

@@ -1,4 +1,4 @@
-"""Where events are: waiting in the queue, held in order, applied, or dead; and what a test asserts about it."""
+"""Find published events (waiting, held in a sequence, applied or dead) and assert on them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DEAD = "SELECT event_data::text FROM engine.failed_jobs WHERE resolved_at IS NU
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An event somewhere on its way; `id` and `causation_id` are None, and `data` is raw, if it cannot be read."""
+    """A published event and its place. Of an unreadable event, `data` is its raw content, `causation_id` is None."""
 
     place: Place
     id: UUID | None
@@ -42,7 +42,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Published(Generic[P]):
-    """An event that was published: its payload, and where it is now."""
+    """A published event: its payload and its current place."""
 
     id: UUID | None
     place: Place
@@ -53,11 +53,11 @@ class Published(Generic[P]):
 def assert_published(
     connection: Connection, payload: type[P], *, count: int | None = None, **fields: object
 ) -> list[Published[P]]:
-    """The events of a type that were published and whose payload has these fields: `count` of them, or at least one.
+    """Assert that `count` events (None: at least one) of this type with these payload fields were published.
 
-    It makes no difference how far an event has come: it may wait in the queue (alone, in a batch, or held in its
-    line), be applied, or be a dead letter that is not resolved. An event that is there more than once counts once.
-    Raises `AssertionError` with a list of what was published instead.
+    Returns the events. Counted are events that wait in the queue (single, in a batch or held in a sequence), applied
+    events and unresolved dead letters. Several copies of an event count once.
+    Raises `AssertionError` with the published events, and `TypeError` for an unknown field.
     """
     if unknown := fields.keys() - payload.model_fields.keys():
         raise TypeError(f"{payload.type} has no field {', '.join(sorted(unknown))}")
@@ -73,7 +73,7 @@ def assert_published(
 
 
 def everything(connection: Connection) -> list[Found]:
-    """Every event of the database at every place where it is; what cannot be read too."""
+    """Return all events of the database, one entry for each place. Includes unreadable ones."""
     waiting = connection.cursor(row_factory=class_row(Row)).execute(_WAITING).fetchall()
     dead = connection.cursor(row_factory=scalar_row).execute(_DEAD).fetchall()
     return [

@@ -1,4 +1,4 @@
-"""Runs: from the same tables to the end of the same events, undisturbed or struck by a fault."""
+"""Runs: deliver the same events from the same tables, with or without a fault."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from events import Event
 
 _MOST_DELIVERIES = 500
 
-# A connection that was cut holds its locks until the server has noticed. Each connection of a watched process has
-# this lock too, so a session that gets it alone knows that nothing of the process is left.
+# A cut connection holds its locks until the server detects the loss. Each connection of a watched process also holds
+# this lock shared, so a session that gets it exclusively knows that all these connections have ended.
 _ATTEND = "SELECT pg_advisory_lock_shared(hashtextextended('app.testing', 0))"
 _ALONE = "SELECT pg_advisory_lock(hashtextextended('app.testing', 0))"
 _TOGETHER = "SELECT pg_advisory_unlock(hashtextextended('app.testing', 0))"
@@ -45,7 +45,7 @@ SELECT format('%s %s: %s: %s', job_type, event_id, error_class, error_message) F
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is to be run: the words of `crash_everywhere`. Events that are not in the queue yet are `is_new`."""
+    """The parameters of `crash_everywhere`. `is_new`: the events must be published first."""
 
     wiring: Wiring
     events: Sequence[Event[Any]]
@@ -59,13 +59,13 @@ class Scenario:
 
     @property
     def event_ids(self) -> set[UUID]:
-        """The ids of the events."""
+        """Return the ids of the events."""
         return {event.id for event in self.events}
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of a run: the points that it passed and the one that was struck, its end, and what is wrong with it."""
+    """The result of a run: its points, the index of the fault's point, final state, dead letters and violations."""
 
     points: Sequence[Point]
     struck: int | None
@@ -76,8 +76,8 @@ class Run:
 
 @contextmanager
 def laboratory(database: Database, policy: Policy) -> Iterator[Laboratory]:
-    """A place for runs; at the end the database is what it was at the start."""
-    # The server does not die here, only its clients: nothing has to wait for the disk.
+    """Yield a laboratory for runs. Restores the database at the end."""
+    # Only clients crash here, never the server, so commits need not wait for the disk.
     address = make_conninfo(database.url, options="-c synchronous_commit=off")
     with (
         _quiet(),
@@ -95,7 +95,7 @@ def laboratory(database: Database, policy: Policy) -> Iterator[Laboratory]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    # Hundreds of broken connections and rescues, each of which would be worth a line in earnest.
+    # Hundreds of broken connections and rescues would each log a line.
     former = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -105,14 +105,14 @@ def _quiet() -> Iterator[None]:
 
 
 def waiting_events(connection: Connection) -> list[Event[Any]]:
-    """The events that wait in the queue or are delayed."""
+    """Return the readable events that wait in the queue or are delayed."""
     rows = connection.cursor(row_factory=class_row(Row)).execute(_WAITING).fetchall()
     return [queued.event for queued in open_rows(rows) if isinstance(queued.event, Event)]
 
 
 @dataclass(frozen=True, slots=True)
 class Laboratory:
-    """A database whose tables can be put back, a test's own connection to it, and those who outlive every run."""
+    """A database with saved tables, a connection to it, and the worker process and queue client of all runs."""
 
     address: str
     connection: Connection
@@ -121,7 +121,7 @@ class Laboratory:
     kept: Kept
 
     def run(self, scenario: Scenario, strike: Strike | None = None, *, twice: bool = False) -> Run:
-        """Deliver the events of a scenario to their end; `twice`: two of each at once, and another when all is over."""
+        """Deliver a scenario's events to their end. `twice`: publish each event twice, and once more at the end."""
         self.kept.restore()
         scenario.arrange()
         for _ in range(scenario.is_new + twice):
@@ -141,7 +141,7 @@ class Laboratory:
             publish(self.connection, *scenario.events, batch_size=scenario.batch_size)
 
     def _live(self, scenario: Scenario, watch: Watch) -> None:
-        """A worker under watch delivers the events, until the fault has struck or nothing waits."""
+        """Deliver the events with a watched worker, until the fault has occurred or no row waits."""
         watched = replace(
             scenario.wiring, effects={p: wires.watched(e, watch) for p, e in scenario.wiring.effects.items()}
         )
@@ -164,7 +164,7 @@ class Laboratory:
             worker.rescue_from(worker_id, self.connection)
 
     def _end(self, scenario: Scenario) -> None:
-        """A healthy worker delivers until nothing waits."""
+        """Deliver with a healthy worker until no row waits."""
         for fetched in self._rows(worker.register(self.connection)):
             self._deliver(fetched, self.healthy, scenario.wiring)
 
@@ -173,7 +173,7 @@ class Laboratory:
         self.queue_client.end(fetched, succeeded=succeeded)
 
     def _rows(self, worker_id: int) -> Iterator[Fetched]:
-        """Row after row, as they come due; what waits for its time comes when nothing else does."""
+        """Yield fetched rows until none waits. Delayed rows are made due when no other row is due."""
         for _ in range(_MOST_DELIVERIES):
             fetched = worker.fetch(self.connection, worker_id)
             if fetched is None and worker.let_time_pass(self.connection):
@@ -181,7 +181,7 @@ class Laboratory:
             if fetched is None:
                 return
             yield fetched
-        raise AssertionError(f"after {_MOST_DELIVERIES} deliveries something still waits")
+        raise AssertionError(f"rows still wait after {_MOST_DELIVERIES} deliveries")
 
     def _state(self, scenario: Scenario) -> State:
         return snapshot(self.connection, self.kept.show(scenario.ignore), scenario.observe(self.connection))

@@ -1,4 +1,4 @@
-"""State: what a database comes to, as values that can be compared and told apart in words."""
+"""State: the comparable content of a database, and the description of differences."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SELECT format('dead: %s: %s', job_type, error_class) FROM engine.failed_jobs WHE
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The rows of each table as JSON texts, how many events of each type are where, and what the test saw."""
+    """Rows of each table as JSON texts, number of events by place and type, and the value the test observed."""
 
     rows: Mapping[str, Counter[str]]
     events: Counter[str]
     seen: object
 
     def differences(self, other: State) -> list[str]:
-        """What is only here (`-`) and only in the other (`+`), line by line."""
+        """Return the differences as lines: `-` only in this state, `+` only in the other."""
         names = sorted({*self.rows, *other.rows})
         parts = {name: (self.rows.get(name, Counter()), other.rows.get(name, Counter())) for name in names}
         parts["events"] = (self.events, other.events)
@@ -40,19 +40,19 @@ class State:
 
 
 def snapshot(connection: Connection, rows: Mapping[str, Counter[str]], seen: object) -> State:
-    """The state of the database now."""
+    """Return the current state. `rows`: the tables' rows, `seen`: the value the test observed."""
     found = everything(connection)
     events = Counter(f"{one.place}: {one.type}" for one in found if one.place != "dead")
     events.update(connection.cursor(row_factory=scalar_row).execute(_DEATHS))
     events.update("under way: a call" for _ in connection.execute(_CALLS))
-    return State(rows, events, deepcopy(seen))  # it may be a list of the test's that goes on changing
+    return State(rows, events, deepcopy(seen))  # the test may change the value later
 
 
 def misplaced(connection: Connection, ids: Collection[UUID], *, duplicates: bool) -> list[str]:
-    """What is wrong with where some events are, a line each; true at every commit that there is nothing.
+    """Return a line for each event in a wrong place. Empty after every commit of correct code.
 
-    Each is at one place and no more, but for `duplicates`, which may wait although they were applied; and what
-    follows from one is there only if that one was applied.
+    Each event must be in exactly one place. With `duplicates`, it may be in several. An event caused by one of `ids`
+    exists only if its cause was applied.
     """
     found = everything(connection)
     places: dict[UUID, list[str]] = {event_id: [] for event_id in ids}

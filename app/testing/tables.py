@@ -1,4 +1,4 @@
-"""Tables: keep what a database holds, put it back, and show it without what differs from run to run."""
+"""Tables: save and restore a database's rows, and return them without values that differ between runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SELECT n.nspname AS schema, c.relname AS name, array_agg(a.attname::text ORDER B
    AND c.relname <> 'schema_migrations'
  GROUP BY n.nspname, c.relname ORDER BY 1, 2
 """
-# Volatile: a moment, and whatever a default computes (a number of a sequence, a random id).
+# Volatile: times, and values computed by a default (sequence numbers, random ids).
 _SEQUENCES = """
 SELECT format('%I.%I', schemaname, sequencename) AS name, start_value, last_value
   FROM pg_sequences WHERE schemaname NOT LIKE 'pg\\_%'
@@ -37,7 +37,7 @@ SELECT format('%I.%I', schemaname, sequencename) AS name, start_value, last_valu
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of the database: its columns, and which of them are computed from others, or differ from run to run."""
+    """A table: its columns, its generated columns (`computed`), and those that differ between runs (`volatile`)."""
 
     schema: str
     name: str
@@ -47,23 +47,23 @@ class Table:
 
     @property
     def full_name(self) -> str:
-        """The name with its schema."""
+        """Return the name with its schema."""
         return f"{self.schema}.{self.name}"
 
     @property
     def is_bookkeeping(self) -> bool:
-        """Whether it belongs to the queue or the engine, whose rows tell how something came about."""
+        """Return whether the table belongs to the queue or the engine. Their rows depend on the faults."""
         return self.schema == "engine" or self.name.startswith("procrastinate_")
 
     def shown(self, ignore: Collection[str]) -> sql.Composed:
-        """A query for the rows as JSON texts without what is volatile or to be ignored."""
+        """Return a query for the rows as JSON texts, without volatile and ignored columns."""
         hidden = {*(self.volatile or ()), *(c for c in self.columns if f"{self.full_name}.{c}" in ignore)}
         return sql.SQL("SELECT {}, (to_jsonb(t) - {}::text[])::text FROM {} t").format(
             self.full_name, sorted(hidden), sql.Identifier(self.schema, self.name)
         )
 
     def restored(self) -> sql.Composed:
-        """Statements that give the table the rows that were kept."""
+        """Return statements that restore the table's saved rows."""
         columns = [sql.Identifier(column) for column in self.columns if column not in (self.computed or ())]
         return sql.SQL(
             "DELETE FROM {table}; INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {kept};"
@@ -75,7 +75,7 @@ class Table:
 
 
 class Kept:
-    """What the database held when this was made. `restore()` is one round trip, a few milliseconds of it."""
+    """The database's rows at construction. `restore()` is one round trip of a few milliseconds."""
 
     def __init__(self, connection: Connection, tables: list[Table]) -> None:
         self.tables = tables
@@ -88,16 +88,16 @@ class Kept:
         for name, start, last in connection.execute(_SEQUENCES):
             parts.append(sql.SQL("SELECT setval({}, {}, {});").format(name, last or start, last is not None))
         self._restore = sql.Composed(
-            # As a replica: without triggers and without foreign keys, so that the order of tables is any.
+            # In the replica role, without triggers and foreign keys, tables can be restored in any order.
             [sql.SQL("BEGIN; SET LOCAL session_replication_role = replica;"), *parts, sql.SQL("COMMIT;")]
         )
 
     def restore(self) -> None:
-        """Make every table and every sequence what it was."""
+        """Restore all tables and sequences."""
         self._connection.execute(self._restore, prepare=False)  # several statements cannot be prepared as one
 
     def show(self, ignore: Collection[str]) -> Mapping[str, Counter[str]]:
-        """The rows of every table of a domain that is not to be ignored, as JSON texts."""
+        """Return the rows of each domain table as JSON texts with their counts. `ignore`: tables and columns."""
         tables = [table for table in self.tables if not table.is_bookkeeping and table.full_name not in ignore]
         query = sql.SQL(" UNION ALL ").join([table.shown(ignore) for table in tables])
         rows: dict[str, Counter[str]] = {}
@@ -108,7 +108,7 @@ class Kept:
 
 @contextmanager
 def keep(superuser_url: str) -> Iterator[Kept]:
-    """Keep what the database holds, in a schema that is gone when the block ends."""
+    """Save the database's rows in a separate schema, which is dropped at the end of the block."""
     with psycopg.connect(superuser_url, autocommit=True) as connection:
         schema = sql.Identifier(_KEPT)
         connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(schema))

@@ -1,6 +1,6 @@
-"""Wires: what leads from a process under watch to the database and to the outside.
+"""Wires: connections of a watched process to the database and to outside systems.
 
-A connection counts what goes over it, and drops by being shut down at its socket, so that the errors are libpq's.
+A database connection records its statements. It is cut by shutting down its socket, so that errors come from libpq.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class Line(psycopg.Connection[Any]):
     """A connection of a watched process."""
 
     watch: Watch | None = None
-    """None until the pool has the connection ready: what comes before is no work of the process."""
+    """None until the pool has configured the connection: its setup is not work of the process."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.cursor_factory = Pen
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Whatever a connection does goes through here, and a dead process does nothing. Raises `Died`."""
+        """Run any operation of the connection. Raises `Died` if the process is dead."""
         if self.watch is not None and self.watch.is_dead:
             raise Died
         return super().wait(gen, interval, timeout)
@@ -43,15 +43,15 @@ class Line(psycopg.Connection[Any]):
     def _exec_command(
         self, command: QueryNoTemplate, result_format: pq.Format = pq.Format.TEXT
     ) -> PQGen[pq.abc.PGresult | None]:
-        # BEGIN, COMMIT and their like, which psycopg sends on its own account, by a block or before a statement.
+        # BEGIN, COMMIT and similar statements, which psycopg itself sends.
         with self.passing(command):
             return (yield from super()._exec_command(command, result_format))
 
     @contextmanager
     def passing(self, statement: Query) -> Iterator[None]:
-        """The block runs a statement over this connection."""
+        """Run the block as a statement over this connection. Raises `Died` or a connection error by the fault."""
         text = self._text(statement)
-        # The empty one is a pool's way to look whether a connection lives.
+        # The pool checks a connection with an empty statement.
         if self.watch is None or not text:
             yield
             return
@@ -60,14 +60,14 @@ class Line(psycopg.Connection[Any]):
             yield
 
     def cut(self) -> None:
-        """Shut the socket down; libpq notices when it next uses it."""
+        """Shut the socket down. libpq detects it at the next use."""
         with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.pgconn.socket)) as wire:
             wire.shutdown(socket.SHUT_RDWR)
 
     def lose_answer(self) -> None:
-        """Cut, and raise what libpq makes of it: `psycopg.OperationalError`."""
+        """Cut the connection and raise libpq's error as `psycopg.OperationalError`."""
         self.cut()
-        self.pgconn.exec_(b"SELECT 1")  # a connection that is not used does not know that it is broken
+        self.pgconn.exec_(b"SELECT 1")  # libpq detects the loss only at the next use
         raise psycopg.OperationalError(self.pgconn.get_error_message())
 
     def _text(self, statement: Query) -> str:
@@ -86,13 +86,13 @@ class Pen(psycopg.Cursor[Any]):
             return super().execute(query, params, **options)
 
     def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
-        """Run a statement for each of some parameters."""
+        """Run a statement once for each set of parameters."""
         with self._line.passing(query):
             super().executemany(query, params_seq, returning=returning)
 
     @contextmanager
     def copy(self, statement: Query, params: Params | None = None, **options: Any) -> Iterator[psycopg.Copy]:
-        """Copy in or out."""
+        """Run COPY in either direction."""
         with self._line.passing(statement), super().copy(statement, params, **options) as copy:
             yield copy
 
@@ -103,7 +103,7 @@ class Pen(psycopg.Cursor[Any]):
 
 @contextmanager
 def pool(watch: Watch, address: str, attend: str) -> Iterator[ConnectionPool[Any]]:
-    """The connections of a watched process, each of which runs the statement `attend` first; closed at the end."""
+    """Yield the pool of a watched process. Each connection runs the statement `attend` first. Closed at the end."""
     lines: list[Line] = []
 
     def join(line: Line) -> None:
@@ -134,7 +134,7 @@ def pool(watch: Watch, address: str, attend: str) -> Iterator[ConnectionPool[Any
 
 
 class Outside:
-    """The wire of an outside call, which an effect knows by the error alone."""
+    """The wire of an outside call. An effect sees only the error."""
 
     def cut(self) -> None:
         """Raise `Transient`."""
@@ -146,7 +146,7 @@ class Outside:
 
 
 def watched(effect: Effect, watch: Watch) -> Effect:
-    """The effect, its calls and the last step of each being points of the watched process."""
+    """Return the effect with its calls, and the last step of each call, as points of the watched process."""
 
     async def call(prepared: Prepared, call: Call) -> Payload:
         async def still_mine() -> object:

@@ -1,4 +1,4 @@
-"""A worker whose deliveries are made one by one, and what comes after it: time that passes, and the rescue."""
+"""A worker with single deliveries, and helpers that end delays and rescue deliveries."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _END_GRACE_PERIODS = "UPDATE engine.calls SET ask_after = clock_timestamp() WHER
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A queue row that a worker has in hand."""
+    """A queue row that a worker has fetched."""
 
     row_id: int
     attempts: int
@@ -54,27 +54,27 @@ class Fetched:
     args: str
 
     def holds(self, event_ids: Collection[UUID]) -> bool:
-        """Whether any of the events is in it."""
+        """Return whether the row contains any of the events."""
         return any(queued.event_id in event_ids for queued in open_rows([Row(self.row_id, self.args)]))
 
 
 def register(connection: Connection) -> int:
-    """The id of a new worker, whose heart beats now."""
+    """Register a worker with a current heartbeat. Returns its id."""
     row = connection.execute(_REGISTER).fetchone()
     if row is None:
-        raise LookupError("the queue registers no worker")
+        raise LookupError("the queue returned no worker id")
     return int(row[0])
 
 
 def fetch(connection: Connection, worker_id: int) -> Fetched | None:
-    """Take the next row that is due, as Procrastinate's workers do."""
+    """Fetch the next due row, as Procrastinate's workers do; None if no row is due."""
     return connection.cursor(row_factory=class_row(Fetched)).execute(_FETCH, [worker_id]).fetchone()
 
 
 class Process:
-    """A worker's process: its connections to the database, and the event loop that its connections to the outside use.
+    """A worker's process: its database connections, and the event loop of its outside connections.
 
-    Close it, whatever became of it: the kernel closes the connections of the dead too.
+    Close it also after a crash, as the kernel closes the connections of a dead process.
     """
 
     def __init__(self, pool: ConnectionPool[Connection], policy: Policy) -> None:
@@ -83,12 +83,12 @@ class Process:
         self._called: Wiring | None = None
 
     def deliver(self, fetched: Fetched, wiring: Wiring, *, makes_room: bool = False) -> bool:
-        """Deliver a row; whether that was possible. A `faults.Died` passes through.
+        """Deliver a row. Returns False if the delivery raised an exception. Raises `faults.Died`.
 
-        `makes_room`: a delivery of effects is asked to end early when its first call begins.
+        `makes_room`: request a delivery of effects to end early when its first call begins.
         """
         delivery = Delivery(fetched.row_id, fetched.attempts, fetched.worker_id)
-        # Whatever a delivery raises, a worker answers it with a retry.
+        # A worker retries after any exception of a delivery.
         with domain.use(wiring), suppress(Exception):
             if fetched.task_name == "perform":
                 self._called = wiring
@@ -101,7 +101,7 @@ class Process:
         return False
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the effects' connections and the event loop."""
         if self._called:
             self._runner.run(self._hang_up(self._called.effects.values()))
         self._runner.close()
@@ -118,7 +118,7 @@ class Process:
 
 
 def _asking(wiring: Wiring, running: RunningDelivery) -> Wiring:
-    """A wiring whose calls ask their own delivery to make room as they begin."""
+    """Return a wiring whose calls request their delivery to end early as they begin."""
 
     def asks(effect: Effect) -> Effect:
         async def call(prepared: Prepared, call: Call) -> Payload:
@@ -131,7 +131,7 @@ def _asking(wiring: Wiring, running: RunningDelivery) -> Wiring:
 
 
 class QueueClient:
-    """Says in the queue how deliveries ended, as Procrastinate does for a worker that lives; to be closed."""
+    """Records the ends of deliveries in the queue, as Procrastinate does for a running worker. Close it after use."""
 
     def __init__(self) -> None:
         self._connector = fresh_connector()
@@ -140,7 +140,7 @@ class QueueClient:
         self._runner.run(self._connector.open_async())
 
     def fetch(self, queues: Collection[str] | None) -> int | None:
-        """Take the next row that is due, as the program's workers do, for a new worker; its id."""
+        """Fetch the next due row of `queues` (None: all) for a new worker. Returns its id, or None."""
 
         async def fetch() -> jobs.Job | None:
             worker_id = await self._manager.register_worker()
@@ -150,7 +150,7 @@ class QueueClient:
         return None if job is None else job.id
 
     def end(self, fetched: Fetched, *, succeeded: bool) -> None:
-        """Finish a delivery, or have it delivered again."""
+        """Finish a delivery, or requeue it if it did not succeed."""
         job = jobs.Job(
             id=fetched.row_id,
             queue=fetched.queue_name,
@@ -166,19 +166,19 @@ class QueueClient:
             self._runner.run(self._manager.retry_job(job, retry_at=datetime.now(UTC)))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connections and the event loop."""
         self._runner.run(self._connector.close_async())
         self._runner.close()
 
 
 def rescue_from(worker_id: int, connection: Connection) -> None:
-    """Let a worker's heart have stopped long ago, and free its deliveries."""
+    """Expire a worker's heartbeat and rescue its deliveries."""
     connection.execute(_SILENCE, [worker_id])
     rescue(connection, settings())
 
 
 def let_time_pass(connection: Connection) -> bool:
-    """Make due what was put back for later, and have it promoted; whether anything waits."""
+    """End grace periods and make delayed rows due. Returns whether any row waits."""
     connection.execute(_END_GRACE_PERIODS)
     connection.execute(_ALL_IS_DUE)
     while promote(connection)[0]:
@@ -187,6 +187,6 @@ def let_time_pass(connection: Connection) -> bool:
 
 
 def _pass_over_the_dead(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    # Several calls of a process die with it, and somebody waits for one of them only.
+    # Several calls end with their process, but only one of them is awaited.
     if not isinstance(context.get("exception"), Died):
         loop.default_exception_handler(context)
