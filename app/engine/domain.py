@@ -303,4 +303,5 @@ def use(chosen: Wiring) -> Iterator[None]:
     try:
         yield
     finally:
-        _chosen.remove(chosen)
+        # This one: an equal wiring may be in use outside.
+        del _chosen[max(place for place, one in enumerate(_chosen) if one is chosen)]
