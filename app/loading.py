@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from app.engine.registration import Domain, Parts
 from app.errors import SetupError
+from events import KINDS
 
 _T = TypeVar("_T")
 
@@ -34,16 +35,16 @@ def command(domain: Domain, name: str) -> Any:
 
 
 def refuse_shared_events(domains: Sequence[Domain]) -> None:
-    """Raise `SetupError` if two domains serve one event type."""
+    """Raise `SetupError` if two domains serve one event type, or have a subscriber of one name."""
     owners: dict[str, str] = {}
     for domain in domains:
         for wiring in parts(domain).wirings:
             for payload in (*wiring.handlers, *wiring.effects):
-                if (owner := owners.setdefault(payload.type, domain.name)) != domain.name:
-                    raise SetupError(
-                        f"event type {payload.type!r} is claimed twice: by {owner} and by {domain.name};"
-                        " an event type has one owner"
-                    )
+                name = KINDS[payload.type].subscriber
+                claim = f"subscriber {name!r}" if name else f"event type {payload.type!r}"
+                if (owner := owners.setdefault(claim, domain.name)) != domain.name:
+                    remedy = "rename one" if name else "an event type has one owner"
+                    raise SetupError(f"{claim} is claimed twice: by {owner} and by {domain.name}; {remedy}")
 
 
 def _imported(address: str, kind: type[_T], where: str) -> _T:

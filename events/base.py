@@ -21,6 +21,8 @@ from events.attributes import ExtensionName, ExtensionValue, JsonContentType
 SIZE_LIMIT = 256 * 1024
 """Bytes of JSON that one event may take."""
 
+_LONGER = 1024
+
 
 class InvalidEvent(ValueError):
     """Something that is no event of this program; the message names the field and what is wrong with it."""
@@ -147,6 +149,14 @@ class Kind:
     events: TypeAdapter[list[Event[Any]]]
     extended: type[Event[Any]]
     upcasters: dict[int, Upcaster] = field(default_factory=dict)
+    subscriber: str | None = None
+    source: str | None = None
+    """Of a subscription's type: who is given its events, and the type that they are copies of."""
+
+    @property
+    def size_limit(self) -> int:
+        """Bytes of JSON that an event takes at most. A copy for a subscriber has longer attributes than its source."""
+        return SIZE_LIMIT if self.subscriber is None else SIZE_LIMIT + _LONGER
 
     def upcast(self, version: int, data: Mapping[str, Any]) -> dict[str, Any]:
         """`data` of an older version, as the current version would have said it.

@@ -7,6 +7,7 @@ together, as the payload of a message; there are no headers beside it.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -111,7 +112,7 @@ def _channel(queue: str, served: Mapping[str, Served]) -> Json:
 
 
 def _operations(name: str, served: Served) -> Iterable[tuple[str, Json]]:
-    key = _key(name)
+    key, kind = _key(name), _kind(name)
     about = {
         "channel": {"$ref": f"#/channels/{served.queue}"},
         "messages": [{"$ref": f"#/channels/{served.queue}/messages/{key}"}],
@@ -119,8 +120,12 @@ def _operations(name: str, served: Served) -> Iterable[tuple[str, Json]]:
     verb, heard = (
         ("handle", "applied once, in order of arrival") if served.by == "handler" else ("perform", "carried out once")
     )
-    if _kind(name).payload.sequenced:
+    if kind.payload.sequenced:
         heard = "applied once, a subject's in the order of their publication"
+    if kind.subscriber:
+        said = f"{kind.source} is given to the subscriber {kind.subscriber}, and {heard}."
+        yield f"{verb}_{key}", {"action": "receive", "summary": said, **about}
+        return
     yield (
         f"publish_{key}",
         {"action": "send", "summary": f"Say {name}, in the transaction that makes it true.", **about},
@@ -181,4 +186,4 @@ def _kind(name: str) -> Kind:
 
 def _key(name: str) -> str:
     # Letters, digits, hyphens and underscores: what AsyncAPI asks of a key, and what generators make identifiers of.
-    return name.replace("/", "_").replace(".", "_")
+    return re.sub(r"[/.:]", "_", name)

@@ -18,7 +18,7 @@ from app.context import Connection, HandlerContext
 from app.engine.installed import installed
 from app.engine.routing import EFFECTS_PRIORITY, EVENTS_PRIORITY, EVENTS_QUEUE, MOST_IN_A_ROW, Route, share_name
 from app.errors import SetupError
-from events import Event, Payload
+from events import KINDS, Event, Payload
 from events.contracts import Served
 
 Handler = Callable[[HandlerContext, list[Event[Any]]], Iterable[Event[Any]]]
@@ -195,6 +195,8 @@ class Wiring:
     session holds such a row for long, the events that need it are set aside together. `tables`: qualified names of
     tables without which a worker does not start. `schemas`: schemas of the domains; a worker does not start if a table
     in them lacks forced row-level security. `migrations`: directories of domains in separate packages, by domain.
+    `subscriptions`: by payload type, the payload types of the copies that subscribers get (`app.engine.subscribers`).
+    Each copy has a handler or an effect, like any other event.
     """
 
     handlers: Mapping[type[Payload], Handler]
@@ -205,6 +207,7 @@ class Wiring:
     tables: Sequence[str] = ()
     schemas: Sequence[str] = ()
     migrations: Mapping[str, Path] = field(default_factory=dict)
+    subscriptions: Mapping[type[Payload], Sequence[type[Payload]]] = field(default_factory=dict)
 
     def lock(self, connection: Connection, events: Sequence[Event[Any]]) -> None:
         """Lock the rows that handlers of several event types need, in one order, to prevent deadlocks."""
@@ -264,15 +267,26 @@ def merged(
     schemas: Sequence[str] = (),
     migrations: Mapping[str, Path] | None = None,
 ) -> Wiring:
-    """Merge wirings into one. Raises `SetupError` if two of them serve the same event type."""
+    """Merge wirings into one.
+
+    Raises `SetupError` if two of them serve the same event type or declare subscribers of the same name, and for a
+    subscriber to a type that has no handler.
+    """
     handlers: dict[type[Payload], Handler] = {}
     effects: dict[type[Payload], Effect] = {}
     parts = list(wirings)
+    subscriptions = _subscriptions(parts)
     for part in parts:
         if twice := [one.type for one in (*part.handlers, *part.effects) if one in handlers or one in effects]:
             raise SetupError(f"event type {twice[0]!r} is served twice: an event type has one handler or effect")
         handlers.update(part.handlers)
         effects.update(part.effects)
+    for source in subscriptions:
+        if source not in handlers:
+            raise SetupError(
+                f"subscriber {_subscriber(subscriptions[source][0])}: {source.type} has no handler in this program, so"
+                " nobody owns its events; subscribe to a type that has one (of an effect: to its result's type)"
+            )
     return Wiring(
         handlers=handlers,
         effects=effects,
@@ -282,7 +296,26 @@ def merged(
         tables=tables,
         schemas=schemas,
         migrations=migrations or {},
+        subscriptions=subscriptions,
     )
+
+
+def _subscriptions(parts: Iterable[Wiring]) -> dict[type[Payload], tuple[type[Payload], ...]]:
+    """The subscriptions of some wirings. Raises `SetupError` for two subscribers with one name."""
+    found: dict[type[Payload], tuple[type[Payload], ...]] = {}
+    names: set[str] = set()
+    for part in parts:
+        own = {_subscriber(copied) for copies in part.subscriptions.values() for copied in copies}
+        if twice := sorted(own & names):
+            raise SetupError(f"subscriber {twice[0]} is declared twice: each has a name of its own; rename one")
+        names |= own
+        for source, copies in part.subscriptions.items():
+            found[source] = (*found.get(source, ()), *copies)
+    return found
+
+
+def _subscriber(copied: type[Payload]) -> str:
+    return str(KINDS[copied.type].subscriber)
 
 
 _chosen: list[Wiring] = []

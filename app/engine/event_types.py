@@ -15,7 +15,7 @@ from app import database
 from app.context import Connection
 from app.engine.domain import Effect, wiring
 from app.engine.routing import EFFECTS_PRIORITY, EVENTS_PRIORITY, EVENTS_QUEUE, MOST_IN_A_ROW
-from events import Payload
+from events import KINDS, Payload
 
 _REGISTER = "SELECT engine.register_event_types(%s::jsonb, %s)"
 
@@ -40,10 +40,10 @@ class EventType:
 
 
 def declared() -> list[EventType]:
-    """Return all event types that this program serves, sorted by name."""
+    """Return all event types that this program serves, sorted by name; without subscriptions."""
     table = wiring()
-    handled = [_handled(payload) for payload in table.handlers]
-    performed = [_effect(payload, effect) for payload, effect in table.effects.items()]
+    handled = [_handled(payload) for payload in table.handlers if _is_published(payload)]
+    performed = [_effect(payload, effect) for payload, effect in table.effects.items() if _is_published(payload)]
     return sorted([*handled, *performed], key=lambda one: one.type)
 
 
@@ -93,6 +93,10 @@ def _effect(payload: type[Payload], effect: Effect) -> EventType:
         account_field=effect.account,
         owner=_owner(payload),
     )
+
+
+def _is_published(payload: type[Payload]) -> bool:
+    return KINDS[payload.type].subscriber is None
 
 
 def _owner(payload: type[Payload]) -> str:

@@ -37,7 +37,7 @@ def orders_of(connection: Connection, events: Sequence[Event[Any]]) -> dict[UUID
     shipped = {
         event.id: event.data.item_id
         for event in events
-        if isinstance(event.data, ItemCompleted) and event.data.status == "success"
+        if type(event.data) is ItemCompleted and event.data.status == "success"
     }
     items = item_states(connection, ROBOT_JOBS, list(shipped.values()))
     return {event_id: items[item_id].about[0] for event_id, item_id in shipped.items() if item_id in items}

@@ -142,7 +142,7 @@ MUTANTS = (
     ),
     Mutant(
         _DELIVERY,
-        "if len(row.args) <= SIZE_LIMIT or len(to_json(raw)) <= SIZE_LIMIT:",
+        "if len(row.args) <= SIZE_LIMIT or len(to_json(raw)) <= _limit(event):",
         "if len(row.args) <= SIZE_LIMIT:",
         _TEST_CONSUME,
         "an event within the limit is never too large, whoever stands beside it",

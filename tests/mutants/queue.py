@@ -14,7 +14,7 @@ _TAIL, _TEST_TAIL = "app/engine/inspect/tail.py", "tests/engine/inspect/test_tai
 MUTANTS = (
     Mutant(
         _PUBLISH,
-        "if len(text) > SIZE_LIMIT:",
+        "if len(text) > SIZE_LIMIT and len(text) > KINDS[event.type].size_limit:",
         "if len(text) > 4 * SIZE_LIMIT:",
         "tests/events tests/engine/worker/test_app.py tests/engine/queue/test_publish.py",
         "an event that is too large is refused before anything is published",

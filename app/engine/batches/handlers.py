@@ -62,12 +62,12 @@ def lock_jobs(connection: Connection, batch: Batch[Any, Any], events: Sequence[E
 
 def job_of(batch: Batch[Any, Any], event: Event[Any]) -> UUID | None:
     """The job that an event's handler locks, if it locks one."""
-    return batch.job_of(event.data) if isinstance(event.data, batch.submitted | batch.completed) else None
+    return batch.job_of(event.data) if type(event.data) in {batch.submitted, batch.completed} else None
 
 
 def item_of(batch: Batch[Any, Any], event: Event[Any]) -> UUID | None:
     """The item that is locked for an event: to count its result, or to begin it."""
-    return batch.item_of(event.data) if isinstance(event.data, batch.completed | batch.requested) else None
+    return batch.item_of(event.data) if type(event.data) in {batch.completed, batch.requested} else None
 
 
 def _begin(connection: Connection, batch: Batch[Any, Any], submitted: Sequence[Event[Any]]) -> None:

@@ -14,6 +14,7 @@ from app.engine.queue import ordering
 from app.engine.queue.distinct import Ids
 from app.engine.queue.envelope import QueuedEvent
 from app.engine.queue.publish import publish_all
+from app.engine.subscribers import copies
 from events import Event
 
 
@@ -21,15 +22,15 @@ def apply(connection: Connection, queued_events: Sequence[QueuedEvent]) -> int:
     """Apply every event that is not in the ledger, in the caller's transaction. Returns how many were applied.
 
     In the same transaction, unreadable events are buried, or wait for a worker that knows them. An event with the id of
-    a different event is buried. A sequenced event that is not next in order is held. Raises `ReusedId` if handlers
-    publish two different events with one id.
+    a different event is buried. A sequenced event that is not next in order is held. A copy of each applied event is
+    published for each subscriber to its type. Raises `ReusedId` if handlers publish two different events with one id.
     """
     queued_events = ordering.take_next(connection, unknown.take_out(connection, queued_events, refusal, lambda: ROUTE))
     fresh = enter(connection, queued_events)
     if len(fresh) < len(queued_events):
         bury.bury_apart(connection, [(one, ledger.refusal(one)) for one in reused(connection, queued_events, fresh)])
     context = HandlerContext.begin(connection)
-    handlers = wiring().handlers
+    handlers, subscriptions = wiring().handlers, wiring().subscriptions
     kinds = sorted({type(event.data) for event in fresh}, key=lambda payload: payload.type)
     if len(kinds) > 1:
         # Each handler locks its rows in one order; two handlers one after the other would break that order.
@@ -38,6 +39,8 @@ def apply(connection: Connection, queued_events: Sequence[QueuedEvent]) -> int:
     for kind in kinds:
         some = [event for event in fresh if type(event.data) is kind]
         publish_all(connection, handlers[kind](context, some), ids=published)
+        if subscribed := subscriptions.get(kind):
+            publish_all(connection, copies(subscribed, some), ids=published)
     published.check()
     ordering.leave(connection, queued_events)
     return len(fresh)

@@ -18,7 +18,7 @@ from pydantic_core import from_json, to_json
 
 from app.engine.domain import wiring
 from app.engine.routing import Route
-from events import SIZE_LIMIT, Event, Unreadable, parse_all
+from events import KINDS, SIZE_LIMIT, Event, Unreadable, parse_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,13 @@ def _since(value: dict[str, Any]) -> Since | None:
 
 def _within_limit(row: Row, raw: Any, event: Event[Any] | Unreadable) -> Event[Any] | Unreadable:
     # Measured as published, without the blanks that PostgreSQL adds, and only if the row is long enough to matter.
-    if len(row.args) <= SIZE_LIMIT or len(to_json(raw)) <= SIZE_LIMIT:
+    if len(row.args) <= SIZE_LIMIT or len(to_json(raw)) <= _limit(event):
         return event
     return Unreadable(raw, f"an event takes at most {SIZE_LIMIT} bytes: send ids, not documents")
+
+
+def _limit(event: Event[Any] | Unreadable) -> int:
+    return KINDS[event.type].size_limit if isinstance(event, Event) else SIZE_LIMIT
 
 
 def write(

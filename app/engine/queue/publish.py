@@ -21,7 +21,7 @@ from app.engine.queue import envelope, ordering
 from app.engine.queue.distinct import Ids
 from app.engine.queue.envelope import Since
 from app.engine.routing import Route
-from events import SIZE_LIMIT, Event, InvalidEvent
+from events import KINDS, SIZE_LIMIT, Event, InvalidEvent
 
 _ROWS_A_ROUND_TRIP = 1000
 _EVENTS_A_ROUND_TRIP = 5000
@@ -189,7 +189,7 @@ def _wire(event: Event[Any]) -> str:
     except PydanticSerializationError as error:
         message = f"{event.type} {event.id}: cannot be written as JSON: {error}"
         raise InvalidEvent(message) from error
-    if len(text) > SIZE_LIMIT:
+    if len(text) > SIZE_LIMIT and len(text) > KINDS[event.type].size_limit:
         message = f"{event.type} {event.id}: takes {len(text)} bytes, at most {SIZE_LIMIT} are allowed"
         raise InvalidEvent(f"{message}: send ids, not documents")
     if b"\\u0000" in text:
