@@ -1,1 +1,1 @@
-"""Delivery: events of a row are applied once, put back or buried."""
+"""Delivery: apply each event of a queue row once (handlers, ledger), or put it back, set it aside or bury it."""

@@ -1,1 +1,1 @@
-"""Effects: calls to the outside world, claimed, executed and recorded."""
+"""Effects: claim, execute and record calls to the outside world, within concurrency limits and cooldowns."""

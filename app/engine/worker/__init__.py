@@ -1,1 +1,1 @@
-"""The worker: Procrastinate's app, its supervision and its housekeeping."""
+"""The worker process: Procrastinate's app, preflight checks, supervision, liveness, rescue, prune and stopping."""

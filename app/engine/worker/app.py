@@ -64,10 +64,7 @@ class Sealed:
 
 
 def load_arguments(text: str | bytes) -> Any:
-    """Load arguments for Procrastinate (`json_loads`). Arguments of our tasks become a `Sealed` of their size in bytes.
-
-    Deliveries read them in the transaction that claims the row.
-    """
+    """Load JSON for Procrastinate. Arguments of our tasks stay sealed: they are read where the row is claimed."""
     raw = text.encode() if isinstance(text, str) else bytes(text)
     if may_hold_events(raw):
         return {"sealed": Sealed(len(raw))}
