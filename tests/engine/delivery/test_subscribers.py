@@ -19,11 +19,14 @@ from app.engine.dead_letters.letters import Filters
 from app.engine.dead_letters.replay import Pace
 from app.engine.domain import Wiring, merged
 from app.engine.queue.publish import publish
+from app.engine.registration import Domain, Parts
 from app.engine.subscribers import subscriber
 from app.errors import Permanent, SetupError
+from app.loading import refuse_shared_events
 from app.settings import using
 from app.testing.crashes import crash_everywhere
 from events import KINDS, SIZE_LIMIT, Event, InvalidEvent, contracts
+from events.subscriptions import copy_for
 from tests.conftest import Database
 from tests.helpers import sequences, toy
 from tests.helpers.sequences import Step, StepFaults
@@ -140,6 +143,7 @@ def test_a_subscriber_is_given_the_event_with_its_data_and_attributes(
     assert isinstance(mine.data, Said)
     assert (mine.type, mine.dataschema, mine.causationid) == (LEFT, f"{LEFT}/1", event.id)
     assert len({event.id, mine.id, other.id}) == 3
+    assert [copy_for(type(mine.data), event), copy_for(type(other.data), event)] == [mine, other]
     same = ("source", "subject", "tenantid", "time", "model_extra")
     assert [getattr(mine, name) for name in same] == [getattr(event, name) for name in same]
     assert mine.data.model_dump() == event.data.model_dump()
@@ -240,6 +244,9 @@ def test_a_subscriber_is_checked_when_the_program_starts(outside: toy.Outside) -
     toys = outside.wiring()
     with pytest.raises(SetupError, match=r"a/b is declared twice.*rename"):
         merged([toys, subscriber("a/b", handlers={Said: nothing}), subscriber("a/b", handlers={toy.Echo: nothing})])
+    own = Parts(wirings=[subscriber("a/b", handlers={Said: nothing})])
+    with pytest.raises(SetupError, match="subscriber 'a/b' is claimed twice: by one and by two; rename one"):
+        refuse_shared_events([Domain(name="one", parts=own), Domain(name="two", parts=own)])
     with pytest.raises(SetupError, match=r"a/b: toy/call\.wanted has no handler"):
         merged([toys, subscriber("a/b", handlers={Wanted: nothing})])
     with pytest.raises(SetupError, match=r"'Notes'.*domain/name"):
