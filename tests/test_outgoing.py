@@ -250,11 +250,10 @@ async def test_a_proxy_is_for_the_world_outside(
     assert not any(b"authorization" in head.lower() for head in other.heads)
 
 
-def test_a_client_serves_one_event_loop_after_another() -> None:
-    """Connections belong to the loop that opened them: a module's client serves every worker of a process."""
-    client = HttpClient()
+async def test_a_client_serves_two_event_loops_at_once(client: HttpClient, other: OtherSide) -> None:
+    """Each has connections of its own: a client is a module's constant, whichever loops a process has."""
 
-    async def once() -> int:
+    async def elsewhere() -> int:
         side = OtherSide()
         await side.listen()
         try:
@@ -263,5 +262,6 @@ def test_a_client_serves_one_event_loop_after_another() -> None:
             await client.aclose()
             await side.close()
 
-    assert asyncio.run(once()) == 200
-    assert asyncio.run(once()) == 200
+    assert (await client.request("GET", other.url, timeout=5)).status == 200
+    assert await asyncio.to_thread(asyncio.run, elsewhere()) == 200
+    assert (await client.request("GET", other.url, timeout=5)).status == 200
