@@ -14,7 +14,7 @@ import pytest
 
 from app import children
 from app.commands.signals import interruptible
-from tests.helpers.children import ROOT, child, finished, ignored_signals, read_line
+from tests.helpers.children import ROOT, child, default_signals, finished, ignored_signals, read_line
 
 LIMIT_S = 20
 STOPPERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -80,7 +80,7 @@ def test_a_child_that_does_not_stop_is_killed() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_command_with_children_unwinds_when_it_is_told_to_stop(number: signal.Signals) -> None:
     """Its children have sessions of their own: they end with it only because it unwinds, also when a terminal ends."""
-    with pytest.raises(KeyboardInterrupt), interruptible():
+    with default_signals(number), pytest.raises(KeyboardInterrupt), interruptible():
         signal.raise_signal(number)
 
 

@@ -55,6 +55,17 @@ def read_line(stream: IO[str] | None, limit: float = LIMIT_S) -> str:
 
 
 @contextmanager
+def default_signals(*numbers: signal.Signals) -> Iterator[None]:
+    """Give signals their default effect, also where the test run was started with them ignored."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def ignored_signals(*numbers: signal.Signals) -> Iterator[None]:
     """Ignore signals, as a background job of a script and `nohup` do."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}

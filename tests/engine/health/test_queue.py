@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from app.context import Connection
@@ -36,7 +38,7 @@ def test_workers_that_are_dead_old_or_missing_are_told(connection: Connection, o
     connection.execute("UPDATE public.procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
     none, dead, _old = of("workers")
     assert none == ("warning", "no worker is alive")
-    assert (dead[0], "has not been heard of for 3600 s and counts as dead" in dead[1]) == ("warning", True)
+    assert (dead[0], bool(re.search(r"for 36\d\d s and counts as dead", dead[1]))) == ("warning", True)
 
 
 def test_workers_of_different_programs_are_told(connection: Connection, outside: Outside) -> None:
@@ -59,7 +61,8 @@ def test_a_queue_that_does_not_keep_up_is_told(connection: Connection, outside: 
     publish(connection, say("old"))
     assert of("queues") == [("ok", "nothing waits for long")]
     connection.execute("UPDATE public.procrastinate_events SET at = now() - interval '6 minutes'")
-    assert of("queues") == [("warning", "events does not keep up; 1 waiting, the oldest for 360 s")]
+    ((level, what),) = of("queues")
+    assert (level, "events does not keep up; 1 waiting, the oldest for 36" in what) == ("warning", True)
 
 
 def test_a_queue_that_nobody_serves_is_a_problem(connection: Connection, outside: Outside, worker: int) -> None:
