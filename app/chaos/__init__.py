@@ -1,30 +1,30 @@
-"""Chaos: the whole program under faults, for minutes, and a model that knows what must be true afterwards.
+"""Chaos: run the whole program under faults for minutes, and compare the result with a model.
 
-stage.py        a server, two portals and workspaces of this run's own, all in one temporary directory
-worker_pool.py  workers as processes, and a process manager that starts a new one for each that ended
-actors.py       threads that keep doing something whatever the database does
-submitting.py   orders, and the submit of a job
-producer.py     submits jobs: twice, at once, half way, with the answer to its commit lost
-redelivery.py   delivers events again, late, early, out of order, in a stranger's name
+stage.py        a separate server, two portals and workspaces, all in one temporary directory
+worker_pool.py  worker processes, and a process manager that replaces ended ones
+actors.py       threads that repeat an action and tolerate database outages
+submitting.py   create orders and submit a job
+producer.py     submits jobs: repeated, concurrent, incomplete, or with the commit's answer lost
+redelivery.py   delivers events again, late, early, out of order or for the wrong tenant
 reused.py       events with the id of another event
-tenants.py      a tenant that floods, one whose portal hangs, and a small one beside them
-scheduler.py    publishes events in bulk that are due later
+tenants.py      a tenant with a large backlog, one whose portal hangs, and a small one
+scheduler.py    publishes delayed events in bulk
 cancellations.py  cancels orders before and after they are submitted
 operator.py     retries failed items, replays dead letters and discards those of cancelled orders
-fault_scheduler.py  does the faults of the deck and undoes them
-deck.py         which fault comes when, decided by the seed alone
-faults/         the faults: what is done to workers, to the server, and unrelated load
-fault_context.py    what they act on
-recovery.py     how long after a fault the work that was in hand goes on
-observer.py     triggers that write down what was committed: the run's own memory, beside the program's
-waits.py        for how long due rows lie in the queue while others are served
-model.py        what the outside world was promised
-auditor.py      looks the program's invariants up on the way
-laws.py         what must be true of the database at the end; order_laws.py, of cancelled orders; portal_laws.py, of
-                the portals' books
-ending.py       waits until it is quiet, compares and counts
-run.py          all of it together
-report.py       what came of it
+fault_scheduler.py  starts and ends the faults of the deck
+deck.py         the order of the faults, determined by the seed alone
+faults/         the faults: of workers, of the server, and unrelated load
+fault_context.py    the objects that faults act on
+recovery.py     time from a fault until interrupted deliveries continue
+observer.py     triggers that record commits, independent of the program's tables
+waits.py        how long due rows wait while other rows are processed
+model.py        what producers submitted and the program accepted
+auditor.py      checks the program's invariants during the run
+laws.py         checks of the final database; order_laws.py: of cancelled orders; portal_laws.py: of the portals'
+                records
+ending.py       waits until the run is quiet, checks and counts
+run.py          a whole run
+report.py       the result of a run
 
-It runs on a server and a portal of its own, so two runs can be under way on one machine.
+A run uses its own server and portals, so several runs can share one machine.
 """

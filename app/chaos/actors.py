@@ -1,4 +1,4 @@
-"""Actors: threads that keep doing something until they are told to stop, whatever the database does meanwhile."""
+"""Actors: threads that repeat an action until they are stopped, and tolerate database outages."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ from app.errors import TallymanError
 
 T = TypeVar("T")
 _AWAY_S = 0.2
-"""Pause before a server that was away is tried again."""
+"""Seconds before the next attempt at an unreachable server."""
 
 
 class GaveUp(TallymanError):
-    """A database did not come back within the time that an actor had."""
+    """The database did not return within an actor's time limit."""
 
 
 class Actor(threading.Thread, ABC):
-    """Takes turns, with a pause of `pause` seconds on average between them.
+    """A thread that calls `act` repeatedly, with a mean pause of `pause` seconds.
 
-    A turn that the database ends is over, and the next one comes. Whatever else a turn raises is a complaint: the
-    program did to somebody outside what it must not.
+    A lost connection ends the call of `act`, and the next one follows. Any other exception is a violation.
     """
 
     pause = 0.3
@@ -44,21 +43,21 @@ class Actor(threading.Thread, ABC):
 
     @abstractmethod
     def act(self) -> None:
-        """Do one thing. May raise psycopg's errors while the database is away."""
+        """Do one action. May raise psycopg's errors during an outage."""
 
     def run(self) -> None:
-        """Take turns until told to stop."""
+        """Call `act` until `finish`."""
         while not self.over.wait(self.dice.expovariate(1 / self.pause)):
             try:
                 self.act()
             except psycopg.Error as error:
                 if not spends_nothing(error):
                     self._complain(error)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding and not the end of the run
+            except Exception as error:  # noqa: BLE001 - any error is a violation and does not end the run
                 self._complain(error)
 
     def finish(self, limit: float) -> None:
-        """Tell it to stop and wait for its last turn. Raises `GaveUp` after `limit` seconds."""
+        """Stop the thread and wait for its last action. Raises `GaveUp` after `limit` seconds."""
         self.over.set()
         self.join(limit)
         if self.is_alive():
@@ -70,7 +69,7 @@ class Actor(threading.Thread, ABC):
 
 
 def until_known(attempt: Callable[[], T], limit: float = 90.0) -> T:
-    """Repeat what the database left open until it is known how it ended. Raises `GaveUp` after `limit` seconds."""
+    """Repeat `attempt` until it returns without an outage. Returns its value. Raises `GaveUp` after `limit` seconds."""
     end = time.monotonic() + limit
     while True:
         try:

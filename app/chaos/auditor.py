@@ -1,4 +1,4 @@
-"""The auditor: looks the program's invariants up every few seconds, whenever the database is there."""
+"""The auditor: checks the program's invariants every 2 seconds while the database is reachable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EVERY_S = 2.0
 
 
 class Auditor(threading.Thread):
-    """What it found, and how often it could look."""
+    """A thread that checks the invariants. `violations`: its findings, `audits`: the number of checks."""
 
     def __init__(self, stage: Stage, began: float) -> None:
         super().__init__(name="auditor", daemon=True)
@@ -27,9 +27,9 @@ class Auditor(threading.Thread):
         self._over = threading.Event()
 
     def run(self) -> None:
-        """Look until told to stop."""
+        """Check until `finish`."""
         while not self._over.wait(_EVERY_S):
-            # Not there: the next look comes. What an outage hides, the last look of the run sees.
+            # During an outage, skip this check. The last check of the run finds remaining violations.
             with suppress(psycopg.Error), self._stage.overlook() as connection:
                 found = laws.invariants(connection)
                 at = time.monotonic() - self._began
@@ -37,6 +37,6 @@ class Auditor(threading.Thread):
                 self.audits += 1
 
     def finish(self) -> None:
-        """Stop, and wait until the last look is over."""
+        """Stop, and wait for the last check to end."""
         self._over.set()
         self.join()

@@ -1,4 +1,4 @@
-"""Cancellations: a shop cancels orders before they are submitted, and while robots are about to enter them."""
+"""Cancellations: cancel orders before their submit, and while robots are about to enter them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ITEMS = "SELECT count(*) FROM logistics.robot_job_items WHERE order_id = %s"
 
 
 class Cancellations(Actor):
-    """Cancels an order of an open item, or one that is submitted only after that."""
+    """Cancels an order of an open item, or an order before its submit."""
 
     pause = 1.0
 
@@ -39,7 +39,7 @@ class Cancellations(Actor):
             self._after_submit()
 
     def _before_submit(self) -> None:
-        """Take orders in, cancel one of them, and submit all: the submit must be refused."""
+        """Import orders, cancel one of them, and submit all. The submit must be refused."""
         workspace_id = self.dice.choice(self.stage.workspaces)
         rows = orders(self.dice.randint(*_SIZE), self.dice)
         with self.stage.connect() as connection:
@@ -74,13 +74,13 @@ class Cancellations(Actor):
 
 
 def _cancel(context: Context, order_id: UUID) -> bool:
-    """Cancel an order in the caller's transaction; whether a robot may have begun to enter it.
+    """Cancel an order in the caller's transaction. Returns whether a robot may have begun to enter it.
 
-    Its items are locked first, so a robot that is to begin one of them waits and then finds the order cancelled.
+    The items are locked first, so a robot that begins one of them waits and then finds the order cancelled.
     """
     not_begun = context.connection.execute(_LOCK_ITEMS, [order_id]).fetchall()
     cancel_orders(context, [order_id])
-    # An item that was submitted since the lock was not locked.
+    # Items that were submitted after the lock are not locked.
     is_all = _number_of_items(context.connection, order_id) == len(not_begun)
     return not (is_all and all(one for (one,) in not_begun))
 

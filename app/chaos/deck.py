@@ -1,7 +1,7 @@
-"""The deck: which fault comes when, decided by the seed alone.
+"""The deck: the order of the faults, determined by the seed alone.
 
-Each card carries a seed of its own for the fault. So what a fault draws, which depends on the moment, changes neither
-the order of the faults after it nor how long they last.
+Each card has a separate seed for its fault. A fault's random choices depend on the state of the run, but change neither
+the order nor the duration of later faults.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PAUSE_S = (0.4, 3.4)
 
 @dataclass(frozen=True, slots=True)
 class Card(Generic[T]):
-    """A fault, the seed of its own dice, and the pause after it in seconds."""
+    """A fault, the seed of its random choices, and the pause after it in seconds."""
 
     fault: T
     seed: str
@@ -26,7 +26,7 @@ class Card(Generic[T]):
 
 
 class Deck(Generic[T]):
-    """The opening, then every fault as often as `shares` says, shuffled; then the same again in another order."""
+    """The opening faults in order, then every fault `shares` times, shuffled, repeatedly in a new order."""
 
     def __init__(self, seed: int, opening: Sequence[T], shares: Mapping[T, int]) -> None:
         self._seed = seed
@@ -39,11 +39,11 @@ class Deck(Generic[T]):
 
     @property
     def is_opened(self) -> bool:
-        """Whether every fault of the opening was played."""
+        """Return whether all opening faults were played."""
         return self._played >= self._opening
 
     def pop(self) -> None:
-        """Go on to the next card."""
+        """Advance to the next card."""
         self._played += 1
         self.top = self._next()
 

@@ -1,4 +1,4 @@
-"""The end of a run: wait until everything is quiet, compare with the laws, and count."""
+"""The end of a run: wait until it is quiet, check the laws, and count."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from app.engine.worker.stopping import CUT_SHORT
 from app.errors import Conflict
 
 QUIET_LIMIT_S = 120.0
-"""Within so many seconds of the last fault everything that was accepted is done."""
+"""Seconds after the last fault within which all accepted work must be done."""
 _LOOK_EVERY_S = 0.2
 
 _WAITING = "SELECT count(*) FROM engine.waiting()"
@@ -37,18 +37,18 @@ _PORTAL_COUNTS = ("accepted", "refused", "errors", "timeouts", "lost", "busy")
 _FINE = {"exit 0 (told SIGTERM)", "killed by SIGKILL (told SIGKILL)", "exit 1 (by itself)"}
 _FINE |= {f"exit {CANNOT_RECORD} ({how})" for how in ("by itself", "told SIGTERM")}
 _FINE |= {f"exit {CUT_SHORT} (told SIGTERM)"}
-"""How a worker may end: told to stop, told to and cut short at its limit, killed, after giving up on a database, or
-because it could not record an outcome. The codes are those of `work --help`."""
+"""Allowed ends of a worker: stopped, stopped at its time limit, killed, stopped retrying the database, or unable to
+record an outcome. The exit codes are those of `work --help`."""
 
 
 class _TooLong(Exception):
-    """The time to become quiet is over."""
+    """The run was not quiet within the time limit."""
 
 
 def wait_until_quiet(fault_context: FaultContext, model: Model) -> float | None:
-    """Wait until nothing is left to do, replaying what died; the seconds it took, None after `QUIET_LIMIT_S`.
+    """Replay dead letters and wait until no work is left. Returns the seconds, None after `QUIET_LIMIT_S`.
 
-    The faults are over by now; workers that end by themselves are still replaced.
+    All faults have ended. Workers that exit are still replaced.
     """
     began = time.monotonic()
 
@@ -77,7 +77,7 @@ def _is_quiet(fault_context: FaultContext, model: Model, patience: Callable[[Pro
 
 
 def judge(fault_context: FaultContext, model: Model, report: Report) -> None:
-    """Compare the quiet database and the portal's books with the laws; adds to the report's violations."""
+    """Check the laws on the quiet database and the portals' records. Adds violations to the report."""
     entries = [entry for portal in fault_context.stage.portals for entry in portal_laws.read_books(portal.url)]
     with fault_context.stage.overlook() as connection:
         report.violations += laws.check(connection, model)
@@ -94,7 +94,7 @@ def judge(fault_context: FaultContext, model: Model, report: Report) -> None:
 
 
 def count(fault_context: FaultContext, model: Model, report: Report) -> None:
-    """Fill in the report's figures."""
+    """Fill in the report's counts."""
     with fault_context.stage.overlook() as connection:
         found = {what: _number(connection, query) for what, query in _COUNTS.items()}
     items = sum(len(submission.references) for submission, _ in model.accepted.values())
@@ -115,7 +115,7 @@ def _recoveries(seconds: Mapping[str, list[float]]) -> dict[str, Recovery]:
 
 
 def wrong_ends(exits: Mapping[str, int]) -> Iterator[Violation]:
-    """Workers that ended otherwise than documented; `exits` counts ends as `WorkerPool` describes them."""
+    """Return a violation for each undocumented end of a worker. `exits`: counts of ends, as in `WorkerPool`."""
     for how, times in exits.items():
         if how not in _FINE:
             yield Violation("a worker ends as it was told, or as it is documented", f"{times} times: {how}")

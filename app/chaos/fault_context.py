@@ -1,4 +1,4 @@
-"""Fault context: what a fault acts on, and what it reports."""
+"""Fault context: the objects that a fault acts on, and its result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from app.chaos.worker_pool import Worker, WorkerPool
 REGISTERED = """
 SELECT w.pid FROM engine.workers w WHERE w.worker_id NOT IN (SELECT g.worker_id FROM engine.gone_workers() g)
 """
-"""The pids of workers that have begun to work and have a liveness session. A younger one dies of a signal."""
+"""Pids of registered workers with a liveness session. A worker without one has no signal handlers yet."""
 BUSY = """
 SELECT w.pid FROM engine.workers w JOIN public.procrastinate_jobs j ON j.worker_id = w.worker_id AND j.status = 'doing'
 """
@@ -31,7 +31,7 @@ _LOOK_EVERY_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """A worker that was stopped in the middle: the calls that it had in hand, and from when to when."""
+    """A worker that was stopped by SIGSTOP: its calls in progress, and the times of the stop and the continuation."""
 
     pid: int
     calls: frozenset[UUID]
@@ -41,7 +41,7 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a fault did; after `lasts` seconds `undo` ends it."""
+    """The result of a fault. `undo` ends it after `lasts` seconds."""
 
     detail: str
     lasts: float = 0.0
@@ -50,18 +50,18 @@ class Done:
 
 @dataclass(slots=True)
 class FaultContext:
-    """What faults are done to, with the dice of the fault that is being done. `freezes` are those that ended."""
+    """The objects that faults act on, and the random generator of the current fault. `freezes`: ended freezes."""
 
     stage: Stage
     worker_pool: WorkerPool
     watch: Watch
     seconds: float
-    """How long faults are done: what lasts long lasts a part of it."""
+    """Duration of the faults in the run. Long faults last a part of it."""
     dice: random.Random = field(default_factory=random.Random)
     freezes: list[Freeze] = field(default_factory=list)
 
     def is_complete(self) -> bool:
-        """Whether every worker is at work, as far as the database knows; False while that is away."""
+        """Return whether every worker is registered in the database. False during an outage."""
         try:
             with self.stage.overlook() as connection:
                 pids = {pid for (pid,) in connection.execute(REGISTERED)}
@@ -70,25 +70,25 @@ class FaultContext:
         return pids.issuperset(worker.pid for worker in self.worker_pool.workers)
 
     def somebody(self, statement: LiteralString) -> Worker | None:
-        """One of the workers whose pids a query returns; those that were told something are left alone."""
+        """Return a random worker among the pids of a query, without signalled ones; None if there is none."""
         with self.stage.overlook() as connection:
             pids = {pid for (pid,) in connection.execute(statement)}
         found = [worker for worker in self.worker_pool.at_work() if worker.pid in pids]
         return self.pick(found) if found else None
 
     def pick(self, found: Sequence[T]) -> T:
-        """One of several, with one draw however many there are: what is drawn next does not depend on their number."""
+        """Return a random element with one draw, so that later draws do not depend on the number of elements."""
         return found[int(self.dice.random() * len(found))]
 
     def interrupt(self, kind: str, at: float, pid: int) -> int:
-        """Have it watched how what a worker had in hand goes on, which it cannot change any more; how much that is."""
+        """Watch the current deliveries of a killed or frozen worker. Returns their number."""
         with self.stage.overlook() as connection:
             leases = in_hand(connection, pid)
         self.watch.interrupted(kind, leases, at)
         return len(leases)
 
     def interrupt_all(self, kind: str, at: float, before: Iterable[Lease]) -> str:
-        """The same after an outage, for the deliveries of all that were in hand before it and did not just end."""
+        """Watch the deliveries of `before` that are still open after an outage. Returns a text for the report."""
         end = time.monotonic() + _BACK_LIMIT_S
         while time.monotonic() < end:
             with suppress(psycopg.Error), self.stage.overlook() as connection:

@@ -1,4 +1,4 @@
-"""Fault scheduler: runs the faults of the deck, one after the other, and undoes those whose time is over."""
+"""Fault scheduler: starts the faults of the deck one after the other, and ends each after its duration."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ DECK: Mapping[Harm, int] = {
     unrelated_load.slow_portal: 2,
     unrelated_load.close_portal: 1,
 }
-"""How often each fault is in a deck."""
+"""Copies of each fault in a deck."""
 _OPENING: tuple[Harm, ...] = (workers.kill, server.restart_immediate, workers.freeze)
-"""What comes first, so that the shortest run has it."""
+"""The first faults, so that the shortest run has them."""
 _FIRST_AFTER_S = 1.0
 _TICK_S = 0.1
 _AGAIN_S = 0.2
 
 
 class FaultScheduler(threading.Thread):
-    """Does one fault after the other, undoes those whose time is over, and has ended workers replaced.
+    """Starts one fault after the other, ends each after its duration, and replaces ended workers.
 
-    `opened` is set once it has done what comes first in every run.
+    `opened` is set after the opening faults.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class FaultScheduler(threading.Thread):
         self._to_undo: list[tuple[float, Callable[[], None]]] = []
 
     def run(self) -> None:
-        """Do harm until told to stop; then undo what is not undone."""
+        """Run faults until `finish`, then undo the open ones."""
         due = time.monotonic() + _FIRST_AFTER_S
         try:
             while not self._over.wait(_TICK_S):
@@ -80,28 +80,28 @@ class FaultScheduler(threading.Thread):
                 self._undo(time.monotonic())
                 if time.monotonic() >= due:
                     due = time.monotonic() + self._do()
-        except Exception as error:  # noqa: BLE001 - a scheduler that fails must not pass for a quiet run
+        except Exception as error:  # noqa: BLE001 - a failed scheduler must be a violation
             self._model.complain("the fault scheduler can do its work", repr(error))
         finally:
             for due, undo in sorted(self._to_undo, key=lambda one: one[0]):
-                # A freeze that ended early would be none.
+                # A freeze that ends early would have no effect.
                 time.sleep(max(0.0, due - time.monotonic()))
                 until_known(undo)
             self._fault_context.worker_pool.fill()
 
     def finish(self) -> None:
-        """Stop, and wait until every fault is undone."""
+        """Stop, and wait until all faults are undone."""
         self._over.set()
         self.join()
 
     def _do(self) -> float:
-        """Play the top card; seconds until the next one, or until the same one is tried again."""
+        """Play the top card. Returns seconds until the next card, or until the next attempt at the same one."""
         card = self._deck.top
         self._fault_context.dice = random.Random(card.seed)
         try:
             done = card.fault(self._fault_context)
         except psycopg.Error:
-            return _AGAIN_S  # the server is still busy with the fault before
+            return _AGAIN_S  # the server is not back after the previous fault
         if done is None:
             return _AGAIN_S
         self._deck.pop()
@@ -122,5 +122,5 @@ class FaultScheduler(threading.Thread):
             try:
                 one[1]()
             except psycopg.Error:
-                continue  # the server is away: at the next tick
+                continue  # during an outage, try again at the next tick
             self._to_undo.remove(one)

@@ -1,7 +1,7 @@
-"""The laws: what must be true of the database once everything is quiet, whatever was done to it meanwhile.
+"""The laws: conditions that must hold in the database once it is quiet, after any faults.
 
-Each looks at one promise, through the observer's eyes and the model's, and names what breaks it. The portal's books
-have laws of their own, in `portal_laws`.
+Each law checks one guarantee against the observer's records and the model, and names violations. The laws of the
+portals' records are in `portal_laws`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from app.engine.inspect.invariants import audit
 from app.program import INVARIANTS
 
 _NAMED = 5
-"""Rows that a violation names."""
+"""Rows that a violation lists."""
 
 _QUERIES: dict[str, LiteralString] = {
     "an event that was committed is applied or dead": """
@@ -69,7 +69,7 @@ _QUERIES: dict[str, LiteralString] = {
         SELECT event_id, job_type, error_class, error_message FROM engine.failed_jobs
          WHERE error_class IN ('LockNotAvailable', 'RowLocked')
     """,
-    # Of a discarded request the mark stays until `prune`: the call was begun, and nobody knows how it ended.
+    # The row of a discarded request's call stays until `prune`: the call was begun and its outcome is unknown.
     "no outside call is left open": """
         SELECT c.event_id, c.row_id, c.tries FROM engine.calls c
          WHERE engine.is_live(c.row_id, c.attempts, c.worker_id)
@@ -107,7 +107,7 @@ SELECT a.event_id, due.at AS due_at, a.at AS applied_at
   FROM chaos.applied a JOIN unnest(%s::uuid[], %s::timestamptz[]) AS due (event_id, at) USING (event_id)
  WHERE a.at < due.at
 """
-# A letter of an event whose id is another's has an id of its own (`event_id`); the event's is in its data.
+# A letter of an event that reuses an id has a new `event_id`; the event's id is in its data.
 _REUSED = """
 SELECT said.message, said.id AS event_id, said.is_applied,
        EXISTS (SELECT FROM engine.event_log l
@@ -124,7 +124,7 @@ SELECT event_id, job_type, error_message, event_data -> 'data' ->> 'error_messag
 
 
 def check(connection: Connection, model: Model) -> list[Violation]:
-    """Everything that is wrong with a quiet database. The connection sees all rows and is outside a transaction."""
+    """Return all violations in a quiet database. `connection`: sees all rows, outside a transaction."""
     broken = [*model.complaints, *invariants(connection)]
     for law, query in _QUERIES.items():
         broken += _none(law, connection.cursor(row_factory=dict_row).execute(query).fetchall())
@@ -134,7 +134,7 @@ def check(connection: Connection, model: Model) -> list[Violation]:
 
 
 def invariants(connection: Connection) -> list[Violation]:
-    """The program's own invariants, as `audit` looks them up: true at any moment, not only when it is quiet."""
+    """Return violations of the program's invariants, as `audit` checks them. They must hold at any time."""
     verdicts = audit(connection, INVARIANTS)
     return [
         Violation(one.name, f"{one.violations} times, e.g. {one.rows[:_NAMED]}") for one in verdicts if not one.holds
@@ -173,7 +173,7 @@ def _delays(connection: Connection, model: Model) -> Iterator[Violation]:
 
 
 def _reused_ids(connection: Connection, model: Model) -> Iterator[Violation]:
-    """Of events with one id the ledger has one, and each other is one dead letter."""
+    """Of several events with one id, one is in the ledger, and each of the others is one dead letter."""
     said = [(message, one.event_id, one.is_applied) for message, one in model.reused.items()]
     found = _rows(connection, _REUSED, [list(column) for column in zip(*said, strict=True)]) if said else []
     wrong = [

@@ -1,12 +1,12 @@
-"""The observer: triggers that write down, in the transaction that does it, what is said, counted and ended.
+"""The observer: triggers that record published events, results and ends of jobs, in the same transaction.
 
-They are the run's own memory, beside the program's: an event that the program forgot is remembered here, and a result
-that was counted twice is here twice. Nothing here is unique or indexed, so that nobody ever waits for it.
+The records are independent of the program's tables: they contain events that the program lost, and results that it
+counted twice. The tables have no unique constraint and no index, so that no session waits for another.
 
-    chaos.said       every event that was put into the queue or delayed, as often as it was
-    chaos.results    every result that an item got, with the attempt
-    chaos.endings    every time that a job ended, with the generation
-    chaos.applied    when an event of the scheduler was applied, by the database's clock
+    chaos.said       every insert of an event into the queue or the delayed events
+    chaos.results    every result of an item, with the attempt
+    chaos.endings    every end of a job, with the generation
+    chaos.applied    time at which an event of the scheduler was applied, by the database's clock
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import psycopg
 
 DELAYED = "delayed by chaos"
-"""The error message of the scheduler's events, by which the observer knows them."""
+"""Error message of the scheduler's events. The observer selects them by it."""
 
 _INSTALL = b"""
 CREATE SCHEMA chaos;
@@ -64,12 +64,12 @@ CREATE TRIGGER chaos_note AFTER INSERT ON engine.event_log
 
 
 def install(superuser_url: str) -> None:
-    """Begin to write down what happens in a migrated database."""
+    """Install the triggers in a migrated database."""
     with psycopg.connect(superuser_url, autocommit=True) as connection:
         connection.execute(_INSTALL)
 
 
 def remove(superuser_url: str) -> None:
-    """Leave a database as it was before `install`, without what was written down."""
+    """Remove the triggers and the records."""
     with psycopg.connect(superuser_url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA chaos CASCADE")

@@ -1,4 +1,4 @@
-"""Operator: retries failed items, cancels jobs, edits and replays dead letters, while everything goes on."""
+"""Operator: retries failed items, cancels jobs, edits and replays dead letters during the run."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _OPEN_JOB = """
 SELECT id, workspace_id FROM logistics.robot_jobs WHERE status IN ('pending', 'processing') ORDER BY random() LIMIT 1
 """
 _CANNOT_BE_REPLAYED = "ReusedId"
-"""An event with another event's id: a replay of it is refused."""
+"""Error class of an event with another event's id. Its replay is refused."""
 _DISCARDED = "discarded by chaos"
-"""The note of letters that are discarded, by which `laws` knows them."""
+"""Note of discarded letters. `laws` selects them by it."""
 _DEAD_OF_CANCELLED = """
 SELECT f.id FROM engine.failed_jobs f
  WHERE f.job_type = 'robot/item.requested' AND f.resolved_at IS NULL
@@ -46,19 +46,19 @@ _DEAD_REQUEST = Filters(type="robot/item.requested")
 
 
 class _Interrupted(Exception):
-    """A replay was broken off: it goes on with the next plan."""
+    """A replay was interrupted. The next plan continues it."""
 
 
 class Operator(Actor):
-    """Retries failed items of a job, all or some; now and then cancels a job, edits a dead request, or replays.
+    """Retries all or some failed items of a job, and at times cancels a job, edits a dead request or replays.
 
-    An edited request has the data of the dead one under a new id: its call may be in doubt.
+    An edited request has the data of the dead one and a new id, so its call may be in doubt.
     """
 
     pause = 0.4
 
     def act(self) -> None:
-        """A retry, a cancel, an edit, or a replay."""
+        """Retry, cancel, edit or replay, at random."""
         (action,) = self.dice.choices((self._retry, self._cancel, self._edit, self._replay), (65, 3, 7, 25))
         action()
 
@@ -67,7 +67,7 @@ class Operator(Actor):
             job = connection.execute(_OPEN_JOB).fetchone()
             if job is None:
                 return
-            with suppress(Conflict, NotFound):  # it has ended meanwhile
+            with suppress(Conflict, NotFound):  # the job has ended meanwhile
                 cancel_job(Context.start(connection, job[1]), job[0], actor=_ACTOR, reason="chaos")
                 self.model.count("cancelled a job")
 
@@ -87,11 +87,11 @@ class Operator(Actor):
                 if replay_all(connection, self.model.hopeless, self._stop_if_over):
                     self.model.count("replayed dead letters")
         except (Conflict, _Interrupted):
-            pass  # letters changed since the plan was made, or the run is over: the next plan has them
+            pass  # letters changed since the plan, or the run is over: the next plan contains them
 
     def _retry(self) -> None:
         with self.stage.connect() as connection:
-            # What failed a moment ago may be on its way all the same: that is when asking again is dangerous.
+            # The call of a recent failure may still reach the portal, so a retry then is most dangerous.
             wanted = {"most": _MOST_GENERATIONS, "newest": self._heads()}
             job = connection.execute(_WITH_FAILURES, wanted).fetchone()
             if job is None:
@@ -101,7 +101,7 @@ class Operator(Actor):
             try:
                 retried = retry_failed_items(Context.start(connection, workspace_id), job_id, some)
             except Conflict:
-                return  # one of them has been asked for again meanwhile
+                return  # one of the items was retried meanwhile
         if retried.items:
             self.model.count("retried failed items")
 
@@ -114,9 +114,9 @@ class Operator(Actor):
 
 
 def replay_all(connection: Connection, hopeless: set[UUID], show: Callable[[Progress], None] = lambda _: None) -> int:
-    """Replay every dead letter but the hopeless, and discard those that no replay takes; how many there were.
+    """Replay all dead letters but the hopeless, and discard requests of cancelled orders. Returns their number.
 
-    Raises `Conflict` if they change meanwhile.
+    Raises `Conflict` if a letter changes meanwhile.
     """
     discarded = _discard_cancelled(connection)
     dead = letters.select(connection, Filters(), limit=None)
@@ -131,9 +131,9 @@ def replay_all(connection: Connection, hopeless: set[UUID], show: Callable[[Prog
 
 
 def _discard_cancelled(connection: Connection) -> int:
-    """Discard dead requests for orders that are cancelled, which no replay takes; how many there were.
+    """Discard dead requests of cancelled orders, which cannot be replayed. Returns their number.
 
-    Raises `Conflict` if they change meanwhile.
+    Raises `Conflict` if a letter changes meanwhile.
     """
     ids = [letter_id for (letter_id,) in connection.execute(_DEAD_OF_CANCELLED)]
     if ids:

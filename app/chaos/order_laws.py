@@ -1,7 +1,7 @@
 """The laws of cancelled orders: they stay cancelled, and no call for one begins after the cancel.
 
-A robot looks right before a call whether the order is still wanted. What it had found by then is in flight: such a call
-may still reach the portal, and the order then keeps the number that it got.
+A robot checks right before a call whether the order is cancelled. A call that passed this check may still reach the
+portal, and the order then keeps its tracking number.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from app.chaos.report import Violation
 from app.context import Connection
 
 IN_FLIGHT = timedelta(seconds=5)
-"""Between a robot's look at the order and the arrival of its call at the portal: milliseconds, but not on a machine
-that is busy with everything else."""
+"""Longest time from a robot's check of the order to the arrival of its call: milliseconds on an idle machine, more on
+a busy one."""
 
 _NOT_CANCELLED = """
 SELECT id, status FROM logistics.orders WHERE id = ANY(%s) AND status <> 'cancelled' ORDER BY id
@@ -29,7 +29,7 @@ _ORDERS = "SELECT id, order_id FROM logistics.robot_job_items WHERE order_id = A
 def check(
     connection: Connection, model: Model, entries: Sequence[Entry], freezes: Sequence[Freeze]
 ) -> Iterator[Violation]:
-    """Compare orders whose cancel is known to be committed with the database and the portals' books."""
+    """Check the orders with a committed cancel against the database and the portals' records."""
     wanted = list(model.cancelled)
     for order_id, status in connection.execute(_NOT_CANCELLED, [wanted]):
         yield Violation("a cancelled order stays cancelled", f"order {order_id} is {status}")

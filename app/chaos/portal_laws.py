@@ -1,11 +1,10 @@
-"""The laws of the portal's books: an item is entered once, for its own workspace, and has the number that it got.
+"""The laws of the portals' records: an item is entered once, for its own workspace, and has the number it got.
 
-One limit is known and documented: a worker that is stopped (SIGSTOP) between its last look at the lease and the first
-byte of the request, for longer than the time-out, the rescue and the portal's grace period together, sends that request
-when it goes on, although somebody else has entered the order by then. No lease can prevent that on this side of the
-wire. An order that is in the books twice is put down to it, and told apart from a violation, only when all of this is
-so: a freeze was long enough, the very call was in the hand of the frozen worker, and an entry came right after it went
-on.
+One limit is known and documented: a worker that is stopped (SIGSTOP) between its last check of the lease and the first
+byte of the request, for longer than the timeout, the rescue and the portal's grace period together, sends the request
+when it continues, although another worker has entered the order by then. No lease on the client's side can prevent
+that. An order with two entries counts as this limit, not as a violation, only if all of these hold: a freeze was long
+enough, the call was in progress in the frozen worker, and an entry followed right after the worker continued.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ from app.context import Connection
 from app.logistics.rules import request_id
 
 LONG_ENOUGH = timedelta(seconds=PORTAL_SETTLE_S)
-"""A worker that is frozen for less cannot meet another one's entry: others wait so long before they ask the portal. It
-is taken for dead at once if its session ends while it is frozen."""
+"""Shorter freezes cannot cause a second entry: other workers wait this long before they query the portal. A frozen
+worker counts as dead at once if its session ends."""
 _RIGHT_AFTER = timedelta(seconds=PORTAL_TIMEOUT_S + SLOW_MS / 1000)
 
 _ITEMS = """
@@ -40,7 +39,7 @@ SELECT i.id, i.order_id, i.status, i.tracking_number, i.error_type, i.retry_coun
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An order in the portal's books: the item and the attempt that its reference names, and whose account it was."""
+    """An order in a portal's record: item and attempt from its reference, and the account."""
 
     item_id: UUID
     attempt: int
@@ -52,7 +51,7 @@ class Entry:
 
     @classmethod
     def read(cls, line: Mapping[str, Any]) -> Self:
-        """One line of the portal's record."""
+        """Parse one line of the portal's record."""
         item_id, _, attempt = line["reference"].rpartition("-")
         accepted_at, began_at = (datetime.fromisoformat(line[name]) for name in ("accepted_at", "began_at"))
         return cls(UUID(item_id), int(attempt), line["tracking_number"], line["account"], accepted_at, began_at)
@@ -60,14 +59,14 @@ class Entry:
 
 @dataclass(slots=True)
 class Findings:
-    """What is wrong with the books, and what is put down to the known limit."""
+    """Violations in the records, and cases of the known limit."""
 
     violations: list[Violation] = field(default_factory=list)
     known_limits: list[str] = field(default_factory=list)
 
 
 def read_books(portal_url: str) -> list[Entry]:
-    """Every order that the portal has accepted."""
+    """Return all orders that the portal accepted."""
     lines = httpx.get(f"{portal_url}/record/orders", timeout=60, trust_env=False).raise_for_status().iter_lines()
     return [Entry.read(httpx.Response(200, text=line).json()) for line in lines if line]
 
@@ -79,7 +78,7 @@ def check(
     accounts: Mapping[UUID, str],
     freezes: Sequence[Freeze],
 ) -> Findings:
-    """Compare the portal's books with the items of a quiet database."""
+    """Check the portals' records against the items of a quiet database."""
     items = {row["id"]: row for row in connection.cursor(row_factory=dict_row).execute(_ITEMS)}
     books: defaultdict[UUID, list[Entry]] = defaultdict(list)
     for entry in entries:
@@ -103,8 +102,8 @@ def _judge(findings: Findings, item_id: UUID, twice: Sequence[Entry], freezes: S
 
 
 def _late_call(twice: Sequence[Entry], freezes: Iterable[Freeze]) -> Freeze | None:
-    """The freeze that explains why an item was entered once too often; None when none does, or it does so often."""
-    if len(twice) > 2:  # noqa: PLR2004 - one zombie makes one entry too many
+    """Return the freeze that explains a second entry of an item; None without one, or for more than two entries."""
+    if len(twice) > 2:  # noqa: PLR2004 - one zombie makes one extra entry
         return None
     for freeze in freezes:
         if freeze.ended - freeze.began >= LONG_ENOUGH and any(is_late_call(entry, freeze) for entry in twice):
@@ -113,7 +112,7 @@ def _late_call(twice: Sequence[Entry], freezes: Iterable[Freeze]) -> Freeze | No
 
 
 def is_late_call(entry: Entry, freeze: Freeze) -> bool:
-    """Whether a worker that was frozen with this very call in hand sent it right after it went on."""
+    """Return whether a frozen worker had this call in progress and sent it right after it continued."""
     in_hand = request_id(entry.item_id, entry.attempt) in freeze.calls
     return in_hand and freeze.ended <= entry.accepted_at <= freeze.ended + _RIGHT_AFTER
 
@@ -134,7 +133,7 @@ def _foreign_entries(
 def _numbers(
     model: Model, items: Mapping[UUID, Mapping[str, Any]], books: Mapping[UUID, Sequence[Entry]]
 ) -> Iterator[Violation]:
-    """An item's number is the portal's for its order, or one that somebody else said."""
+    """An item's number is a portal's number for its order, or that of a foreign result."""
     of_orders: dict[UUID, set[str]] = {}
     for item_id, item in items.items():
         of_orders.setdefault(item["order_id"], set()).update(one.tracking_number for one in books.get(item_id, ()))

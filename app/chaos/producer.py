@@ -1,4 +1,4 @@
-"""The producer: submits jobs as producers do who crash, lose answers, try again and are two at once."""
+"""The producer: submits jobs like producers that crash, lose answers, retry and run concurrently."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from app.logistics.submit import CancelledOrders, CarrierDisabled
 from events import Event, robot
 
 _ENOUGH = 150
-"""Open items at which nobody submits more: the run has to end within a time that can be said beforehand."""
+"""Open items at which no more jobs are submitted, so that the run can end in time."""
 _SIZES = ((1, 1), (2, 12), (10, 50), (100, 300))
 _HOW_OFTEN_EACH_SIZE = (3, 5, 4, 1)
 _SHARE_OF_JOBS_WITH_OLD_ORDERS = 0.2
@@ -31,11 +31,11 @@ _HOW_OFTEN_EACH_WAY = (4, 3, 2, 3, 2, 2)
 
 
 class _ChangedMind(Exception):
-    """The producer dies after everything was said and before anything was committed."""
+    """The producer crashes after its last statement and before its commit."""
 
 
 class Producer(Actor):
-    """Submits jobs of one to some hundred orders for all workspaces, each with an idempotency key."""
+    """Submits jobs of 1 to 300 orders for all workspaces, each with an idempotency key."""
 
     pause = 0.12
 
@@ -44,7 +44,7 @@ class Producer(Actor):
         self._earlier: dict[UUID, list[OrderRow]] = {workspace_id: [] for workspace_id in stage.workspaces}
 
     def act(self) -> None:
-        """Submit one job, in one of the ways in which that goes wrong."""
+        """Submit one job, with one of the producer's faults or none."""
         if self._is_enough():
             return
         rows, submission = self._invent()
@@ -58,7 +58,7 @@ class Producer(Actor):
         try:
             self._submit_so_often(submission, rows, way)
         except CancelledOrders:
-            # An order of an earlier job was cancelled meanwhile. Nothing was submitted under this key.
+            # An order of an earlier job was cancelled meanwhile. Nothing was submitted with this key.
             self._earlier[submission.workspace_id] = []
             self.model.take_back(submission)
             return
@@ -83,7 +83,7 @@ class Producer(Actor):
         key = f"{self.name}-{rows[0].reference}"
         earlier = self._earlier[workspace_id]
         if earlier and self.dice.random() < _SHARE_OF_JOBS_WITH_OLD_ORDERS:
-            # An order may be in several jobs, and each ships it.
+            # An order may be in several jobs; each ships it.
             rows += self.dice.sample(earlier, min(len(earlier), size))
         self._earlier[workspace_id] = rows[:20]
         return rows, Submission(workspace_id, key, frozenset(row.reference for row in rows))
@@ -92,7 +92,7 @@ class Producer(Actor):
         return until_known(lambda: submit(self.stage, submission, rows))
 
     def _take_back(self, submission: Submission, rows: Sequence[OrderRow]) -> None:
-        """Submit and say something of one's own, and die before the commit: none of it happened."""
+        """Submit and publish another event, and crash before the commit: nothing may remain."""
         with (
             suppress(_ChangedMind, CancelledOrders, CarrierDisabled, psycopg.Error),
             self.stage.connect() as connection,
@@ -107,25 +107,25 @@ class Producer(Actor):
         self.model.count("submitted taken back")
 
     def _lose(self, submission: Submission, rows: Sequence[OrderRow], *, commit: bool) -> None:
-        """Submit and hang up, right before the commit or before its answer: only the server knows how it ended."""
+        """Submit and disconnect right before the commit or before its answer. The result is unknown."""
         try:
             connection = self.stage.connect()
         except psycopg.Error:
             return
         try:
-            connection.execute("SELECT")  # begins a transaction; without one each part would commit by itself
+            connection.execute("SELECT")  # begins the transaction; otherwise each part would commit separately
             create(connection, submission, rows)
             if commit:
                 connection.pgconn.send_query(b"COMMIT")
                 connection.pgconn.flush()
         except (CancelledOrders, CarrierDisabled, psycopg.Error):
-            pass  # it is not known either way, which is the point
+            pass  # the result stays unknown, as intended
         finally:
             connection.close()
 
 
 def _note(context: Context) -> Event[robot.ItemCompleted]:
-    """A result of an item that there is not."""
+    """Return a result for an item that does not exist."""
     job_id = events.new_id()
     said = robot.ItemCompleted(
         job_id=job_id, item_id=events.new_id(), attempt=0, status="error", error_type="unknown", error_message="unsaid"

@@ -1,7 +1,7 @@
-"""Recovery: how long after a fault the work that was in hand goes on.
+"""Recovery: time from a fault until interrupted deliveries continue.
 
-What was in hand are queue rows, each with the attempts and the worker of the delivery that had it. A delivery has gone
-on when its row is gone, or in hand again under another lease: finished, or taken by somebody else.
+An interrupted delivery is a queue row with the attempts and the worker of its lease. It has continued if the row was
+removed, or is in delivery under another lease.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SELECT id AS row_id, attempts, worker_id, status = 'doing' AS is_in_hand
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A delivery: a queue row in the hand of a worker, for the so-manieth time."""
+    """A delivery's lease: queue row, number of attempts and worker."""
 
     row_id: int
     attempts: int
@@ -56,12 +56,12 @@ class _Interrupted:
 
 
 def in_hand(connection: Connection, pid: int | None = None) -> list[Lease]:
-    """The deliveries that the worker process `pid` has in hand, or all of them."""
+    """Return the current deliveries of the worker process `pid`, or of all workers."""
     return connection.cursor(row_factory=class_row(Lease)).execute(_IN_HAND, {"pid": pid}).fetchall()
 
 
 class Watch(threading.Thread):
-    """Looks ten times a second whether interrupted deliveries have gone on."""
+    """A thread that checks ten times a second whether interrupted deliveries have continued."""
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(name="watch", daemon=True)
@@ -72,24 +72,24 @@ class Watch(threading.Thread):
         self._seconds: dict[str, list[float]] = defaultdict(list)
 
     def interrupted(self, kind: str, leases: Iterable[Lease], at: float) -> None:
-        """A fault of this kind, at this reading of the monotonic clock, interrupted these deliveries."""
+        """Note deliveries that a fault interrupted. `kind`: of the fault, `at`: its time by the monotonic clock."""
         with self._lock:
             for lease in leases:
-                # One that is interrupted twice has been waiting since the first time.
+                # A delivery that is interrupted twice waits from the first time.
                 self._waiting.setdefault(lease, _Interrupted(kind, at))
 
     def seconds(self) -> dict[str, list[float]]:
-        """How long it took, by the kind of fault."""
+        """Return the seconds until deliveries continued, by kind of fault."""
         with self._lock:
             return {kind: list(some) for kind, some in sorted(self._seconds.items())}
 
     def still_waiting(self) -> list[Lease]:
-        """Deliveries that have not gone on."""
+        """Return the deliveries that have not continued."""
         with self._lock:
             return list(self._waiting)
 
     def run(self) -> None:
-        """Look until told that it is over."""
+        """Check until `finish`."""
         while not self._over.is_set():
             with suppress(psycopg.Error), self._stage.overlook() as connection:
                 while not self._over.wait(_LOOK_EVERY_S):
@@ -97,7 +97,7 @@ class Watch(threading.Thread):
             self._over.wait(_LOOK_EVERY_S)
 
     def finish(self) -> None:
-        """Stop looking."""
+        """Stop the thread."""
         self._over.set()
         self.join()
 

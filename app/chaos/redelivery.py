@@ -1,15 +1,16 @@
-"""Redelivery: delivers events as a careless world does.
+"""Redelivery: delivers duplicate, late, early, foreign and invalid events.
 
-    copy         what waits or is in hand right now, once more, under its own id
-    again        what was applied before, once more, under its own id
-    late         a result of an attempt that the item has left behind
-    early        a result of an attempt that nobody has asked for yet
-    foreign      a result that did not come from a robot: it counts, if it is the first
-    stranger     a result that names another tenant's item: it must die
-    reused       an event with other data and the id of an applied event, or two events with one id: one must die
-    gibberish    what is no event of this program: it must die
+    copy         a waiting or current event, with its own id
+    again        an applied event, with its own id
+    late         a result of an earlier attempt of the item
+    early        a result of an attempt that was not requested yet
+    foreign      a result that no robot published: it counts if it is the first
+    stranger     a result for another tenant's item: it must be dead-lettered
+    reused       an event with other data and the id of an applied event, or two events with one id: one must be
+                 dead-lettered
+    gibberish    an unknown event: it must be dead-lettered
 
-Each comes in any order, some of it a moment later.
+The order is random, and some events are delayed.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from app.engine.queue.publish import publish
 from events import Event, robot
 
 _MOST = 8
-"""Events that one delivery holds at most."""
+"""Most events of one delivery."""
 
 _LYING_HERE = """
 SELECT args FROM engine.waiting()
@@ -55,12 +56,12 @@ SELECT public.procrastinate_defer_jobs_v1(ARRAY[
 
 
 class Redelivery(Actor):
-    """Delivers events again, late, early, out of order, by somebody else, and in a stranger's name."""
+    """Delivers events again, late, early, out of order, foreign, or for the wrong tenant."""
 
     pause = 0.3
 
     def act(self) -> None:
-        """Deliver a handful of events of one kind."""
+        """Deliver a few events of one kind."""
         ways: dict[Kind, tuple[int, Callable[[Connection], Sequence[Event[Any]]]]] = {
             "copy": (5, self._copies),
             "again": (5, self._applied),
@@ -83,7 +84,7 @@ class Redelivery(Actor):
             return
         self.dice.shuffle(found)
         delays = [self.dice.choice((0.0, 0.0, 0.3, 1.0)) for _ in found]
-        # Who does not know whether it was heard says it again, under the same ids.
+        # After an unknown result, publish again with the same ids.
         until_known(lambda: self._say(found, delays))
         self.model.deliver([event.id for event in found], kind)
         self.model.count(f"delivered {kind}")
@@ -123,7 +124,7 @@ class Redelivery(Actor):
         return []
 
     def _items(self, connection: Connection, *, retried: int = 0, waiting: bool = False) -> list[dict[str, Any]]:
-        """Some items of some job."""
+        """Return some items of a random job."""
         job = connection.execute(_SOME_JOB).fetchone()
         first = connection.execute(_FIRST_ITEM, [job[0]]).fetchone() if job else None
         if first is None:
@@ -134,7 +135,7 @@ class Redelivery(Actor):
     def _result(
         self, connection: Connection, item: dict[str, Any], attempt: int, *, known: bool = True
     ) -> Event[robot.ItemCompleted]:
-        """A result of an item, good or bad; a good one's number is one that the model knows of, if it may count."""
+        """Return a random result of an item. `known`: the model notes its tracking number, because it may count."""
         about = {"job_id": item["job_id"], "item_id": item["id"], "attempt": attempt}
         number = f"EXT-{uuid4()}"
         if self.dice.random() < 0.5:  # noqa: PLR2004 - heads or tails
@@ -159,7 +160,7 @@ class Redelivery(Actor):
         self.model.count("delivered gibberish")
 
     def _reuse(self) -> None:
-        """Publish an event under the id of an applied one, or two events under one new id, each in its own commit."""
+        """Publish an event with the id of an applied one, or two events with one new id, each in its own commit."""
         with self.stage.connect() as connection:
             now = HandlerContext.begin(connection).now
             if self.dice.random() < 0.5:  # noqa: PLR2004 - of two ways
@@ -181,7 +182,7 @@ class Redelivery(Actor):
 
 
 def _envelope(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the ledger as the event that it was."""
+    """Convert a ledger row to the published event."""
     given = {
         "specversion": "1.0",
         "id": str(row["event_id"]),

@@ -1,4 +1,4 @@
-"""What came of a run: violations, counts, and how fast interrupted work went on."""
+"""The result of a run: violations, counts and recovery times."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A promise that was broken: which one, and what shows it."""
+    """A violated law, and its evidence."""
 
     law: str
     detail: str
@@ -18,7 +18,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that was done to the run, `at` seconds after its start."""
+    """A fault, `at` seconds after the start of the run."""
 
     at: float
     kind: str
@@ -27,7 +27,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Deliveries that a kind of fault interrupted, and seconds until they went on: median and 99th percentile."""
+    """Deliveries interrupted by a kind of fault, and seconds until they continued: p50 and p99."""
 
     deliveries: int
     p50: float
@@ -36,7 +36,7 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """How long a due row of a queue has waited, in seconds, and how much work of its kind has passed it meanwhile."""
+    """Wait of a due row in a queue, in seconds, and the amount of work of its kind that passed it meanwhile."""
 
     queue: str
     seconds: float = 0.0
@@ -45,7 +45,7 @@ class Wait:
 
 @dataclass(slots=True)
 class Report:
-    """A run. `accepted` counts jobs, items and events whose commit is known; `home` is there if it was kept."""
+    """A run. `accepted`: jobs, items and events with a known commit. `home`: the directory, if it was kept."""
 
     seed: int
     minutes: float
@@ -65,11 +65,11 @@ class Report:
     home: Path | None = None
 
     def faults_by_kind(self) -> dict[str, int]:
-        """How many faults there were of each kind, by name."""
+        """Return the number of faults of each kind, sorted by name."""
         return dict(sorted(Counter(fault.kind for fault in self.faults).items()))
 
     def lines(self) -> Iterator[str]:
-        """The report for people."""
+        """Yield the lines of the printed report."""
         yield f"seed {self.seed}, {self.minutes:g} minutes"
         yield f"accepted   {_counts(self.accepted)}"
         yield f"applied    {self.applied} events"
@@ -92,7 +92,7 @@ class Report:
 
 
 def summarise(seconds: Sequence[float]) -> Recovery:
-    """The median and the 99th percentile of some durations, by the nearest rank; of none, zeros."""
+    """Return p50 and p99 of durations in seconds, by nearest rank; zeros without durations."""
     ordered = sorted(seconds) or [0.0]
     return Recovery(len(seconds), _rank(ordered, 0.5), _rank(ordered, 0.99))
 

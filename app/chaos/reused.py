@@ -1,4 +1,4 @@
-"""Events with the id of another event: results that a producer by mistake gives an id that is taken."""
+"""Events with the id of another event, as a faulty producer publishes them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SELECT event_id, tenant_id, data FROM engine.event_log
 
 
 def under_applied_id(connection: Connection, start: UUID, now: datetime) -> list[Event[robot.ItemCompleted]]:
-    """Another event with the id of an applied result: the next one from an id on."""
+    """Return an event with the id of the first applied result from `start` on; an empty list without one."""
     row = connection.execute(_APPLIED_RESULT, [start]).fetchone()
     if row is None:
         return []
@@ -27,7 +27,7 @@ def under_applied_id(connection: Connection, start: UUID, now: datetime) -> list
 
 
 def under_one_id(items: Sequence[dict[str, Any]], now: datetime) -> list[Event[robot.ItemCompleted]]:
-    """Two results of one item with one new id."""
+    """Return two results with one new id for each item."""
     event_id = uuid4()
     return [
         events.new(
@@ -43,7 +43,7 @@ def under_one_id(items: Sequence[dict[str, Any]], now: datetime) -> list[Event[r
 
 
 def _tagged(about: dict[str, Any]) -> robot.ItemCompleted:
-    """A failure of an item, with a message that tells it apart from every other event."""
+    """Return a failure of an item with a unique message."""
     return robot.ItemCompleted(
         job_id=about["job_id"],
         item_id=about["item_id"],

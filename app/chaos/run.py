@@ -1,6 +1,6 @@
-"""A run: set the stage, let everybody loose, stop the faults, wait until it is quiet, and compare.
+"""A run: set up, start actors and faults, stop the faults, wait until it is quiet, and check the laws.
 
-Whatever ends it, an interrupt included, its processes end with it. Its directory stays if anything was wrong.
+Its processes end with it, also on an interrupt. Its directory is kept after a violation or an error.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from app.errors import SetupError
 from app.postgres import embedded
 
 _START_LIMIT_S = 60.0
-"""Seconds for the workers to begin, and for the faults that every run has: on a busy machine both take a while."""
+"""Seconds for the workers to start, and for the opening faults. Generous for busy machines."""
 _LAST_TURN_S = 100.0
 _ACTORS: tuple[type[Actor], ...] = (
     Producer,
@@ -55,7 +55,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked for: how long faults are done, from which seed, to how many workers."""
+    """Parameters of a run: minutes of faults, seed, number of workers."""
 
     minutes: float
     seed: int
@@ -63,9 +63,9 @@ class Wanted:
 
 
 def run(wanted: Wanted, say: Say) -> Report:
-    """Play a run from beginning to end; the report tells where its directory is, if it was kept.
+    """Execute a run. `report.home` is its directory, if it was kept.
 
-    It is kept if there were violations, or if the run itself failed; not if it was interrupted.
+    The directory is kept after violations or an error of the run itself, not after an interrupt.
     """
     home = Path(tempfile.mkdtemp(prefix="tallyman-chaos-"))
     report, keep = Report(wanted.seed, wanted.minutes), True
@@ -79,7 +79,7 @@ def run(wanted: Wanted, say: Say) -> Report:
         raise
     finally:
         if keep:
-            say(f"kept for you to look at: {home}")
+            say(f"kept for inspection: {home}")
             report.home = home
         else:
             _clear(home)
@@ -88,7 +88,7 @@ def run(wanted: Wanted, say: Say) -> Report:
 
 def _clear(home: Path) -> None:
     with suppress(OSError):
-        embedded.reset(home)  # where the path is long, the socket's directory is elsewhere
+        embedded.reset(home)  # for a long path, the socket's directory is elsewhere
     shutil.rmtree(home, ignore_errors=True)
 
 
@@ -107,18 +107,18 @@ def _play(set_up: Stage, wanted: Wanted, report: Report, say: Say) -> None:
 
 
 def _wait_for(fault_context: FaultContext) -> None:
-    """Until all workers have begun. Raises `SetupError` when they do not."""
+    """Wait until all workers are registered. Raises `SetupError` after 60 s."""
     end = time.monotonic() + _START_LIMIT_S
     while not fault_context.is_complete():
         if time.monotonic() > end:
             raise SetupError(
-                f"the workers have not begun after {_START_LIMIT_S:.0f} s; see {fault_context.stage.home / 'logs'}"
+                f"the workers did not start within {_START_LIMIT_S:.0f} s; see {fault_context.stage.home / 'logs'}"
             )
         time.sleep(0.1)
 
 
 def _let_loose(fault_context: FaultContext, wanted: Wanted, model: Model, report: Report, say: Say) -> None:
-    """Let everybody do what they do for as long as is wanted, and look the invariants up meanwhile."""
+    """Run actors, faults and checks of the invariants for the wanted time."""
     actors = [kind(fault_context.stage, model, f"{wanted.seed}-{number}") for number, kind in enumerate(_ACTORS)]
     began = time.monotonic()
     fault_scheduler, auditor = (

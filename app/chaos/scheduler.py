@@ -1,7 +1,7 @@
-"""The scheduler: publishes events in bulk that are due later, in seconds or after the faults are over.
+"""The scheduler: publishes delayed events in bulk, due in seconds or after the last fault.
 
-They are results of attempts that nobody ever asks for, so they change no item. What matters is when they are applied:
-once each, and not before they are due.
+They are results of attempts that are never requested, so they change no item. Each must be applied once, and not before
+it is due.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from app.engine.queue.publish import publish
 from events import Event, robot
 
 _BULK = (20, 80)
-"""Events of each delay that one turn publishes."""
+"""Events of each delay in one action."""
 _DELAYS_S = ((0.2, 2.0), (2.0, 6.0), (8.0, 15.0))
-"""One delay of each range a turn: those of the last one are often due after the last fault."""
+"""Ranges of delays in seconds, one delay of each in an action. Those of the last are often due after the last fault."""
 _SHARE_OF_THE_LAST = 0.1
 _PARCELS = (1, None, None, None)
-"""Events a row; None: as many as fit. Rows of one event are rare: after a worker's death each is delivered alone."""
+"""Events in a row; None: as many as fit. Rows of one event are rare: after a crash each is delivered alone."""
 _NEVER_ASKED = 1000
 """An attempt that no item of a run reaches."""
 _ITEMS = """
@@ -38,7 +38,7 @@ _Bulk = tuple[float, Sequence[Event[Any]]]
 
 
 class Scheduler(Actor):
-    """Publishes about a hundred delayed events at once, as single rows or in batches."""
+    """Publishes about a hundred delayed events at once, singly or in batches."""
 
     pause = 4.0
 
@@ -66,7 +66,7 @@ class Scheduler(Actor):
     def _publish(self, bulks: Sequence[_Bulk], batch_size: int | None) -> None:
         with self.stage.connect() as connection:
             for delay, some in bulks:
-                # Before they are published: from the commit on, another actor may read them.
+                # Noted before publication: another actor may read the events right after the commit.
                 self.model.delay([event.id for event in some], database_now(connection) + timedelta(seconds=delay))
                 publish(connection, *some, delay=delay, batch_size=batch_size)
 

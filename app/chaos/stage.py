@@ -1,4 +1,4 @@
-"""The stage of a run: a server, a portal and workspaces of its own, all in one directory, all gone afterwards."""
+"""The stage of a run: a separate server, two portals and workspaces, all in one directory."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from app.wiring import migrations
 CARRIER = "coordinadora"
 WORKSPACES = 4
 SESSIONS = 20
-"""Order calls that each workspace's account may have in progress."""
+"""Concurrent order calls of each workspace's account."""
 MANY_SESSIONS = 100
-"""The same of accounts at the slow portal: enough for one tenant to hold every delivery of every worker."""
+"""The same for accounts at the slow portal: enough for one tenant to occupy every delivery of every worker."""
 
 PORTAL_TIMEOUT_S = 1.0
 PORTAL_SETTLE_S = 1.5
 SLOW_MS = 1200.0
-"""A slow portal answers after its callers have hung up, and enters the order all the same: within `PORTAL_SETTLE_S`."""
+"""A slow portal enters the order within `PORTAL_SETTLE_S`, but answers after its callers' timeout."""
 STALLED_AFTER_S = 3.0
 HEARTBEAT_S = 0.5
 
@@ -62,7 +62,7 @@ WORKER = {
     "TALLYMAN_LOG_FORMAT": "json",
     "TALLYMAN_LOG_LEVEL": "INFO",
 }
-"""Limits that let a minute hold what happens to an installation in a month."""
+"""Short limits, so that a minute has as many faults as months of an installation."""
 
 CALM: dict[str, Any] = {
     "latency_ms": 40,
@@ -80,16 +80,16 @@ CALM: dict[str, Any] = {
         {"field": "address", "contains": "Pasaje", "then": "drip", "times": 1},
     ],
 }
-"""How the portal misbehaves when nobody makes it worse."""
+"""The portal's behaviour without a fault of the deck."""
 
 HANGS = "Callejón"
-"""A street whose orders the slow portal leaves without an answer, twice each."""
+"""A street: the slow portal does not answer the first two calls of each of its orders."""
 SLOW: dict[str, Any] = {
     "latency_ms": 700,
     "jitter_ms": 100,
     "rules": [{"field": "address", "contains": HANGS, "then": "timeout", "times": 2}],
 }
-"""The portal of the tenants that load the workers."""
+"""Behaviour of the portal of the tenants that load the workers."""
 
 _SHOPS = [f"shop-{number}" for number in range(1, WORKSPACES + 1)]
 _PLACES = [("Bogotá", "Cundinamarca", "BOGOTA (C/MARCA)"), ("Medellín", "Antioquia", "MEDELLIN (ANT)")]
@@ -97,9 +97,9 @@ _PLACES = [("Bogotá", "Cundinamarca", "BOGOTA (C/MARCA)"), ("Medellín", "Antio
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where a run plays. `accounts` are the portals' usernames by workspace: each has one of its own.
+    """The server, portals and workspaces of a run. `accounts`: the portal's username of each workspace.
 
-    `flooding` and `hanging` are tenants of the slow portal, `small` is one of the other that nothing is done to.
+    `flooding` and `hanging` are tenants of the slow portal. `small` uses the other one, without faults.
     """
 
     home: Path
@@ -115,31 +115,31 @@ class Stage:
 
     @property
     def portals(self) -> tuple[PortalProcess, PortalProcess]:
-        """Both portals."""
+        """Return both portals."""
         return self.portal, self.slow_portal
 
     @property
     def superuser_url(self) -> str:
-        """The run's database for faults and checks: not subject to any tenant's wall."""
+        """Return the superuser's URL of the run's database, for faults and checks. Bypasses row-level security."""
         return superuser_url(self.server)
 
     def connect(self) -> Connection:
-        """A producer's connection. Raises psycopg's errors while the server is away."""
+        """Open a producer's connection. Raises psycopg's errors during an outage."""
         return database.connect(self.server.service_url)
 
     def overlook(self) -> Connection:
-        """A connection that sees everything, in autocommit mode."""
+        """Open a superuser connection in autocommit mode. Sees all rows."""
         return psycopg.connect(self.superuser_url, autocommit=True, connect_timeout=5)
 
 
 def superuser_url(server: Embedded) -> str:
-    """The program's database as superuser."""
+    """Return the superuser's URL of the program's database."""
     return make_conninfo(server.superuser_url, dbname="tallyman", application_name="chaos")
 
 
 @contextmanager
 def stage(home: Path) -> Iterator[Stage]:
-    """Set everything up in `home`; the processes end with the block, what they wrote stays."""
+    """Set up server, portals and workspaces in `home`. The processes end with the block, their files stay."""
     try:
         server = embedded.ensure_running(home)
         environment = _environment(home, server)
@@ -158,15 +158,15 @@ def stage(home: Path) -> Iterator[Stage]:
 
 
 def _portal(behaviour: Mapping[str, Any], names: Sequence[str]) -> AbstractContextManager[PortalProcess]:
-    """A portal with accounts of these names."""
+    """Run a portal with accounts of these names."""
     return processes.portal({**behaviour, "accounts": {name: f"{name}-password" for name in names}})
 
 
 def _environment(home: Path, server: Embedded) -> dict[str, str]:
-    """What the workers are told; this process is told the same."""
+    """Return the workers' environment, and apply the same settings to this process."""
     keys = "chaos:" + base64.b64encode(secrets.token_bytes(32)).decode()
     use(home=home, keys=SecretStr(keys), portal_settle=PORTAL_SETTLE_S, portal_timeout=PORTAL_TIMEOUT_S)
-    # With the address given the workers do not start the server by themselves: it is down for as long as is meant.
+    # With a URL, workers do not start the embedded server, so that an outage lasts as long as intended.
     use(DATABASE_URL=server.service_url)
     own = {"DATABASE_URL": server.service_url, "TALLYMAN_HOME": str(home), "TALLYMAN_KEYS": keys}
     return {**os.environ, **WORKER, **own}

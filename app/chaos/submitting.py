@@ -1,4 +1,4 @@
-"""Submitting: orders as shops have them, and the submit of a job that is repeated until its end is known."""
+"""Submitting: create random orders, and submit a job until the result is known."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _numbers = count(1)
 
 
 def orders(size: int, dice: random.Random) -> list[OrderRow]:
-    """New orders of which the portal and the coverage refuse some."""
+    """Return `size` new orders. The portal or the coverage refuses some."""
     return [
         order(dice.choices(_ADDRESSES, _HOW_OFTEN_EACH_ADDRESS)[0], *dice.choices(_CITIES, _HOW_OFTEN_EACH_CITY)[0])
         for _ in range(size)
@@ -37,7 +37,7 @@ def orders(size: int, dice: random.Random) -> list[OrderRow]:
 
 
 def order(street: str, city: str = "Bogotá", department: str = "Cundinamarca") -> OrderRow:
-    """A new order. The portal's rules look at the street."""
+    """Return a new order. The portal's rules match the street."""
     number = next(_numbers)
     return OrderRow(
         reference=f"C-{number:06}",
@@ -50,13 +50,13 @@ def order(street: str, city: str = "Bogotá", department: str = "Cundinamarca") 
 
 
 def open_items(connection: Connection, workspaces: Sequence[UUID]) -> int:
-    """How many items of these workspaces wait for a result."""
+    """Return the number of items of these workspaces without a result."""
     row = connection.execute(_OPEN, [list(workspaces)]).fetchone()
     return int(row[0]) if row else 0
 
 
 def submit(stage: Stage, submission: Submission, rows: Sequence[OrderRow]) -> UUID:
-    """Submit in a transaction of its own, once the carrier is enabled; the id of the job that has the key."""
+    """Submit in a separate transaction, once the carrier is enabled. Returns the id of the key's job."""
     while True:
         try:
             with stage.connect() as connection, connection.transaction():
@@ -68,7 +68,7 @@ def submit(stage: Stage, submission: Submission, rows: Sequence[OrderRow]) -> UU
 
 
 def create(connection: Connection, submission: Submission, rows: Sequence[OrderRow]) -> UUID:
-    """Import the orders and submit them, in the caller's transaction; the job's id."""
+    """Import the orders and submit them in the caller's transaction. Returns the job's id."""
     context = Context.start(connection, submission.workspace_id)
     order_ids = import_orders(context, rows).order_ids
     return create_robot_job(context, order_ids, carrier=CARRIER, idempotency_key=submission.key).id

@@ -1,4 +1,4 @@
-"""Tenants whose load is uneven: one that floods, one whose portal hangs, and a small one beside them."""
+"""Tenants with uneven load: one with a large backlog, one whose portal hangs, and a small one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.chaos.submitting import open_items, order, submit
 
 
 class Tenant(Actor):
-    """Submits a job for its workspace whenever few of its items are open."""
+    """Submits a job for its workspace whenever at most `few` of its items are open."""
 
     few: ClassVar[int]
     sizes: ClassVar[tuple[int, int]]
@@ -22,10 +22,10 @@ class Tenant(Actor):
     @property
     @abstractmethod
     def workspace_id(self) -> UUID:
-        """The workspace that it submits for."""
+        """Return the tenant's workspace."""
 
     def act(self) -> None:
-        """Submit one job, unless the one before is still under way."""
+        """Submit one job, unless the previous one has too many open items."""
         with self.stage.connect() as connection:
             if open_items(connection, [self.workspace_id]) > self.few:
                 return
@@ -38,7 +38,7 @@ class Tenant(Actor):
 
 
 class Flooding(Tenant):
-    """Many orders at a portal that takes most of a second for each."""
+    """Many orders at a portal with a latency of about 0.7 s."""
 
     pause = 2.0
     few = 10
@@ -46,12 +46,12 @@ class Flooding(Tenant):
 
     @property
     def workspace_id(self) -> UUID:
-        """The flooding one."""
+        """Return the flooding tenant's workspace."""
         return self.stage.flooding
 
 
 class Hanging(Tenant):
-    """Orders whose calls hang until they time out, twice each: every retry holds a delivery of its own."""
+    """Orders whose first two calls time out. Every retry occupies a separate delivery."""
 
     pause = 2.0
     few = 0
@@ -60,12 +60,12 @@ class Hanging(Tenant):
 
     @property
     def workspace_id(self) -> UUID:
-        """The one whose portal hangs."""
+        """Return the hanging tenant's workspace."""
         return self.stage.hanging
 
 
 class Small(Tenant):
-    """A few orders at a time. Nothing is done to its account."""
+    """A few orders at a time, at an account without faults."""
 
     pause = 0.5
     few = 3
@@ -73,5 +73,5 @@ class Small(Tenant):
 
     @property
     def workspace_id(self) -> UUID:
-        """The small one."""
+        """Return the small tenant's workspace."""
         return self.stage.small

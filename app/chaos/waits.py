@@ -1,8 +1,8 @@
-"""Waits: for how long due rows lie in the queue while others are served.
+"""Waits: how long due rows wait while other rows are processed.
 
-A slow machine delays everything, which breaks no promise. So a wait counts while the database answers, the row is
-neither locked nor in a paused queue, and work of the same kind goes on: events that are applied, or calls at the
-portals. A row that has waited for seconds in this sense, and was passed over by much work, breaks the law.
+A slow machine delays all rows, which is no violation. A wait therefore counts only while the database answers and the
+row is neither locked nor in a paused queue. A row is a violation if it has waited too long and too much work of the
+same kind (applied events, calls at the portals) has passed it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from app.chaos.stage import Stage
 from app.context import Connection
 
 LONGEST_S = 10.0
-"""Seconds that a row may wait while others are served."""
+"""Seconds that a row may wait while others are processed."""
 MOST_PASSED = {"events": 1000, "robots": 150}
-"""Events that may be applied, and calls that may end at the portals, while it waits. Both limits must be exceeded."""
+"""Applied events and ended portal calls allowed during a wait. A violation exceeds this and `LONGEST_S`."""
 _LOOK_EVERY_S = 0.5
 _LONGEST_LOOK_S = 1.0
-"""What a longer pause between two looks counts at most: nobody knows what happened meanwhile."""
+"""Most seconds that a pause between two checks counts: the state in between is unknown."""
 _EACH = 20
 
-# Locked for a moment: a row that another session holds cannot be taken, so it does not wait for a worker.
+# Locks the rows briefly: a row that another session holds cannot be fetched, so it does not wait for a worker.
 _DUE = """
 SELECT j.id AS row_id, j.queue_name::text AS queue FROM public.procrastinate_jobs j
  WHERE j.status = 'todo' AND j.queue_name = %(queue)s AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
@@ -51,7 +51,7 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look found: the due rows with their queues, the work done so far by queue, and when (monotonic)."""
+    """One check: due rows with their queues, work done so far by queue, and the monotonic time in seconds."""
 
     rows: Mapping[int, str]
     done: Mapping[str, int]
@@ -59,7 +59,7 @@ class Look:
 
 
 class Comparison:
-    """Compares each look with the one before: the longest wait of each queue, and what breaks the law."""
+    """Compares each check with the previous one. Collects the longest wait of each queue and the violations."""
 
     def __init__(self) -> None:
         self.violations: list[Violation] = []
@@ -68,7 +68,7 @@ class Comparison:
         self._last: Look | None = None
 
     def note(self, look: Look) -> None:
-        """Take a look in: rows that were there before have waited since then."""
+        """Add a check. Rows of the previous check have waited since then."""
         before, self._last = self._last, look
         waited = min(_LONGEST_LOOK_S, look.at - before.at) if before else 0.0
         seen, self._waiting = self._waiting, {}
@@ -83,7 +83,7 @@ class Comparison:
 
 
 class Waits(threading.Thread):
-    """Looks twice a second at due rows: those of events, and of the effects of the small tenant."""
+    """A thread that checks due rows twice a second: of events, and of the small tenant's effects."""
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(name="waits", daemon=True)
@@ -92,13 +92,13 @@ class Waits(threading.Thread):
         self._over = threading.Event()
 
     def run(self) -> None:
-        """Look until told to stop."""
+        """Check until `finish`."""
         while not self._over.wait(_LOOK_EVERY_S):
             with suppress(psycopg.Error, httpx.HTTPError), self._stage.overlook() as connection:
                 self.found.note(self._look(connection))
 
     def finish(self) -> None:
-        """Stop looking."""
+        """Stop the thread."""
         self._over.set()
         self.join()
 
@@ -118,12 +118,12 @@ def _calls(record: Mapping[str, int]) -> int:
 
 
 def is_too_long(wait: Wait) -> bool:
-    """Whether a row has waited for too long while others were served."""
+    """Return whether a row has waited too long while others were processed."""
     return wait.seconds > LONGEST_S and wait.passed > MOST_PASSED[wait.queue]
 
 
 def _broken(row_id: int, before: Wait, now: Wait) -> Iterator[Violation]:
-    """Once a row."""
+    """Yield a violation when the wait first exceeds the limits."""
     if is_too_long(now) and not is_too_long(before):
         whose = "an effect of the small tenant" if now.queue == "robots" else "an event"
         detail = f"row {row_id}, {whose}, has waited for {now.seconds:.1f} s while {now.passed} others were done"

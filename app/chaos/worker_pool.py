@@ -1,4 +1,4 @@
-"""Worker pool: supervised workers as processes, and a process manager that starts a new one for each that ended."""
+"""Worker pool: supervised worker processes, and a process manager that replaces ended ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STOP_LIMIT_S = 20.0
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """One worker process. `frozen`: it was sent SIGSTOP and not SIGCONT; `told`: the signal that should end it."""
+    """A worker process. `frozen`: stopped by SIGSTOP. `told`: the signal sent to end it."""
 
     process: subprocess.Popen[str]
     log: Path
@@ -27,16 +27,16 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """Its process id, which is also what it registers under."""
+        """Return the process id, which is also registered in the database."""
         return self.process.pid
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; one that ended by itself meanwhile does not mind."""
+        """Send a signal. Ignored if the process has ended."""
         self.process.send_signal(number)
 
 
 class WorkerPool:
-    """Workers of one run; `exits` counts how they ended, by what they were told and their exit code."""
+    """The workers of a run. `exits`: counts of ends by exit code and signal sent."""
 
     def __init__(self, directory: Path, environment: Mapping[str, str], size: int) -> None:
         self.exits: Counter[str] = Counter()
@@ -47,7 +47,7 @@ class WorkerPool:
         self._started = 0
 
     def fill(self) -> None:
-        """Note who ended, and start as many new ones: what a process manager does."""
+        """Count ended workers and replace them, as a process manager does."""
         for worker in [one for one in self.workers if one.process.poll() is not None]:
             self.workers.remove(worker)
             self.exits[_end(worker)] += 1
@@ -55,31 +55,31 @@ class WorkerPool:
             self._start()
 
     def at_work(self) -> list[Worker]:
-        """Those that run and were not told anything."""
+        """Return the running workers that received no signal."""
         return [one for one in self.workers if one.process.poll() is None and not one.frozen and one.told is None]
 
     def kill(self, worker: Worker) -> None:
-        """SIGKILL: nothing of it can clean up. Returns when it is gone."""
+        """Send SIGKILL and wait for the process to end."""
         worker.told = signal.SIGKILL
         children.kill(worker.process)
 
     def tell_to_stop(self, worker: Worker) -> None:
-        """SIGTERM: it may hand back what it has."""
+        """Send SIGTERM: the worker may return its rows to the queue."""
         worker.told = signal.SIGTERM
         worker.send(signal.SIGTERM)
 
     def freeze(self, worker: Worker) -> None:
-        """SIGSTOP: its heart does not beat, its connections stay."""
+        """Send SIGSTOP: the heartbeat stops, the connections stay open."""
         worker.frozen = True
         worker.send(signal.SIGSTOP)
 
     def thaw(self, worker: Worker) -> None:
-        """SIGCONT: it goes on as if nothing had happened."""
+        """Send SIGCONT: the worker continues."""
         worker.frozen = False
         worker.send(signal.SIGCONT)
 
     def stop(self) -> None:
-        """Ask everybody to stop and wait until they have; one that does not is killed."""
+        """Send SIGTERM to all workers and wait 20 s. Send SIGKILL to those still running."""
         for worker in self.workers:
             self.thaw(worker)
             self.tell_to_stop(worker)
@@ -99,7 +99,7 @@ class WorkerPool:
 
 @contextmanager
 def worker_pool(directory: Path, environment: Mapping[str, str], size: int) -> Iterator[WorkerPool]:
-    """`size` workers that log into `directory`; none is left when the block ends."""
+    """Yield a pool of `size` workers that log to `directory`. All end with the block."""
     directory.mkdir(exist_ok=True)
     made = WorkerPool(directory, environment, size)
     try:

@@ -1,4 +1,4 @@
-"""Faults: each harms the fault context and says what it did, or returns None where it cannot be done now.
+"""Faults: functions that act on the fault context. They return a `Done`, or None if the fault is not possible now.
 
-Its name is its function's. What lasts for a while says how it is undone.
+A fault's name is its function's name. A lasting fault returns how to undo it.
 """

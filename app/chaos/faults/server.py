@@ -1,4 +1,4 @@
-"""What is done to PostgreSQL and to connections with it."""
+"""Faults of PostgreSQL and its connections."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.postgres import embedded, postmaster
 
 _STOP_LIMIT_S = 30.0
 _AWAY_S = (0.0, 0.0, 1.0, 3.0)
-"""How long the server stays down, beside the time that it takes to stop and start."""
+"""Seconds that the server stays down, in addition to its stop and start."""
 
 _BACKENDS = """
 SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename = 'tallyman' ORDER BY pid
@@ -28,17 +28,17 @@ SELECT pid FROM pg_stat_activity
 
 
 def restart_fast(fault_context: FaultContext) -> Done:
-    """A fast restart of PostgreSQL: every connection is ended, every transaction rolled back."""
+    """Restart PostgreSQL in fast mode: all connections end, all transactions are rolled back."""
     return _restart(fault_context, "restart_fast", lambda: embedded.stop(fault_context.stage.home))
 
 
 def restart_immediate(fault_context: FaultContext) -> Done:
-    """An immediate restart of PostgreSQL: as after a power cut, the server recovers from its log."""
+    """Restart PostgreSQL in immediate mode: the server recovers from its log, as after a power cut."""
     return _restart(fault_context, "restart_immediate", lambda: _stop_immediately(fault_context))
 
 
 def power_cut(fault_context: FaultContext) -> Done:
-    """Every worker and the server are gone in the same moment."""
+    """Kill all workers and stop the server immediately, at the same time."""
 
     def stop() -> None:
         _stop_immediately(fault_context)
@@ -49,7 +49,7 @@ def power_cut(fault_context: FaultContext) -> Done:
 
 
 def crash_backend(fault_context: FaultContext) -> Done | None:
-    """SIGKILL of one of the server's own processes: the server ends all of them and recovers by itself."""
+    """Send SIGKILL to a server process: the server ends all connections and recovers."""
     with fault_context.stage.overlook() as connection:
         backends = [pid for (pid,) in connection.execute(_BACKENDS)]
         leases = in_hand(connection)
@@ -63,7 +63,7 @@ def crash_backend(fault_context: FaultContext) -> Done | None:
 
 
 def cut(fault_context: FaultContext) -> Done:
-    """The connections of a few backends are ended, whosever they are."""
+    """Terminate 1 to 4 random connections."""
     with fault_context.stage.overlook() as connection:
         backends = [pid for (pid,) in connection.execute(_BACKENDS)]
         some = fault_context.dice.sample(backends, min(len(backends), fault_context.dice.randint(1, 4)))
@@ -73,7 +73,7 @@ def cut(fault_context: FaultContext) -> Done:
 
 
 def deafen(fault_context: FaultContext) -> Done:
-    """The connections that listen for new rows are ended."""
+    """Terminate the connections that LISTEN for new rows."""
     with fault_context.stage.overlook() as connection:
         listeners = [pid for (pid,) in connection.execute(_LISTENERS)]
         for pid in listeners:
@@ -96,7 +96,7 @@ def _stop_immediately(fault_context: FaultContext) -> None:
     if (server := postmaster.running(data)) is not None:
         os.kill(server.pid, signal.SIGQUIT)
     if not _wait(lambda: postmaster.running(data) is None, _STOP_LIMIT_S):
-        raise TimeoutError("the server does not stop")
+        raise TimeoutError("the server did not stop in time")
 
 
 def _answers(fault_context: FaultContext) -> bool:

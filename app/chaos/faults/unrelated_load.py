@@ -1,4 +1,4 @@
-"""What others do who mean no harm: hold locks, keep snapshots, pause a queue, lose a key, close a portal."""
+"""Faults by unrelated sessions and operators: locks, snapshots, paused queues, a lost key, portal outages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ACTOR = "chaos"
 _HOLD_S = (0.5, 4.0)
 _LONG_S = 30.0
 _LONGEST_PART = 0.25
-"""What is held for long is held for up to this part of the run, at most for `_LONG_S`."""
+"""Longest part of the run for which a long lock is held, at most `_LONG_S`."""
 
 _LOCK_JOB = """
 SELECT id FROM logistics.robot_jobs WHERE status = 'processing' ORDER BY random() LIMIT 1 FOR UPDATE SKIP LOCKED
@@ -44,39 +44,39 @@ _SEAL = "UPDATE logistics.carrier_configs SET portal_password = %s WHERE workspa
 
 
 def lock_job(fault_context: FaultContext) -> Done | None:
-    """Another session holds the row of a running job."""
+    """Lock the row of a running job in another session."""
     return _hold(fault_context, _LOCK_JOB, "job", fault_context.dice.uniform(*_HOLD_S))
 
 
 def lock_job_for_long(fault_context: FaultContext) -> Done | None:
-    """Another session holds the row of a running job for up to 30 s: its results wait, those of other jobs do not."""
+    """Lock the row of a running job for up to 30 s: its results wait, those of other jobs do not."""
     return _hold_long(fault_context, _LOCK_JOB, "job")
 
 
 def lock_item_for_long(fault_context: FaultContext) -> Done | None:
-    """Another session holds the row of an open item for up to 30 s."""
+    """Lock the row of an open item for up to 30 s."""
     return _hold_long(fault_context, _LOCK_ITEM, "item")
 
 
 def lock_order_for_long(fault_context: FaultContext) -> Done | None:
-    """Another session holds the row of an order that is to be shipped for up to 30 s."""
+    """Lock the row of an order with an open item for up to 30 s."""
     return _hold_long(fault_context, _LOCK_ORDER, "order")
 
 
 def lock_rows(fault_context: FaultContext) -> Done | None:
-    """Another session holds rows of the queue: waiting ones, delayed ones and ones in hand."""
+    """Lock rows of the queue in another session: waiting, delayed and in delivery."""
     return _hold(fault_context, _LOCK_ROWS, "rows", fault_context.dice.uniform(*_HOLD_S))
 
 
 def long_transaction(fault_context: FaultContext) -> Done | None:
-    """Another session keeps a snapshot open: nothing that is deleted meanwhile can be cleaned up."""
+    """Keep a snapshot open in another session, so that vacuum cannot remove dead rows."""
     return _hold(
         fault_context, _READ_ROWS, "rows in the snapshot:", fault_context.dice.uniform(*_HOLD_S), "REPEATABLE READ"
     )
 
 
 def pause_queue(fault_context: FaultContext) -> Done:
-    """An admin pauses a queue and resumes it."""
+    """Pause a queue, and resume it later."""
     queue = fault_context.dice.choice(("events", "robots"))
     with fault_context.stage.connect() as connection:
         pauses.pause(connection, queue, actor=_ACTOR, reason="chaos")
@@ -90,7 +90,7 @@ def pause_queue(fault_context: FaultContext) -> Done:
 
 
 def lose_key(fault_context: FaultContext) -> Done:
-    """A workspace's password is sealed with a key that no worker has: what is called meanwhile dies."""
+    """Seal a workspace's password with an unknown key: calls fail meanwhile and are dead-lettered."""
     workspace_id = fault_context.dice.choice(fault_context.stage.workspaces)
     with fault_context.stage.overlook() as connection:
         row = connection.execute(_SEALED, [workspace_id]).fetchone()
@@ -107,7 +107,7 @@ def lose_key(fault_context: FaultContext) -> Done:
 
 
 def disable_carrier(fault_context: FaultContext) -> Done:
-    """An admin disables a workspace's carrier and enables it again: no call begins meanwhile."""
+    """Disable a workspace's carrier, and enable it later: no call begins meanwhile."""
     workspace_id = fault_context.dice.choice(fault_context.stage.workspaces)
 
     def switch(*, is_enabled: bool) -> None:
@@ -123,12 +123,12 @@ def disable_carrier(fault_context: FaultContext) -> Done:
 
 
 def slow_portal(fault_context: FaultContext) -> Done:
-    """The portal enters orders after its callers have hung up."""
+    """Slow the portal down: it enters orders after its callers' timeout."""
     return _portal(fault_context, "latency_ms", SLOW_MS)
 
 
 def close_portal(fault_context: FaultContext) -> Done:
-    """The portal is down for maintenance."""
+    """Take the portal down for maintenance: it answers 503."""
     return _portal(fault_context, "is_down", worse=True)
 
 
@@ -139,7 +139,7 @@ def _portal(fault_context: FaultContext, setting: str, worse: object) -> Done:
 
 
 def _hold_long(fault_context: FaultContext, statement: LiteralString, what: str) -> Done | None:
-    """Hold a row for a part of the run; None where there is none to hold now."""
+    """Lock a row for a part of the run. Returns None if there is no such row."""
     lasts = fault_context.dice.uniform(0.5, 1.0) * min(_LONG_S, _LONGEST_PART * fault_context.seconds)
     return _hold(fault_context, statement, what, lasts)
 
@@ -151,12 +151,12 @@ def _hold(
     lasts: float,
     isolation: LiteralString = "READ COMMITTED",
 ) -> Done | None:
-    """Hold what a query returns for `lasts` seconds; None where it returns nothing now."""
+    """Hold a query's transaction open for `lasts` seconds. Returns None if the query returns no row."""
     connection = fault_context.stage.overlook()
     connection.execute(f"BEGIN ISOLATION LEVEL {isolation}")
     held = [str(one) for (one,) in connection.execute(statement)]
     if not held:
         connection.close()
         return None
-    # Hanging up ends the transaction, and does not mind if the server has ended it before.
+    # Closing the connection ends the transaction, and succeeds also after the server has ended it.
     return Done(f"{what} {', '.join(held)} for {lasts:.1f} s", lasts, connection.close)

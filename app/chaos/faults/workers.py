@@ -1,4 +1,4 @@
-"""What is done to workers."""
+"""Faults of workers."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ SELECT DISTINCT a.pid, w.pid AS worker FROM pg_stat_activity a
 """
 """The server's processes that hold workers' liveness sessions, and the workers' pids."""
 _FREEZE_S = (2.5, 6.0)
-"""From a little longer than it takes to be taken for dead, to long enough for others to have done its work."""
+"""Seconds: from the time after which a worker may count as dead, to long enough for others to do its work."""
 
 
 def kill(fault_context: FaultContext) -> Done | None:
-    """SIGKILL of a worker: nothing of it can clean up."""
+    """Send SIGKILL to a busy worker."""
     if (worker := fault_context.somebody(BUSY)) is None:
         return None
     at, lost = time.monotonic(), 0
@@ -41,7 +41,7 @@ def kill(fault_context: FaultContext) -> Done | None:
 
 
 def kill_all(fault_context: FaultContext) -> Done:
-    """SIGKILL of every worker at once: their machine is gone, and another takes its place."""
+    """Send SIGKILL to all workers at once, as if their machine failed and was replaced."""
     with fault_context.stage.overlook() as connection:
         leases = in_hand(connection)
     at, gone = time.monotonic(), fault_context.worker_pool.at_work()
@@ -51,13 +51,13 @@ def kill_all(fault_context: FaultContext) -> Done:
 
 
 def freeze(fault_context: FaultContext) -> Done | None:
-    """SIGSTOP of a worker for longer than it takes to be taken for dead, then SIGCONT: it comes back as a zombie."""
+    """Stop a busy worker with SIGSTOP until it counts as dead, then continue it: it is a zombie."""
     lasts, worker = fault_context.dice.uniform(*_FREEZE_S), fault_context.somebody(BUSY)
     return None if worker is None else _freeze(fault_context, "freeze", [worker], lasts)
 
 
 def freeze_all(fault_context: FaultContext) -> Done | None:
-    """The same of every worker at once: their machine was suspended, and each wakes up to find all the others dead."""
+    """Stop and continue all workers at once, as if their machine was suspended: each finds all others dead."""
     lasts, workers = fault_context.dice.uniform(*_FREEZE_S), fault_context.worker_pool.at_work()
     return _freeze(fault_context, "freeze_all", workers, lasts) if workers else None
 
@@ -84,7 +84,7 @@ def _freeze(fault_context: FaultContext, kind: str, workers: Sequence[Worker], l
 
 
 def terminate(fault_context: FaultContext) -> Done | None:
-    """SIGTERM of a worker: it hands back what it cannot finish in time."""
+    """Send SIGTERM to a worker: it returns unfinished rows to the queue."""
     if (worker := fault_context.somebody(REGISTERED)) is None:
         return None
     fault_context.worker_pool.tell_to_stop(worker)
@@ -92,7 +92,7 @@ def terminate(fault_context: FaultContext) -> Done | None:
 
 
 def end_session(fault_context: FaultContext) -> Done | None:
-    """The server ends the liveness session of a worker, and no other connection: others take its deliveries over."""
+    """Terminate a worker's liveness session only: other workers rescue its deliveries."""
     with fault_context.stage.overlook() as connection:
         sessions = connection.execute(_SESSIONS, [APPLICATION]).fetchall()
         if not sessions:
