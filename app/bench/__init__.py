@@ -1,1 +1,1 @@
-"""Benchmarks: how fast the program is, as ratios against something that runs beside it."""
+"""Benchmarks: measure the program's speed and memory as ratios to baselines on the same machine."""

@@ -1,4 +1,4 @@
-"""`bench backlog`: how fast events are drained while very many others wait, were applied or were put back."""
+"""`bench backlog`: delivery rate of events while up to a million others wait, were applied or were put back."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from app.bench.temporary_database import TemporaryDatabase, temporary_database
 from app.engine.routing import MOST_IN_A_ROW
 
 SAMPLE = 20_000
-"""Events that are drained out of each backlog."""
+"""Events delivered from each backlog."""
 PLAIN_SAMPLE = 500
-"""The same for plain Procrastinate, whose rate shows after fewer."""
+"""The same for plain Procrastinate, whose rate is stable after fewer."""
 
 SINGLES, BATCHES, PLAIN = "one by one", "parcels", "plain Procrastinate"
 
@@ -31,7 +31,7 @@ _Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """What there is besides the sample: events that wait behind it, effects, applied events, and put-back ones."""
+    """Rows in addition to the sample: events behind it, effects, applied events and events that were put back."""
 
     name: str
     behind: int = 10_000
@@ -41,12 +41,12 @@ class _Case:
 
     @property
     def besides(self) -> tuple[int, ...]:
-        """What there is besides events that are due; empty if nothing."""
+        """Return the counts of effects, applied events and put-back events; empty if all are 0."""
         found = (self.effects, self.applied, self.put_back)
         return found if any(found) else ()
 
     def at(self, scale: float) -> _Case:
-        """The same, so many times as large."""
+        """Return the case with its sizes multiplied by `scale`."""
         sizes = (self.behind, self.effects, self.applied, self.put_back)
         return _Case(self.name, *(scaled(size, scale) if size else 0 for size in sizes))
 
@@ -56,7 +56,7 @@ CASES = (
     BASE,
     _Case("100 thousand waiting", 100_000),
     _Case("1 million waiting", 1_000_000),
-    # Nothing waits behind: the last deliveries look for siblings among the effects.
+    # No event waits behind the sample, so the last deliveries search for siblings among the effects.
     _Case("1 million effects waiting", 0, effects=1_000_000),
     _Case("1 million applied", applied=1_000_000),
     _Case("10 thousand put back", put_back=10_000),
@@ -75,11 +75,11 @@ class _Stage:
 
     @property
     def wanted(self) -> int:
-        """How many events are drained."""
+        """Return the number of events to deliver."""
         return scaled(SAMPLE, self.scale, least=sample.LEAST)
 
     def contenders(self) -> dict[_Key, Contender]:
-        """The program in every case, in both shapes, and plain Procrastinate where it has the same to do."""
+        """Return the contenders: the program in every case and both shapes, plain Procrastinate where comparable."""
         ours: dict[_Key, Contender] = {
             (case.name, shape): partial(self._ours, case.at(self.scale), shape)
             for case in CASES
@@ -105,21 +105,21 @@ class _Stage:
         return sample.drain(self.temp_database, self.wanted)
 
     def _lay(self, case: _Case) -> None:
-        """Have what the case has besides the events that are due, of which there are none then."""
+        """Fill the database with the case's rows, without due events."""
         if case.besides and self.laid == [case.besides]:
-            # A million rows that the contender before has left as they were.
+            # The previous contender left these rows unchanged; there may be a million.
             self.queue_backlog.empty_events()
             return
         self.queue_backlog.empty()
         self.queue_backlog.effects(case.effects)
         self.queue_backlog.applied(case.applied)
-        # Before the sample is published: a search for its rows passes by these.
+        # Before the sample is published, so that a search for its rows has to skip these.
         self.queue_backlog.put_back(case.put_back)
         self.laid[:] = [case.besides]
 
 
 def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
-    """Measure every case, with `scale` times the usual sizes."""
+    """Measure every case with `scale` times the usual sizes. Figures are events a second."""
     with temporary_database() as made, made.connect() as connection:
         where = conditions(connection)
         stage = _Stage(made, queue_backlog(made, connection), scale)
@@ -150,24 +150,24 @@ def _notes(wanted: int, scale: float) -> list[str]:
     return [
         *sizes,
         (
-            f"waiting: so many events wait behind the {wanted:,} that are drained, all the time; one million "
-            f"effects, in rows of {EFFECTS_A_ROW}, wait besides while the queue of events is drained to its end; "
-            "what was put back was published before the sample"
+            f"waiting: this many events wait behind the {wanted:,} that are delivered; one million "
+            f"effects, in rows of {EFFECTS_A_ROW}, wait while the queue of events is drained completely; "
+            "put-back events were published before the sample"
         ),
         (
-            "a handler that does nothing: what is measured is to fetch, claim, enter into the ledger and acknowledge, "
-            "which is where a backlog could cost something"
+            "the handler does nothing: measured are fetch, claim, ledger insert and acknowledgement, "
+            "the steps that a backlog could slow down"
         ),
         (
-            "from the first batch that reaches its handler to the last, a worker's start and stop are not "
-            "counted; what left the queue and what came into the ledger is compared after every run"
+            "timed from the first batch that reaches its handler to the last, without a worker's start and stop; "
+            "every run checks the number of events that left the queue and that entered the ledger"
         ),
         (
-            "filled by the server, then vacuumed and analysed; the embedded server has also written all of it to disk, "
-            "another may still be doing so, which slows the large backlogs down; `bench fan-in` has stale statistics"
+            "filled by SQL, then vacuumed and analysed; the embedded server has also written all pages to disk; "
+            "another server may still be writing, which slows large backlogs; `bench fan-in` has stale statistics"
         ),
         (
-            f"plain Procrastinate: its own tasks in such a queue, concurrency {CONCURRENCY}, {PLAIN_SAMPLE:,} of them "
-            "drained, each entered into the same ledger"
+            f"plain Procrastinate: its own tasks in a queue of the same size, concurrency {CONCURRENCY}, "
+            f"{PLAIN_SAMPLE:,} tasks, each inserted into the same ledger"
         ),
     ]

@@ -1,4 +1,4 @@
-"""The conditions of a measurement: what must be the same for two figures to be compared."""
+"""The conditions of a measurement. Only figures with equal conditions are comparable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SETTINGS = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers"
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Where a benchmark ran: `server` holds PostgreSQL's version and the settings that cost or save durability."""
+    """Machine and versions of a benchmark. `server`: PostgreSQL's version and its durability settings."""
 
     machine: str
     cores: int
@@ -24,14 +24,14 @@ class Conditions:
     server: dict[str, str]
 
     def line(self) -> str:
-        """All of it in one line, for people."""
+        """Return the conditions as one line of text."""
         server = ", ".join(f"{name}={value}" for name, value in self.server.items())
         versions = f"Python {self.python}, procrastinate {self.procrastinate}, psycopg {self.psycopg}"
         return f"{self.cores} cores ({self.machine}), client and server on one machine; {versions}; {server}"
 
 
 def conditions(connection: Connection) -> Conditions:
-    """The conditions here and now; `connection` leads to the server in use."""
+    """Return the current conditions. `connection`: to the server under test."""
     server = {name: _setting(connection, name) for name in ("server_version", *_SETTINGS)}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     versions = (platform.python_version(), version("procrastinate"), version("psycopg"))

@@ -1,4 +1,4 @@
-"""`bench crash`: SIGKILL of a worker in the middle of its jobs: how long until another has done all of them."""
+"""`bench crash`: seconds from SIGKILL of a worker until another worker has done all its jobs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class _Stage:
     jobs: int
 
     def ours(self, batch_size: int) -> float:
-        """Publish with so many events a row, and kill the worker that has them in hand."""
+        """Publish with `batch_size` events a row, and kill the worker that delivers them. Returns seconds."""
         with self._working("tallyman") as workers, self.temp_database.connect() as connection:
             self._until_at_work(connection)
             now = HandlerContext.begin(connection).now
@@ -64,14 +64,14 @@ class _Stage:
             return self._kill(connection, workers, in_hand=1, within=PATIENCE_S)
 
     def plain(self) -> float:
-        """Defer a task a job. Raises nothing when they are not done in time: that is the figure."""
+        """Defer a task for each job. Returns seconds, or the time limit if the jobs are not done by then."""
         with self._working("plain") as workers, self.temp_database.connect() as connection:
             self._until_at_work(connection)
             given_up = 3 + self.jobs * 0.05
             app = sleeper.PlainSleeper(self.temp_database.url)
             asyncio.run(self._defer(app))
             try:
-                # It does not say which process a worker is: both have all that they can have in hand.
+                # Procrastinate does not record a worker's process, so wait until both workers are fully occupied.
                 return self._kill(connection, workers, in_hand=2 * sleeper.CONCURRENCY, within=given_up)
             except NotExact:
                 return given_up
@@ -87,7 +87,7 @@ class _Stage:
     def _kill(
         self, connection: Connection, workers: list[subprocess.Popen[str]], *, in_hand: int, within: float
     ) -> float:
-        """Kill a worker that has jobs in hand, when a quarter of them is done or a quarter of their time is over."""
+        """Kill a busy worker after a quarter of the jobs or of their time. Returns seconds until all are done."""
         middle = {"in_hand": in_hand, "jobs": self.jobs // 4, "seconds": self.jobs * 0.02 / 4}
         watch.until(connection, _IN_THE_MIDDLE, middle, within=PATIENCE_S, what="jobs in hand")
         row = connection.execute(_HOLDER).fetchone()
@@ -99,7 +99,7 @@ class _Stage:
 
     @contextmanager
     def _working(self, kind: str) -> Iterator[list[subprocess.Popen[str]]]:
-        """Two workers on an empty queue."""
+        """Run two workers on an empty queue."""
         with self.temp_database.connect() as connection:
             connection.execute("DELETE FROM engine.event_log; DELETE FROM engine.rescues; DELETE FROM engine.workers")
             connection.execute("DELETE FROM public.procrastinate_jobs; DELETE FROM public.procrastinate_workers")
@@ -113,7 +113,7 @@ class _Stage:
 
 
 def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
-    """Measure everybody with `scale` times as many jobs as usual."""
+    """Measure all contenders with `scale` times the usual number of jobs. Figures are seconds."""
     jobs = scaled(JOBS, scale)
     with temporary_database() as made:
         with made.connect() as connection:
@@ -132,8 +132,8 @@ def _claims(found: dict[str, Measured]) -> Iterator[Claim]:
 
 _NOTES = (
     (
-        "seconds from SIGKILL of the worker that has the jobs in hand until all of them are in the ledger; another "
-        "worker of the same kind runs already; each has two deliveries in hand at once, and its defaults"
+        "seconds from SIGKILL of the worker that delivers the jobs until all are in the ledger; another "
+        "worker of the same kind is already running; each has two concurrent deliveries and default settings"
     ),
-    "plain Procrastinate leaves what was in hand `doing` for ever: its figure is when it was given up",
+    "plain Procrastinate leaves the interrupted jobs `doing` indefinitely: its figure is the time limit",
 )

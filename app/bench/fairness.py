@@ -1,4 +1,4 @@
-"""`bench fairness`: a tenant with a handful of effects beside a tenant with thousands, and beside some that hang."""
+"""`bench fairness`: a small tenant's effects beside a tenant with a large backlog, and beside hanging calls."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from events import Event, Payload, new_id
 from events.robot import ItemCompleted, ItemRequested
 
 SAMPLES = 60
-"""How often the small tenant comes in a round; a third of that where it waits for everything before it."""
+"""Visits of the small tenant in a round; a third of that where its effects wait long."""
 LONE = 6_000
-"""Effects of a tenant that is alone."""
+"""Effects of a single tenant."""
 CALLS = 5
-"""Effects that the small tenant comes with."""
+"""Effects that the small tenant publishes in a visit."""
 CALL_S, HANGING_S = 0.05, 1.0
-"""Seconds that a call takes, and one that hangs."""
+"""Seconds of a normal and of a hanging call."""
 CONCURRENCY = 4
 BACKLOG = 1_000
-"""Effects that a large tenant has waiting all the time."""
+"""Waiting effects of a large tenant, kept constant."""
 PAUSE_S = 0.1
 """Seconds between two visits of the small tenant."""
 PATIENCE_S = 60.0
@@ -60,20 +60,20 @@ Say = Callable[[str], None]
 
 @dataclass
 class _Portal:
-    """Calls that cost nothing but time: `takes` seconds for each tenant."""
+    """Calls that only wait: `takes` seconds by tenant."""
 
     takes: dict[UUID, float] = field(default_factory=dict)
     called: Counter[UUID] = field(default_factory=Counter)
     reached: dict[UUID, tuple[int, asyncio.Event]] = field(default_factory=dict)
-    """Set when a tenant has had so many calls."""
+    """By tenant: a number of calls, and the event to set once it is reached."""
 
     def wiring(self) -> Wiring:
-        """Robots that enter nothing."""
+        """Return a wiring whose robot effect only waits."""
         effect = Effect(queue=ROBOTS_QUEUE, prepare=self._prepare, call=self._call)
         return Wiring({ItemCompleted: lambda _moment, _events: ()}, {ItemRequested: effect})
 
     def after(self, tenant: UUID, count: int) -> asyncio.Event:
-        """An event that is set when so many more calls of a tenant have ended."""
+        """Return an event that is set after `count` more calls of a tenant."""
         told = asyncio.Event()
         self.reached[tenant] = (self.called[tenant] + count, told)
         return told
@@ -109,7 +109,7 @@ class _Stage:
     lone: int
 
     def visit(self, large: int, seconds: float, samples: int, *, by_share: bool = True) -> tuple[float, float]:
-        """Milliseconds that a small tenant's effects take beside so many large ones: p50 and p99."""
+        """Measure a small tenant's effects beside `large` tenants. Returns p50 and p99 in milliseconds."""
         self.temp_database.arrange(_EMPTY)
         with clear_desk(), self.temp_database.connect() as connection, self.temp_database.connect() as filling:
             waited = asyncio.run(_visit(connection, filling, large, seconds, samples, by_share=by_share))
@@ -117,7 +117,7 @@ class _Stage:
         return cut[49], cut[98]
 
     def rate(self, *, by_share: bool) -> float:
-        """Effects a second of a tenant that is alone, with calls that take no time."""
+        """Return effects a second of a single tenant, with calls that take no time."""
         self.temp_database.arrange(_EMPTY)
         with clear_desk(), self.temp_database.connect() as connection:
             with connection.transaction():
@@ -178,7 +178,7 @@ async def _drain(count: int, *, by_share: bool) -> float:
 
 
 async def _until(portal: _Portal, count: int, reached: asyncio.Event) -> None:
-    while portal.called.total() < count:  # noqa: ASYNC110 - what is counted is in other tasks
+    while portal.called.total() < count:  # noqa: ASYNC110 - other tasks count
         await asyncio.sleep(0.001)
     reached.set()
 
@@ -201,7 +201,7 @@ async def _serving() -> None:
 
 @asynccontextmanager
 async def app_open(portal: _Portal, *, by_share: bool) -> AsyncIterator[None]:
-    """The program's app, its robots replaced by a portal."""
+    """Open the program's app with the robots replaced by `portal`."""
     with app.replace_connector(fresh_connector()), use(portal.wiring()), _taking(by_share=by_share):
         async with app.open_async(), app.at_work(CONCURRENCY):
             yield
@@ -230,7 +230,7 @@ def _requests(tenant: UUID, count: int) -> list[Event[ItemRequested]]:
 
 
 def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
-    """Measure the small tenant in each company, and a lone one with both ways to fetch."""
+    """Measure the small tenant (ms) in each situation, and a single tenant (effects a second) with both fetches."""
     samples, lone = max(5, scaled(SAMPLES, scale)), scaled(LONE, scale)
     with temporary_database() as made:
         with made.connect() as connection:
@@ -269,13 +269,13 @@ def _claims(visits: dict[str, list[Measured]], rates: dict[str, Measured]) -> It
 
 _NOTES = (
     (
-        f"one worker with {CONCURRENCY} deliveries at once, 8 calls at once in each; a call costs nothing but time:"
-        f" {1000 * CALL_S:g} ms, or {HANGING_S:g} s where it hangs; a lone tenant's take none"
+        f"one worker with {CONCURRENCY} concurrent deliveries of 8 concurrent calls; a call only waits:"
+        f" {1000 * CALL_S:g} ms, or {HANGING_S:g} s if it hangs, or 0 for a lone tenant"
     ),
     (
-        f"the small tenant publishes {CALLS} effects, which are one row; timed until the last of its calls has"
-        " ended; worker, publishers and clock are one process"
+        f"the small tenant publishes {CALLS} effects in one row; timed until its last call has"
+        " ended; worker, publishers and clock are in one process"
     ),
-    f"a flood: one tenant with {BACKLOG:,} effects waiting all the time; those that hang: a quarter of that each",
-    "first come, first served: the oldest row first, as Procrastinate fetches, and no delivery makes room",
+    f"a flood: one tenant with {BACKLOG:,} waiting effects at all times; those that hang: a quarter of that each",
+    "first come, first served: the oldest row first, as Procrastinate fetches, and no delivery ends early",
 )

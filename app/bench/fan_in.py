@@ -1,4 +1,4 @@
-"""`bench fan-in`: results of items counted, to the ledger, the counters and `robot/job.completed`."""
+"""`bench fan-in`: rate of applied results, including ledger, counters and `robot/job.completed`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.engine.queue.publish import publish_all
 
 SHAPES = {"1 x 5,000": (5_000,), "1 x 50,000": (50_000,), "20 x 250": (250,) * 20}
 PLAIN_MOST = 2_000
-"""Results after which plain Procrastinate is stopped: its rate does not change any more, and it takes minutes."""
+"""Results after which plain Procrastinate is stopped: its rate is stable by then, and all results take minutes."""
 
 BATCHES, SINGLES, STALE, STALE_SINGLES = "parcels", "one by one", "parcels, stale", "one by one, stale"
 PLAIN, LIMIT = "plain Procrastinate", f"limit, chunks of {limit.CHUNK}"
@@ -27,13 +27,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """Job fixtures in a temporary database, and how each contender drains them."""
+    """Job fixtures in a temporary database, and the contenders."""
 
     temp_database: TemporaryDatabase
     fixtures: JobFixtures
 
     def ours(self, *, batch_size: int | None, statistics: str) -> float:
-        """Results a second of the program's own worker."""
+        """Return results a second of the program's worker."""
         self.fixtures.enter(self.temp_database, statistics=statistics)
         with self.temp_database.connect() as connection, connection.transaction():
             publish_all(connection, self.fixtures.said, batch_size=batch_size)
@@ -43,7 +43,7 @@ class _Stage:
         return self._exact(seconds)
 
     def plain(self) -> float:
-        """Results a second of plain Procrastinate."""
+        """Return results a second of plain Procrastinate."""
         self.fixtures.enter(self.temp_database, statistics="fresh")
         plain = Plain(self.temp_database)
         plain.publish(self.fixtures)
@@ -51,7 +51,7 @@ class _Stage:
         return plain.drain(min(PLAIN_MOST, self.fixtures.total))
 
     def limit(self) -> float:
-        """Results a second of the same statements without a queue."""
+        """Return results a second of the same statements without a queue."""
         self.fixtures.enter(self.temp_database, statistics="fresh")
         return self._exact(limit.drain(self.temp_database, self.fixtures))
 
@@ -61,7 +61,7 @@ class _Stage:
         return self.fixtures.total / seconds
 
     def contenders(self) -> dict[str, Contender]:
-        """Everybody who takes part."""
+        """Return all contenders by name."""
         return {
             BATCHES: lambda: self.ours(batch_size=None, statistics="fresh"),
             STALE: lambda: self.ours(batch_size=None, statistics="stale"),
@@ -75,7 +75,7 @@ class _Stage:
 def run(
     *, rounds: int, say: Say, shipped: bool = False, shapes: Sequence[str] = tuple(SHAPES), scale: float = 1
 ) -> Report:
-    """Measure every shape with `scale` times its results; `shipped`: each ships its order, `order/updated` follows."""
+    """Measure every shape with `scale` times its results. `shipped`: results also ship their orders."""
     measured: list[Measured] = []
     claims: list[Claim] = []
     with temporary_database() as made:
@@ -90,8 +90,8 @@ def run(
             claims += _claims(shape, {name: one.median for name, one in found.items()})
     notes = [
         f"plain Procrastinate: concurrency {CONCURRENCY}, stopped after {PLAIN_MOST:,} results",
-        f"ours: concurrency {worker.CONCURRENCY}, listening, until what follows is handled; checked every time",
-        "stale: the planner knows the tables as empty, and autovacuum and auto-analyze are off",
+        f"ours: concurrency {worker.CONCURRENCY}, listening, until follow-up events are handled; checked every time",
+        "stale: the planner's statistics are those of empty tables, and autovacuum and auto-analyze are off",
     ]
     return Report("fan-in", where, measured, claims, notes)
 

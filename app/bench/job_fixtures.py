@@ -1,4 +1,4 @@
-"""Job fixtures: jobs with their items as a submit leaves them, and the result of each item."""
+"""Job fixtures: submitted jobs with their items, and a result for each item."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TABLES = (
     ("engine", "event_log"),
     ("public", "procrastinate_jobs"),
 )
-# Not COPY, which does not go through row-level security.
+# Not COPY, which PostgreSQL refuses under row-level security.
 _ORDERS = """
 INSERT INTO logistics.orders (id, workspace_id, reference, recipient_name, address, city)
 SELECT id, %s, n::text, 'Ana Pérez', 'Calle 1 # 2-3', 'Bogotá' FROM unnest(%s::uuid[]) WITH ORDINALITY AS o (id, n)
@@ -59,12 +59,12 @@ SELECT (SELECT count(*) FROM logistics.robot_jobs
 
 
 class NotExact(TallymanError):
-    """A benchmark's end state is wrong: whatever rate was measured, it is that of something that does not work."""
+    """The end state of a benchmark is wrong, so its measurements are invalid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item: its id, its order, and its job."""
+    """One item: ids of the item, its order and its job."""
 
     id: UUID
     order_id: UUID
@@ -73,7 +73,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class JobFixtures:
-    """Jobs of one workspace, `sizes` items each; `said` is a result for every item, in the order robots are done."""
+    """Jobs of one workspace with `sizes` items. `said`: a result for every item, in random order."""
 
     workspace_id: UUID
     sizes: tuple[int, ...]
@@ -83,13 +83,13 @@ class JobFixtures:
 
     @property
     def total(self) -> int:
-        """How many items there are."""
+        """Return the number of items."""
         return len(self.items)
 
     def enter(self, temp_database: TemporaryDatabase, *, statistics: str) -> None:
-        """Make the temporary database hold these jobs, in progress, and nothing else.
+        """Replace the temporary database's rows by these jobs, in progress.
 
-        `statistics` are `fresh`, or `stale`: those of empty tables, with nobody to renew them.
+        `statistics`: `fresh`, or `stale` (those of empty tables, with auto-analyze off).
         """
         automatic = sql.SQL("false" if statistics == "stale" else "true")
         switch = (_AUTOVACUUM.format(sql.Identifier(*table), automatic) for table in _TABLES)
@@ -101,7 +101,7 @@ class JobFixtures:
             temp_database.analyze()
 
     def check(self, connection: Connection) -> None:
-        """Raise `NotExact` unless every result was counted once and every job has completed once."""
+        """Raise `NotExact` unless every result counts once and every job completed once."""
         row = connection.execute(_COUNTS).fetchone()
         jobs, shipped = len(self.sizes), self.total if self.shipped else 0
         expected = (jobs, self.total, self.total, self.total, shipped, jobs, 0)
@@ -124,16 +124,16 @@ class JobFixtures:
 
 
 def job_fixtures(temp_database: TemporaryDatabase, sizes: Sequence[int], *, shipped: bool = False) -> JobFixtures:
-    """Jobs of these sizes. Each item's result is a failure, or, if they are `shipped`, a tracking number.
+    """Return jobs of these sizes. Results are failures, or tracking numbers if `shipped`.
 
-    A failure changes item, counters and job; a tracking number changes the order as well, and `order/updated` follows.
+    A failure changes item, counters and job. A tracking number also changes the order and publishes `order/updated`.
     """
     with temp_database.connect() as connection:
         workspace = tenancy.create_workspace(connection, f"bench {new_id()}")
     job_ids = [new_id() for _ in sizes]
     items = [Item(new_id(), new_id(), job_id) for job_id, size in zip(job_ids, sizes, strict=True) for _ in range(size)]
     said = [_said(workspace.id, number, item, shipped=shipped) for number, item in enumerate(items)]
-    # Robots are done in another order than they were asked in; the same one in every round.
+    # Robots finish in another order than that of the requests. The order is the same in every round.
     random.Random(len(items)).shuffle(said)
     return JobFixtures(workspace.id, tuple(sizes), items, said, shipped)
 

@@ -1,4 +1,4 @@
-"""`bench latency`: an idle worker, one result at a time: from the publisher's commit to the handler's."""
+"""`bench latency`: latency of an idle worker for single results, from the publisher's commit to the handler's."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from app.engine.routing import EVENTS_QUEUE
 from events import Event
 
 EVENTS = 200
-"""Events that are timed in each round."""
+"""Events timed in each round."""
 WARM_UP = 10
-"""Events before them: connections open, statements are prepared."""
+"""Untimed events before them, to open connections and prepare statements."""
 PACE_S = 0.05
-"""Seconds between two events: the worker has long been idle when the next one comes."""
+"""Seconds between two events: long enough for the worker to be idle."""
 PATIENCE_S = 60.0
 
 OURS, PLAIN = "Tallyman", "plain Procrastinate"
@@ -43,7 +43,7 @@ Publisher = Callable[[Connection, Event[Any]], None]
 
 
 class _Observer:
-    """Somebody else, who hears of each commit that changes a job; `heard` is when, by job, on this process's clock."""
+    """A third connection, notified of each changed job. `heard`: the time by job, on this process's clock."""
 
     def __init__(self, connection: Connection, wanted: int) -> None:
         self.heard: dict[UUID, float] = {}
@@ -55,12 +55,12 @@ class _Observer:
         self._thread.start()
 
     def wait_for_first(self) -> None:
-        """Wait for the first result: by then the worker has started. Raises `NotExact` when it never comes."""
+        """Wait for the first result, after the worker's start. Raises `NotExact` after 60 s."""
         if not self._first.wait(PATIENCE_S):
             raise NotExact(f"no result was counted within {PATIENCE_S:g} s")
 
     def join(self) -> None:
-        """Wait until all jobs have been heard of. Raises `NotExact` when some never are."""
+        """Wait for the notifications of all jobs. Raises `NotExact` if some are missing after 60 s."""
         self._thread.join(PATIENCE_S)
         if len(self.heard) < self._wanted:
             raise NotExact(f"{len(self.heard)} of {self._wanted} results were counted within {PATIENCE_S:g} s")
@@ -77,17 +77,17 @@ class _Observer:
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """Jobs of one item each, so that each counted result is one notification."""
+    """Jobs of one item each, so that each applied result is one notification."""
 
     temp_database: TemporaryDatabase
     fixtures: JobFixtures
 
     def ours(self) -> tuple[float, float]:
-        """Milliseconds of the program: the median, and the 99th percentile."""
+        """Return p50 and p99 of the program, in milliseconds."""
         return self._measure(working(self.temp_database.environment()), publish, EVENTS_QUEUE)
 
     def plain(self) -> tuple[float, float]:
-        """Milliseconds of plain Procrastinate."""
+        """Return p50 and p99 of plain Procrastinate, in milliseconds."""
         plain = Plain(self.temp_database)
 
         def defer(connection: Connection, event: Event[Any]) -> None:
@@ -122,7 +122,7 @@ class _Stage:
 
 
 def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
-    """Measure both, with `scale` times as many events as usual."""
+    """Measure both contenders with `scale` times the usual number of events. Figures are milliseconds."""
     count = scaled(EVENTS, scale)
     with temporary_database() as made:
         with made.connect() as connection:
@@ -136,14 +136,14 @@ def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
 
 _NOTES = (
     (
-        "from the moment the publisher's COMMIT has returned to the moment a third connection hears of the handler's "
-        "commit (NOTIFY of the trigger on robot_jobs); publisher and listener are one process and one clock, the "
+        "from the return of the publisher's COMMIT until a third connection is notified of the handler's "
+        "commit (NOTIFY of the trigger on robot_jobs); publisher and listener are one process with one clock, the "
         "worker is another process"
     ),
-    "the handler counts a result: ledger, item, counters, robot/job.completed of a job of one item; the same for both",
+    "the handler applies a result: ledger, item, counters, robot/job.completed of a job of one item; the same for both",
     (
-        "ours: `cli.py work` as it is started by default; plain Procrastinate: a worker with its defaults, "
-        "listening too; published one a transaction on the caller's connection by both"
+        "ours: `cli.py work` with its defaults; plain Procrastinate: a worker with its defaults, "
+        "also listening; both publish one event a transaction on the caller's connection"
     ),
 )
 

@@ -1,7 +1,7 @@
-"""The limit: the statements that count results, without a queue and without Python between them.
+"""The limit: the statements that apply results, without a queue and without Python between them.
 
-No consumer of this PostgreSQL can count faster in chunks of that size on one connection: events and results come from
-memory, written as JSON beforehand, and nothing is fetched, parsed, acknowledged or published.
+No consumer on this PostgreSQL can apply results faster in chunks of this size on one connection: events and results are
+JSON in memory, and nothing is fetched, parsed, acknowledged or published.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ SELECT gen_random_uuid(), 'order/updated', 1, workspace_id, id,
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """What the statements of one transaction are given."""
+    """The parameters of one transaction's statements."""
 
     job_ids: list[UUID]
     item_ids: list[UUID]
@@ -85,7 +85,7 @@ class _Chunk:
 
 
 def drain(temp_database: TemporaryDatabase, fixtures: JobFixtures) -> float:
-    """Count every result of the fixtures, `CHUNK` a transaction on one connection; the seconds it took."""
+    """Apply every result of the fixtures, `CHUNK` a transaction on one connection. Returns the seconds."""
     chunks = list(_chunks(fixtures.said))
     with temp_database.connect() as connection:
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""`bench memory`: the most memory that a worker process needs while it counts few results, and very many."""
+"""`bench memory`: peak memory of a worker process that applies few and very many results."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from app.engine.routing import EVENTS_QUEUE, MOST_IN_A_ROW
 
 FEW, MANY = 10_000, 1_000_000
 PLAIN_RESULTS = 2_000
-"""Results for plain Procrastinate, which would need most of an hour for a million."""
+"""Results for plain Procrastinate, which needs most of an hour for a million."""
 _START_S = 60.0
 _SLOWEST = 50.0
-"""Results a second below which a run is given up."""
+"""Results a second below which a run fails."""
 
 Say = Callable[[str], None]
 
@@ -35,7 +35,7 @@ class _Stage:
     temp_database: TemporaryDatabase
 
     def ours(self, total: int) -> float:
-        """The peak of a `cli.py work` that counts so many results in batches."""
+        """Return the peak memory of a `cli.py work` that applies `total` results in batches."""
         results = results_backlog(self.temp_database, total)
         results.fill_batches(MOST_IN_A_ROW)
         with self.temp_database.connect() as connection:
@@ -46,7 +46,7 @@ class _Stage:
         return peak
 
     def plain(self, total: int) -> float:
-        """The peak of a worker of plain Procrastinate."""
+        """Return the peak memory of a worker of plain Procrastinate that applies `total` results."""
         results = results_backlog(self.temp_database, total)
         results.fill_plain()
         with self.temp_database.connect() as connection:
@@ -64,7 +64,7 @@ def _until_done(connection: Connection, total: int, queue: str) -> None:
 
 
 def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
-    """Measure both, with `scale` times as many results as usual."""
+    """Measure both contenders with `scale` times the usual number of results. Figures are MiB."""
     few, many, plain = (scaled(count, scale, least=JOBS) for count in (FEW, MANY, PLAIN_RESULTS))
     names = [f"Tallyman, {few:,} results", f"Tallyman, {many:,} results", f"plain Procrastinate, {plain:,} results"]
     with temporary_database() as made:
@@ -80,12 +80,12 @@ def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
 
 _NOTES = (
     (
-        "VmHWM of a `cli.py work` process, events and effects, all its threads and connections, read once the "
-        "last result is counted; pages that it shares with others count in full"
+        "VmHWM of a `cli.py work` process for events and effects, with all threads and connections, read after the "
+        "last result; shared pages count in full"
     ),
     (
-        f"results are those of {JOBS} jobs, waiting in batches of {MOST_IN_A_ROW}; plain Procrastinate has them one a "
-        "task, and fewer, because it would need most of an hour for a million; its process has the modules of this "
-        "program loaded, so its figure is no claim"
+        f"results of {JOBS} jobs, waiting in batches of {MOST_IN_A_ROW}; plain Procrastinate has one a "
+        "task, and fewer, because it needs most of an hour for a million; its process has this program's modules "
+        "loaded, so its figure is no claim"
     ),
 )

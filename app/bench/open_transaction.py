@@ -1,4 +1,4 @@
-"""`bench held`: results counted while another transaction is open all the time, so that no vacuum removes anything."""
+"""`bench held`: rate of applied results while an open transaction blocks vacuum."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Stage:
     fixtures: JobFixtures
 
     def contenders(self) -> dict[str, Contender]:
-        """Everybody, with nobody else there and with a transaction that is held open."""
+        """Return all contenders, each without and with an open transaction."""
         return {
             f"{name}, {state}": self._contender(drain, state)
             for name, drain in (
@@ -77,8 +77,8 @@ class _Stage:
 
 @contextmanager
 def _holding(temp_database: TemporaryDatabase) -> Iterator[None]:
-    """Somebody's open transaction with a snapshot. Raises `NotExact` if it did not last until the end."""
-    # The limit on idle transactions of the program's own connections would end it.
+    """Hold a transaction with a snapshot open during the block. Raises `NotExact` if it ended earlier."""
+    # Without this setting, the program's limit on idle transactions would end it.
     address = database.conninfo(temp_database.url, idle_in_transaction_session_timeout="0")
     with psycopg.connect(address) as connection, temp_database.connect() as watching:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -92,7 +92,7 @@ def _holding(temp_database: TemporaryDatabase) -> Iterator[None]:
 
 
 def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
-    """Measure everybody free and held, with `scale` times as many results as usual."""
+    """Measure all contenders free and held with `scale` times the usual number of results, in results a second."""
     count = scaled(RESULTS, scale)
     with temporary_database() as made:
         with made.connect() as connection:
@@ -110,13 +110,13 @@ def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
 
 _NOTES = (
     (
-        "held: a REPEATABLE READ transaction in the same database, its snapshot taken after the results were "
-        "published and kept until the last is counted: no version of a row that dies meanwhile can be removed, neither "
-        "those of the queue nor the old versions of the one job that counts them all"
+        "held: a REPEATABLE READ transaction in the same database, with a snapshot from after the publication of the "
+        "results until the last is applied: vacuum can remove no row version that is dead meanwhile, neither "
+        "those of the queue nor the old versions of the job's row"
     ),
-    "what dies grows with the run: the figures are those of a run of this size",
+    "the number of dead row versions grows with the run: the figures apply to a run of this size",
     (
-        f"plain Procrastinate: concurrency {CONCURRENCY}, stopped after {PLAIN_MOST:,} results, so fewer rows "
-        "have died in its run than in ours"
+        f"plain Procrastinate: concurrency {CONCURRENCY}, stopped after {PLAIN_MOST:,} results, so its run has fewer "
+        "dead row versions than ours"
     ),
 )

@@ -1,8 +1,8 @@
-"""Plain Procrastinate: the same work, the way its documentation teaches.
+"""Plain Procrastinate: the same work, as its documentation describes.
 
-One event a task, one transaction a task: the job's row is locked, the ledger asked, the item and the counters changed,
-and what follows is deferred on the same connection. Tasks are coroutines, arguments are keyword arguments, finished
-rows stay. It works on the same tables, in the same database, as the same role as the program does.
+One event and one transaction a task: lock the job's row, insert into the ledger, change the item and the counters, and
+defer follow-up tasks on the same connection. Tasks are coroutines, arguments are keyword arguments, finished rows stay.
+It uses the same tables, database and role as the program.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from app.bench.worker import clear_desk
 
 QUEUE = "plain"
 CONCURRENCY = 1
-"""Procrastinate's default. One hot job row makes more of them no faster: they wait for each other."""
+"""Procrastinate's default. More are no faster here, because all tasks lock the same job's row."""
 
 _LOCK_JOB = "SELECT total_items, success_count, error_count FROM logistics.robot_jobs WHERE id = %s FOR UPDATE"
 _LEDGER = """
@@ -53,7 +53,7 @@ _ABSENT = dict.fromkeys(("tracking_number", "validated_city", "error_type", "err
 
 @dataclass(slots=True)
 class _Progress:
-    """How many results have been counted, and when to stop."""
+    """The number of applied results, and the event that stops the worker after `most`."""
 
     most: int
     counted: int = 0
@@ -66,7 +66,7 @@ class _Progress:
 
 
 class Plain:
-    """A Procrastinate app as its documentation has it, with the tasks of a fan-in."""
+    """A Procrastinate app as in its documentation, with the tasks of a fan-in."""
 
     def __init__(self, temp_database: TemporaryDatabase) -> None:
         self.conninfo = database.conninfo(temp_database.url)
@@ -78,13 +78,13 @@ class Plain:
         self.counted = self.app.task(name="plain_item_completed", queue=QUEUE)(self._counted)
 
     def publish(self, fixtures: JobFixtures) -> float:
-        """Defer a task for every result, with `batch_defer`; the seconds it took."""
+        """Defer a task for every result with `batch_defer`. Returns the seconds."""
         arguments = [json.loads(event.json_bytes()) for event in fixtures.said]
         with clear_desk():
             return asyncio.run(self._publish(arguments))
 
     def drain(self, most: int) -> float:
-        """Count results until `most` are counted; how many a second that were."""
+        """Apply results until `most` are applied. Returns results a second."""
         with clear_desk():
             return asyncio.run(self._drain(most))
 
@@ -159,7 +159,7 @@ class Plain:
             await self._enter(connection, event)
 
     async def _enter(self, connection: AsyncConnection[Any], event: dict[str, Any]) -> bool:
-        """Enter an event into the ledger; False for one that is known."""
+        """Insert an event into the ledger. Returns False for a duplicate."""
         values = [event["id"], event["type"], event.get("tenantid"), event.get("subject"), json.dumps(event["data"])]
         written = await connection.execute(_LEDGER, [*values, event.get("time") or "now"])
         return await written.fetchone() is not None

@@ -1,4 +1,4 @@
-"""Plain Procrastinate with robots: a task for each item that enters its order and counts the result."""
+"""Plain Procrastinate with robots: a task for each item enters its order and applies the result."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ TIMEOUT_S = 15.0
 
 
 def account(portal_url: str) -> Account:
-    """The account that everybody logs in with who is not the program."""
+    """Return the portal account of the contenders other than the program."""
     return Account(UUID(int=0), portal_url, Credentials(USERNAME, SecretStr(PASSWORD)), TIMEOUT_S)
 
 
 class PlainRobots(Plain):
-    """The tasks of a fan-in, and before them those of a fan-out."""
+    """The tasks of a fan-out and a fan-in."""
 
     def __init__(self, temp_database: TemporaryDatabase, portal_url: str = "") -> None:
         super().__init__(temp_database)
@@ -52,7 +52,10 @@ class PlainRobots(Plain):
         self.submitted = self.app.task(name="plain_job_submitted", queue=QUEUE)(self._submitted)
 
     def submit(self, connection: Connection, workspace_id: UUID, order_ids: Sequence[UUID]) -> UUID:
-        """A job with its items, and a task to fan it out, in one transaction; the job's id. The app must be open."""
+        """Insert a job with its items and defer its fan-out in one transaction. Returns the job's id.
+
+        The app must be open.
+        """
         with connection.transaction():
             row = connection.execute(_JOB, [workspace_id, len(order_ids), "processing"]).fetchone()
             if row is None:
@@ -62,7 +65,7 @@ class PlainRobots(Plain):
         return UUID(str(row[0]))
 
     def fan_out(self) -> float:
-        """Let a worker fan out the jobs that were submitted; the seconds it took."""
+        """Run a worker that fans out the submitted jobs. Returns the seconds."""
         return asyncio.run(self._fan_out())
 
     async def _fan_out(self) -> float:
@@ -74,7 +77,7 @@ class PlainRobots(Plain):
             return time.perf_counter() - began
 
     async def _submitted(self, *, job_id: str) -> None:
-        """Fan out: a task for every item, with `batch_defer` in one transaction."""
+        """Defer a task for every item, with `batch_defer` in one transaction."""
         async with self.pool.connection() as connection, connection.transaction():
             rows = await (await connection.execute(_PENDING, [job_id])).fetchall()
             wanted: list[dict[str, Any]] = [
@@ -84,7 +87,7 @@ class PlainRobots(Plain):
             await self.entered.configure(connection=connection).batch_defer_async(*wanted)
 
     async def _entered(self, *, job_id: str, item_id: str, order_id: str, attempt: int) -> None:
-        """Enter an order into the portal, then count the result in a transaction."""
+        """Enter an order into the portal, then apply the result in a transaction."""
         async with self.pool.connection() as connection:
             cursor = await connection.cursor(row_factory=dict_row).execute(_ORDER, [order_id])
             order: dict[str, Any] = await cursor.fetchone() or {}

@@ -1,4 +1,4 @@
-"""`bench plot`: reports as pictures, one a benchmark: a bar for each contender, with whiskers to its worst and best."""
+"""`bench plot`: draw a picture of each report: a bar for each contender, with whiskers to its lowest and highest."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 _WIDTH_IN = 8.0
 _BAR_IN = 0.36
 _PANEL_IN = 0.9
-"""Inches of a panel besides its bars: its title and its axis."""
+"""Inches of a panel's title and axis."""
 _OURS, _PLAIN, _LIMIT = "#2f6f9f", "#c0504d", "#9a9a9a"
 
 
 class _Measured(BaseModel):
-    """The figures of a contender, of every round."""
+    """A contender's figures of all rounds."""
 
     what: str
     contender: str
@@ -34,7 +34,7 @@ class _Measured(BaseModel):
 
 
 class _Report(BaseModel):
-    """As much of a report's document as is drawn."""
+    """The drawn part of a report."""
 
     bench: str
     conditions: dict[str, Any]
@@ -42,10 +42,10 @@ class _Report(BaseModel):
 
 
 def plot(files: Sequence[Path], directory: Path) -> list[Path]:
-    """Draw the reports in some files, a JSON document a line, into `<directory>/<bench>.png`; the pictures' paths.
+    """Draw the reports in `files`, one JSON document a line, to `<directory>/<bench>.png`. Returns the paths.
 
-    Raises `InvalidInput` for what holds no report or two of one benchmark, `SetupError` where matplotlib is missing,
-    and `OSError` for what cannot be read or written.
+    Raises `InvalidInput` for a file without reports or several reports of one benchmark, `SetupError` without
+    matplotlib, and `OSError` for files that cannot be read or written.
     """
     reports = [report for file in files for report in _read(file)]
     twice = {report.bench for report in reports if sum(one.bench == report.bench for one in reports) > 1}
@@ -60,11 +60,9 @@ def _read(file: Path) -> list[_Report]:
     try:
         reports = [_Report.model_validate_json(line) for line in lines if line.strip()]
     except (ValidationError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            f"FILES: {file} holds something else than reports of `bench … --json`, one a line"
-        ) from error
+        raise InvalidInput(f"FILES: {file} must contain only reports of `bench … --json`, one a line") from error
     if not reports:
-        raise InvalidInput(f"FILES: {file} holds no report")
+        raise InvalidInput(f"FILES: {file} contains no report")
     return reports
 
 
@@ -82,7 +80,7 @@ def _draw(report: _Report, path: Path) -> Path:
 
 
 def _by_panel(measured: Iterable[_Measured]) -> list[_Measured]:
-    """Figures of one thing side by side, things in the order in which they come first."""
+    """Group figures by `what`, in the order of first occurrence."""
     found = list(measured)
     order = list(dict.fromkeys(one.what for one in found))
     return sorted(found, key=lambda one: order.index(one.what))
@@ -119,13 +117,13 @@ def _conditions(found: dict[str, Any]) -> str:
 
 
 def _figure(width: float, height: float) -> Figure:
-    """An empty figure that needs no screen."""
+    """Return an empty figure that needs no display. Raises `SetupError` without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - only drawing needs it
         from matplotlib.figure import Figure  # noqa: PLC0415 - the same
     except ModuleNotFoundError as error:
         raise SetupError(
-            "matplotlib is not installed here: it comes with what develops the program,"
+            "matplotlib is not installed: install the development packages,"
             " `.venv/bin/python -m pip install -r requirements-dev.lock`"
         ) from error
     made = Figure(figsize=(width, height), layout="constrained")

@@ -1,4 +1,4 @@
-"""Processes that benchmarks start: worker processes of this program and of the others that are compared."""
+"""Worker processes of benchmarks: of this program and of its baselines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.errors import SetupError
 
 @contextmanager
 def working(environment: Mapping[str, str], count: int = 1) -> Iterator[list[int]]:
-    """So many processes of `cli.py work`; their pids. They have stopped when the block ends."""
+    """Run `count` processes of `cli.py work` during the block. Yields their pids."""
     with ExitStack() as stack:
         command = [sys.executable, "cli.py", "work"]
         worker_pool = [stack.enter_context(running(command, environment)) for _ in range(count)]
@@ -25,7 +25,7 @@ def working(environment: Mapping[str, str], count: int = 1) -> Iterator[list[int
 
 @contextmanager
 def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """A process, told to stop when the block ends. Raises `NotExact` with its last words if it did not live so long."""
+    """Run a process during the block. Raises `NotExact` with the end of its output if it ended earlier."""
     with tempfile.TemporaryFile() as words:
         process = children.start(command, environment=environment, stdout=words, stderr=words)
         try:
@@ -38,10 +38,10 @@ def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
 
 
 def peak_memory(pid: int) -> float:
-    """The most memory that a process has had resident, in MiB. Raises `SetupError` without Linux's /proc."""
+    """Return the peak resident memory of a process in MiB (VmHWM). Raises `SetupError` without Linux's /proc."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     except OSError as error:
-        raise SetupError(f"peak memory is read in /proc/<pid>/status, which is not here: {error}") from error
+        raise SetupError(f"cannot read peak memory from /proc/<pid>/status: {error}") from error
     (kib,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
     return int(kib) / 1024

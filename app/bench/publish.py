@@ -1,4 +1,4 @@
-"""`bench publish`: events into the queue, each in a transaction of its own, and all of them in one."""
+"""`bench publish`: rate of publishing events, one event a transaction and all in one transaction."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from app.engine.routing import EVENTS_QUEUE
 from events import Event
 
 SINGLES = 2_000
-"""Events that are published one a transaction."""
+"""Events published one a transaction."""
 BULK = 50_000
-"""Events that are published in one transaction."""
+"""Events published in one transaction."""
 
 OURS, PLAIN_SAME, PLAIN_OWN, LIMIT = (
     "publish()",
@@ -50,7 +50,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """Events, and every way to put them into the queue. Each contender returns events a second."""
+    """Events, and the ways to publish them. Each contender returns events a second."""
 
     temp_database: TemporaryDatabase
     fixtures: JobFixtures
@@ -61,11 +61,11 @@ class _Stage:
         return self.fixtures.said
 
     def singles(self) -> dict[str, Contender]:
-        """Everybody who publishes one event a transaction."""
+        """Return the contenders that publish one event a transaction."""
         return {OURS: self._publish, PLAIN_SAME: self._defer, PLAIN_OWN: self._defer_alone, LIMIT: self._insert}
 
     def bulk(self) -> dict[str, Contender]:
-        """Everybody who publishes all events in one transaction."""
+        """Return the contenders that publish all events in one transaction."""
         return {
             BATCHES: lambda: self._publish_all(None),
             ROWS: lambda: self._publish_all(1),
@@ -75,7 +75,7 @@ class _Stage:
         }
 
     def keep(self) -> None:
-        """Keep the very rows that the program writes, to be copied."""
+        """Save the queue rows that the program writes, for COPY."""
         for name, batch_size in ((BATCHES, None), (ROWS, 1)):
             self._publish_all(batch_size)
             self.kept[name] = rows.keep(self.temp_database)
@@ -152,13 +152,13 @@ class _Stage:
 
 
 def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
-    """Measure both ways, with `scale` times as many events as usual."""
+    """Measure both ways with `scale` times the usual number of events. Figures are events a second."""
     singles, bulk = scaled(SINGLES, scale), scaled(BULK, scale)
     with temporary_database() as made:
         with made.connect() as connection:
             where = conditions(connection)
         one, many = (_Stage(made, job_fixtures(made, (count,))) for count in (singles, bulk))
-        # Before anything is timed: it also imports what publishing needs.
+        # Before the timed runs, because the first run also imports modules.
         many.keep()
         say(f"publish {singles:,} events, one a transaction")
         with clear_desk():
@@ -171,17 +171,17 @@ def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
 
 _NOTES = (
     (
-        "everybody publishes the same results of items (robot/item.completed), from objects to the commit; "
-        "events waiting are counted after every run"
+        "all contenders publish the same results of items (robot/item.completed), from objects to the commit; "
+        "the waiting events are counted after every run"
     ),
     (
-        "one a transaction: publish(), INSERT and defer on the caller's connection take BEGIN, a statement and COMMIT; "
-        "plain Procrastinate on a connection of its own takes one statement, but is not of the caller's transaction"
+        "one a transaction: publish(), INSERT and defer on the caller's connection need BEGIN, a statement and COMMIT; "
+        "plain Procrastinate on a separate connection needs one statement, but is not in the caller's transaction"
     ),
     (
-        "COPY: the rows that publish_all() wrote, as text made beforehand, by the owner of the table, who is "
-        "exempt from its policies for it, because COPY refuses to write where they apply; "
-        "Procrastinate's triggers fire for everybody"
+        "COPY: the rows that publish_all() wrote, as prepared text, by the table's owner without row-level security, "
+        "because COPY does not write under policies; "
+        "Procrastinate's triggers fire for all contenders"
     ),
 )
 

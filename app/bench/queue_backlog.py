@@ -1,7 +1,7 @@
-"""Queue backlog: queue rows and ledger rows by the million, written by the server itself.
+"""Queue backlog: millions of queue rows and ledger rows, written by SQL on the server.
 
-The rows are those that publishers leave, with the rows that Procrastinate's triggers write beside them; only the
-triggers' notifications are left out, to which nobody listens. Ids are ordered in time, as UUIDs of version 7 are.
+The rows equal those of publishers, including the rows of Procrastinate's triggers. Only the triggers' notifications
+are missing. Ids are ordered in time, like UUIDs of version 7.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from app.tenancy import store as tenancy
 from events import new_id
 
 EFFECTS_A_ROW = 25
-"""Effects that travel in one row, as `publish` puts them."""
+"""Effects in one row, as `publish` writes them."""
 
 _EMPTY = sql.SQL(
     "TRUNCATE public.procrastinate_jobs, engine.delayed, engine.event_log, engine.failed_jobs RESTART IDENTITY CASCADE"
@@ -27,7 +27,7 @@ _SILENT = sql.SQL("ALTER TABLE public.procrastinate_jobs DISABLE TRIGGER USER")
 _LOUD = sql.SQL("ALTER TABLE public.procrastinate_jobs ENABLE TRIGGER USER")
 _TIDY = sql.SQL("VACUUM ANALYZE public.procrastinate_jobs, public.procrastinate_events, engine.event_log")
 
-# An id like a UUIDv7: milliseconds in front, so that later events come later in every index.
+# An id like a UUIDv7: milliseconds first, so that later events are later in every index.
 _ID: LiteralString = """
 (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
  || '7' || substr(md5(random()::text), 1, 3) || '8' || substr(md5(random()::text), 1, 15))::uuid
@@ -46,7 +46,7 @@ jsonb_build_object(
                                'carrier', 'coordinadora', 'attempt', 0))
 """
 _FACTS: LiteralString = f"SELECT {_FACT} AS event FROM generate_series(1, %(count)s)"
-# A batch at a time, so that nothing is sorted: its first number and its last come from the row's.
+# One batch at a time, so that no sort is needed: the row's number gives the batch's first and last number.
 _NUMBERS: LiteralString = """
   FROM generate_series(1, %(count)s, %(batch_size)s) AS first
  CROSS JOIN LATERAL (
@@ -94,46 +94,46 @@ _LONG = "SET statement_timeout = 0"
 
 @dataclass(frozen=True, slots=True)
 class QueueBacklog:
-    """What a database is filled with. Every method writes `count` events and returns nothing."""
+    """Fills a temporary database. Methods with `count` write that many events."""
 
     temp_database: TemporaryDatabase
     tenant: object
 
     def empty(self) -> None:
-        """Nothing waits, nothing was applied."""
+        """Remove all queue rows, delayed events, ledger rows and dead letters."""
         self.temp_database.arrange(_EMPTY)
 
     def empty_events(self) -> None:
-        """No event is due any more; what was put back and what else there is stays."""
+        """Remove due events only."""
         with self.temp_database.connect() as connection:
             connection.execute(_NOT_DUE)
 
     def singles(self, count: int) -> None:
-        """Facts that wait, in rows of their own; their handler does nothing."""
+        """Write due events, one a row. Their handler does nothing."""
         self._queue(_SINGLES, count)
 
     def batches(self, count: int, batch_size: int) -> None:
-        """The same in batches of so many."""
+        """Write due events in batches of `batch_size`."""
         self._queue(_BATCHES, count, batch_size)
 
     def put_back(self, count: int) -> None:
-        """Facts that failed once and wait for an hour."""
+        """Write events that failed once and are delayed by an hour."""
         self._execute(_DELAY.format(rows=_PUT_BACK), count, 1)
 
     def effects(self, count: int) -> None:
-        """Effects that wait, in batches."""
+        """Write due effects, in batches."""
         self._queue(_EFFECTS, count, EFFECTS_A_ROW)
 
     def plain(self, count: int) -> None:
-        """The facts as tasks of plain Procrastinate."""
+        """Write the events as tasks of plain Procrastinate."""
         self._queue(_PLAIN, count)
 
     def applied(self, count: int) -> None:
-        """Facts in the ledger."""
+        """Write ledger rows."""
         self._execute(_LEDGER, count, 1)
 
     def tidy(self) -> None:
-        """Vacuum, analyse and write, as the server would before long, and would while the clock runs."""
+        """Vacuum, analyse and write a checkpoint, so that the server does not do so during the measurement."""
         self.temp_database.arrange(_TIDY)
         self.temp_database.checkpoint()
 
@@ -149,5 +149,5 @@ class QueueBacklog:
 
 
 def queue_backlog(temp_database: TemporaryDatabase, connection: Connection) -> QueueBacklog:
-    """A queue backlog for a workspace of its own."""
+    """Return a queue backlog with a new workspace."""
     return QueueBacklog(temp_database, tenancy.create_workspace(connection, f"bench {new_id()}").id)

@@ -1,4 +1,4 @@
-"""Reports: what a benchmark measured, and what that says of its claims."""
+"""Reports: a benchmark's measurements and claims."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.bench.rounds import Claim, Measured
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One benchmark's result. `notes` say what its figures mean."""
+    """One benchmark's result. `notes` explain its figures."""
 
     bench: str
     conditions: Conditions
@@ -21,7 +21,7 @@ class Report:
     notes: Sequence[str] = field(default=())
 
     def document(self) -> dict[str, Any]:
-        """All of it, for programs: `values` are the figures of the rounds in their order."""
+        """Return the report as a JSON document. `values`: the figures of the rounds in order."""
         return {
             "bench": self.bench,
             "conditions": asdict(self.conditions),
@@ -31,7 +31,7 @@ class Report:
         }
 
     def measured_rows(self) -> list[dict[str, object]]:
-        """A row for each contender, for people."""
+        """Return a printable row for each contender."""
         return [
             {
                 "what": one.what,
@@ -46,7 +46,7 @@ class Report:
         ]
 
     def claim_rows(self) -> list[dict[str, object]]:
-        """A row for each claim, for people."""
+        """Return a printable row for each claim."""
         return [
             {
                 "claim": one.what,
@@ -59,7 +59,7 @@ class Report:
 
 
 def figure(value: float) -> str:
-    """A figure with three significant digits, and a separator in large ones."""
-    if abs(value) >= 1000:  # noqa: PLR2004 - where a separator begins to help
+    """Format a figure with three significant digits, and a thousands separator from 1,000."""
+    if abs(value) >= 1000:  # noqa: PLR2004 - a thousands separator helps
         return f"{float(f'{value:.3g}'):,.0f}"
     return f"{value:.3g}"

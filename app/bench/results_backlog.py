@@ -1,6 +1,6 @@
-"""Results backlog: results of items by the million, waiting to be counted, written by the server itself.
+"""Results backlog: millions of waiting results of items, written by SQL on the server.
 
-Jobs under way, the same orders in each of them, an item for each order in each job, and a result for each item.
+Contains jobs in progress with the same orders, an item for each order in each job, and a result for each item.
 """
 
 from __future__ import annotations
@@ -66,22 +66,22 @@ SELECT NOT EXISTS (SELECT FROM logistics.robot_jobs WHERE status IN ('pending', 
 
 @dataclass(frozen=True, slots=True)
 class ResultsBacklog:
-    """`total` results of `JOBS` jobs in a temporary database that holds nothing else."""
+    """`total` results of `JOBS` jobs in an otherwise empty temporary database."""
 
     temp_database: TemporaryDatabase
     workspace_id: UUID
     total: int
 
     def fill_batches(self, batch_size: int) -> None:
-        """Let the results wait for the program, in batches of so many."""
+        """Write the results to the program's queue, in batches of `batch_size`."""
         self._fill(_BATCHES, batch_size)
 
     def fill_plain(self) -> None:
-        """Let them wait for plain Procrastinate."""
+        """Write the results to the queue of plain Procrastinate."""
         self._fill(_PLAIN, 1)
 
     def check(self, connection: Connection) -> None:
-        """Raise `NotExact` unless every result was counted once and every job has ended once."""
+        """Raise `NotExact` unless every result counts once and every job ended once."""
         row = connection.execute(_COUNTS).fetchone()
         expected = (self.total, self.total, self.total, JOBS, 0)
         if row != expected:
@@ -98,7 +98,7 @@ class ResultsBacklog:
 
 
 def results_backlog(temp_database: TemporaryDatabase, total: int) -> ResultsBacklog:
-    """Results of a workspace of its own, `total` rounded up to a multiple of `JOBS`."""
+    """Return results of a new workspace, with `total` rounded up to a multiple of `JOBS`."""
     with temp_database.connect() as connection:
         workspace = tenancy.create_workspace(connection, f"bench {new_id()}")
     return ResultsBacklog(temp_database, workspace.id, -(-total // JOBS) * JOBS)

@@ -1,4 +1,4 @@
-"""`bench robots`: the whole path, from the submit over the portal to the completed job."""
+"""`bench robots`: rate of items from the submit through the portal to the completed job."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from events import new_id
 
 ITEMS = 1_000
 LATENCIES_MS = (0, 20)
-"""How long the portal takes over an order."""
+"""Latencies of the portal for an order, in milliseconds."""
 ONE, TWO, PLAIN, LIMIT = "Tallyman, 1 worker", "Tallyman, 2 workers", "plain Procrastinate", "limit, the calls alone"
 PATIENCE_S = 60.0
 _SLOWEST = 5.0
-"""Items a second below which a run is given up."""
+"""Items a second below which a run fails."""
 
 _AT_WORK: LiteralString = "SELECT count(*) = %(count)s FROM public.procrastinate_workers"
 _DONE: LiteralString = "SELECT status = 'completed' FROM logistics.robot_jobs"
@@ -65,7 +65,7 @@ class _Stage:
     items: int
 
     def contenders(self, latencies: Sequence[int]) -> dict[_Key, Contender]:
-        """Everybody, with a portal of every latency."""
+        """Return all contenders for every latency of the portal."""
         found: dict[_Key, Contender] = {}
         for latency in latencies:
             found[latency, ONE] = partial(self._ours, latency, 1)
@@ -76,7 +76,7 @@ class _Stage:
 
     def _ours(self, latency: int, workers: int) -> float:
         with self._round(latency) as (connection, order_ids), working(self.workspace.environment(), workers):
-            # One for events and one for effects in each process.
+            # Each process has a worker for events and one for effects.
             _until_at_work(connection, 2 * workers)
             began = time.perf_counter()
             create_robot_job(self.workspace.context(connection), order_ids, carrier=CARRIER)
@@ -102,7 +102,7 @@ class _Stage:
 
     @contextmanager
     def _round(self, latency: int) -> Iterator[tuple[Connection, Sequence[UUID]]]:
-        """New orders; raises `NotExact` unless each is shipped when the block ends, and its result counted once."""
+        """Yield new orders. Raises `NotExact` unless each is shipped at the end, with one applied result."""
         with self._entering(latency) as served, self.workspace.temp_database.connect() as connection:
             yield connection, self.workspace.start_over(self.items, served=served)
             found = connection.execute(_COUNTS).fetchone()
@@ -111,7 +111,7 @@ class _Stage:
 
     @contextmanager
     def _entering(self, latency: int) -> Iterator[int]:
-        """A portal of this latency; how many orders it has. Raises `NotExact` unless the new ones come once each."""
+        """Set the portal's latency. Yields its order count. Raises `NotExact` unless each new order comes once."""
         self.portal.change(latency_ms=latency)
         served = self.portal.record()["accepted"]
         yield served
@@ -130,7 +130,7 @@ def _until_at_work(connection: Connection, count: int) -> None:
 
 
 async def _call_all(url: str, customers: Iterable[int]) -> float:
-    """Enter an order for each customer, as many at once as the account allows; the seconds it took."""
+    """Enter an order for each customer, with as many concurrent calls as the account allows. Returns the seconds."""
     gateway, who, free = HttpPortal(), account(url), asyncio.Semaphore(SESSIONS)
 
     async def enter(number: int) -> None:
@@ -160,7 +160,7 @@ def _form(number: int) -> OrderForm:
 
 
 def run(*, rounds: int, say: Say, scale: float = 1, latencies: Sequence[int] = LATENCIES_MS) -> Report:
-    """Measure everybody with `scale` times as many items as usual, and portals of these latencies in milliseconds."""
+    """Measure all contenders with `scale` times the usual number of items, for portal latencies in milliseconds."""
     items = scaled(ITEMS, scale)
     with temporary_database() as made, portal({}) as door, shipping_workspace(made, door.url) as at:
         with made.connect() as connection:
@@ -194,19 +194,18 @@ def _notes(found: dict[_Key, Measured]) -> list[str]:
         if name != LIMIT
     )
     return [
-        f"overhead an item, over the calls alone: {overhead}",
+        f"overhead per item, compared with the calls alone: {overhead}",
         (
-            "from the call of create_robot_job() until the job is completed, with workers that wait already; then the "
-            "items, the orders, the ledger and the portal's own record are compared"
+            "from the call of create_robot_job() until the job is completed, with running idle workers; then the "
+            "items, the orders, the ledger and the portal's record are compared"
         ),
         (
-            f"the account allows {SESSIONS} calls at once; portal, workers, server and measurement share the cores, so "
-            "a second worker helps only where one waits for the portal"
+            f"the account allows {SESSIONS} concurrent calls; portal, workers, server and measurement share the cores, "
+            "so a second worker helps only if the first waits for the portal"
         ),
         (
-            f"plain Procrastinate: one worker, concurrency {SESSIONS}, a task an item that calls, then counts in a "
-            "transaction; it looks up no carrier or city, keeps no note of a call that was begun and would call again "
-            "after a crash"
+            f"plain Procrastinate: one worker, concurrency {SESSIONS}, one task per item that calls, then counts in a "
+            "transaction; it checks no carrier or city, does not record begun calls and would call again after a crash"
         ),
-        "the calls alone: the same client, as many calls at once, no database",
+        "the calls alone: the same client and number of concurrent calls, no database",
     ]

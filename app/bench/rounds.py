@@ -1,4 +1,4 @@
-"""Rounds: contenders take turns, so that what the machine does beside them meets all of them alike."""
+"""Rounds: contenders alternate, so that other load on the machine affects all alike."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from statistics import median
 LEAST_ROUNDS = 3
 
 Contender = Callable[[], float]
-"""Runs once and returns its figure, a rate or a time. What it sets up for itself it does not count."""
+"""Runs once and returns its figure, a rate or a time, without its setup."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one contender came to: the figure of each round, in the order of the rounds."""
+    """One contender's figures, one a round, in order."""
 
     what: str
     contender: str
@@ -23,13 +23,13 @@ class Measured:
 
     @property
     def median(self) -> float:
-        """The middle of the rounds."""
+        """Return the median of the rounds."""
         return median(self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A ratio of two medians, with the bound that it is to reach: at `least`, or at `most`; None: it is just stated."""
+    """A ratio of two medians, with its bound: at `least`, at `most`, or None without a bound."""
 
     what: str
     ratio: float
@@ -38,19 +38,19 @@ class Claim:
 
     @property
     def holds(self) -> bool:
-        """Whether the bound is reached."""
+        """Return whether the ratio is within its bound."""
         return (self.least is None or self.ratio >= self.least) and (self.most is None or self.ratio <= self.most)
 
     @property
     def bound(self) -> str:
-        """The bound, for people."""
+        """Return the bound as text."""
         if self.least is not None:
             return f"≥ {self.least:g}"
         return f"≤ {self.most:g}" if self.most is not None else ""
 
 
 def alternate(what: str, unit: str, contenders: Mapping[str, Contender], rounds: int) -> dict[str, Measured]:
-    """Run every contender once a round, each round in the other direction; what each came to, by its name."""
+    """Run every contender once a round, in reverse order every other round. Returns the figures by name."""
     alone = {name: _alone(contender) for name, contender in contenders.items()}
     return {name: one for name, (one,) in alternate_all([(what, unit)], alone, rounds).items()}
 
@@ -58,7 +58,7 @@ def alternate(what: str, unit: str, contenders: Mapping[str, Contender], rounds:
 def alternate_all(
     figures: Sequence[tuple[str, str]], contenders: Mapping[str, Callable[[], Sequence[float]]], rounds: int
 ) -> dict[str, list[Measured]]:
-    """As `alternate`, for contenders that measure several things in one run: `figures` are their names and units."""
+    """Like `alternate`, for contenders with several figures a run. `figures`: their names and units."""
     found: dict[str, list[Sequence[float]]] = {name: [] for name in contenders}
     for number in range(rounds):
         turn = list(contenders.items())

@@ -1,4 +1,4 @@
-"""Queue rows for the limit: what a publisher wrote, kept as COPY text, and copied in again by nobody but the server."""
+"""Queue rows for the limit: save a publisher's rows as COPY text, and copy them in again."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ SELECT coalesce(sum(CASE WHEN args ? 'events' THEN jsonb_array_length(args -> 'e
                          WHEN args ?| '{specversion,event,item_id}' THEN 1 END), 0)::bigint
   FROM public.procrastinate_jobs WHERE status = 'todo' AND queue_name = ANY(%s)
 """
-# Neither: the periodic task that prunes, which may come at any time.
+# Does not count the periodic prune task, which may be queued at any time.
 
 
 def keep(temp_database: TemporaryDatabase) -> bytes:
-    """Every row of the queue as COPY text."""
+    """Return all rows of the queue as COPY text."""
     with temp_database.connect() as connection, connection.cursor().copy(_KEPT) as copy:
         return b"".join(bytes(block) for block in copy)
 
 
 def copy_in(temp_database: TemporaryDatabase, rows: bytes) -> float:
-    """COPY kept rows into the queue, in one transaction with its commit; the seconds it took."""
+    """COPY saved rows into the queue in one transaction. Returns the seconds, including the commit."""
     return timed_copy(temp_database, _COPY, rows, _QUEUE_TABLES)
 
 
 def timed_copy(
     temp_database: TemporaryDatabase, statement: LiteralString, rows: bytes, tables: Sequence[tuple[str, str]]
 ) -> float:
-    """COPY text as the owner of `tables`, those that are written to or looked at; the seconds it took with its commit.
+    """COPY text as the owner of `tables` (all written or read). Returns the seconds, including the commit.
 
-    COPY refuses to write where policies apply, so the owner is exempt from them for as long as it takes.
+    COPY does not write under row-level security, so the owner is exempt from it meanwhile.
     """
     temp_database.arrange(*(_EXEMPT.format(sql.Identifier(*table)) for table in tables))
     try:
@@ -59,13 +59,13 @@ def timed_copy(
 
 
 def waiting(connection: Connection, *queues: str) -> int:
-    """How many events wait in some queues, in rows of their own or in batches."""
+    """Return the number of waiting events in `queues`, single or in batches."""
     row = connection.execute(_WAITING, [list(queues)]).fetchone()
     return int(row[0]) if row else 0
 
 
 def check_waiting(temp_database: TemporaryDatabase, queue: str, expected: int) -> None:
-    """Raise `NotExact` unless exactly so many events wait in a queue."""
+    """Raise `NotExact` unless exactly `expected` events wait in a queue."""
     with temp_database.connect() as connection:
         found = waiting(connection, queue)
     if found != expected:

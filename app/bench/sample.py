@@ -1,6 +1,6 @@
-"""A sample: so many events drained out of a backlog, and how fast, from the first batch to the last.
+"""A sample: deliver a number of events from a backlog, and measure the rate from the first batch to the last.
 
-The program's own worker runs in this process, with a handler that does nothing but look at the clock.
+The program's worker runs in this process, with a handler that only reads the clock.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from events import Event
 from events.robot import JobCompleted
 
 LEAST = 2_000
-"""Events below which a sample has too few batches to tell a rate."""
+"""Smallest sample: fewer events have too few batches for a rate."""
 
 _APPLIED = "SELECT count(*) FROM engine.event_log"
 
 
 @dataclass(slots=True)
 class _Clock:
-    """Notes when each batch reaches its handler, until `wanted` events have."""
+    """Records when each batch reaches its handler, until `wanted` events have."""
 
     wanted: int
     loop: asyncio.AbstractEventLoop
@@ -44,7 +44,7 @@ class _Clock:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, _context: HandlerContext, events: Sequence[Event[Any]]) -> Iterable[Event[Any]]:
-        """The handler."""
+        """Handle a batch: record the time and the number of events."""
         with self.lock:
             self.seen += len(events)
             if self.enough.is_set():
@@ -55,15 +55,15 @@ class _Clock:
         return ()
 
     def rate(self) -> float:
-        """Events a second between the first batch, which is not counted, and the last."""
+        """Return events a second after the first batch, until the last."""
         (began, _), *later = self.marks
         return sum(count for _, count in later) / (later[-1][0] - began)
 
 
 def drain(temp_database: TemporaryDatabase, wanted: int) -> float:
-    """Let a worker apply at least `wanted` of the waiting facts, then stop it; events a second.
+    """Run a worker until at least `wanted` waiting events are applied. Returns events a second.
 
-    Raises `NotExact` unless what the handler saw is what left the queue and what came into the ledger.
+    Raises `NotExact` unless handled events, removed queue events and new ledger rows have the same number.
     """
     with temp_database.connect() as connection:
         before = _places(connection)
@@ -91,13 +91,13 @@ async def _drain(wanted: int) -> _Clock:
 
 
 def _places(connection: Connection) -> tuple[int, int]:
-    """How many events wait, and how many were applied."""
+    """Return the number of waiting and of applied events."""
     row = connection.execute(_APPLIED).fetchone()
     return waiting(connection, EVENTS_QUEUE), int(row[0]) if row else 0
 
 
 class PlainSample(Plain):
-    """Plain Procrastinate with a task that enters a fact into the ledger, as ours does."""
+    """Plain Procrastinate with a task that inserts an event into the ledger."""
 
     def __init__(self, temp_database: TemporaryDatabase) -> None:
         super().__init__(temp_database)
@@ -105,7 +105,7 @@ class PlainSample(Plain):
         self.noted = self.app.task(name="plain_noted", queue="plain")(self._noted)
 
     def sample(self, wanted: int) -> float:
-        """Let a worker apply `wanted` of the waiting facts; events a second. Raises `NotExact` for a wrong ledger."""
+        """Apply `wanted` waiting events. Returns events a second. Raises `NotExact` for a wrong ledger."""
         rate = self.drain(wanted)
         with self.temp_database.connect() as connection:
             _, applied = _places(connection)

@@ -1,8 +1,8 @@
-"""Scale: the sizes of a benchmark, all of them multiplied by one number."""
+"""Scale: multiply the sizes of a benchmark by one factor."""
 
 from __future__ import annotations
 
 
 def scaled(size: int, scale: float, *, least: int = 10) -> int:
-    """`size` times `scale`, and not less than `least`, below which there is nothing to measure."""
+    """Return `size` times `scale`, at least `least`."""
     return max(least, round(size * scale))

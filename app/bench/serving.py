@@ -1,6 +1,6 @@
 """Plain Procrastinate as a worker process: `python -m app.bench.serving <concurrency> [portal url]`, until SIGTERM.
 
-It works where DATABASE_URL says, listens as Procrastinate does by default, and logs nothing.
+Uses DATABASE_URL, listens for notifications (Procrastinate's default), and logs nothing.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from app.bench.temporary_database import TemporaryDatabase
 
 @contextmanager
 def serving(environment: Mapping[str, str], *, concurrency: int = CONCURRENCY, portal_url: str = "") -> Iterator[int]:
-    """A worker process of plain Procrastinate, for results or for whole robots; its pid."""
+    """Run a worker process of plain Procrastinate during the block, for results or robots. Yields its pid."""
     command = [sys.executable, "-m", __name__, str(concurrency), portal_url]
     with processes.running(command, environment) as process:
         yield process.pid
 
 
 async def _serve(plain: PlainRobots, concurrency: int) -> None:
-    """Work until SIGTERM or SIGINT, as Procrastinate has it."""
+    """Run the worker until SIGTERM or SIGINT."""
     async with (
         plain.app.open_async(),
         AsyncConnectionPool(plain.conninfo, min_size=2, max_size=max(8, concurrency)) as plain.pool,

@@ -1,6 +1,6 @@
-"""Workers whose jobs sleep for 20 ms in the database, as processes that run until SIGTERM.
+"""Worker processes whose jobs sleep for 20 ms in the database, until SIGTERM.
 
-Both record what is done in the ledger, both have two jobs in hand at once, and both run with their defaults.
+Both kinds record finished jobs in the ledger, run two jobs concurrently and use default settings.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Asked(Payload):
 
 
 def sleep(context: HandlerContext, asked: Sequence[Event[Asked]]) -> tuple[()]:
-    """Take 20 ms for each."""
+    """Sleep 20 ms for each event."""
     for _ in asked:
         context.connection.execute(_SLEEP)
     return ()
@@ -49,7 +49,7 @@ WIRING = Wiring(handlers={Asked: sleep}, effects={})
 
 
 class PlainSleeper:
-    """The same as a task of plain Procrastinate: one job a task, one transaction a task."""
+    """The same with plain Procrastinate: one job and one transaction a task."""
 
     def __init__(self, address: str) -> None:
         self.conninfo = database.conninfo(address)
@@ -63,19 +63,19 @@ class PlainSleeper:
             await connection.execute(_LEDGER, [UUID(event_id), TYPE])
 
     async def serve(self) -> None:
-        """Work until SIGTERM."""
+        """Run the worker until SIGTERM."""
         async with self.app.open_async(), AsyncConnectionPool(self.conninfo, min_size=2, max_size=4) as self.pool:
             await self.app.run_worker_async(queues=[QUEUE], concurrency=CONCURRENCY)
 
 
 def command(kind: str) -> list[str]:
-    """The command of a worker process: `tallyman` or `plain`."""
-    # Not `-m`: the class of the event must be this module's, and not that of `__main__`.
+    """Return the command of a worker process. `kind`: `tallyman` or `plain`."""
+    # Not `-m`: the event's class must be that of this module, not of `__main__`.
     return [sys.executable, "-c", f"from app.bench.sleeper import main; main({kind!r})"]
 
 
 def main(kind: str) -> None:
-    """Work, in a process of its own."""
+    """Run a worker of this kind in the current process."""
     if kind == "plain":
         asyncio.run(PlainSleeper(database.url()).serve())
         return

@@ -1,4 +1,4 @@
-"""`bench submit`: one job of very many orders, accepted, and fanned out into a request for each."""
+"""`bench submit`: seconds to accept a job of very many orders, and to fan it out into requests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ORDERS = 100_000
 
 OURS, PLAIN, LIMIT = "Tallyman", "plain Procrastinate", "limit, COPY of the same rows"
 NOWHERE = "http://127.0.0.1:9"
-"""The workspace's portal: never called here."""
+"""URL of the workspace's portal, which is never called here."""
 
 _JOB: LiteralString = """
 INSERT INTO logistics.robot_jobs (id, workspace_id, status, total_items) VALUES (%s, %s, 'pending', %s)
@@ -55,7 +55,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """A workspace with orders. Each contender returns the seconds of accepting the job, and of fanning it out."""
+    """A workspace with orders. Each contender returns the seconds of the submit and of the fan-out."""
 
     temp_database: TemporaryDatabase
     workspace: ShippingWorkspace
@@ -63,7 +63,7 @@ class _Stage:
     kept: list[bytes] = field(default_factory=list, repr=False)
 
     def ours(self) -> tuple[float, float]:
-        """The program: `create_robot_job`, then a worker of the queue of events."""
+        """Measure the program: `create_robot_job`, then a worker of the events queue."""
         with self._orders() as (connection, order_ids):
             began = time.perf_counter()
             create_robot_job(self.workspace.context(connection), order_ids, carrier=CARRIER)
@@ -75,7 +75,7 @@ class _Stage:
         return accepted, fanned_out
 
     def plain(self) -> tuple[float, float]:
-        """Plain Procrastinate: the items in one statement and a task, then a task that defers one for each item."""
+        """Measure plain Procrastinate: insert items and a task, then that task defers one for each item."""
         plain = PlainRobots(self.temp_database)
         with self._orders() as (connection, order_ids):
             with plain.app.open():
@@ -88,7 +88,7 @@ class _Stage:
         return accepted, fanned_out
 
     def limit(self) -> tuple[float, float]:
-        """COPY of the item rows, and of the queue rows that the program wrote."""
+        """Measure COPY of the item rows, and of the queue rows that the program wrote."""
         with self._orders() as (connection, order_ids):
             job_id = new_id()
             connection.execute(_JOB, [job_id, self.workspace.workspace_id, self.count])
@@ -100,7 +100,7 @@ class _Stage:
         return accepted, fanned_out
 
     def keep(self) -> None:
-        """Keep the very queue rows that the program writes, to be copied."""
+        """Save the queue rows that the program writes, for COPY."""
         self.ours()
         self.kept[:] = [rows.keep(self.temp_database)]
 
@@ -122,7 +122,7 @@ class _Stage:
 
 
 def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
-    """Measure everybody with `scale` times as many orders as usual."""
+    """Measure all contenders with `scale` times the usual number of orders. Figures are seconds."""
     count = scaled(ORDERS, scale)
     with temporary_database() as made, shipping_workspace(made, NOWHERE) as at:
         with made.connect() as connection:
@@ -139,17 +139,17 @@ def run(*, rounds: int, say: Say, scale: float = 1) -> Report:
 
 _NOTES = (
     (
-        "accepted: from the call of create_robot_job() to its commit: the request's fingerprint, the carrier, every "
-        "order looked up as the workspace's own, the items, robot/job.submitted; plain Procrastinate inserts the items "
-        "in one statement too and checks nothing"
+        "accepted: from the call of create_robot_job() to its commit: the request's fingerprint, the carrier, a check "
+        "of every order's workspace, the items, robot/job.submitted; plain Procrastinate also inserts the items "
+        "in one statement, and checks nothing"
     ),
     (
-        "fanned out: a worker of the queue of events, from its start until a request for each item waits; plain "
-        "Procrastinate defers a task for each with batch_defer; ours travel 25 a row"
+        "fanned out: a worker of the events queue, from its start until a request for each item waits; plain "
+        "Procrastinate defers a task for each with batch_defer; ours has 25 requests a row"
     ),
     (
-        "COPY: as text made beforehand, by the owner of the tables, who is exempt from their policies for it, "
-        "because COPY refuses to write where they apply; foreign keys and triggers are checked for everybody"
+        "COPY: of prepared text, by the tables' owner without row-level security, because COPY does not write under "
+        "policies; foreign keys are checked and triggers fire for all contenders"
     ),
 )
 

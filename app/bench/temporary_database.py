@@ -1,7 +1,7 @@
-"""Temporary database: the benchmark's own, on the server in use, dropped when the benchmark ends.
+"""Temporary database of a benchmark, on the server in use, dropped at the end.
 
-A run that was killed cannot take its database with it; the next run does, because every run keeps a connection to its
-own for as long as it lasts.
+A killed run leaves its database behind. The next run drops it: every run keeps a connection to its database, so a
+database without connections is unused.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ SELECT datname FROM pg_database d
 
 @dataclass(frozen=True, slots=True)
 class TemporaryDatabase:
-    """A temporary database: `url` for workers and producers, `owner_url` for what a benchmark arranges.
+    """A temporary database: `url` for workers and producers, `owner_url` for the benchmark's setup.
 
-    `superuser_url` is known on the embedded server alone.
+    `superuser_url` is set only on the embedded server.
     """
 
     name: str
@@ -45,36 +45,36 @@ class TemporaryDatabase:
     superuser_url: str | None = None
 
     def connect(self) -> Connection:
-        """A connection as `service_role` in autocommit mode; the caller closes it."""
+        """Open a connection as `service_role` in autocommit mode. The caller closes it."""
         return database.connect(self.url, autocommit=True)
 
     def arrange(self, *statements: sql.SQL | sql.Composed) -> None:
-        """Run statements as the owner of the tables, each in a transaction of its own."""
+        """Run statements as the tables' owner, each in a separate transaction."""
         with psycopg.connect(self.owner_url, autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement)
 
     def analyze(self) -> None:
-        """Let the planner know what is in every table."""
+        """Update the planner's statistics of all tables."""
         self.arrange(sql.SQL("ANALYZE"))
 
     def checkpoint(self) -> None:
-        """Have the server write to disk what it still has in hand, if it is one that takes such an order."""
+        """Run CHECKPOINT on the embedded server. Does nothing on another server."""
         if self.superuser_url:
             with psycopg.connect(self.superuser_url, autocommit=True) as connection:
                 connection.execute("CHECKPOINT")
 
     def environment(self) -> dict[str, str]:
-        """What a process that is to work here finds in its environment."""
+        """Return the environment for a process that uses this database."""
         return {**os.environ, "DATABASE_URL": self.url, "MIGRATION_DATABASE_URL": self.owner_url}
 
 
 @contextmanager
 def temporary_database() -> Iterator[TemporaryDatabase]:
-    """A migrated database that the whole program uses until the block ends.
+    """Create a migrated database that the whole program uses during the block.
 
-    The login of `MIGRATION_DATABASE_URL` must be allowed to create databases. What is waiting, applied or stored in
-    the database in use is not touched, but its server shares the load.
+    The login of `MIGRATION_DATABASE_URL` must be allowed to create databases. The configured database is not changed,
+    but its server shares the load.
     """
     owner, service = database.owner_url(), database.url()
     name = f"{_PREFIX}{secrets.token_hex(6)}"
@@ -102,5 +102,5 @@ def _drop_left_behind(keeper: psycopg.Connection[tuple[object, ...]]) -> None:
 
 
 def _drop(keeper: psycopg.Connection[tuple[object, ...]], name: str) -> None:
-    # Not by force: the owner may not end the sessions of the service's login. The server waits for them for 5 s.
+    # Without FORCE: the owner may not end the sessions of the service's login. The server waits 5 s for them.
     keeper.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))

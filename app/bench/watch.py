@@ -1,4 +1,4 @@
-"""Watch: wait until the database holds what a benchmark waits for."""
+"""Watch: wait for a condition in the database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.bench.job_fixtures import NotExact
 from app.context import Connection
 
 PROGRESS: LiteralString = "LISTEN tallyman_progress"
-"""Every commit that changes a robot job says so on this channel, from any session."""
+"""Every commit that changes a robot job notifies this channel."""
 _LOOK_AGAIN_S = 0.1
 _QUIET: LiteralString = """
 SELECT NOT EXISTS (SELECT FROM engine.waiting(%(queues)s::text[])
@@ -21,21 +21,21 @@ SELECT NOT EXISTS (SELECT FROM engine.waiting(%(queues)s::text[])
 def until(
     connection: Connection, condition: LiteralString, parameters: Mapping[str, Any], *, within: float, what: str
 ) -> None:
-    """Wait until a query of one truth value says true: it is asked at each progress of a job, and every 0.1 s.
+    """Wait until a query returns true. It runs after each notification, and every 0.1 s.
 
-    Raises `NotExact` with `what` was waited for when `within` seconds have passed.
+    Raises `NotExact` with `what` after `within` seconds.
     """
     connection.execute(PROGRESS)
     deadline = time.monotonic() + within
     while not _holds(connection, condition, parameters):
         if time.monotonic() > deadline:
             raise NotExact(f"{what}: not within {within:g} s")
-        # What is heard says only that it is time to look.
+        # A notification only triggers the next check; its content is ignored.
         list(connection.notifies(timeout=_LOOK_AGAIN_S, stop_after=1))
 
 
 def until_quiet(connection: Connection, *queues: str, within: float) -> None:
-    """Wait until nothing waits in some queues and nothing of them is in hand."""
+    """Wait until these queues have no waiting row and no delivery. Raises `NotExact` after `within` seconds."""
     until(connection, _QUIET, {"queues": list(queues)}, within=within, what=f"queues {', '.join(queues)} empty")
 
 

@@ -1,4 +1,4 @@
-"""The program's own worker, run in this process until nothing is due, and timed."""
+"""Run the program's worker in this process until no row is due, and time it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from events.order import OrderUpdated
 from events.robot import JobCompleted
 
 CONCURRENCY = 2
-"""Deliveries of events at once: what `cli.py work` starts."""
+"""Concurrent deliveries of events, as in `cli.py work`."""
 
 
 PATIENCE_S = 600.0
@@ -35,23 +35,23 @@ SELECT EXISTS (SELECT FROM engine.waiting(%(queues)s::text[])
 
 
 def count(fixtures: JobFixtures) -> float:
-    """Let a worker count every waiting result of the fixtures; the seconds until what follows is handled too.
+    """Run a worker until all waiting results of the fixtures and their follow-up events are handled. Returns seconds.
 
-    They begin when its connections are open; it listens, as `cli.py work` does. Raises `NotExact` after ten minutes.
+    Timed from open connections on. The worker listens, as `cli.py work` does. Raises `NotExact` after ten minutes.
     """
     with clear_desk():
         return asyncio.run(_count(fixtures))
 
 
 def drain(queues: Sequence[str] = (EVENTS_QUEUE,), concurrency: int = CONCURRENCY) -> float:
-    """Let a worker deliver everything that is due; the seconds from when its connections are open until it stops."""
+    """Run a worker until no row is due. Returns seconds from open connections until it stops."""
     with clear_desk():
         return asyncio.run(_drain(list(queues), concurrency))
 
 
 @contextmanager
 def clear_desk() -> Iterator[None]:
-    """Keep what the benchmark itself holds, a million objects maybe, out of the garbage collector's rounds."""
+    """Exclude the benchmark's own objects, up to a million, from garbage collection during the block."""
     gc.collect()
     gc.freeze()
     try:
@@ -63,9 +63,9 @@ def clear_desk() -> Iterator[None]:
 async def serve_until(
     serving: Coroutine[Any, Any, None], reached: asyncio.Event, *, limit: float | None = None
 ) -> float:
-    """Let a worker serve until it ends, an event is set or `limit` seconds have passed; how many that were.
+    """Run a worker until it ends, `reached` is set or `limit` seconds have passed. Returns the seconds.
 
-    Then it is told to stop, and ends the deliveries that it has in hand.
+    Then stop the worker, which finishes its current deliveries.
     """
     began = time.perf_counter()
     tasks = {asyncio.create_task(serving), asyncio.create_task(reached.wait())}
@@ -89,7 +89,7 @@ async def _drain(queues: list[str], concurrency: int) -> float:
     with app.replace_connector(connector):
         async with app.open_async(), app.at_work(concurrency):
             began = time.perf_counter()
-            # Told not to wait, a worker leaves what its last deliveries publish.
+            # With `wait=False`, a worker may leave events that its last deliveries published.
             while (await connector.execute_query_one_async(_DUE, queues=queues))["due"]:
                 await app.serve(**options)
             return time.perf_counter() - began
@@ -97,7 +97,7 @@ async def _drain(queues: list[str], concurrency: int) -> float:
 
 @dataclass(slots=True)
 class _Finish:
-    """Counts the events that follow from results, until all `expected` ones have been handled."""
+    """Counts the handled follow-up events of results, until all `expected` ones are handled."""
 
     expected: int
     loop: asyncio.AbstractEventLoop
@@ -106,7 +106,7 @@ class _Finish:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def after(self, handler: Handler) -> Handler:
-        """The handler, with its events counted."""
+        """Return the handler with its events counted."""
 
         def handle(context: HandlerContext, events: list[Event[Any]]) -> Iterable[Event[Any]]:
             following = handler(context, events)

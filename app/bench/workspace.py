@@ -1,4 +1,4 @@
-"""A workspace with an account at a portal, and orders that wait to be entered."""
+"""A workspace with an account at a portal, and pending orders."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from events import new_id
 
 CARRIER = "coordinadora"
 CITY = "BOGOTA (C/MARCA)"
-"""The only city that is served, in the carrier's spelling."""
+"""The only city with coverage, in the carrier's spelling."""
 USERNAME, PASSWORD = "demo", "demo-password"
-"""What the simulated portal knows."""
+"""Credentials of the simulated portal."""
 SESSIONS = 16
-"""Calls at once that the account allows: what two workers make of one batch each."""
+"""Concurrent calls that the account allows: those of two workers with one batch each."""
 
 _EMPTY = sql.SQL(
     "TRUNCATE logistics.robot_job_items, logistics.robot_jobs, logistics.orders, engine.event_log, engine.failed_jobs,"
@@ -46,18 +46,21 @@ RETURNING id
 
 @dataclass(frozen=True, slots=True)
 class ShippingWorkspace:
-    """A workspace that can ship. Its workers need the keys of its `environment`."""
+    """A workspace with an enabled carrier. Its workers need the keys in `environment`."""
 
     temp_database: TemporaryDatabase
     workspace_id: UUID
     keys: str = field(repr=False)
 
     def environment(self) -> dict[str, str]:
-        """What a worker process finds in its environment."""
+        """Return the environment of a worker process."""
         return {**self.temp_database.environment(), "TALLYMAN_KEYS": self.keys}
 
     def start_over(self, orders: int, *, served: int = 0) -> list[UUID]:
-        """Nothing but so many orders that wait, each for somebody else, and not for the first `served`; their ids."""
+        """Replace all jobs, events and orders by `orders` pending orders. Returns their ids.
+
+        Each order has another recipient; the numbers of the first `served` recipients are skipped.
+        """
         self.temp_database.arrange(_EMPTY)
         with self.temp_database.connect() as connection:
             made = connection.cursor(row_factory=scalar_row).execute(
@@ -68,13 +71,13 @@ class ShippingWorkspace:
         return order_ids
 
     def context(self, connection: Connection) -> Context:
-        """A context on its behalf."""
+        """Return a context for the workspace."""
         return Context.start(connection, self.workspace_id)
 
 
 @contextmanager
 def shipping_workspace(temp_database: TemporaryDatabase, portal_url: str) -> Iterator[ShippingWorkspace]:
-    """A workspace with an enabled account at a portal. Its password is sealed with a key of this block."""
+    """Yield a workspace with an enabled account at a portal. The password is sealed with a key of this block."""
     keys = "bench:" + base64.b64encode(os.urandom(32)).decode()
     with using(keys=SecretStr(keys)):
         with temp_database.connect() as connection:

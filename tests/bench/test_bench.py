@@ -157,8 +157,8 @@ def test_plot_draws_a_picture_a_benchmark(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "holds no report"),
-        ("not json", "holds something else"),
+        ("", "contains no report"),
+        ("not json", "must contain only reports"),
         (_report("held", "a") + "\n" + _report("held", "b"), "several reports of held"),
     ],
 )

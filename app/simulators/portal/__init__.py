@@ -1,14 +1,14 @@
-"""A carrier's portal, in the manner of Coordinadora: what the demo, the tests and the chaos runs enter orders into.
+"""A simulated carrier's portal, similar to Coordinadora's, for the demo, the tests and the chaos runs.
 
-    behaviour.py    what the portal is told to do: its settings, and what becomes of one order
-    record.py       what it did: every order that it accepted, and its counters
-    sessions.py     who is logged in
+    behaviour.py    the portal's settings, and the outcome of one order call
+    record.py       the accepted orders, and counters
+    sessions.py     the open sessions
     application.py  the HTTP contract
     server.py       the portal on a free port of the loopback interface, in a thread
     __main__.py     the same as a program: `python -m app.simulators.portal`
 
-It is somebody else's program: it imports nothing of ours and knows nothing of jobs and items. Above all it does not
-recognise a reference that it has seen before. An order that is entered twice is two parcels, and the record says so.
+It stands for an external program: it imports nothing from Tallyman and has no jobs and items. It does not deduplicate
+references: an order that is entered twice is two parcels, and the record shows both.
 """
 
 from app.simulators.portal.application import create_portal

@@ -1,4 +1,4 @@
-"""The portal as a program: prints `{"url": "http://127.0.0.1:PORT"}` once it listens, and serves until SIGTERM."""
+"""Run the portal as a program: print `{"url": "http://127.0.0.1:PORT"}` once it listens, serve until SIGTERM."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ program = typer.Typer(add_completion=False)
 @program.command()
 def main(  # noqa: PLR0913 - a flag for each setting
     *,
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
-    behaviour: Annotated[str, typer.Option(help="All settings as one JSON object; flags win over it.")] = "{}",
-    account: Annotated[list[str] | None, typer.Option(help="USERNAME:PASSWORD; may be repeated.")] = None,
+    port: Annotated[int, typer.Option(help="Port; 0: a free one.")] = 0,
+    behaviour: Annotated[str, typer.Option(help="Settings as a JSON object; flags override them.")] = "{}",
+    account: Annotated[list[str] | None, typer.Option(help="USERNAME:PASSWORD; repeatable.")] = None,
     latency_ms: Annotated[float | None, typer.Option(min=0)] = None,
     jitter_ms: Annotated[float | None, typer.Option(min=0)] = None,
     error_rate: Annotated[float | None, typer.Option(min=0, max=1)] = None,
@@ -46,7 +46,7 @@ def main(  # noqa: PLR0913 - a flag for each setting
         "seed": seed,
     }
     settings = _settings(behaviour, {name: value for name, value in flags.items() if value is not None})
-    # uvicorn closes in good order, then raises the signal again: that is where the process ends, with success.
+    # uvicorn shuts down, then raises the signal again, which ends the process with exit code 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     try:

@@ -5,7 +5,7 @@
     GET  /orders         ?reference=a&reference=b → {orders: [...]}; 401
     GET  /record         the simulator's own counters
     GET  /record/orders  every accepted order, one JSON object a line
-    PUT  /behaviour      change the settings that are named, from the next call on
+    PUT  /behaviour      change the given settings, from the next call on
 
 Every endpoint runs on the event loop, so that the record needs no lock.
 """
@@ -33,7 +33,7 @@ _WAVE = b" " * 65_536
 
 
 class Desk:
-    """One portal's state. `clock` gives seconds since 1970; `closing`, once set, lets go of every held caller."""
+    """One portal's state. `clock` returns seconds since 1970. `closing`, once set, releases every held call."""
 
     def __init__(self, behaviour: Behaviour, clock: Callable[[], float]) -> None:
         self.behaviour = behaviour
@@ -44,7 +44,7 @@ class Desk:
         self.closing = asyncio.Event()
 
     async def work(self, seconds: float) -> None:
-        """Take one's time over a call; raises 503 when the portal closes meanwhile."""
+        """Wait for the latency of a call. Raises 503 if the portal closes meanwhile."""
         if seconds:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -52,7 +52,7 @@ class Desk:
                 raise HTTPException(503, "the portal is closing")
 
     async def hold(self, request: Request) -> None:
-        """Keep a caller waiting until it goes away or the portal closes."""
+        """Hold a call until the caller disconnects or the portal closes."""
         waits = {asyncio.ensure_future(_departure(request)), asyncio.ensure_future(self.closing.wait())}
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -62,7 +62,7 @@ class Desk:
 
 
 def create_portal(behaviour: Behaviour, *, clock: Callable[[], float] = time.time) -> FastAPI:
-    """A portal with nothing in its books; its `Desk` is `app.state.desk`."""
+    """Create a portal with an empty record. Its `Desk` is `app.state.desk`."""
     app = FastAPI(title="Carrier portal (simulated)", openapi_url=None)
     app.state.desk = Desk(behaviour, clock)
     app.include_router(_customers, dependencies=[Depends(_opening_hours)])
@@ -71,7 +71,7 @@ def create_portal(behaviour: Behaviour, *, clock: Callable[[], float] = time.tim
     return app
 
 
-async def _desk(request: Request) -> Desk:  # a coroutine, for FastAPI sends a plain function to a thread
+async def _desk(request: Request) -> Desk:  # a coroutine, because FastAPI runs a plain function in a thread
     return cast("Desk", request.app.state.desk)
 
 
@@ -101,7 +101,7 @@ _watchers = APIRouter()
 
 
 class Login(BaseModel):
-    """What a customer logs in with."""
+    """A customer's credentials."""
 
     username: str
     password: str
@@ -122,10 +122,10 @@ async def log_in(login: Login, desk: TheDesk) -> dict[str, Any]:
 
 @_customers.post("/orders")
 async def enter_order(form: OrderForm, account: Account, desk: TheDesk, request: Request) -> Response:
-    """Enter one order; nobody looks whether its reference was entered before."""
+    """Enter one order. References are not deduplicated."""
     began = desk.clock()
-    # A caller that gave up on one call and makes the next has one in progress, not two: let the loop hear of
-    # departures that have already happened before counting.
+    # A caller that abandoned one call and makes the next has one in progress, not two: let the loop process
+    # disconnects that have already happened before counting.
     for _ in range(_LOOP_TURNS_TO_NOTICE_A_DEPARTURE):
         await asyncio.sleep(0)
     with desk.record.in_progress(account) as at_once:
@@ -175,26 +175,26 @@ async def _carry_out(fate: Fate, form: OrderForm, account: str, desk: Desk, requ
 async def find_orders(
     account: Account, desk: TheDesk, reference: Annotated[list[str] | None, Query()] = None
 ) -> dict[str, list[dict[str, str]]]:
-    """The account's accepted orders with these references; what is still being entered is not among them."""
+    """Return the account's accepted orders with these references, without calls in progress."""
     await desk.work(desk.behaviour.latency_ms / 1000)
     return {"orders": [entry.answer() for entry in desk.record.find(account, reference or [])]}
 
 
 @_watchers.get("/record")
 async def read_record(desk: TheDesk) -> JSONResponse:
-    """The counters."""
+    """Return the counters."""
     return JSONResponse(desk.record.summary().model_dump())
 
 
 @_watchers.get("/record/orders")
 async def read_accepted_orders(desk: TheDesk) -> StreamingResponse:
-    """Every accepted order."""
+    """Return every accepted order, one JSON object a line."""
     return StreamingResponse(_lines(desk.record.entries[:]), media_type="application/x-ndjson")
 
 
 @_watchers.put("/behaviour")
 async def change_behaviour(changes: dict[str, Any], desk: TheDesk) -> JSONResponse:
-    """Change the settings that are named; answers with all of them but the passwords."""
+    """Change the given settings. Returns all settings but the passwords."""
     try:
         desk.behaviour = desk.behaviour.changed(**changes)
     except ValidationError as error:
@@ -230,7 +230,7 @@ async def _flood(desk: Desk) -> AsyncIterator[bytes]:
     while not desk.closing.is_set():
         yield _WAVE
         desk.record.flooded += len(_WAVE)
-        await asyncio.sleep(0)  # sending to a caller that has left never waits: let the loop notice that it has
+        await asyncio.sleep(0)  # sending to a disconnected caller never waits: let the loop process the disconnect
 
 
 async def _departure(request: Request) -> None:

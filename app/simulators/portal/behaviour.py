@@ -1,8 +1,7 @@
-"""What the portal is told to do, and what that means for one order.
+"""The portal's settings, and the outcome of one order call.
 
-Whatever happens to an order depends on the order and on how often it was tried, never on the order of calls: rules
-count per order, and the random rates draw from dice that are thrown per order and try. So a run with a seed goes the
-same way with one caller or with twenty.
+An outcome depends on the order and its number of tries, never on the sequence of calls: rules count per order, and each
+order and try has a separate random generator. A run with a seed has the same outcomes with one caller or twenty.
 """
 
 from __future__ import annotations
@@ -15,9 +14,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 Outcome = Literal["accept", "refuse", "error", "timeout", "lost", "garble", "flood", "drip"]
-"""`lost` and `garble` are accepted, but the caller hears nothing of it, or nothing that can be read. `flood` is
-accepted and answered without end, as fast as the caller reads. `timeout` and `drip` are not accepted: the caller hears
-nothing, or an answer that comes in drops and never ends."""
+"""`lost` and `garble`: accepted, but the answer is lost or unreadable. `flood`: accepted, with an endless answer, as
+fast as the caller reads. `timeout` and `drip`: not accepted, without an answer or with an endless slow one."""
 Rate = Annotated[float, Field(ge=0, le=1)]
 FormField = Literal[
     "reference", "recipient_name", "recipient_document", "recipient_phone", "recipient_email", "address", "city"
@@ -43,12 +41,12 @@ class OrderForm(BaseModel):
 
     @property
     def order(self) -> tuple[str, str]:
-        """What makes two forms the same order, whatever their references: who gets it, and where."""
+        """Return the identity of the order, independent of its reference: recipient's document and address."""
         return (self.recipient_document or "", self.address)
 
 
 class Rule(BaseModel):
-    """What becomes of the orders whose `field` contains a text; the first rule that applies decides."""
+    """The outcome of orders whose `field` contains a text. The first matching rule applies."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,17 +54,17 @@ class Rule(BaseModel):
     contains: str = Field(min_length=1)
     then: Outcome
     message: str = "the portal refuses this order"
-    """What a refusal says."""
+    """The message of a refusal."""
     times: PositiveInt | None = None
-    """To how many tries of each order it applies; `None`: to every one."""
+    """Number of tries of each order to which the rule applies; `None`: all."""
 
     def matches(self, form: OrderForm) -> bool:
-        """Whether the form's field contains the text, case and all."""
+        """Return whether the form's field contains the text, case-sensitive."""
         return self.contains in (getattr(form, self.field) or "")
 
 
 class Behaviour(BaseModel):
-    """The portal's settings. The rates are shares of the order calls; together they are at most 1."""
+    """The portal's settings. Rates are shares of the order calls, at most 1 in total."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -75,28 +73,28 @@ class Behaviour(BaseModel):
     is_down: bool = False
     """Every call is answered 503, as during maintenance."""
     latency_ms: NonNegativeFloat = 0
-    """How long an answer takes. A caller who leaves meanwhile is not noticed: the order is entered all the same."""
+    """Milliseconds until an answer. If the caller disconnects meanwhile, the order is entered all the same."""
     jitter_ms: NonNegativeFloat = 0
-    """By how much `latency_ms` varies up and down."""
+    """Largest random deviation from `latency_ms`, in milliseconds."""
     error_rate: Rate = 0
     """Answered 500; not accepted."""
     timeout_rate: Rate = 0
     """Never answered; not accepted."""
     lost_answer_rate: Rate = 0
-    """Accepted, but the caller does not hear of it."""
+    """Accepted, but the answer is lost."""
     lost_answer: Literal["error", "hold"] = "error"
-    """What the caller hears instead: 502, or nothing at all."""
+    """What the caller receives instead: 502 (`error`), or no answer (`hold`)."""
     seed: int | None = None
     """Makes the rates and the jitter repeatable."""
     session_lifetime_s: NonNegativeFloat = 3600
     session_uses: PositiveInt | None = None
-    """After how many calls a session expires."""
+    """Number of calls after which a session expires."""
     max_sessions: PositiveInt | None = None
-    """How many order calls an account may have in progress; one above is answered 429."""
+    """Most order calls of an account in progress. Further calls are answered 429."""
     retry_after_s: NonNegativeInt | None = None
-    """The Retry-After of answers 429 and 503; `None`: they have none."""
+    """Retry-After header of answers 429 and 503, in seconds; `None`: no header."""
     cities: tuple[str, ...] | None = None
-    """The cities that the portal knows, exactly so spelled; `None`: every city."""
+    """The cities that the portal accepts, in exact spelling; `None`: all."""
     rules: tuple[Rule, ...] = ()
 
     @model_validator(mode="after")
@@ -106,13 +104,13 @@ class Behaviour(BaseModel):
         return self
 
     def changed(self, **changes: Any) -> Behaviour:
-        """The same with some settings changed; raises pydantic's ValidationError for what is no setting."""
+        """Return a copy with some settings changed. Raises pydantic's `ValidationError` for an invalid setting."""
         return Behaviour.model_validate(self.model_dump() | changes)
 
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of one order call, and how long that takes in seconds."""
+    """The outcome of one order call, and its delay in seconds."""
 
     then: Outcome
     delay: float
@@ -120,7 +118,7 @@ class Fate:
 
 
 class Director:
-    """Decides the fate of each order call and remembers which rules were played, and how often."""
+    """Decides the outcome of each order call. Counts the applications of each rule."""
 
     def __init__(self) -> None:
         self._played: Counter[tuple[Rule, tuple[str, str]]] = Counter()
@@ -128,7 +126,7 @@ class Director:
         self._own_seed = random.SystemRandom().getrandbits(64)
 
     def fate(self, behaviour: Behaviour, form: OrderForm) -> Fate:
-        """What becomes of this try of an order: a rule's word, else an unknown city's, else the dice's."""
+        """Return the outcome of this try: by a rule, else a refusal of an unknown city, else at random."""
         dice = self._dice(behaviour, form)
         jitter = dice.uniform(-behaviour.jitter_ms, behaviour.jitter_ms)
         delay = max(0.0, behaviour.latency_ms + jitter) / 1000

@@ -1,6 +1,6 @@
-"""What the portal did: every order that it accepted, by whom and when, and its counters.
+"""The portal's record: accepted orders with account and time, and counters.
 
-Written by the portal's event loop alone; a test in another thread may read it at any time.
+Only the portal's event loop writes it. A test in another thread may read it at any time.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Entry:
     accepted_at: datetime
     form: OrderForm
     began_at: datetime
-    """When the call arrived that it was accepted in."""
+    """Arrival time of the call."""
 
     def answer(self) -> dict[str, str]:
-        """What the portal tells its customers of it."""
+        """Return the answer to the customer."""
         return {
             "reference": self.form.reference,
             "tracking_number": self.tracking_number,
@@ -40,17 +40,17 @@ class Entry:
         }
 
     def whole(self) -> dict[str, Any]:
-        """All that the portal knows of it, ready for JSON."""
+        """Return all fields as JSON types."""
         about = {"account": self.account, "began_at": self.began_at.isoformat()}
         return self.form.model_dump() | self.answer() | about
 
 
 class Summary(BaseModel):
-    """The counters at one moment."""
+    """The counters at one time."""
 
     accepted: int
     references: int
-    """Distinct references among the accepted; fewer than `accepted` means that an order was entered twice."""
+    """Distinct references of accepted orders. Fewer than `accepted` if an order was entered twice."""
     duplicates: list[str]
     """References that were accepted more than once."""
     logins: int
@@ -59,18 +59,18 @@ class Summary(BaseModel):
     errors: int
     timeouts: int
     lost: int
-    """Accepted, but the caller was not told."""
+    """Accepted, but the answer was lost."""
     flooded: int
-    """Bytes of endless answers that were sent."""
+    """Bytes sent in endless answers."""
     busy: int
-    """Turned away with 429."""
+    """Answered 429."""
     most_at_once: int
-    """The most order calls that any one account had in progress, those turned away included."""
+    """Most concurrent order calls of one account, including those answered 429."""
 
 
 @dataclass
 class Record:
-    """The portal's own account of things, which no caller can change."""
+    """The portal's record, which callers cannot change."""
 
     entries: list[Entry] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
@@ -87,9 +87,9 @@ class Record:
     _in_progress: Counter[str] = field(default_factory=Counter)
 
     def accept(self, account: str, form: OrderForm, clock: float, began: float | None = None) -> Entry:
-        """Write one order down, whether or not its reference was seen before.
+        """Record one order, also with a known reference. Returns the entry.
 
-        `clock` is now and `began` when the call arrived, both in seconds since 1970; without `began` it arrives now.
+        `clock`: the current time, `began`: the call's arrival (default: now), both in seconds since 1970.
         """
         number = str(_FIRST_TRACKING_NUMBER + len(self.entries))
         at, began_at = (datetime.fromtimestamp(context, UTC) for context in (clock, clock if began is None else began))
@@ -102,7 +102,7 @@ class Record:
         return entry
 
     def find(self, account: str, references: Sequence[str]) -> list[Entry]:
-        """An account's orders with these references, oldest first within each."""
+        """Return an account's orders with these references, oldest first for each reference."""
         return [
             entry
             for reference in dict.fromkeys(references)
@@ -112,7 +112,7 @@ class Record:
 
     @contextmanager
     def in_progress(self, account: str) -> Iterator[int]:
-        """Count one order call while it lasts; gives how many its account has, itself included."""
+        """Count one order call during the block. Yields the account's concurrent calls, including this one."""
         self._in_progress[account] += 1
         at_once = self._in_progress[account]
         self.most_at_once = max(self.most_at_once, at_once)
@@ -122,7 +122,7 @@ class Record:
             self._in_progress[account] -= 1
 
     def summary(self) -> Summary:
-        """The counters now."""
+        """Return the current counters."""
         return Summary(
             accepted=len(self.entries),
             references=len(self._by_reference),

@@ -1,4 +1,4 @@
-"""The portal on a port of the loopback interface: in a thread for tests, in the foreground for the program."""
+"""Serve the portal on the loopback interface: in a thread for tests, in the foreground for the program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STOP_LIMIT_S = 5
 
 
 class _Server(uvicorn.Server):
-    """Tells when it is listening, and lets go of held callers before it waits for them."""
+    """A server that calls `when_ready` once it listens, and releases held calls before it shuts down."""
 
     loop: asyncio.AbstractEventLoop
 
@@ -57,7 +57,7 @@ class _Server(uvicorn.Server):
 
 
 class Portal:
-    """A running portal, seen from the same process."""
+    """A running portal in the same process."""
 
     def __init__(self, url: str, server: _Server) -> None:
         self.url = url
@@ -65,12 +65,12 @@ class Portal:
 
     @property
     def record(self) -> Record:
-        """What it accepted, read directly."""
+        """Return the portal's record."""
         return self._server.desk.record
 
     @property
     def behaviour(self) -> Behaviour:
-        """Its settings; a new value counts from the next call on."""
+        """The settings. A new value applies from the next call on."""
         return self._server.desk.behaviour
 
     @behaviour.setter
@@ -78,11 +78,11 @@ class Portal:
         self._server.desk.behaviour = behaviour
 
     def change(self, **changes: Any) -> None:
-        """Change some settings; raises pydantic's ValidationError for what is no setting."""
+        """Change some settings. Raises pydantic's `ValidationError` for an invalid setting."""
         self.behaviour = self.behaviour.changed(**changes)
 
     def start_over(self, behaviour: Behaviour | None = None) -> None:
-        """Empty the books and log everybody out, for a test that shares a portal with others."""
+        """Clear the record and all sessions, for tests that share a portal."""
         former = self._server.desk
         self._server.portal.state.desk = Desk(behaviour or Behaviour(), former.clock)
         self._server.loop.call_soon_threadsafe(former.closing.set)
@@ -90,9 +90,9 @@ class Portal:
 
 @contextmanager
 def serve(behaviour: Behaviour | None = None, *, clock: Callable[[], float] = time.time) -> Iterator[Portal]:
-    """A portal in a thread of its own, listening when the block begins and gone when it ends.
+    """Run a portal in a separate thread during the block.
 
-    `clock` gives the portal's time in seconds since 1970. Raises RuntimeError when it doesn't start.
+    `clock` returns the portal's time in seconds since 1970. Raises `RuntimeError` if the portal does not start.
     """
     listener = _listen(port=0)
     ready = threading.Event()
@@ -109,14 +109,14 @@ def serve(behaviour: Behaviour | None = None, *, clock: Callable[[], float] = ti
 
 
 def run(behaviour: Behaviour, port: int, when_ready: Callable[[str], object]) -> None:
-    """Serve until a signal says stop; `when_ready` is told the URL. Raises OSError when the port is taken."""
+    """Serve until SIGTERM or SIGINT. Calls `when_ready` with the URL. Raises `OSError` if the port is in use."""
     listener = _listen(port)
     url = _url(listener)
     _Server(create_portal(behaviour), lambda: when_ready(url)).run(sockets=[listener])
 
 
 def _listen(port: int) -> socket.socket:
-    # The protocol is named because asyncio turns Nagle's algorithm off only where it is: 40 ms an answer otherwise.
+    # asyncio disables Nagle's algorithm only for sockets with an explicit protocol. Nagle costs 40 ms an answer.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Who is logged in. A session ends by age or by use, as the behaviour says at the moment it is shown."""
+"""Open sessions. A session expires by age or number of calls, by the behaviour at the time of use."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class _Session:
 
 
 class Sessions:
-    """The open sessions by their tokens. Times are seconds since 1970."""
+    """The open sessions by token. Times are seconds since 1970."""
 
     def __init__(self) -> None:
         self._open: dict[str, _Session] = {}
 
     def open(self, account: str, clock: float) -> str:
-        """A new session's token."""
+        """Open a session. Returns its token."""
         token = secrets.token_urlsafe(24)
         self._open[token] = _Session(account, clock)
         return token
 
     def use(self, token: str, clock: float, behaviour: Behaviour) -> str | None:
-        """The account whose session this is, or `None` when it is unknown or expired."""
+        """Count one use of a session. Returns its account, or `None` if the session is unknown or expired."""
         session = self._open.get(token)
         if session is None:
             return None
