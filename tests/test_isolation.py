@@ -17,10 +17,11 @@ from app import database as doors
 from app.context import Connection, Context
 from app.database import as_person, as_visitor
 from app.logistics import carriers
+from app.program import WIRING
 from tests.conftest import Database
 from tests.helpers.factories import Workspace, make_member, make_workspace
 
-OURS = ["tenancy", "logistics", "engine", "auth"]
+OURS = [*WIRING.schemas, "engine", "auth"]
 SCHEMAS = [*OURS, "public"]
 
 
