@@ -1,1 +1,1 @@
-"""Health: what is wrong with a server or a queue, and what to do about it."""
+"""Health checks of server, schema and queue."""

@@ -1,7 +1,7 @@
-"""Doctor: what is wrong with the server, the schema and the queue, and what to do about it.
+"""Doctor: health checks of server, schema and queue. Each finding has a remedy.
 
-A checkup looks at one thing and tells what it found; `app.wiring` lists the engine's and the domains'. All of them only
-read, and none waits: a statement that takes too long, or a lock that is held, becomes a finding too.
+`app.wiring` lists the checkups of the engine and of the domains. Checkups only read. A statement that exceeds 20 s, or
+waits more than 2 s for a lock, becomes a finding.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TIME_LIMITS = {"statement_timeout": "20s", "lock_timeout": "2s"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found: `problem` needs somebody now, `warning` soon, `info` is good to know, `ok` is well."""
+    """The result of a check. `problem`: act now. `warning`: act soon. `info`: no action needed. `ok`: nothing wrong."""
 
     level: Level
     subject: str
@@ -45,10 +45,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class CheckContext:
-    """The system under examination, through two connections in autocommit mode.
+    """Two connections to the checked system, both in autocommit mode.
 
-    `service` acts as `service_role`. `login` acts as the login role: PostgreSQL shows a session's transaction to
-    those of its own login alone.
+    `service` uses the role `service_role`. `login` uses the login's own role, because PostgreSQL shows a session's
+    transaction only to the same login.
     """
 
     service: Connection
@@ -67,7 +67,7 @@ class Checkup:
 
 @contextmanager
 def check_context(limits: Limits | None = None) -> Iterator[CheckContext]:
-    """The system of this process's settings."""
+    """Connect to the database of this process's settings. Raises `psycopg.OperationalError`."""
     with (
         psycopg.connect(database.conninfo(**_TIME_LIMITS), autocommit=True) as service,
         psycopg.connect(database.conninfo(role="none", **_TIME_LIMITS), autocommit=True) as login,
@@ -76,7 +76,7 @@ def check_context(limits: Limits | None = None) -> Iterator[CheckContext]:
 
 
 def examine(context: CheckContext, checkups: Iterable[Checkup]) -> list[Finding]:
-    """Every finding of some checkups, in their order; one that cannot be made is a problem of its own."""
+    """Run checkups in order and return their findings. A checkup that fails becomes a finding."""
     return [finding for checkup in checkups for finding in _examine(context, checkup)]
 
 
@@ -84,12 +84,12 @@ def _examine(context: CheckContext, checkup: Checkup) -> list[Finding]:
     try:
         return list(checkup.run(context)) or [Finding("ok", checkup.subject, checkup.ok_message)]
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedColumn) as error:
-        return [Finding("problem", checkup.subject, f"cannot look: {_why(error)}", "run `db migrate`")]
+        return [Finding("problem", checkup.subject, f"cannot check: {_why(error)}", "run `db migrate`")]
     except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:
-        remedy = "the server is busy, or a lock is held: look again, and at pg_stat_activity"
-        return [Finding("warning", checkup.subject, f"cannot look: {_why(error)}", remedy)]
+        remedy = "the server is busy, or a lock is held: run `doctor` again, and read pg_stat_activity"
+        return [Finding("warning", checkup.subject, f"cannot check: {_why(error)}", remedy)]
     except (psycopg.Error, SetupError) as error:
-        return [Finding("problem", checkup.subject, f"cannot look: {_why(error)}", "mend what is told, look again")]
+        return [Finding("problem", checkup.subject, f"cannot check: {_why(error)}", "fix this error, check again")]
 
 
 def _why(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Checkups of the queue: who works, what waits too long, what is stuck, what died, and how its tables are."""
+"""Checkups of the queue: workers, backlogs, stuck deliveries, dead letters, and table bloat."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ def _workers(context: CheckContext) -> Iterator[Finding]:
         yield Finding("warning", "workers", "no worker is alive", "start one: `python cli.py work`")
     for worker in stale:
         age = worker.heartbeat_age.total_seconds()
-        what = f"worker {worker.label} has not been heard of for {age:.0f} s and counts as dead"
+        what = f"worker {worker.label} has sent no heartbeat for {age:.0f} s and counts as dead"
         remedy = (
-            "see whether its process lives; a worker that starts drops the entry, live ones take its deliveries over"
+            "check whether its process runs; live workers rescue its deliveries, the next worker that starts removes it"
         )
         yield Finding("warning", "workers", what, remedy)
     for worker in found:
         if not worker.is_known:
-            what = f"worker {worker.worker_id} is of an older program: it obeys no pause"
+            what = f"worker {worker.worker_id} is of an older program: it ignores pauses"
             yield Finding("warning", "workers", what, "restart it with this program")
     yield from _programs([worker for worker in found if worker.is_known and not worker.is_stale])
 
 
 def _programs(alive: Sequence[Worker]) -> Iterator[Finding]:
-    """Workers of different programs, as during a rolling deployment."""
+    """Report live workers of different program versions, as during a rolling deployment."""
     programs: dict[tuple[str | None, str | None], list[str]] = {}
     for worker in alive:
         programs.setdefault((worker.version, worker.knows), []).append(worker.label)
@@ -86,11 +86,11 @@ def _queues(context: CheckContext) -> Iterator[Finding]:
         elif one.due and not one.workers:
             yield Finding("problem", "queues", f"no worker serves {name}; {_waiting(one)}", f"`work --queue {name}`")
         elif one.oldest is not None and one.oldest > limit:
-            remedy = "start more workers, or see what the ones there are do: `workers list`, `stats`"
+            remedy = "start more workers, or check the running ones: `workers list`, `stats`"
             yield Finding("warning", "queues", f"{name} does not keep up; {_waiting(one)}", remedy)
         if one.failed:
-            what = f"{name}: {one.failed} failed in the queue itself, e.g. of a task that no worker knows"
-            yield Finding("warning", "queues", what, "the workers' sweep makes dead letters of them: `dead list`")
+            what = f"{name}: {one.failed} failed in the queue itself, for example with a task that no worker knows"
+            yield Finding("warning", "queues", what, "the workers' sweep dead-letters them: `dead list`")
 
 
 def _waiting(one: Backlog) -> str:
@@ -104,12 +104,12 @@ def _stuck(context: CheckContext) -> Iterator[Finding]:
     rows = deliveries(context.service)
     if orphans := [row for row in rows if not _is_held(row, workers)]:
         what = f"{len(orphans)} in hand of workers that are gone: {_named(orphans)}"
-        remedy = f"live workers take them over within {settings().rescue_interval:.0f} s" if alive else "start a worker"
+        remedy = f"live workers rescue them within {settings().rescue_interval:.0f} s" if alive else "start a worker"
         yield Finding("warning" if alive else "problem", "deliveries", what, remedy)
     limit = timedelta(seconds=settings().longest_run)
     if long := [row for row in rows if row.age is not None and row.age > limit]:
         what = f"{len(long)} in hand for longer than {limit.total_seconds():.0f} s: {_named(long)}"
-        remedy = "live workers should have taken them over: see their logs, restart them"
+        remedy = "live workers should have rescued them: check their logs, restart them"
         yield Finding("problem", "deliveries", what, remedy)
 
 
@@ -126,7 +126,7 @@ def _dead_letters(context: CheckContext) -> Iterator[Finding]:
     for one in context.service.cursor(row_factory=class_row(_DeadLetters)).execute(_DEAD_LETTERS):
         if one.oldest is not None:
             what = f"{one.letters} unresolved, the oldest since {one.oldest:%Y-%m-%d %H:%M}"
-            yield Finding("warning", "dead letters", what, "`dead list --group` shows what they died of")
+            yield Finding("warning", "dead letters", what, "`dead list --group` shows their errors")
 
 
 def _bloat(context: CheckContext) -> Iterator[Finding]:
@@ -134,14 +134,14 @@ def _bloat(context: CheckContext) -> Iterator[Finding]:
     for one in cursor.execute(_BLOAT, [context.limits.most_dead_rows]):
         last = f"{one.last_autovacuum:%Y-%m-%d %H:%M}" if one.last_autovacuum else "never"
         what = f"{one.name} has {one.dead} dead rows beside {one.live} live ones; last autovacuum: {last}"
-        remedy = f"end what holds vacuum back (see transactions), then VACUUM {one.name}"
+        remedy = f"end old transactions that block vacuum (see transactions), then VACUUM {one.name}"
         yield Finding("warning", "tables", what, remedy)
 
 
 QUEUE = (
     Checkup("workers", _workers, "workers are alive"),
-    Checkup("queues", _queues, "nothing waits for long"),
-    Checkup("deliveries", _stuck, "nothing is stuck"),
+    Checkup("queues", _queues, "no event waits too long"),
+    Checkup("deliveries", _stuck, "no delivery is stuck"),
     Checkup("dead letters", _dead_letters, "there are none"),
     Checkup("tables", _bloat, "the queue's tables are vacuumed"),
 )

@@ -1,8 +1,8 @@
-"""Drift: whether Procrastinate's tables, indexes, functions and triggers are those of the installed package.
+"""Schema drift: compare Procrastinate's tables, indexes, functions and triggers with those of the installed package.
 
-The package brings its schema as SQL. It is laid out beside the one in use, in a schema of its own and a transaction
-that is rolled back, and the two are compared object by object in the catalog. That takes the owner of the database,
-and nobody waits for it: it locks nothing but what it makes.
+The package contains its schema as SQL. The check runs this SQL in a temporary schema, compares both schemas object by
+object in the catalog, and rolls the transaction back. It needs the owner of the database. It locks only the objects
+that it creates.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _IN_USE = "public"
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """An object of Procrastinate's that is not as the package has it: `missing`, `changed` or `added`."""
+    """An object of Procrastinate that differs from the package. `how`: `missing`, `changed` or `added`."""
 
     how: str
     kind: str
@@ -42,9 +42,10 @@ _OBJECTS = Path(__file__).with_name("schema_drift.sql").read_bytes()
 
 
 def drifts(owner_address: str) -> list[Drift]:
-    """What differs, by kind and name; nothing if the schema in use is the installed package's.
+    """Return the objects that differ, by kind and name; an empty list if there is no drift.
 
-    Raises `psycopg.errors.InsufficientPrivilege` for a login that may not make a schema.
+    `owner_address`: connection URL of the owner. Raises `psycopg.errors.InsufficientPrivilege` for a login that may
+    not create a schema.
     """
     with psycopg.connect(database.bounded(owner_address), application_name="tallyman doctor") as connection:
         connection.execute("SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '20s'")
@@ -67,7 +68,7 @@ def _laid_out(connection: Connection) -> dict[tuple[str, str], str]:
 
 
 def _objects(connection: Connection, schema: str) -> dict[tuple[str, str], str]:
-    """The definition of each object by kind and name. The schema's own name is no part of it."""
+    """Return the definition of each object, by kind and name, without the schema's name."""
     found = connection.cursor(row_factory=class_row(_Object)).execute(_OBJECTS, {"schema": schema}).fetchall()
     return {(one.kind, one.name.replace(f"{schema}.", "")): one.definition.replace(f"{schema}.", "") for one in found}
 

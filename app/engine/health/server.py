@@ -1,4 +1,4 @@
-"""Checkups of the server and its schema: settings, isolation, migrations, and what keeps vacuum from its work."""
+"""Checkups of server and schema: version, settings, tenant isolation, migrations, drift, and blocked vacuum."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from app.schema.scripts import Sources
 OLDEST_SERVER = 15
 _CROWDED = 0.8
 _WORKER = connections.of_process([2, 4])
-"""The connections of `cli.py work`."""
+"""The number of connections of `cli.py work`."""
 
 _SETTINGS = """
 SELECT name, setting FROM pg_settings WHERE name IN ('autovacuum', 'track_counts', 'max_connections', 'wal_level')
@@ -62,13 +62,13 @@ def _version(context: CheckContext) -> Iterator[Finding]:
 
 
 def check_version(version: int) -> Iterator[Finding]:
-    """What is to be said of a server of this version, as libpq counts them: 180006 is 18.6."""
+    """Check a server version in libpq's format: 180006 is 18.6."""
     if version // 10_000 < OLDEST_SERVER:
         yield Finding("problem", "server", f"PostgreSQL {version // 10_000}", "upgrade to PostgreSQL 15 or newer")
 
 
 def _safety(context: CheckContext) -> Iterator[Finding]:
-    remedy = "mend it before anything else: workers refuse to start here"
+    remedy = "fix this first: workers do not start with this problem"
     for problem in preflight.problems(context.service):
         yield Finding("problem", "safety", problem, remedy)
     for (login,) in context.login.execute(_LOGIN):
@@ -83,21 +83,21 @@ def _settings(context: CheckContext) -> Iterator[Finding]:
 
 
 def check_settings(found: Mapping[str, str], limits: Limits) -> Iterator[Finding]:
-    """What is to be said of a server's settings, by name, as pg_settings has them."""
+    """Check a server's settings. `found`: values by name, in the format of pg_settings."""
     for name in ("autovacuum", "track_counts"):
         if found[name] == "off":
-            what = f"{name} is off: the queue's tables are never vacuumed, and fetching slows down without end"
+            what = f"{name} is off: the queue's tables are never vacuumed, so fetching becomes ever slower"
             yield Finding("problem", "settings", what, f"set {name} = on")
     if int(found["max_connections"]) < limits.fewest_connections:
         what = f"max_connections is {found['max_connections']}: a worker process takes up to {_WORKER.most}"
         yield Finding("warning", "settings", what, f"set max_connections to {limits.fewest_connections} at least")
     if found["wal_level"] != "logical":
-        what = f"wal_level is {found['wal_level']}: nobody can follow the publication supabase_realtime"
-        yield Finding("info", "settings", what, "set wal_level = logical if browsers are to follow items that way")
+        what = f"wal_level is {found['wal_level']}: no client can subscribe to the publication supabase_realtime"
+        yield Finding("info", "settings", what, "set wal_level = logical if browsers subscribe to items through it")
 
 
 def check_connections(used: int, most: int) -> Iterator[Finding]:
-    """What is to be said when so many connections are in use of those that there may be."""
+    """Check the number of connections in use (`used`) against max_connections (`most`)."""
     if used > _CROWDED * most:
         what = f"{used} of {most} connections are in use"
         yield Finding("warning", "settings", what, "raise max_connections, or run fewer workers")
@@ -108,11 +108,11 @@ def _migrations(_context: CheckContext) -> Iterator[Finding]:
     if found.pending:
         yield Finding("problem", "migrations", f"to be applied: {', '.join(found.pending)}", "run `db migrate`")
     if found.edited:
-        remedy = "restore the files, and write what they lack as a new migration"
+        remedy = "restore the files, and put the changes into a new migration"
         yield Finding("problem", "migrations", f"edited after they were applied: {', '.join(found.edited)}", remedy)
     if found.unknown:
         what = f"the database is ahead of this program, which does not know {', '.join(found.unknown)}"
-        yield Finding("problem", "migrations", what, "deploy the program that brought them")
+        yield Finding("problem", "migrations", what, "deploy the program version that has these migrations")
 
 
 def _drift(_context: CheckContext) -> Iterator[Finding]:
@@ -120,7 +120,7 @@ def _drift(_context: CheckContext) -> Iterator[Finding]:
         found = drifts(database.owner_url())
     except psycopg.errors.InsufficientPrivilege as error:
         what = f"Procrastinate's schema cannot be compared with the package's: {error.diag.message_primary}"
-        yield Finding("info", "queue schema", what, "set MIGRATION_DATABASE_URL to the owner's login and look again")
+        yield Finding("info", "queue schema", what, "set MIGRATION_DATABASE_URL to the owner's login, check again")
         return
     named = [f"{one.kind} {one.name} is {one.how}" for one in found]
     if broken := [name for one, name in zip(found, named, strict=True) if one.how != "added"]:
@@ -131,7 +131,7 @@ def _drift(_context: CheckContext) -> Iterator[Finding]:
     if added := [name for one, name in zip(found, named, strict=True) if one.how == "added"]:
         what = f"not of the installed package: {_some(added)}"
         yield Finding(
-            "warning", "queue schema", what, "drop what nobody needs: it slows the queue or changes what it does"
+            "warning", "queue schema", what, "drop unneeded objects: they can slow the queue or change its behaviour"
         )
 
 
@@ -140,22 +140,22 @@ def _transactions(context: CheckContext) -> Iterator[Finding]:
     cursor = context.login.cursor(row_factory=class_row(_Transaction))
     for one in cursor.execute(_TRANSACTIONS, [limit]):
         who = f"{one.application} ({one.login}, pid {one.pid}, {one.state})"
-        what = f"{who} has had a transaction open for {one.seconds:.0f} s: vacuum cannot remove what died since"
+        what = f"{who} has had a transaction open for {one.seconds:.0f} s: vacuum cannot remove newer dead rows"
         yield Finding(
-            "warning", "transactions", what, f"find out what it does; SELECT pg_terminate_backend({one.pid}) ends it"
+            "warning", "transactions", what, f"find its cause; SELECT pg_terminate_backend({one.pid}) ends it"
         )
     for (gid,) in context.login.execute(_PREPARED, [limit]):
-        what = f"prepared transaction {gid!r} has been left open: it holds locks, and vacuum back"
+        what = f"prepared transaction {gid!r} has been left open: it holds locks and blocks vacuum"
         yield Finding("warning", "transactions", what, f"ROLLBACK PREPARED '{gid}', or COMMIT PREPARED")
     for name, kept in context.login.execute(_SLOTS, [context.limits.most_kept_wal_bytes]):
-        what = f"nobody reads replication slot {name}, which keeps {kept / (1 << 20):.0f} MB of WAL"
+        what = f"replication slot {name} is inactive and keeps {kept / (1 << 20):.0f} MB of WAL"
         yield Finding(
-            "warning", "transactions", what, f"start its reader, or SELECT pg_drop_replication_slot('{name}')"
+            "warning", "transactions", what, f"start its consumer, or SELECT pg_drop_replication_slot('{name}')"
         )
     for (hidden,) in context.login.execute(_HIDDEN):
         if hidden:
-            what = f"{hidden} sessions of other logins cannot be seen"
-            yield Finding("info", "transactions", what, "GRANT pg_read_all_stats to this login to see them too")
+            what = f"{hidden} sessions of other logins are hidden from this login"
+            yield Finding("info", "transactions", what, "GRANT pg_read_all_stats to this login to check them too")
 
 
 def _some(names: list[str]) -> str:
@@ -166,8 +166,8 @@ def _some(names: list[str]) -> str:
 SERVER = (
     Checkup("server", _version, "PostgreSQL 15 or newer"),
     Checkup("safety", _safety, "commits are durable and tenants are isolated"),
-    Checkup("settings", _settings, "no setting stands in the way"),
+    Checkup("settings", _settings, "the server's settings are suitable"),
     Checkup("migrations", _migrations, "the schema is that of this program"),
     Checkup("queue schema", _drift, "Procrastinate's schema is that of the installed package"),
-    Checkup("transactions", _transactions, "nothing holds vacuum back"),
+    Checkup("transactions", _transactions, "no transaction or slot blocks vacuum"),
 )

@@ -1,4 +1,4 @@
-"""The backlog: what waits in each queue, since when, and who would take it."""
+"""Backlog of each queue: waiting rows, age of the oldest, pauses, and live workers that serve it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from app.engine.queue.workers import Worker, list_workers, serving
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """A queue in numbers of rows, each an event or a batch of up to 500.
+    """A queue's counts of rows. A row has one event or a batch of up to 500.
 
-    `due` could be taken now; `later` was published for later or put back; `parked` waits for a slot of its limit;
-    `in_hand` is being delivered; `failed` failed outside our code. `oldest` is how long the longest waiting due row
-    has been due. `workers` are the ids of those that live and serve it.
+    `due`: can be fetched now. `later`: published with a delay, or put back. `parked`: waits for a slot of its
+    concurrency limit. `in_hand`: is being delivered. `failed`: failed in the queue, outside the engine's code.
+    `oldest`: time since the oldest due row became due, by the database's clock. `workers`: ids of live workers that
+    serve the queue.
     """
 
     queue_name: str
@@ -34,7 +35,7 @@ class Backlog:
     workers: tuple[int, ...] = ()
 
 
-# The queue keeps no time at which a row came, but its events do: the lowest id came first.
+# Rows have no time of creation. The row with the lowest id is the oldest; its time is in procrastinate_events.
 _BACKLOG = """
 WITH counted AS (
     SELECT j.queue_name,
@@ -56,9 +57,9 @@ SELECT c.queue_name, c.due, c.later, c.parked, c.in_hand, c.failed,
 
 
 def backlogs(connection: Connection) -> list[Backlog]:
-    """Every queue of this program, by name: those that events go to, that hold its rows, or that are paused.
+    """Return the backlog of every queue of this program, by name: queues that it serves, has rows in, or has paused.
 
-    Rows that other programs have in the database are not counted.
+    Rows of other programs in the same database are not counted.
     """
     workers, paused = list_workers(connection), pauses(connection)
     rows = connection.cursor(row_factory=class_row(Backlog)).execute(_BACKLOG, [wiring().queues()]).fetchall()

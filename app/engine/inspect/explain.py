@@ -1,7 +1,7 @@
-"""Explain: why events have not been applied. Asked for a pattern of events, it answers with reasons.
+"""Explain why events have not been applied. Input: a pattern of events. Output: reasons.
 
-A pattern is a piece of an event's JSON: `{"id": …}` is one event, `{"subject": …}` those of a job, `{"tenantid": …}`
-those of a tenant. Nothing is indexed for it: the queue's waiting rows are read, so ask for a reason, not for a report.
+A pattern is a part of an event's JSON: `{"id": …}` matches one event, `{"subject": …}` the events of a job,
+`{"tenantid": …}` the events of a tenant. No index supports patterns: each query reads all waiting rows of the queue.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ SELECT count(*) FROM public.procrastinate_jobs j, public.procrastinate_jobs own
    AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())
    AND (j.priority > own.priority OR (j.priority = own.priority AND j.id < own.id))
 """
-# Of the tenants that wait, a thousand are counted: past that the share is as good as nothing.
+# Counts at most a thousand waiting tenants. With more, a tenant's share is negligible.
 _SHARE = """
 WITH own AS MATERIALIZED (
     SELECT j.id, j.queue_name, j.priority, engine.share(j.args) AS share FROM public.procrastinate_jobs j
@@ -101,7 +101,7 @@ _DONE = "SELECT type, applied_at FROM engine.event_log WHERE event_id = %s"
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Events that wait in the same way; `row_id` is the first of their rows."""
+    """Events that wait for the same reason. `row_id`: the first of their rows."""
 
     state: str
     queue: str
@@ -122,7 +122,7 @@ class _Group:
 
 
 def explain_event(connection: Connection, event_id: UUID) -> list[Reason]:
-    """Where one event is and why. Raises `NotFound` for one that is nowhere."""
+    """Return the reasons of one event: applied, waiting or dead. Raises `NotFound` if no such event exists."""
     found = [*_done(connection, event_id), *explain(connection, {"id": str(event_id)})]
     found += _behind_others(connection, event_id)
     if not found:
@@ -134,18 +134,18 @@ def explain_event(connection: Connection, event_id: UUID) -> list[Reason]:
 
 
 def tenant_of(connection: Connection, event_id: UUID) -> UUID | None:
-    """The tenant of an event that waits or is dead or applied; None: it names none, or the event is nowhere."""
+    """Return the tenant of an applied, dead or waiting event; None if the event has no tenant or does not exist."""
     parameters = {"id": event_id, "queues": wiring().queues()}
     said = connection.cursor(row_factory=scalar_row).execute(_TENANT, parameters).fetchone()
-    with suppress(ValueError):  # what waits was not read yet: it may say anything
+    with suppress(ValueError):  # a waiting event is not validated yet: its tenant may be any text
         return UUID(said) if said else None
     return None
 
 
 def explain(connection: Connection, pattern: Pattern) -> list[Reason]:
-    """Why the events that match `pattern` and are not applied are not; nothing when there are none.
+    """Return the reasons why events that match `pattern` are not applied; an empty list if there are no such events.
 
-    Events that wait in the same way share a reason.
+    Events that wait for the same reason share one.
     """
     groups = _groups(connection, pattern)
     workers = list_workers(connection)
@@ -167,7 +167,7 @@ def _groups(connection: Connection, pattern: Pattern) -> list[_Group]:
 
 
 def _blocked(connection: Connection, queues: Iterable[str], workers: Sequence[Worker]) -> Iterator[Reason]:
-    """What keeps whole queues from moving."""
+    """Yield reasons that stop whole queues: pauses, and queues without a live worker."""
     paused = pauses(connection)
     for queue in queues:
         if (pause := paused.get(queue)) is not None:
@@ -198,13 +198,13 @@ def _reason(connection: Connection, group: _Group, workers: Sequence[Worker]) ->
 
 
 def _cooling_down(connection: Connection, groups: Iterable[_Group]) -> Iterator[Reason]:
-    """Cooldowns that parked rows wait for. A row that was put back for a cooldown names it itself."""
+    """Yield cooldowns that parked rows wait for. For a row that was put back, its error names the cooldown."""
     for cooldown in cooldowns.find(connection, sorted({group.key for group in groups if group.key})):
         yield CoolingDown(cooldown.key, cooldown.reason, cooldown.until)
 
 
 def _locks(connection: Connection, groups: Iterable[_Group]) -> Iterator[Reason]:
-    """Who holds the locks that events were set aside for; of each group, one lock."""
+    """Yield the sessions that hold the locks for which events were set aside; one lock for each group."""
     for group in groups:
         target = place_in(group.error) if group.error else None
         if target is not None and target.id is not None:
@@ -231,7 +231,7 @@ def _held_in_order(connection: Connection, pattern: Pattern) -> Iterator[Reason]
 
 
 def _behind_others(connection: Connection, event_id: UUID) -> Iterator[Reason]:
-    """An event that waits in the queue, only to find at its delivery that others come first."""
+    """Yield a reason for an event in the queue whose delivery must wait for earlier events of its sequence."""
     position = ordering.position_of(connection, event_id)
     if position and position.ahead and not position.is_held:
         yield BehindOthers(1, position.subject_id, position.ahead, position.first_id)

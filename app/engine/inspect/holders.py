@@ -1,4 +1,4 @@
-"""Holders: the database sessions that have a row locked."""
+"""Find the database sessions that hold a lock on a row."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ SELECT pid, usename::text AS login, nullif(application_name, '') AS application,
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session of the database.
+    """A session of the database. `since`: the start of its transaction.
 
-    `state` and `since`, when its transaction began, are None unless it belongs to the login that asks: PostgreSQL
-    shows them to nobody else.
+    `state` and `since` are None for sessions of other logins, because PostgreSQL does not show them.
     """
 
     pid: int
@@ -37,7 +36,7 @@ class Session:
 
 
 def holders(connection: Connection, target: LockTarget) -> list[Session]:
-    """The sessions that hold a lock on a row now, in the caller's transaction."""
+    """Return the sessions that hold a lock on a row now, ordered by pid. Runs in the caller's transaction."""
     cursor = connection.cursor(row_factory=class_row(Session))
     found = cursor.execute(_SESSIONS, [target.table, target.id]).fetchall()
     if all(session.state for session in found):

@@ -1,7 +1,7 @@
-"""Audit: the invariants, each a query that must return no row.
+"""Audit: check invariants. Each invariant is a query that must return no row.
 
-The engine's own are here; a domain's come from its `invariants.py` by way of the wiring. All of them read one
-snapshot, so a running system that keeps them at every commit passes at any moment.
+This module has the engine's invariants; a domain declares its own in `Parts.invariants`. All queries read one snapshot.
+The invariants hold at every commit, so the audit can run at any time on a live system.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NAMED = 20
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of one invariant: none or the first twenty of the rows that contradict it, and how many there are."""
+    """The result of one invariant: the number of rows that violate it, and the first 20 of them."""
 
     name: str
     violations: int
@@ -29,7 +29,7 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing contradicts it."""
+        """Whether no row violates the invariant."""
         return self.violations == 0
 
 
@@ -66,7 +66,10 @@ ENGINE = (
 
 
 def audit(connection: Connection, invariants: Iterable[Invariant]) -> list[Verdict]:
-    """Look every invariant up in one snapshot. The connection must be outside a transaction."""
+    """Check all invariants in one read-only snapshot. Returns a verdict for each, in order.
+
+    The connection must be outside a transaction. Each query may take 30 minutes.
+    """
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
     connection.read_only = True
     try:
@@ -79,7 +82,7 @@ def audit(connection: Connection, invariants: Iterable[Invariant]) -> list[Verdi
 
 
 def _check(connection: Connection, invariant: Invariant) -> Verdict:
-    # Counted where they are, so that a broken invariant of a million rows does not fetch them.
+    # Count in the database, so that an invariant with a million violations does not fetch them all.
     broken = invariant.statement if isinstance(invariant.statement, sql.Composed) else sql.SQL(invariant.statement)
     query = sql.SQL("SELECT count(*) OVER () AS violations, broken.* FROM ({}) AS broken LIMIT {}").format(
         broken, _NAMED

@@ -1,7 +1,7 @@
-"""Live check: whether this code can read every event that waits or is dead, before it is deployed.
+"""Live check: test before a deployment whether this code can parse and route every waiting, held and dead event.
 
-One snapshot, read through server-side cursors a few rows at a time, so neither the size of the tables nor what workers
-do meanwhile matters. The check is of reading and of routing: that an event's handler then succeeds, nobody can say.
+The check reads one snapshot through server-side cursors, so it needs little memory and is safe beside running workers.
+It does not run handlers: an event that passes can still fail in its handler.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from events import Event, Unreadable
 Where = Literal["waiting", "held", "dead"]
 
 _ROWS_AT_ONCE = 50
-"""A row may be a batch of 500 events."""
+"""Rows per page of the server-side cursor. A row may be a batch of 500 events."""
 _MOST_FINDINGS = 1_000
 
 _SOURCES: Mapping[Where, LiteralString] = {
@@ -39,9 +39,10 @@ _SOURCES: Mapping[Where, LiteralString] = {
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """One event that this code cannot take.
+    """An event that this code cannot parse or route.
 
-    `place` is its queue row (`delayed/` and its row if it is delayed), its dead letter's id, or its own id if held.
+    `place`: the id of its queue row, `delayed/` and the id of its delayed row, the id of its dead letter, or the
+    event's own id if it is held.
     """
 
     where: Where
@@ -52,7 +53,7 @@ class Invalid:
 
 @dataclass(slots=True)
 class Finding:
-    """The same trouble with many events: how many, and the first of them."""
+    """A problem that many events share: the count of events, and the first of them."""
 
     type: str
     dataschema: str
@@ -63,9 +64,9 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """How many events were looked at in each place, how many are invalid, and why, the most frequent first.
+    """The result of a live check: events checked by place, count of invalid events, and findings, most frequent first.
 
-    At most a thousand findings are told apart.
+    After a thousand findings, all further ones are counted as one.
     """
 
     looked_at: dict[str, int] = field(default_factory=lambda: {"waiting": 0, "held": 0, "dead": 0})
@@ -80,9 +81,9 @@ class _Source:
 
 
 def check(connection: Connection, *, examples: int = 20) -> Report:
-    """Read every waiting, held and dead event; of each finding name up to `examples` events.
+    """Check every waiting, held and dead event. Each finding lists up to `examples` events.
 
-    The connection must be outside a transaction, and is so afterwards.
+    The connection must be outside a transaction, and is outside one afterwards.
     """
     report = Report()
     found: dict[str, Finding] = {}
@@ -130,12 +131,15 @@ def _finding(found: dict[str, Finding], queued: QueuedEvent, why: str) -> Findin
     kind, schema = str(raw.get("type"))[:200], str(raw.get("dataschema"))[:200]
     key = fingerprint(f"{kind} {schema}", "", why)
     if key not in found and len(found) >= _MOST_FINDINGS:
-        return found.setdefault("", Finding("(other)", "", "more kinds of trouble than are told apart"))
+        return found.setdefault("", Finding("(other)", "", "further problems, which are not listed separately"))
     return found.setdefault(key, Finding(kind, schema, why))
 
 
 def _trouble(event: Event[Any] | Unreadable) -> str | None:
-    """Why this code cannot deliver it; None when it would be tried. What is merely unknown waits before it is dead."""
+    """Return why this code cannot deliver the event; None if it can be parsed and routed.
+
+    An event of an unknown type or version waits for `unknown_patience` seconds before it is dead-lettered.
+    """
     waits = f"; it waits for a worker that knows it, {settings().unknown_patience:g} s"
     if isinstance(event, Unreadable):
         return event.reason + waits if event.is_unknown else event.reason

@@ -1,6 +1,6 @@
-"""Reasons: why an event has not been applied yet, each a type of its own with what an operator needs to know.
+"""Reasons why an event has not been applied yet. Each reason is a type with the fields that an operator needs.
 
-A reason speaks for `events` of them at once, so that a batch of a million has a handful of reasons.
+One reason covers many events (`events`: their number), so a batch of a million events has few reasons.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Reason(ABC):
-    """Why something does not run: `kind` for programs, `sentence` for people, the fields for both."""
+    """A reason why an event, item or job does not progress. `kind` is for programs, `sentence` for users."""
 
     kind: ClassVar[str]
 
@@ -25,14 +25,14 @@ class Reason(ABC):
         """The reason in a sentence."""
 
     def with_times(self, convert: Callable[[datetime], datetime]) -> Self:
-        """The same reason with every time converted, to another time zone say."""
+        """Return the reason with every time converted, for example to another time zone."""
         times = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: convert(at) for name, at in times.items() if isinstance(at, datetime)})
 
 
 @dataclass(frozen=True, slots=True)
 class InHand(Reason):
-    """A worker is delivering it since `since`; `is_stale` when that worker has not been heard of for too long."""
+    """A worker has been delivering the events since `since`. `is_stale`: that worker's heartbeat is too old."""
 
     kind: ClassVar[str] = "in_hand"
     events: int
@@ -44,7 +44,7 @@ class InHand(Reason):
 
     @property
     def sentence(self) -> str:
-        """Whose hands, and whether they move."""
+        """Which worker delivers the events, and whether that worker is alive."""
         since = f" since {shown(self.since)}" if self.since else ""
         whose = f"worker {self.worker}" if self.worker else "a worker that is gone"
         dead = "; it is taken for dead, the next rescue by a live worker frees the row" if self.is_stale else ""
@@ -53,7 +53,7 @@ class InHand(Reason):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Reason):
-    """Procrastinate failed the row without our code, and the sweep has not been there yet."""
+    """Procrastinate marked the row as failed, and the sweep has not dead-lettered its events yet."""
 
     kind: ClassVar[str] = "failed"
     events: int
@@ -62,13 +62,13 @@ class Failed(Reason):
 
     @property
     def sentence(self) -> str:
-        """What happens to it."""
+        """What happens to the events."""
         return f"{counted(self.events)} in row {self.row_id} that the queue failed; the sweep makes a dead letter of it"
 
 
 @dataclass(frozen=True, slots=True)
 class InDoubt(Reason):
-    """An outside call for it was begun at `begun_at` and no worker that lives knows what came of it."""
+    """An outside call was begun at `begun_at`, has no recorded outcome, and no live worker makes it."""
 
     kind: ClassVar[str] = "in_doubt"
     events: int
@@ -78,7 +78,7 @@ class InDoubt(Reason):
 
     @property
     def sentence(self) -> str:
-        """What happened, and what will."""
+        """When the call was begun, and what the next delivery does."""
         return (
             f"{counted(self.events)} in doubt: a call was begun at {shown(self.begun_at)} and has no recorded outcome;"
             " the next delivery asks the other side first"
@@ -87,7 +87,7 @@ class InDoubt(Reason):
 
 @dataclass(frozen=True, slots=True)
 class Dead(Reason):
-    """Not tried again until an admin says so; `letter_id` is its letter, or one of those with the same failure."""
+    """Dead-lettered: not retried until an admin replays it. `letter_id`: the oldest letter with this failure."""
 
     kind: ClassVar[str] = "dead"
     events: int
@@ -99,13 +99,13 @@ class Dead(Reason):
 
     @property
     def sentence(self) -> str:
-        """Of what, since when, and where to look."""
+        """The error, the time, and the command that shows the letter."""
         return f"{counted(self.events)} dead since {shown(self.since)} of {self.error} (`dead show {self.letter_id}`)"
 
 
 @dataclass(frozen=True, slots=True)
 class Done(Reason):
-    """It is in the ledger: nothing will happen, and nothing has to."""
+    """The event is in the ledger. It needs no further delivery."""
 
     kind: ClassVar[str] = "done"
     type: str
@@ -113,15 +113,15 @@ class Done(Reason):
 
     @property
     def sentence(self) -> str:
-        """Since when."""
+        """When the event was applied."""
         return f"{self.type} was applied at {shown(self.applied_at)}"
 
 
 def counted(events: int) -> str:
-    """The subject and verb of a sentence about so many events."""
+    """Return the subject and verb of a sentence about this number of events."""
     return "1 event is" if events == 1 else f"{events} events are"
 
 
 def shown(instant: datetime) -> str:
-    """An instant as the sentences write it."""
+    """Return a time in the format of the sentences."""
     return f"{instant:%Y-%m-%d %H:%M:%S%z}"

@@ -1,4 +1,4 @@
-"""Stats: how much was applied lately, how long it took, and how much died; from the ledger and the dead letters."""
+"""Statistics by event type: throughput, latency percentiles and dead letters, from the ledger and the dead letters."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ LONGEST = timedelta(days=366)
 
 @dataclass(frozen=True, slots=True)
 class TypeStats:
-    """One type of event in a span of time that ends now. Durations are seconds, None where there are none to measure.
+    """Statistics of one event type in a time span that ends now. Durations are in seconds, None without measurements.
 
-    `waiting` runs from when an event was said (by the producer's clock) to the beginning of the transaction that
-    applied it: its time in the queue, with every delivery that failed before. An effect's event is applied when the
-    outcome of its call is recorded, so an effect's waiting contains its call.
+    `waiting`: from publishing (the event's `time`, by the producer's clock) to the start of the transaction that
+    applied the event. It includes failed deliveries. An effect's event is applied when the outcome of its call is
+    recorded, so an effect's `waiting` includes its call.
 
-    `handling` is known of effects alone: from when a call was asked for to the beginning of the transaction that
-    counted the answer, found by causation. A handler's own time is in no table: the ledger notes when transactions
-    begin, and nobody when they commit.
+    `handling`: effects only; from the publishing of a request to the start of the transaction that applied the result,
+    found by causation. Handlers have none, because the ledger has the start of transactions but not their commit.
 
-    `dead` counts the dead letters that died in the span, whatever became of them since.
+    `dead`: dead letters whose last failure is in the span, also if they were resolved since.
     """
 
     type: str
@@ -45,9 +44,12 @@ _STATS = Path(__file__).with_name("stats.sql").read_bytes()
 
 
 def stats(connection: Connection, since: timedelta) -> list[TypeStats]:
-    """Every type of which something was applied or died in the last `since`. Raises `InvalidInput` for no such span."""
+    """Return statistics of every type with applied or dead-lettered events in the last `since`.
+
+    Raises `InvalidInput` unless `since` is more than 0 and at most 366 days.
+    """
     if not timedelta(0) < since <= LONGEST:
-        raise InvalidInput(f"since: must be more than nothing and at most {LONGEST.days} days")
+        raise InvalidInput(f"since: must be more than 0 and at most {LONGEST.days} days")
     effects = [kind.type for kind in wiring().effects]
     span = {"since": since, "minutes": since.total_seconds() / 60, "effects": effects}
     return connection.cursor(row_factory=class_row(TypeStats)).execute(_STATS, span).fetchall()

@@ -1,12 +1,12 @@
-"""Tail: what is applied, as it is applied.
+"""Tail the ledger: read events as they are applied, without gaps and without duplicates.
 
-A row of the ledger says when its transaction began (`applied_at`), and is seen when that transaction has committed: so
-a row may appear long after others that began later, and no position in `applied_at` is ever safe to go on from. What
-is safe is the beginning of the oldest transaction that still runs: whatever is yet to appear began after that. Every
-running transaction holds a lock on its virtual id, which `pg_locks` shows to everybody, but not since when; so each
-look notes which ones it sees, and one that the look before did not see must have begun after that look. From the
-oldest such moment on the ledger is read again, and what was given already is left out. Nothing is skipped, nothing is
-given twice, and nothing is asked of those who write.
+A ledger row has the start of its transaction (`applied_at`) and becomes visible when the transaction commits. A row
+can therefore appear after rows with a later `applied_at`, so the last `applied_at` is not a safe position to resume
+from. The start of the oldest running transaction is safe: every future row has a later `applied_at`. Each running
+transaction holds a lock on its virtual transaction id, which `pg_locks` shows to all logins, but without its start.
+Each read therefore stores the ids that it sees. An id that the previous read did not see began after that read. The
+reader reads the ledger again from the oldest such time, and leaves out events that it returned before. Writers need
+not cooperate.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from psycopg.rows import class_row
 from app.context import Connection
 
 _SLICE = timedelta(seconds=60)
-"""How much of the ledger is read at once."""
+"""The span of the ledger that one query reads."""
 _SLACK = timedelta(seconds=5)
-"""How long before a transaction holds the lock on its virtual id its beginning may have been noted."""
+"""Allowance for the time between a transaction's start and its lock on its virtual transaction id."""
 
 _SNAPSHOT = """
 SELECT clock_timestamp() AS at,
@@ -47,7 +47,7 @@ SELECT event_id, type, version, tenant_id, subject_id, causation_id, data, occur
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """An event of the ledger."""
+    """An event of the ledger. `occurred_at`: by the producer's clock. `applied_at`: start of the transaction."""
 
     event_id: UUID
     type: str
@@ -62,7 +62,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which events are wanted; None is all of them. A type may end in `*`."""
+    """Conditions for events, combined with AND. None: no condition. A type may end in `*`, which matches any suffix."""
 
     types: Sequence[str] | None = None
     tenant: UUID | None = None
@@ -77,7 +77,7 @@ class _Snapshot:
 
 @dataclass(slots=True)
 class Tail:
-    """A reader of the ledger who knows what it has given. `low` is the moment from which it reads next."""
+    """A reader of the ledger that remembers the events it returned. `low`: the `applied_at` to read from next."""
 
     connection: Connection
     filters: Filters
@@ -88,21 +88,21 @@ class Tail:
 
     @classmethod
     def since(cls, connection: Connection, filters: Filters, ago: timedelta) -> Tail:
-        """A reader of everything whose transaction began up to `ago` before now, or begins later.
+        """Return a reader of all events whose transaction began at most `ago` before now, or begins later.
 
-        The connection must be in autocommit mode, or nothing new would ever be seen.
+        The connection must be in autocommit mode; in a transaction it would not see new events.
         """
         start = _take_snapshot(connection).at - ago
         return cls(connection, filters, start, start)
 
     def read(self) -> Iterator[list[Applied]]:
-        """What has been committed since the last time, a minute of the ledger at a time, oldest first."""
+        """Yield the events that were committed since the last read, oldest first, in lists of up to a minute."""
         snapshot = _take_snapshot(self.connection)
         running = {name: self._running.get(name, self._seen_at) for name in snapshot.running}
         low = max(self.low, min([snapshot.at, *running.values()]) - _SLACK)
         for begin, end in _slices(self.low, snapshot.at):
             rows = self._fresh(begin, end)
-            # What lies before the next reading is never read again, so it need not be remembered.
+            # The next read starts at `low`: events before it need not be remembered.
             self._given.update({row.event_id: row.applied_at for row in rows if row.applied_at >= low})
             if rows:
                 yield rows
@@ -126,7 +126,7 @@ def _take_snapshot(connection: Connection) -> _Snapshot:
 
 
 def _slices(low: datetime, now: datetime) -> Iterator[tuple[datetime, datetime | None]]:
-    """From `low` on; the last slice has no end, because transactions begin while it is read."""
+    """Split the time from `low` into slices. The last slice has no end, because transactions begin while it is read."""
     while now - low > _SLICE:
         yield low, low + _SLICE
         low += _SLICE

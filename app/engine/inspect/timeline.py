@@ -1,4 +1,4 @@
-"""The timeline of a job: every event about it, where each is, and which followed from which."""
+"""Timeline of a job or order: all events with this subject, their states, and their causes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.context import Connection
 from app.errors import NotFound
 
 State = Literal["applied", "dead", "resolved", "waiting", "in_hand", "held"]
-"""Where an event is. `resolved` is a dead letter that is closed; `held` waits for earlier events of its subject."""
+"""The state of an event. `resolved`: a closed dead letter. `held`: waits for earlier events of its subject."""
 
 _COUNT = "SELECT count(*) FROM engine.event_log WHERE subject_id = %s AND type = %s"
 _APPLIED = """
@@ -43,10 +43,10 @@ SELECT held AS event, held_at AS at, attempt FROM engine.sequence
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An event about a job, in one of its places.
+    """An event of a timeline in one state.
 
-    `at` is when it came there, or until when it waits; `depth` counts the causes that are events of this timeline too;
-    `why` is the error that killed it or put it back.
+    `at`: when it entered the state, or the end of its delay. `depth`: the number of its causes in this timeline.
+    `why`: the error for which it was dead-lettered or put back.
     """
 
     event_id: UUID | None
@@ -74,15 +74,16 @@ class _Applied:
 
 
 def count_events(connection: Connection, subject_id: UUID, kind: str) -> int:
-    """How many events of a type were applied that are about this job or order."""
+    """Return the number of applied events with this subject and type (`kind`)."""
     row = connection.execute(_COUNT, [subject_id, kind]).fetchone()
     return int(row[0]) if row else 0
 
 
 def timeline(connection: Connection, subject_id: UUID, limit: int = 1000) -> list[Entry]:
-    """Everything about a job or order, in the order in which it was said; at most `limit` of each kind of place.
+    """Return the events of a job or order in the order of publishing; at most `limit` from each source.
 
-    Reads the queue's waiting rows and the dead letters as a whole. Raises `NotFound` where nothing is about it.
+    Sources: ledger, dead letters, queue, held events. Reads all waiting rows and all dead letters. Raises `NotFound` if
+    no event has this subject.
     """
     pattern = Jsonb({"subject": str(subject_id)})
     found = [
@@ -120,7 +121,7 @@ def _held(row: Mapping[str, Any]) -> Entry:
 
 
 def _entry(row: Mapping[str, Any], state: State) -> Entry:
-    # What waits or is dead may be no event of this program: every attribute is taken for what it looks like.
+    # A waiting or dead event may not be valid: read each attribute on its own.
     event = row["event"] if isinstance(row["event"], dict) else {}
     return Entry(
         _uuid(event.get("id")),

@@ -1,4 +1,4 @@
-"""Reasons of events that wait: for their share, a time, a lock, a slot, a worker, or the end of a pause."""
+"""Reasons why events wait: share, delay, row lock, concurrency limit, cooldown, order, pause, or no worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.engine.inspect.reasons import Reason, counted, shown
 
 @dataclass(frozen=True, slots=True)
 class Waiting(Reason):
-    """Due; `ahead` rows of the queue are taken before its first one."""
+    """The events are due. `ahead`: rows of the queue that are fetched before their first row."""
 
     kind: ClassVar[str] = "waiting"
     events: int
@@ -22,17 +22,17 @@ class Waiting(Reason):
 
     @property
     def sentence(self) -> str:
-        """What it waits behind."""
+        """The position in the queue."""
         where = f"behind {self.ahead} others" if self.ahead else "at the front"
         return f"{counted(self.events)} waiting in queue {self.queue} {where} (row {self.row_id})"
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingForShare(Reason):
-    """Effects that are due; `ahead` rows of the same account are taken before its first one.
+    """Effects' events that are due. `ahead`: rows of the same account that are fetched before their first row.
 
-    The tenant has `weight` of the `total` weight of the `tenants` that have effects due or in hand in the queue, itself
-    included: so large is its part of each worker's deliveries.
+    `weight / total` is the tenant's share of each worker's deliveries. `total`: the weight of all `tenants` that have
+    effects' events due or in delivery in the queue, including this tenant.
     """
 
     kind: ClassVar[str] = "waiting"
@@ -46,7 +46,7 @@ class WaitingForShare(Reason):
 
     @property
     def sentence(self) -> str:
-        """What it waits behind, and what its tenant's part is."""
+        """The position among the account's rows, and the tenant's share."""
         rows = "1 row" if self.ahead == 1 else f"{self.ahead} rows"
         where = f"behind {rows} of its own" if self.ahead else "at the front of its own rows"
         part = "all deliveries"
@@ -60,9 +60,9 @@ class WaitingForShare(Reason):
 
 @dataclass(frozen=True, slots=True)
 class PutBack(Reason):
-    """Delayed until `until` (the last of several: `last_until`), because of `error` if one brought it back.
+    """Delayed until `until`, the last of several rows until `last_until`. `error`: the error of the last delivery.
 
-    `row_id` is the first of the rows, in `engine.delayed`.
+    `row_id`: the first of the rows, in `engine.delayed`.
     """
 
     kind: ClassVar[str] = "put_back"
@@ -76,21 +76,22 @@ class PutBack(Reason):
 
     @property
     def sentence(self) -> str:
-        """Until when, and after what."""
+        """The end of the delay, and the error."""
         until = (
             shown(self.until) if self.until == self.last_until else f"{shown(self.until)} to {shown(self.last_until)}"
         )
         why = f" after {self.error}" if self.error else ""
-        tried = f", {self.attempt} deliveries behind it" if self.attempt else ""
+        tried = f", {self.attempt} deliveries so far" if self.attempt else ""
         where = f"queue {self.queue}, delayed row {self.row_id}{tried}"
         return f"{counted(self.events)} put back until {until}{why} ({where})"
 
 
 @dataclass(frozen=True, slots=True)
 class LockHeld(Reason):
-    """A row that its handler must lock was locked; session `pid` holds the lock now, or nobody if it is None.
+    """A row that the handler must lock was locked. `pid`: the session that holds the lock now; None if no session does.
 
-    `state` and `since` (when its transaction began) are None where PostgreSQL does not show them to this login.
+    `since`: the start of the session's transaction. `state` and `since` are None if PostgreSQL does not show them to
+    this login.
     """
 
     kind: ClassVar[str] = "lock_held"
@@ -105,10 +106,10 @@ class LockHeld(Reason):
 
     @property
     def sentence(self) -> str:
-        """Who holds it, and how it ends."""
+        """Which session holds the lock, and how to end it."""
         what = f"{counted(self.events)} waiting for a lock on {self.table} {self.id}"
         if self.pid is None:
-            return f"{what}, which nobody holds any more: the next delivery applies them"
+            return f"{what}, which no session holds any more: the next delivery applies them"
         since = f", in a transaction since {shown(self.since)}" if self.since else ""
         whose = f"{self.login or '?'}{f', {self.application}' if self.application else ''}"
         state = f", {self.state}" if self.state else ""
@@ -120,7 +121,7 @@ class LockHeld(Reason):
 
 @dataclass(frozen=True, slots=True)
 class UnknownHere(Reason):
-    """Of a type or version that the worker which had it did not know; the next look is at `until`."""
+    """A type or version that the last worker did not know. The next delivery is at `until`."""
 
     kind: ClassVar[str] = "unknown_here"
     events: int
@@ -131,7 +132,7 @@ class UnknownHere(Reason):
 
     @property
     def sentence(self) -> str:
-        """What it waits for."""
+        """What the events wait for, and for how long."""
         return (
             f"{counted(self.events)} waiting for a worker that knows the type and version: {self.error}"
             f" (queue {self.queue}, row {self.row_id}, next delivery at {shown(self.until)}; dead letters after"
@@ -141,7 +142,7 @@ class UnknownHere(Reason):
 
 @dataclass(frozen=True, slots=True)
 class Parked(Reason):
-    """Every slot of the concurrency limit `key` was taken when it was delivered; `held` are taken now."""
+    """All slots of the concurrency limit `key` were taken at the last delivery. `held`: slots taken now."""
 
     kind: ClassVar[str] = "parked"
     events: int
@@ -153,13 +154,13 @@ class Parked(Reason):
 
     @property
     def sentence(self) -> str:
-        """Which slots are taken."""
+        """The concurrency limit, and how many slots are taken."""
         return f"{counted(self.events)} parked since {shown(self.since)}: {self.held} slots of {self.key} are taken"
 
 
 @dataclass(frozen=True, slots=True)
 class CoolingDown(Reason):
-    """The other side said to come back later: no call under `key` is begun before `until`."""
+    """A cooldown: the other side asked to wait, so no call under `key` begins before `until`."""
 
     kind: ClassVar[str] = "resting"
     key: str
@@ -168,13 +169,13 @@ class CoolingDown(Reason):
 
     @property
     def sentence(self) -> str:
-        """Until when, and what the other side said."""
+        """The end of the cooldown, and its reason."""
         return f"no call of {self.key} is made until {shown(self.until)}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
 class BehindOthers(Reason):
-    """Its type is applied in order, subject by subject, and `ahead` events come before it, `first_id` first."""
+    """A sequenced event must wait for `ahead` earlier events of its subject. `first_id`: the first of them."""
 
     kind: ClassVar[str] = "in_line"
     events: int
@@ -184,7 +185,7 @@ class BehindOthers(Reason):
 
     @property
     def sentence(self) -> str:
-        """Who comes first."""
+        """The number of earlier events, and the first of them."""
         return (
             f"{counted(self.events)} ordered behind {self.ahead} others of subject {self.subject_id}"
             f" (`explain event {self.first_id}`)"
@@ -193,7 +194,7 @@ class BehindOthers(Reason):
 
 @dataclass(frozen=True, slots=True)
 class QueuePaused(Reason):
-    """No worker takes from its queue until somebody resumes it."""
+    """The queue is paused: no worker fetches from it until an operator resumes it."""
 
     kind: ClassVar[str] = "queue_paused"
     queue: str
@@ -203,7 +204,7 @@ class QueuePaused(Reason):
 
     @property
     def sentence(self) -> str:
-        """By whom and why."""
+        """The pause's author, time and reason."""
         return (
             f"queue {self.queue} is paused since {shown(self.since)} by {self.by}: {self.why} "
             f"(`queues resume {self.queue}`)"
@@ -212,12 +213,12 @@ class QueuePaused(Reason):
 
 @dataclass(frozen=True, slots=True)
 class NobodyServes(Reason):
-    """No worker that lives serves its queue."""
+    """No live worker serves the queue."""
 
     kind: ClassVar[str] = "no_worker"
     queue: str
 
     @property
     def sentence(self) -> str:
-        """What to start."""
+        """The command that starts a worker."""
         return f"no worker serves queue {self.queue} (`work --queue {self.queue}`, or `work` for all)"

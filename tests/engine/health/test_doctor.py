@@ -196,7 +196,7 @@ def test_a_transaction_that_stays_open_is_told(database: Database, outside: Outs
         found = of("transactions", Limits(longest_transaction_s=0))
         pid = idle.info.backend_pid
         assert [level for level, what in found if f"pid {pid}, idle in transaction" in what] == ["warning"]
-        assert [level for level, what in found if "sessions of other logins cannot be seen" in what] == ["info"]
+        assert [level for level, what in found if "sessions of other logins are hidden" in what] == ["info"]
         assert not [what for level, what in of("transactions") if level == "warning"]
 
 
@@ -205,14 +205,14 @@ def test_a_slot_that_nobody_reads_is_told(database: Database, outside: Outside, 
     create = "SELECT pg_create_physical_replication_slot('forgotten', true)"
     with fault(database.superuser_url, create, "SELECT pg_drop_replication_slot('forgotten')"):
         found = of("transactions", Limits(most_kept_wal_bytes=-1))
-    assert [level for level, what in found if "nobody reads replication slot forgotten" in what] == ["warning"]
+    assert [level for level, what in found if "replication slot forgotten is inactive" in what] == ["warning"]
 
 
 def test_what_is_locked_is_told_and_the_rest_examined(database: Database, outside: Outside, worker: int) -> None:
     """The doctor waits for nobody longer than two seconds."""
     with psycopg.connect(database.superuser_url) as locker:
         locker.execute("LOCK TABLE engine.failed_jobs")
-        assert of("dead letters") == [("warning", "cannot look: canceling statement due to lock timeout")]
+        assert of("dead letters") == [("warning", "cannot check: canceling statement due to lock timeout")]
 
 
 def test_the_doctors_connections_are_not_those_of_a_superuser(database: Database, outside: Outside) -> None:

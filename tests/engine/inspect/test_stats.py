@@ -95,5 +95,5 @@ def test_a_producers_clock_that_is_ahead_makes_no_negative_time(connection: Conn
 @pytest.mark.parametrize("since", [timedelta(0), timedelta(seconds=-1), timedelta(days=367)])
 def test_a_span_must_be_one(connection: Connection, outside: Outside, since: timedelta) -> None:
     """More than nothing, and no more than a ledger keeps."""
-    with pytest.raises(InvalidInput, match="since: must be more than nothing and at most 366 days"):
+    with pytest.raises(InvalidInput, match="since: must be more than 0 and at most 366 days"):
         stats(connection, since)
