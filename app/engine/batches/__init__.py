@@ -1,15 +1,15 @@
-"""Jobs with items: what every kind of them shares.
+"""Batch jobs: jobs with items, for any domain.
 
-A domain declares a `Batch`: its tables, columns, words and events. The functions here take it and give submit with an
-idempotency key, counters, completion once a generation, retry of failed items as the next generation, revival of dead
-requests, forecasts for replay plans, reasons for `explain`, invariants for `audit` and check-ups for `doctor`:
+A domain declares a `Batch`: its tables, columns, status words and events. The functions of this package take the batch
+and provide submit with an idempotency key, counters, one completion a generation, retry of failed items as the next
+generation, revival of dead requests, forecasts for replay plans, reasons for `explain`, invariants for `audit`, and
+checkups for `doctor`:
 
     PRINTS = Batch(name="print job", command="prints", schema="postcards", jobs="print_jobs", items="cards", …)
     job = submit(context, PRINTS, [{"address": "…", "text": "…"}], idempotency_key="day-1")
     PARTS = parts(PRINTS, effect(PRINTS, queue="printshop", call=print_card, find=find_card))
 
-The connection, the context or the moment comes first, the batch second. Who is about to change items locks their jobs
-by id first, then the items by id.
+Parameters: the connection or context comes first, the batch second. Lock order: jobs by id, then items by id.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Check a batch: invariants for `audit`, check-ups for `doctor`."""
+"""Invariants of a batch for `audit`, and its checkups for `doctor`."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ _ITEM_COLUMNS = (*("id", "retry_count", "last_retry_at", "error_type", "error_me
 
 
 def invariants(batch: Batch[Any, Any]) -> tuple[Invariant, ...]:
-    """What is true of a batch's jobs at every commit, each as the query for what would contradict it."""
+    """Return the invariants of a batch's jobs, which hold at every commit."""
     return tuple(
         Invariant(f"{batch.name}s: {rule.replace('OWNER', batch.owner)}", composed(batch, statement))
         for rule, statement in _INVARIANTS.items()
@@ -94,7 +94,7 @@ def invariants(batch: Batch[Any, Any]) -> tuple[Invariant, ...]:
 
 
 def checkups(batch: Batch[Any, Any]) -> tuple[Checkup, ...]:
-    """Whether a batch's tables have the columns that it names."""
+    """Return a checkup that the batch's tables have all columns that the batch declares."""
 
     def recheck(patient: CheckContext) -> Iterator[Finding]:
         wanted = list(_columns(batch))

@@ -1,8 +1,7 @@
-"""Counters of jobs, exact at every commit.
+"""Item counters of jobs, exact at every commit.
 
-The order is the same everywhere: `lock()` the jobs by id, change their items, `count()` the change. A job that
-`count()` returns as done is completed by this very transaction and by no other: the caller publishes that in the same
-commit.
+Every caller uses the same order: `lock()` the jobs by id, change their items, `count()` the change. If `count()`
+returns a job as done, only this transaction completes it, and the caller publishes the completion in the same commit.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from app.engine.batches.tables import JobTable, statement
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A job's counters after a change; `is_done` when this change completed it."""
+    """A job's counters after a change. `is_done`: this change completed the job."""
 
     job_id: UUID
     total: int
@@ -40,13 +39,16 @@ RETURNING job.id, job.{total}, job.{succeeded}, job.{failed}, change.succeeded +
 
 
 def lock(connection: Connection, table: JobTable, job_ids: Sequence[UUID]) -> list[UUID]:
-    """Lock jobs in the order of their ids until the transaction ends; returns those that exist."""
+    """Lock jobs in the order of their ids until the transaction ends. Returns the ids of jobs that exist."""
     rows = connection.execute(statement(table, _LOCK), [list(job_ids)])
     return [job_id for (job_id,) in rows]
 
 
 def count(connection: Connection, table: JobTable, changes: Mapping[UUID, tuple[int, int]]) -> list[Counted]:
-    """Add to the counters of locked jobs how many more items succeeded and failed (less, when negative)."""
+    """Add to the counters of locked jobs. Returns the new counters.
+
+    `changes`: by job id, the numbers to add to the succeeded and the failed items; they may be negative.
+    """
     if not changes:
         return []
     rows: list[dict[str, Any]] = [

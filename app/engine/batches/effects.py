@@ -1,8 +1,8 @@
-"""The effect of a batch: do each requested item in the outside world, at most once however often it is requested.
+"""The effect of a batch: make the outside call of each requested item at most once, also after repeated requests.
 
-Each attempt at an item has a reference, which the call hands to the other side. Where an earlier call may have been
-made (the call is in doubt, the item was begun before, or it is retried) the other side is asked for the references
-before the call is made; what is found there is the result.
+Each attempt at an item has a reference, which the call passes to the other side. If an earlier call may have been made
+(the call is in doubt, the item was begun before, or the item is retried), the effect first asks the other side for the
+references. If the other side has one of them, its answer is the result, and no call is made.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ SELECT asked.event_id, i.{status} IN ({pending}, {processing}) AND i.retry_count
 
 @dataclass(frozen=True, slots=True)
 class Work(Generic[ItemT]):
-    """An item to be done: its row, its tenant, and the references of its attempts so far, this one's last.
+    """An item whose call is to be made.
 
-    `may_be_there`: an earlier call may have been made under one of the references.
+    `references`: the references of all its attempts, the current one last. `may_be_there`: an earlier call may have
+    been made under one of the references.
     """
 
     batch: Batch[Any, ItemT] = field(repr=False)
@@ -52,11 +53,11 @@ class Work(Generic[ItemT]):
         return self.references[-1]
 
     def succeeded(self, **result: object) -> Payload:
-        """The result of an item that is done, with the batch's result fields."""
+        """Return the payload of a successful result. `result`: values of the batch's result fields."""
         return self._result(status=self.batch.success, **result)
 
     def failed(self, error_message: str, error_type: str = "unknown", **result: object) -> Payload:
-        """The result of an item that failed. `error_type` is `validation` if no call was made."""
+        """Return the payload of a failed result. `error_type`: `validation` if no call was made."""
         return self._result(status=self.batch.error, error_type=error_type, error_message=error_message, **result)
 
     def _result(self, **result: object) -> Payload:
@@ -70,7 +71,7 @@ class Work(Generic[ItemT]):
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """An item right before its call. `is_awaited`: it has no result and waits for this very attempt."""
+    """The state of an item right before its call. `is_awaited`: it has no result and waits for this attempt."""
 
     event_id: UUID
     is_awaited: bool
@@ -79,7 +80,7 @@ class Now:
 
     @property
     def obstacle(self) -> str | None:
-        """Why the call must not be made any more."""
+        """Why the call must not be made any more; None if it may be made."""
         if not self.is_awaited:
             return "the item is not waiting for this attempt any more"
         return rules.cancelled_by(self.cancelled_by, self.cancel_reason or "") if self.cancelled_by else None
@@ -97,12 +98,12 @@ def effect(  # noqa: PLR0913 - an effect's own options
     at_once: int = 8,
     policy: Policy | None = None,
 ) -> Effect:
-    """The effect that serves a batch's requests.
+    """Return the effect that makes the calls of a batch's requests.
 
-    `call` does an item under `work.reference` and returns `work.succeeded(…)` or `work.failed(…)`; it raises
-    `Transient` to be called again later. `find` asks the other side for `work.references` and returns the result of
-    the one that it knows, or None. Without `find` a call in doubt waits for a person, and a retry of an item that
-    failed without a clear no may do it twice. The other options are those of `Effect`.
+    `call`: make an item's call under `work.reference`; returns `work.succeeded(…)` or `work.failed(…)`, and raises
+    `Transient` to be called again later. `find`: ask the other side for `work.references`; returns the result of the
+    reference that it knows, or None. Without `find`, an operator must decide about a call in doubt, and the retry of an
+    item that failed without a definite answer may make the call twice. The other options are those of `Effect`.
     """
     made = Effect(
         queue=queue,
@@ -122,7 +123,7 @@ def effect(  # noqa: PLR0913 - an effect's own options
 
 
 def serve(batch: Batch[Any, Any], effect: Effect) -> Effect:
-    """An effect of a batch's requests with what the batch knows: call keys, revival, discarding, open items."""
+    """Return `effect` with the functions that the batch provides: call keys, revive, discard, open items."""
     return replace(
         effect,
         call_key=lambda event: call_key(batch, event),
@@ -135,16 +136,16 @@ def serve(batch: Batch[Any, Any], effect: Effect) -> Effect:
 
 
 def call_key(batch: Batch[Any, Any], event: Event[Any]) -> UUID:
-    """The key of a request's call: an attempt at an item, whatever the request's id."""
+    """Return the key of a request's call: equal for all requests of the same attempt at an item."""
     return rules.request_id(batch.requested, batch.item_of(event.data), batch.attempt_of(event.data))
 
 
 def lock_requested(
     connection: Connection, batch: Batch[Any, Any], requested: Sequence[Event[Any]]
 ) -> tuple[dict[UUID, ItemState], list[Event[Any]]]:
-    """Lock the items of requests; the items as they are by id, and the requests that they still wait for.
+    """Lock the items of requests. Returns the items by id, and the requests that the items still wait for.
 
-    Raises `FailingEvents` for requests that name an item of another job, another tenant or about something else.
+    Raises `FailingEvents` for requests whose job, tenant or `about` values differ from the item's.
     """
     items = store.lock_items(connection, batch, [batch.item_of(event.data) for event in requested])
     mismatched = {
@@ -154,7 +155,7 @@ def lock_requested(
     }
     if mismatched:
         raise FailingEvents(mismatched)
-    # `processing` too: an earlier delivery of this very event began it. Two deliveries of one event never run at once.
+    # `processing` counts too: an earlier delivery of the event began the item. Deliveries of an event never overlap.
     return items, [event for event in requested if _is_awaited(batch, items[batch.item_of(event.data)], event)]
 
 
@@ -180,7 +181,7 @@ def _work(batch: Batch[JobT, ItemT], event: Event[Any], state: ItemState, row: I
 
 
 def _refuse_in_grace_period(connection: Connection, batch: Batch[Any, Any], items: Sequence[ItemState]) -> None:
-    # Calls of earlier attempts, which somebody ended by hand and asked for again.
+    # Calls of earlier attempts, which were ended by hand and requested again.
     keys = [rules.request_id(batch.requested, item.id, n) for item in items for n in range(item.retry_count)]
     if keys and in_hand(connection, keys, batch.grace_period()):
         raise Busy("another attempt at the item is under way, or the other side may not be asked about it yet")
@@ -195,7 +196,7 @@ async def _carry(
     work: Work[Any] = prepared.work
     may_be_there = bool(work.may_be_there or call.in_doubt or call.attempt)
     if find and may_be_there and (found := await find(work)) is not None:
-        # Also if the job was cancelled meanwhile: the other side has done it.
+        # Return it also if the job was cancelled meanwhile: the call was made.
         return found
     now: Now | None = await call.still_mine()
     if why := now.obstacle if now else "the item is gone":
@@ -220,8 +221,8 @@ async def _ask(
     find: Callable[[Work[ItemT]], Awaitable[Payload | None]],
     requested: Sequence[Event[Any]],
 ) -> dict[UUID, str]:
-    """What the other side knows of requests whose calls may have been made."""
-    from app import database  # noqa: PLC0415 - only an admin's command asks
+    """Ask the other side about requests whose calls may have been made. Returns answers as text, by event id."""
+    from app import database  # noqa: PLC0415 - only an admin's command needs it
 
     ids = [batch.item_of(event.data) for event in requested]
     with database.connect() as connection:

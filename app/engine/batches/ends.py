@@ -1,6 +1,6 @@
 """End items by hand: cancel a job, record a known result, discard the dead request of an item.
 
-All of them record through `results.apply`: the same locks, counters, completion and events as any result.
+All of these use `results.apply`, with the same locks, counters, completion and events as a worker's result.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PAGE = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Cancelled(Generic[JobT]):
-    """A job that was cancelled: items that failed at once, items whose call had begun, dead letters resolved."""
+    """A cancelled job, with counts: items failed now, items whose call has begun, dead letters resolved."""
 
     job: JobT
     failed: int
@@ -39,12 +39,13 @@ class Cancelled(Generic[JobT]):
 def cancel(
     context: Context, batch: Batch[JobT, ItemT], job_id: UUID, *, actor: str, reason: str, dry_run: bool = False
 ) -> Cancelled[JobT]:
-    """Cancel a job that is not done: items whose call has not begun fail now, no further call begins.
+    """Cancel a job that has not ended: fail items whose call has not begun, and allow no further calls.
 
-    Items whose request is dead fail too, and the dead letters are resolved. Items whose call has begun get the result
-    of their call, or fail when the effect looks before it calls. The job completes with its last result, as always.
-    Cancelling again ends what died since. With `dry_run` all of it is rolled back: the numbers say what would be done.
-    Raises `NotFound`, `InvalidInput` for an empty reason, and `Conflict` for a job that is done.
+    Items whose request is dead fail too, and their dead letters are resolved. Items whose call has begun get the result
+    of the call, or fail when the effect rechecks before its call. The job completes with its last result. A repeated
+    cancel also fails items whose requests were dead-lettered since. With `dry_run` everything is rolled back, and the
+    returned counts are a forecast. Raises `NotFound`, `InvalidInput` for an empty reason, and `Conflict` for a job that
+    has ended.
     """
     reason = audit_log.text("reason", reason)
     why = rules.cancelled_by(actor, reason)
@@ -64,7 +65,7 @@ def cancel(
     return Cancelled(lifecycle.get_job(context, batch, job_id), failed, in_hand, letters)
 
 
-def record_item(  # noqa: PLR0913 - each names another thing about the result
+def record_item(  # noqa: PLR0913 - the result and the fields of its audit entry
     context: Context,
     batch: Batch[JobT, ItemT],
     item_id: UUID,
@@ -75,12 +76,12 @@ def record_item(  # noqa: PLR0913 - each names another thing about the result
     details: Mapping[str, Any] | None = None,
     told: str | None = None,
 ) -> JobT:
-    """Record the result of an item that a person knows; returns its job.
+    """Record the result of an item by hand. Returns the item's job.
 
-    `result` gives `status` and the batch's result fields. It counts as an effect's result does, and resolves the dead
-    letters of the item's requests. `details` go into the audit log (the result itself when not given), `told` into the
-    letters' notes. Raises `InvalidInput` for a result that cannot be one, `NotFound`, and `Conflict` for an item that
-    has a result or whose call is under way.
+    `result`: `status` and the batch's result fields. The result counts like an effect's result, and resolves the dead
+    letters of the item's requests. `details`: the details of the audit entry; default: the result. `told`: the text for
+    the letters' notes; default: the status. Raises `InvalidInput` for an invalid result, `NotFound`, and `Conflict` for
+    an item that has a result or whose call is in progress.
     """
     reason = audit_log.text("reason", reason)
     with context.connection.transaction():
@@ -105,9 +106,9 @@ def record_item(  # noqa: PLR0913 - each names another thing about the result
 def discard(
     context: HandlerContext, batch: Batch[Any, Any], requested: Sequence[Event[Any]], why: str
 ) -> Iterable[Event[Any]]:
-    """Record an error for the items of discarded requests; returns the events that follow.
+    """Fail the items of discarded requests, with the reason `why`. Returns the events to publish.
 
-    Raises `Conflict` for an item whose call is under way.
+    Raises `Conflict` for an item whose call is in progress.
     """
     connection = context.connection
     counters.lock(connection, batch, sorted({batch.job_of(event.data) for event in requested}))
@@ -118,7 +119,7 @@ def discard(
 
 
 def open_items(connection: Connection, batch: Batch[Any, Any], requested: Sequence[Event[Any]]) -> dict[UUID, UUID]:
-    """The items that still wait for the results of requests, by the request's event id."""
+    """Return the ids of the items that still wait for the results of requests, by the request's event id."""
     states = store.item_states(connection, batch, [batch.item_of(event.data) for event in requested])
     return {
         event.id: item.id
@@ -131,7 +132,7 @@ def open_items(connection: Connection, batch: Batch[Any, Any], requested: Sequen
 
 
 def _hold(context: Context, batch: Batch[Any, Any], job_id: UUID, item_id: UUID | None = None) -> closing.Held:
-    """Lock the dead letters of a job's requests, or of one item's: before the job is locked."""
+    """Lock the dead letters of a job's or an item's requests. Call this before the job is locked."""
 
     def is_meant(event: Event[Any]) -> bool:
         of_job = event.tenantid == context.tenant_id and batch.job_of(event.data) == job_id
@@ -143,7 +144,7 @@ def _hold(context: Context, batch: Batch[Any, Any], job_id: UUID, item_id: UUID 
 def _fail_requested(
     context: HandlerContext, batch: Batch[Any, Any], requested: Sequence[Event[Any]], why: str
 ) -> results.Applied:
-    """Fail the items of locked jobs that still wait for these dead requests; the caller publishes what follows."""
+    """Fail the items of locked jobs that still wait for these dead requests. The caller publishes `follow`."""
     states = store.lock_items(context.connection, batch, sorted({batch.item_of(event.data) for event in requested}))
     waiting = open_items(context.connection, batch, requested)
     failed = [
@@ -154,7 +155,7 @@ def _fail_requested(
 
 
 def failure(batch: Batch[Any, Any], item: ItemState, why: str, error_type: str) -> Payload:
-    """The result of an item that failed: `error_type` is `validation` if no call was made."""
+    """Return the payload of a failed result. `error_type`: `validation` if no call was made."""
     return _said(batch, item, {"status": batch.error, "error_type": error_type, "error_message": why})
 
 
@@ -175,11 +176,11 @@ def _fail_not_begun(context: Context, batch: Batch[Any, Any], job_id: UUID, why:
 
 
 def _refuse_live(connection: Connection, batch: Batch[Any, Any], items: Sequence[ItemState]) -> None:
-    # The items are locked: no call of theirs begins any more before this transaction ends.
+    # The items are locked, so none of their calls begins before this transaction ends.
     keys = {rules.request_id(batch.requested, item.id, item.retry_count): item.id for item in items}
     if found := live(connection, list(keys)):
         named = rules.name_some([keys[key] for key in found])
-        raise Conflict(f"items: their calls are under way at this moment, the results count: {named}")
+        raise Conflict(f"items: their calls are in progress, so wait for the results: {named}")
 
 
 def _apply(context: Context, batch: Batch[Any, Any], said: Sequence[Result]) -> int:

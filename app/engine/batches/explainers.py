@@ -1,6 +1,6 @@
-"""Why a job or an item has not ended: the batch's own reasons, beside the engine's.
+"""Explain why a job or an item of a batch has not ended. Adds the batch's reasons to the engine's.
 
-These are an operator's questions: they are asked of all tenants.
+These functions are for operators: they read the rows of all tenants.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from app.errors import NotFound
 
 @dataclass(frozen=True, slots=True)
 class JobEnded(Reason):
-    """Every item has a result."""
+    """The job has ended: every item has a result."""
 
     kind: ClassVar[str] = "done"
     status: str
@@ -31,27 +31,27 @@ class JobEnded(Reason):
 
     @property
     def sentence(self) -> str:
-        """How it ended."""
+        """The job's status and counters."""
         since = f" since {shown(self.completed_at)}" if self.completed_at else ""
         return f"the job is {self.status}{since}: {self.success_count} succeeded, {self.error_count} failed"
 
 
 @dataclass(frozen=True, slots=True)
 class ItemSucceeded(Reason):
-    """The item is done."""
+    """The item succeeded."""
 
     kind: ClassVar[str] = "done"
     completed_at: datetime
 
     @property
     def sentence(self) -> str:
-        """Since when."""
+        """When the item succeeded."""
         return f"succeeded at {shown(self.completed_at)}"
 
 
 @dataclass(frozen=True, slots=True)
 class ItemFailed(Reason):
-    """The item failed, and is not tried again unless somebody retries it."""
+    """The item failed. It is not requested again unless an operator or user retries it."""
 
     kind: ClassVar[str] = "item_failed"
     job_id: UUID
@@ -64,7 +64,7 @@ class ItemFailed(Reason):
 
     @property
     def sentence(self) -> str:
-        """Why, and how to ask again."""
+        """The error, and the command that retries the item."""
         why = f"{self.error_type}: {self.error_message}" if self.error_message else self.error_type
         return (
             f"attempt {self.attempt} failed at {shown(self.completed_at)} of {why}"
@@ -74,23 +74,23 @@ class ItemFailed(Reason):
 
 @dataclass(frozen=True, slots=True)
 class Lost(Reason):
-    """It is open, and no event that would bring it on is waiting, in hand, held or dead."""
+    """The job or item is open, but it has no event that is waiting, in delivery, held or dead."""
 
     kind: ClassVar[str] = "lost"
 
     @property
     def sentence(self) -> str:
-        """What that means."""
-        return "it is open and no event of it waits, is in hand or is dead: a promise is broken, run `audit`"
+        """What to do."""
+        return "it is open, but none of its events is waiting, in delivery or dead: an invariant is broken, run `audit`"
 
 
 @dataclass(frozen=True, slots=True)
 class Explainer(Generic[JobT, ItemT]):
-    """A domain's additions.
+    """Functions of a domain for `explain_job()` and `explain_item()`. All are optional.
 
-    job_ended, item_succeeded   its own words for these
-    refine      the engine's reasons as the domain knows them
-    obstacles   what of the job's surroundings keeps its items from being done
+    job_ended, item_succeeded   the domain's own reasons for a job that ended and an item that succeeded
+    refine      replace the engine's reasons by the domain's own
+    obstacles   reasons outside the job that prevent its items, such as a disabled account
     """
 
     job_ended: Callable[[JobT], Reason] | None = None
@@ -102,7 +102,7 @@ class Explainer(Generic[JobT, ItemT]):
 def explain_job(
     connection: Connection, batch: Batch[JobT, ItemT], job_id: UUID, domain: Explainer[JobT, ItemT] | None = None
 ) -> list[Reason]:
-    """Why a job has not ended, or that it has. Raises `NotFound`."""
+    """Return the reasons why a job has not ended, or how it ended. Raises `NotFound`."""
     domain = domain or Explainer()
     job = _job(connection, batch, job_id)
     found = _refined(connection, domain, job, explain(connection, {"subject": str(job_id)}))
@@ -114,7 +114,7 @@ def explain_job(
 def explain_item(
     connection: Connection, batch: Batch[JobT, ItemT], item_id: UUID, domain: Explainer[JobT, ItemT] | None = None
 ) -> list[Reason]:
-    """Why an item has no result, or which one it has. Raises `NotFound`."""
+    """Return the reasons why an item has no result, or its result. Raises `NotFound`."""
     domain = domain or Explainer()
     state = store.item_states(connection, batch, [item_id]).get(item_id)
     if state is None:
@@ -127,7 +127,7 @@ def explain_item(
     if state.status == "error":
         why = (row.error_type, row.error_message, state.retry_count, row.completed_at)
         return [ItemFailed(state.job_id, item_id, *why, batch.command), *found]
-    # An item that nobody has requested yet waits with the event that will.
+    # An item that is not requested yet waits for the job's submitted event.
     found = found or explain(connection, {"type": batch.submitted.type, "subject": str(state.job_id)})
     return [*_obstacles(connection, domain, job), *(found or [Lost()])]
 

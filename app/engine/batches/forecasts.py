@@ -1,4 +1,4 @@
-"""Forecasts: the outcome that replaying a batch's dead letters would have, for replay plans. They change nothing."""
+"""Forecast the outcome of replaying a batch's dead letters, for replay plans. Changes nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SELECT id, cancelled_by, cancel_reason FROM {jobs} WHERE id = ANY(%s) AND cancel
 
 
 def requests(connection: Connection, batch: Batch[Any, Any], requested: Sequence[Event[Any]]) -> dict[UUID, Forecast]:
-    """The outcome of reviving requests, by event id."""
+    """Return the forecast of reviving requests, by event id."""
     items = store.item_states(connection, batch, [batch.item_of(event.data) for event in requested])
     obstacles = batch.obstacles(connection, requested) if batch.obstacles else {}
     cancelled = _cancelled(connection, batch, [batch.job_of(event.data) for event in requested])
@@ -44,7 +44,7 @@ def requests(connection: Connection, batch: Batch[Any, Any], requested: Sequence
 
 
 def results(connection: Connection, batch: Batch[Any, Any], completed: Sequence[Event[Any]]) -> dict[UUID, Forecast]:
-    """The outcome of applying results, by event id."""
+    """Return the forecast of applying results, by event id."""
     items = store.item_states(connection, batch, [batch.item_of(event.data) for event in completed])
     found: dict[UUID, Forecast] = {}
     for event in completed:
@@ -61,7 +61,7 @@ def results(connection: Connection, batch: Batch[Any, Any], completed: Sequence[
 def submissions(
     connection: Connection, batch: Batch[Any, Any], submitted: Sequence[Event[Any]]
 ) -> dict[UUID, Forecast]:
-    """The outcome of requesting submitted jobs' items, by event id."""
+    """Return the forecast of requesting the items of submitted jobs, by event id."""
     found: dict[UUID, Forecast] = {}
     for event in submitted:
         named = getattr(event.data, "attempt_items", None)
@@ -74,6 +74,6 @@ def submissions(
 
 
 def _cancelled(connection: Connection, batch: Batch[Any, Any], job_ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Those of these jobs that are cancelled: by whom and why."""
+    """Return who cancelled jobs and why, by job id. Leaves out jobs that are not cancelled."""
     rows = connection.execute(statement(batch, _CANCELLED_JOBS), [list(job_ids)])
     return {job_id: rules.cancelled_by(actor, reason) for job_id, actor, reason in rows}

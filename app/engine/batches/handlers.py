@@ -19,7 +19,10 @@ _ITEMS_A_PAGE = 5_000
 def job_submitted(
     context: HandlerContext, batch: Batch[Any, Any], submitted: Sequence[Event[Any]]
 ) -> Iterator[Event[Any]]:
-    """Begin jobs: one request for each item that is pending, or for those of them that the event names."""
+    """Begin jobs: yield a request for each pending item, or for each pending item that the event names.
+
+    Raises `FailingEvents` for a job that does not exist or belongs to another tenant.
+    """
     connection = context.connection
     counters.lock(connection, batch, sorted({batch.job_of(event.data) for event in submitted}))
     _begin(connection, batch, submitted)
@@ -41,7 +44,10 @@ def job_submitted(
 def item_completed(
     context: HandlerContext, batch: Batch[Any, Any], completed: Sequence[Event[Any]]
 ) -> Iterable[Event[Any]]:
-    """Count results: items, counters, and the completion of their jobs. Raises `FailingEvents`."""
+    """Record results: update items and counters, and complete jobs. Returns the events to publish.
+
+    Raises `FailingEvents` for results without a tenant or with a wrong job or tenant.
+    """
     without = {event.id: "tenantid: a result must say whose it is" for event in completed if event.tenantid is None}
     if without:
         raise FailingEvents(without)
@@ -50,23 +56,23 @@ def item_completed(
 
 
 def ignore(_context: HandlerContext, _events: Sequence[Event[Any]]) -> Iterable[Event[Any]]:
-    """Record events in the ledger, for the timeline; do nothing else."""
+    """Do nothing: the events are only recorded in the ledger, for the timeline."""
     return ()
 
 
 def lock_jobs(connection: Connection, batch: Batch[Any, Any], events: Sequence[Event[Any]]) -> None:
-    """Lock the jobs of events of several types at once: handlers lock jobs by id before anything else."""
+    """Lock the jobs of events of several types in one order. Handlers lock jobs by id before all other rows."""
     ids = {job_id for event in events if (job_id := job_of(batch, event)) is not None}
     counters.lock(connection, batch, sorted(ids))
 
 
 def job_of(batch: Batch[Any, Any], event: Event[Any]) -> UUID | None:
-    """The job that an event's handler locks, if it locks one."""
+    """Return the id of the job that an event's handler locks; None if it locks none."""
     return batch.job_of(event.data) if type(event.data) in {batch.submitted, batch.completed} else None
 
 
 def item_of(batch: Batch[Any, Any], event: Event[Any]) -> UUID | None:
-    """The item that is locked for an event: to count its result, or to begin it."""
+    """Return the id of the item that is locked to record the event's result or to begin its call, or None."""
     return batch.item_of(event.data) if type(event.data) in {batch.completed, batch.requested} else None
 
 

@@ -1,7 +1,7 @@
-"""Submit a job with an idempotency key, read it, set its status. Each function acts for the context's tenant alone.
+"""Submit jobs with an idempotency key, read them, and set their status. Each function is limited to one tenant.
 
-A domain with checks of its own calls the steps of `submit()` itself, in one transaction: `refuse_used_key()` before it
-waits for anything, `open_job()` after its locks, `add_items()` after its checks.
+A domain with its own checks calls the steps of `submit()` itself, in one transaction: `refuse_used_key()` before it
+waits for locks, `open_job()` after its locks, then it inserts the items and calls `publish_submitted()`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from events import new_id
 
 @dataclass(frozen=True, slots=True)
 class JobPage(Generic[JobT, ItemT]):
-    """A job with a page of its items; `errors` counts failed items by type; `next_after` is None on the last page."""
+    """A job with a page of its items. `errors`: failed items by error type. `next_after`: None on the last page."""
 
     job: JobT
     items: list[ItemT]
@@ -39,11 +39,11 @@ def submit(
     request: Mapping[str, Any] | None = None,
     idempotency_key: str | None = None,
 ) -> JobT:
-    """Submit a job: its row, its items and its submitted event, or nothing of it.
+    """Insert a job, its items and its submitted event in one transaction. Returns the job.
 
-    `items` give the batch's `about` columns, `request` its `request` columns; dates, UUIDs and numbers as Python has
-    them. Raises `InvalidInput` for no items or other columns, `DuplicateRequest` and `KeyReused`, both with the
-    existing job's id, for a key that was used before.
+    `items`: for each item the values of the batch's `about` columns, as Python objects. `request`: the values of its
+    `request` columns. Raises `InvalidInput` for no items, or for missing or other columns. Raises `DuplicateRequest`
+    (same content) or `KeyReused` (other content), both with the existing job's id, if the key was used before.
     """
     given = dict(request or {})
     rules.check_key(idempotency_key)
@@ -58,7 +58,7 @@ def submit(
 
 
 def refuse_used_key(context: Context, batch: Batch[JobT, ItemT], key: str | None, fingerprint: str) -> None:
-    """Raise `DuplicateRequest` or `KeyReused` for a key that was used before; waits for nobody."""
+    """Raise `DuplicateRequest` or `KeyReused` for a key that was used before. Takes no locks."""
     if key is not None and (used := store.job_by_key(context, batch, key)) is not None:
         raise _key_error(batch, used, key, fingerprint)
 
@@ -72,16 +72,17 @@ def open_job(
     key: str | None,
     fingerprint: str,
 ) -> JobT:
-    """Insert a job of `total` items; the caller inserts these and publishes in the same transaction.
+    """Insert a job of `total` items. The caller inserts the items and publishes the event in the same transaction.
 
-    Waits for a transaction that is about to use the same key. Raises `DuplicateRequest` or `KeyReused`.
+    Waits for a running transaction that uses the same key. Raises `DuplicateRequest` or `KeyReused`, and `Conflict` if
+    the key was freed meanwhile.
     """
     job = store.insert_job(context, batch, new_id(), total=total, request=request, key=key, fingerprint=fingerprint)
     if job is not None:
         return job
-    # The key is taken. Only a new statement sees the row of a transaction that has committed since.
+    # The key is taken. Only a new statement sees a row that another transaction committed meanwhile.
     refuse_used_key(context, batch, key, fingerprint)
-    message = f"idempotency key {key!r} was given back just now; submit again"
+    message = f"idempotency key {key!r} was freed just now; submit again"
     raise Conflict(message)
 
 
@@ -94,7 +95,7 @@ def publish_submitted(
     only: Sequence[UUID] | None = None,
     delay: float = 0.0,
 ) -> None:
-    """Publish that a job was submitted. On a retry, `only` names the items; `delay` seconds pass before delivery."""
+    """Publish a job's submitted event. `only`: the items of a retry. `delay`: seconds before the first delivery."""
     given = {name: getattr(job, name) for name in batch.request}
     values = {batch.job_id: job.id, "item_count": item_count, "attempt_items": only, **given}
     payload = rules.payload(batch.submitted, values)
@@ -103,7 +104,7 @@ def publish_submitted(
 
 
 def get_job(context: Context, batch: Batch[JobT, ItemT], job_id: UUID) -> JobT:
-    """One job. Raises `NotFound`."""
+    """Return a job. Raises `NotFound`."""
     job = store.job_by_id(context, batch, job_id)
     if job is None:
         raise unknown_job(batch, job_id)
@@ -119,7 +120,10 @@ def get_page(
     after: UUID | None = None,
     limit: int = 100,
 ) -> JobPage[JobT, ItemT]:
-    """One job with up to `limit` of its items, those after item `after`. Raises `NotFound` and `InvalidInput`."""
+    """Return a job with up to `limit` (at most 1000) of its items, starting after item `after`.
+
+    `status`: only items with this status. Raises `NotFound` and `InvalidInput`.
+    """
     job = get_job(context, batch, job_id)
     rules.check_page(limit)
     if status is not None:
@@ -137,7 +141,10 @@ def list_jobs(
     before: UUID | None = None,
     limit: int = 50,
 ) -> list[JobT]:
-    """The tenant's jobs, newest first; `before` continues after a page's last job. Raises `InvalidInput`."""
+    """Return the tenant's jobs, newest first, at most `limit` (at most 1000). Raises `InvalidInput`.
+
+    `before`: the last job of the previous page.
+    """
     if status is not None:
         rules.check_job_status(status)
     rules.check_page(limit)
@@ -145,10 +152,10 @@ def list_jobs(
 
 
 def set_status(context: Context, batch: Batch[JobT, ItemT], job_id: UUID, status: JobStatus) -> JobT:
-    """Move a job to `status`, overruling the engine.
+    """Set a job's status by hand. Returns the job.
 
-    A job ends by itself with its last result; one that is ended by hand while items are open is named by the audit.
-    Raises `NotFound`, and `Conflict` for a transition that is not allowed.
+    A job ends by itself with its last result. The audit reports a job that is ended by hand while items are open.
+    Raises `NotFound`, `InvalidInput` for an unknown status, and `Conflict` for a transition that is not allowed.
     """
     with context.connection.transaction():
         job = lock_job(context, batch, job_id)
@@ -158,7 +165,7 @@ def set_status(context: Context, batch: Batch[JobT, ItemT], job_id: UUID, status
 
 
 def lock_job(context: Context, batch: Batch[JobT, ItemT], job_id: UUID) -> JobT:
-    """One job, locked until the transaction ends. Raises `NotFound`."""
+    """Lock a job until the transaction ends and return it. Raises `NotFound`."""
     job = store.lock_job(context, batch, job_id)
     if job is None:
         raise unknown_job(batch, job_id)
@@ -166,7 +173,7 @@ def lock_job(context: Context, batch: Batch[JobT, ItemT], job_id: UUID) -> JobT:
 
 
 def unknown_job(batch: Batch[Any, Any], job_id: UUID) -> NotFound:
-    """The error for a job that does not exist, or is another tenant's."""
+    """Return the error for a job that does not exist or belongs to another tenant."""
     return NotFound(f"job: {job_id} is no job of this {batch.owner}; `{batch.command} list` shows them")
 
 

@@ -1,4 +1,4 @@
-"""Everything that a domain of one batch declares to workers and operators."""
+"""Build the `Parts` of a domain that consists of one batch."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SELECT {tenant} FROM {jobs} WHERE id = %(id)s OR id = (SELECT {job_id} FROM {ite
 def parts(
     batch: Batch[JobT, ItemT], effect: Effect, explainer: explainers.Explainer[JobT, ItemT] | None = None
 ) -> Parts:
-    """The `Parts` of a domain whose jobs are this batch: who serves its events, `audit`, `doctor`, `explain`, tables.
+    """Return the `Parts` of a domain with one batch: wiring, invariants, checkups, explainers and tables.
 
-    `explainer` adds the domain's own reasons.
+    `explainer`: adds the domain's own reasons.
     """
     return Parts(
         wirings=(wiring(batch, effect),),
@@ -42,7 +42,7 @@ def parts(
 
 
 def tenant_of(connection: Connection, id_: UUID, batch: Batch[JobT, ItemT]) -> UUID | None:
-    """The tenant of a job, or of an item of one; None if neither has this id."""
+    """Return the tenant of the job or item with this id; None if there is neither."""
     cursor = connection.cursor(row_factory=scalar_row)
     found: UUID | None = cursor.execute(statement(batch, _TENANT), {"id": id_}).fetchone()
     return found

@@ -1,7 +1,7 @@
-"""Results of items, each counted once.
+"""Record the results of items. Each attempt counts once.
 
-The lock order is that of the whole program: jobs by id, then items by id. A result for an item that does not wait for
-it (an older attempt, a second answer) is late: it changes nothing.
+Lock order: jobs by id, then items by id. A result is late if the item does not wait for it, because it belongs to an
+older attempt or the attempt has a result. A late result changes nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of one item: its tenant, the payload, and the event that brought it, if one did."""
+    """The result of one item: its tenant, its payload, and the event that carried it, or None."""
 
     tenant_id: UUID
     data: Any
@@ -36,14 +36,14 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How many results counted and how many were late; `follow` are the events to publish with them."""
+    """Numbers of results that counted and that were late. `follow`: events to publish in the same transaction."""
 
     counted: int
     late: int
     follow: list[Event[Any]] = field(repr=False)
 
 
-# The items are locked in the order of their ids before any is changed, because the window needs all of them.
+# All items are locked in the order of their ids before any is changed, because the window function needs all rows.
 _RECORD = """
 WITH said AS MATERIALIZED (
     SELECT n, (value ->> 'tenant')::uuid AS tenant_id, (value ->> 'job')::uuid AS job_id,
@@ -81,15 +81,16 @@ RETURNING id, {tenant}, {succeeded}, {failed}, generation
 
 
 def apply(context: HandlerContext, batch: Batch[Any, Any], results: Sequence[Result]) -> Applied:
-    """Record results of any tenants in the caller's transaction, as the batch does it; the caller publishes `follow`.
+    """Record results of any tenants in the caller's transaction, by `batch.record` if set.
 
-    Raises `FailingEvents`, or `NotFound` for results without an event, if items are not what their results name.
+    The caller publishes `follow`. Raises `FailingEvents`, or `NotFound` for results without an event, if an item does
+    not belong to the job or tenant of its result.
     """
     return (batch.record or record)(context, batch, results)
 
 
 def record(context: HandlerContext, batch: Batch[Any, Any], results: Sequence[Result]) -> Applied:
-    """Record results by one statement: items, counters, completion. As `apply()`."""
+    """Record results with one statement, then update counters and complete jobs. Raises as `apply()` does."""
     lock_jobs(context.connection, batch, results)
     text = to_json([_as_json(batch, result) for result in results]).decode()
     matched = context.connection.execute(statement(batch, _RECORD), {"results": text}).fetchall()
@@ -98,14 +99,14 @@ def record(context: HandlerContext, batch: Batch[Any, Any], results: Sequence[Re
 
 
 def lock_jobs(connection: Connection, batch: Batch[Any, Any], results: Sequence[Result]) -> None:
-    """Lock the jobs of results: before their items are."""
+    """Lock the jobs of results. Call this before the items are locked."""
     counters.lock(connection, batch, sorted({batch.job_of(result.data) for result in results}))
 
 
 def refuse_mismatched(batch: Batch[Any, Any], results: Sequence[Result], found: Collection[int]) -> None:
-    """Raise for results whose item is not of the job or the tenant that they name.
+    """Raise if an item does not belong to the job or tenant of its result.
 
-    `found` are the positions of the others. Raises `FailingEvents`, or `NotFound` if no event brought them.
+    `found`: positions of the results that match. Raises `FailingEvents` if events carried the others, else `NotFound`.
     """
     if len(found) == len(results):
         return
@@ -126,7 +127,10 @@ def refuse_mismatched(batch: Batch[Any, Any], results: Sequence[Result], found: 
 def complete(
     context: HandlerContext, batch: Batch[Any, Any], results: Sequence[Result], counted: Sequence[Result]
 ) -> Applied:
-    """Count those of `results` that counted, and complete the jobs of which they were the last."""
+    """Add the results `counted`, a part of `results`, to the counters, and complete jobs that have no open items left.
+
+    Returns the events to publish in `follow`.
+    """
     late = len(results) - len(counted)
     if late:
         log.info("late results", late=late, counted=len(counted))
@@ -151,7 +155,7 @@ def _job_completed(context: HandlerContext, batch: Batch[Any, Any], row: Any, ca
     job_id, tenant_id, succeeded, failed, generation = row
     counts = dict(zip(batch.counts, (succeeded, failed), strict=True))
     payload = rules.payload(batch.job_completed, {batch.job_id: job_id, **counts, "generation": generation})
-    # The job and its generation make the id: however it comes about, it is one event.
+    # The id derives from the job and its generation, so there is one such event a generation.
     event_id = uuid5(job_id, f"{payload.type}/{generation}")
     if cause is None:
         return events.new(payload, now=context.now, subject=job_id, tenant=tenant_id, event_id=event_id)

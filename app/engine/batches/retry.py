@@ -1,6 +1,6 @@
-"""Ask for items again: failed ones as their job's next generation, and those whose request is a dead letter.
+"""Retry failed items as their job's next generation, and revive items whose request is a dead letter.
 
-Each item's attempt is one more, so a late result of the attempt before changes nothing.
+Each retry increases the item's attempt by one, so a late result of the previous attempt changes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SELECT extract(epoch FROM clock_timestamp() - max(completed_at)) FROM {items}
 
 @dataclass(frozen=True, slots=True)
 class Retried(Generic[JobT]):
-    """A job after a retry, and how many items were requested again."""
+    """A job after a retry, and the number of items that were requested again."""
 
     job: JobT
     items: int
@@ -34,11 +34,11 @@ class Retried(Generic[JobT]):
 def retry_failed(
     context: Context, batch: Batch[JobT, ItemT], job_id: UUID, item_ids: Sequence[UUID] | None = None
 ) -> Retried[JobT]:
-    """Request failed items again, all of them or those named: a new generation, which completes once more.
+    """Request failed items again as a new generation, which completes once more. `item_ids`: default all failed items.
 
-    A job without failed items stays as it is. Items of which a call may still be under way at the other side are
-    requested after the batch's grace period. Raises `NotFound` for an unknown job or item, and `Conflict` when a named
-    item is still running or has succeeded.
+    A job without failed items stays unchanged. If the other side may still process the call of an item, the items are
+    requested after the batch's grace period. Raises `NotFound` for an unknown job or item, and `Conflict` if an item of
+    `item_ids` is still open or has succeeded.
     """
     connection = context.connection
     with connection.transaction():
@@ -57,9 +57,9 @@ def retry_failed(
 
 
 def revive(context: HandlerContext, batch: Batch[Any, Any], requested: Sequence[Event[Any]]) -> dict[UUID, Event[Any]]:
-    """Put the items of dead requests back to pending with their next attempt; the requests of it, by the dead one's id.
+    """Set the items of dead requests to pending with their next attempt. Returns the new requests by the dead one's id.
 
-    Requests that were overtaken are left out. A job whose failed items are among them begins its next generation.
+    Requests that were overtaken are left out. A job with failed items among them begins its next generation.
     """
     connection = context.connection
     counters.lock(connection, batch, sorted({batch.job_of(event.data) for event in requested}))
@@ -69,7 +69,7 @@ def revive(context: HandlerContext, batch: Batch[Any, Any], requested: Sequence[
         for event in requested
         if (item := items.get(batch.item_of(event.data))) and can_be_revived(batch, item, event)
     ]
-    # Two dead requests may be about one item: it is requested again once.
+    # Two dead requests may have the same item. Request it again once.
     dead = list({batch.item_of(event.data): event for event in reversed(dead)}.values())[::-1]
     _reopen(connection, batch, [batch.item_of(event.data) for event in dead])
     failed: dict[UUID, tuple[int, int]] = {}
@@ -83,12 +83,12 @@ def revive(context: HandlerContext, batch: Batch[Any, Any], requested: Sequence[
 
 
 def can_be_revived(batch: Batch[Any, Any], item: ItemState, event: Event[Any]) -> bool:
-    """Whether the item still is where the dead request left it: at that attempt, without success."""
+    """Whether the item is still at the attempt of the dead request and has not succeeded."""
     return matches(batch, item, event) and item.retry_count == batch.attempt_of(event.data) and item.status != "success"
 
 
 def matches(batch: Batch[Any, Any], item: ItemState, event: Event[Any]) -> bool:
-    """Whether a request is about this item: of the job and the tenant that it names, and about the same things."""
+    """Whether a request matches its item: same job, same tenant, same `about` values."""
     data = event.data
     about = [(column, value) for column, value in zip(batch.about, item.about, strict=True) if hasattr(data, column)]
     return (item.job_id, item.tenant_id) == (batch.job_of(data), event.tenantid) and all(
@@ -113,7 +113,7 @@ def _failed(context: Context, batch: Batch[JobT, ItemT], job_id: UUID, item_ids:
 
 
 def _grace_left(connection: Connection, batch: Batch[Any, Any], item_ids: Sequence[UUID]) -> float:
-    """Seconds until the other side may be asked about items that failed a moment ago without a clear no."""
+    """Return the seconds until the other side may be asked about items that failed after a call."""
     row = connection.execute(statement(batch, _LAST_UNCLEAR), [list(item_ids), rules.NEVER_CALLED]).fetchone()
     since = row[0] if row and row[0] is not None else None
     return 0.0 if since is None else max(0.0, batch.grace_period() - float(since))

@@ -1,4 +1,4 @@
-"""Decisions about jobs with items: no database, no clock, no network."""
+"""Rules of jobs with items: status transitions, input checks, fingerprints, references. Pure: no database, no clock."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     "completed": frozenset({"processing"}),
     "failed": frozenset({"processing"}),
 }
-"""Which status may follow which. A job that ended goes back to `processing` when failed items are retried."""
+"""Allowed status transitions of a job. A retry of failed items sets a job that ended back to `processing`."""
 
 NEVER_CALLED = "validation"
 """The error type of an item for which no outside call was made."""
 
 ITEMS_A_REQUEST = 5_000
-"""Items that one submitted event names at most, so that the event stays well under its size limit."""
+"""Most items in one submitted event, which keeps the event well under its size limit."""
 
 _NAMED = 20
 _LONGEST_PAGE = 1_000
 
 
 def check_transition(before: str, after: str) -> None:
-    """Raise `Conflict` unless a job may go from `before` to `after`, `InvalidInput` if `after` is no status."""
+    """Raise `Conflict` if a job may not change from `before` to `after`, `InvalidInput` if `after` is not a status."""
     check_job_status(after)
     if after not in TRANSITIONS[before]:
         allowed = " or ".join(sorted(TRANSITIONS[before]))
@@ -43,33 +43,33 @@ def check_transition(before: str, after: str) -> None:
 
 
 def check_job_status(status: str) -> None:
-    """Raise `InvalidInput` unless `status` is a job's."""
+    """Raise `InvalidInput` if `status` is not a status of jobs."""
     check_word(status, TRANSITIONS)
 
 
 def check_word(status: str, known: Iterable[str]) -> None:
-    """Raise `InvalidInput` unless `status` is one of the `known`."""
+    """Raise `InvalidInput` if `status` is not in `known`."""
     if status not in known:
-        message = f"status: {status!r} is none; choose one of {', '.join(known)}"
+        message = f"status: {status!r} is not a status; choose one of {', '.join(known)}"
         raise InvalidInput(message)
 
 
 def check_page(limit: int) -> None:
-    """Raise `InvalidInput` for a page that is empty or too long."""
+    """Raise `InvalidInput` if `limit` is not 1 to 1000."""
     if not 1 <= limit <= _LONGEST_PAGE:
         message = f"limit: must be 1 to {_LONGEST_PAGE}, not {limit}"
         raise InvalidInput(message)
 
 
 def check_key(key: str | None) -> None:
-    """Raise `InvalidInput` for an idempotency key that cannot be one."""
-    if key is not None and not (1 <= len(key) <= 200 and key.isprintable()):  # noqa: PLR2004 - said in the message
+    """Raise `InvalidInput` if an idempotency key is not 1 to 200 printable characters. None is valid."""
+    if key is not None and not (1 <= len(key) <= 200 and key.isprintable()):  # noqa: PLR2004 - given in the message
         message = "idempotency_key: must be 1 to 200 printable characters"
         raise InvalidInput(message)
 
 
 def check_rows(what: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Raise `InvalidInput` unless there are rows and each gives exactly `columns`."""
+    """Raise `InvalidInput` if there are no rows, or a row does not have exactly `columns`. `what`: the field's name."""
     if not rows:
         message = f"{what}: must not be empty"
         raise InvalidInput(message)
@@ -80,7 +80,7 @@ def check_rows(what: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
 
 
 def fingerprint(request: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> str:
-    """A request's content as 64 hexadecimal digits; the order of the items makes no difference."""
+    """Return the SHA-256 of a request's content as 64 hexadecimal digits. The order of the items does not matter."""
     digest = hashlib.sha256(to_json(dict(sorted(request.items()))))
     for item in sorted(to_json(dict(sorted(item.items()))) for item in items):
         digest.update(b"\n" + item)
@@ -88,27 +88,27 @@ def fingerprint(request: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) 
 
 
 def request_id(requested: type[Payload], item_id: UUID, attempt: int) -> UUID:
-    """The id of the event that requests an attempt at an item: however often it is requested, it is one event."""
+    """Return the id of the event that requests an attempt at an item. It is derived, so repeated requests share it."""
     return uuid5(item_id, f"{requested.type}/{attempt}")
 
 
 def reference(item_id: UUID, attempt: int) -> str:
-    """The reference of one attempt at an item, by which the other side can be asked about it."""
+    """Return the reference of an attempt at an item, by which the other side can be asked about the call."""
     return f"{item_id}-{attempt}"
 
 
 def references(item_id: UUID, attempt: int) -> list[str]:
-    """Every reference of an item so far, this attempt's last."""
+    """Return the references of all attempts at an item up to `attempt`, in order."""
     return [reference(item_id, earlier) for earlier in range(attempt + 1)]
 
 
 def cancelled_by(actor: str, reason: str) -> str:
-    """The error message of an item whose job was cancelled before its call was made."""
+    """Return the error message of an item whose job was cancelled before its call was made."""
     return f"cancelled by {actor}: {reason}"
 
 
 def name_some(ids: Sequence[object]) -> str:
-    """The first of many ids, and how many more there are."""
+    """Return the first 20 ids as text, and the number of further ids."""
     named = ", ".join(str(one) for one in ids[:_NAMED])
     return named if len(ids) <= _NAMED else f"{named} and {len(ids) - _NAMED} more"
 
@@ -117,5 +117,5 @@ P = TypeVar("P", bound=Payload)
 
 
 def payload(kind: type[P], values: Mapping[str, Any]) -> P:
-    """A payload from those of `values` that are fields of it."""
+    """Create a payload of type `kind` from `values`. Values that are not fields of it are ignored."""
     return kind(**{name: value for name, value in values.items() if name in kind.model_fields})

@@ -1,4 +1,4 @@
-"""Jobs and items in the database: each statement beside the typed function that runs it."""
+"""SQL for jobs and items of a batch."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ SELECT i.id, i.retry_count{i_about} FROM {items} i
 """
 
 Any_ = Batch[Any, Any]
-"""A batch whose own row types make no difference."""
+"""A batch with any row types."""
 
 
 def insert_job(  # noqa: PLR0913 - a row's columns
@@ -112,35 +112,35 @@ def insert_job(  # noqa: PLR0913 - a row's columns
     key: str | None,
     fingerprint: str,
 ) -> JobT | None:
-    """Insert a job. None when its idempotency key is taken; waits for a transaction that is about to take it."""
+    """Insert a job and return it; None if its idempotency key is taken. Waits for a transaction that uses the key."""
     values = {"id": job_id, "tenant": context.tenant_id, "total": total, "key": key, "fingerprint": fingerprint}
     return _job(context.connection, batch, _INSERT_JOB, {**values, "request": to_json(dict(request)).decode()})
 
 
 def job_by_key(context: Context, batch: Batch[JobT, ItemT], key: str) -> JobT | None:
-    """The tenant's job with this idempotency key."""
+    """Return the tenant's job with this idempotency key, or None."""
     return _job(context.connection, batch, _JOB_BY_KEY, [context.tenant_id, key])
 
 
 def job_by_id(context: Context, batch: Batch[JobT, ItemT], job_id: UUID) -> JobT | None:
-    """The tenant's job with this id."""
+    """Return the tenant's job with this id, or None."""
     return _job(context.connection, batch, _JOB_BY_ID, [context.tenant_id, job_id])
 
 
 def lock_job(context: Context, batch: Batch[JobT, ItemT], job_id: UUID) -> JobT | None:
-    """The tenant's job with this id, locked until the transaction ends."""
+    """Lock the tenant's job with this id until the transaction ends, and return it; None if there is none."""
     return _job(context.connection, batch, _LOCK_JOB, [context.tenant_id, job_id])
 
 
 def any_job(connection: Connection, batch: Batch[JobT, ItemT], job_id: UUID) -> JobT | None:
-    """A job of any tenant: an operator asks."""
+    """Return a job of any tenant, for operators, or None."""
     return _job(connection, batch, _ANY_JOB, [job_id])
 
 
 def select_jobs(
     context: Context, batch: Batch[JobT, ItemT], *, status: str | None, before: UUID | None, limit: int
 ) -> list[JobT]:
-    """The tenant's jobs, newest first."""
+    """Return the tenant's jobs, newest first."""
     wanted = {"tenant": context.tenant_id, "status": status, "before": before, "limit": limit}
     cursor = context.connection.cursor(row_factory=class_row(batch.job))
     return cursor.execute(statement(batch, _LIST_JOBS), wanted).fetchall()
@@ -160,71 +160,71 @@ def select_items(
     after: UUID | None = None,
     limit: int,
 ) -> list[ItemT]:
-    """A page of a job's items, in the order of their ids, which is the order in which they were submitted."""
+    """Return a page of a job's items in the order of their ids, which is the order of submission."""
     wanted = {"job_id": job_id, "status": status, "after": after, "limit": limit}
     cursor = connection.cursor(row_factory=class_row(batch.item))
     return cursor.execute(statement(batch, _ITEMS), wanted).fetchall()
 
 
 def items_by_id(connection: Connection, batch: Batch[JobT, ItemT], item_ids: Sequence[UUID]) -> dict[UUID, ItemT]:
-    """Items of any tenant by id; those that do not exist are absent."""
+    """Return items of any tenant by id. Ids without an item are left out."""
     cursor = connection.cursor(row_factory=class_row(batch.item))
     return {row.id: row for row in cursor.execute(statement(batch, _ITEMS_BY_ID), [list(item_ids)])}
 
 
 def count_errors(connection: Connection, batch: Any_, job_id: UUID) -> dict[str, int]:
-    """How many of a job's items failed, by the type of error, most first."""
+    """Return the number of a job's failed items by error type, largest first."""
     return dict(connection.execute(statement(batch, _ERRORS), [job_id]).fetchall())
 
 
 def item_states(connection: Connection, batch: Any_, item_ids: Sequence[UUID]) -> dict[UUID, ItemState]:
-    """Items by id, not locked; those that do not exist are absent."""
+    """Return the states of items by id, without locks. Ids without an item are left out."""
     return _states(connection, batch, _BY_ID, [list(item_ids)])
 
 
 def lock_items(connection: Connection, batch: Any_, item_ids: Sequence[UUID]) -> dict[UUID, ItemState]:
-    """Items by id, locked in the order of their ids; those that do not exist are absent."""
+    """Lock items in the order of their ids and return their states by id. Ids without an item are left out."""
     return _states(connection, batch, _LOCK_ITEMS, [list(item_ids)])
 
 
 def not_begun(connection: Connection, batch: Any_, job_id: UUID, limit: int) -> list[ItemState]:
-    """Items of a job whose call has not begun, so many at most."""
+    """Return up to `limit` pending items of a job, that is, items whose call has not begun."""
     return list(_states(connection, batch, _NOT_BEGUN, [job_id, limit]).values())
 
 
 def lock_failed_items(connection: Connection, batch: Any_, job_id: UUID) -> list[UUID]:
-    """The ids of a job's failed items, locked."""
+    """Lock a job's failed items and return their ids."""
     return connection.cursor(row_factory=scalar_row).execute(statement(batch, _LOCK_FAILED), [job_id]).fetchall()
 
 
 def owners(connection: Connection, batch: Any_, job_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, str]]:
-    """The tenant and the status of jobs, by id."""
+    """Return the tenant and the status of jobs, by job id."""
     rows = connection.execute(statement(batch, _OWNERS), [list(job_ids)])
     return {job_id: (tenant_id, status) for job_id, tenant_id, status in rows}
 
 
 def set_status(connection: Connection, batch: Any_, job_ids: Sequence[UUID], status: JobStatus) -> None:
-    """Set the status of locked jobs, and the timestamps that go with it."""
+    """Set the status of locked jobs, with `started_at` and `completed_at`."""
     connection.execute(statement(batch, _SET_STATUS), {"status": status, "ids": list(job_ids)})
 
 
 def begin_items(connection: Connection, batch: Any_, item_ids: Sequence[UUID]) -> None:
-    """Mark pending items as begun."""
+    """Set pending items to processing."""
     connection.execute(statement(batch, _BEGIN), [list(item_ids)])
 
 
 def reset_items(connection: Connection, batch: Any_, item_ids: Sequence[UUID]) -> None:
-    """Put locked items back to pending, for their next attempt."""
+    """Set locked items to pending with their next attempt, and clear their error."""
     connection.execute(statement(batch, _RESET_ITEMS), {"ids": list(item_ids)})
 
 
 def begin_generation(connection: Connection, batch: Any_, job_ids: Sequence[UUID]) -> None:
-    """Set locked jobs to processing again: each completes once more."""
+    """Begin the next generation of locked jobs: set them to processing, so that each completes once more."""
     connection.execute(statement(batch, _NEXT_GENERATION), {"ids": list(job_ids)})
 
 
 def mark_cancelled(connection: Connection, batch: Any_, job_id: UUID, actor: str, reason: str) -> bool:
-    """Mark a locked job as cancelled; False if it was before."""
+    """Mark a locked job as cancelled. Returns False if it was cancelled before."""
     wanted = {"id": job_id, "actor": actor, "reason": reason}
     return connection.execute(statement(batch, _CANCEL), wanted).rowcount > 0
 
@@ -232,7 +232,7 @@ def mark_cancelled(connection: Connection, batch: Any_, job_id: UUID, actor: str
 def pending_items(
     connection: Connection, batch: Any_, job_id: UUID, only: Sequence[UUID] | None, page: int
 ) -> Iterator[tuple[Any, ...]]:
-    """Every pending item of a job, or those of `only`: id, retry count, the `about` columns; `page` rows at a time."""
+    """Yield id, retry count and `about` columns of a job's pending items, or of those in `only`, by pages."""
     after: UUID | None = None
     wanted = {"job_id": job_id, "only": None if only is None else list(only), "limit": page}
     while rows := connection.execute(statement(batch, _PENDING), {**wanted, "after": after}).fetchall():

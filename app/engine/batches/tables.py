@@ -1,6 +1,6 @@
-"""Tables: what a `Batch` declares, and its SQL, composed once.
+"""The declaration of a batch (`Batch`), and the composition of SQL with its table and column names.
 
-The tables of a batch have these columns besides the domain's own; names in braces are the batch's:
+The tables of a batch have these columns besides the domain's own. Names in braces are settings of the batch:
 
     jobs    id, {tenant}, status, {total}, {succeeded}, {failed}, generation, idempotency_key, request_fingerprint,
             cancelled_at, cancelled_by, cancel_reason, started_at, completed_at, created_at
@@ -42,7 +42,7 @@ class JobRow(Protocol):
 
     @property
     def request_fingerprint(self) -> str | None:
-        """What tells a repeated request from another one with the same key."""
+        """The hash of the request, which distinguishes a repeated request from another one with the same key."""
 
 
 class ItemRow(Protocol):
@@ -61,7 +61,7 @@ ItemT = TypeVar("ItemT", bound=ItemRow)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job under the default names; a domain adds its own columns in a subclass."""
+    """A job with the default column names. A domain adds its own columns in a subclass."""
 
     id: UUID
     status: str
@@ -80,7 +80,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An item under the default names; a domain adds its own columns in a subclass."""
+    """An item with the default column names. A domain adds its own columns in a subclass."""
 
     id: UUID
     job_id: UUID
@@ -95,9 +95,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class ItemState:
-    """An item's position in its life, and its owner.
+    """An item's job, tenant and state.
 
-    `status` is the engine's word for it, whatever the table's is; `about` are the batch's columns of that name.
+    `status`: the engine's word, which may differ from the table's. `about`: the values of the batch's `about` columns.
     """
 
     id: UUID
@@ -115,7 +115,7 @@ class ItemState:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class JobTable:
-    """A table of jobs: the column with the number of items, and the two that count how items ended."""
+    """A table of jobs, with its counter columns: all items, succeeded items, failed items."""
 
     schema: str
     jobs: str
@@ -131,28 +131,29 @@ class JobTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch(JobTable, Generic[JobT, ItemT]):
-    """One kind of job with items: its tables, columns, words and events.
+    """One kind of job with items: its tables, columns, status words and events.
 
-    name           what an error or an invariant calls a job: "robot job"
+    name           the name of a job in errors and invariants: "robot job"
     command        the CLI's sub-command: "jobs"
     job, item      dataclasses; their fields are the columns that are read
     tenant         the jobs' column of the tenant, e.g. `workspace_id`
-    request        columns of a job that its submit gives
-    about          columns of an item that its submit gives: what is to be done
-    result         columns of an item that a result fills, named like the fields of `completed`
-    derived        fields of `item` that are no columns: pairs of name and SQL expression over the item's row `i`
-    job_id, item_id  names in events; `job_id` is also the items' foreign key
+    request        columns of a job that a submit sets
+    about          columns of an item that a submit sets: the work to do
+    result         columns of an item that a result sets, named like the fields of `completed`
+    derived        fields of `item` that are not columns: pairs of name and SQL expression over the item's row `i`
+    job_id, item_id  names of fields in events; `job_id` is also the items' foreign key
     item_status    the items' column of the status, with its words for `pending`, `processing`, `success`, `error`
     counts         the fields of `job_completed` with the two counters
-    content        what tells two requests apart, for the message of a key that was used before
+    content        the content that distinguishes requests, for the error message of a reused key
 
     The payload types are those of `events.batch`, or have the same fields. A field of `requested` or `submitted` is
-    filled from the column of its name: a request's from the item, else from the event that submitted the job.
+    filled from the column with its name. A field of `requested` that the item does not have is filled from the event
+    that submitted the job.
 
-    A domain that has more to do says so by functions:
+    Optional functions of a domain:
 
-    record         record results by a statement of its own
-    lock_about     lock what items are about; called with the ids of locked items that are about to be opened again
+    record         record results with the domain's own statement
+    lock_about     lock the rows that items refer to; called with the ids of locked items before they are reopened
     obstacles      why requests cannot be carried out now, by event id
     grace_period   seconds for which the other side may still process a call that ended without an answer
     """
@@ -187,26 +188,26 @@ class Batch(JobTable, Generic[JobT, ItemT]):
 
     @property
     def owner(self) -> str:
-        """What a message calls the tenant: `workspace` for `workspace_id`."""
+        """The tenant's name in messages: `workspace` for `workspace_id`."""
         return self.tenant.removesuffix("_id")
 
     def job_of(self, data: Payload) -> UUID:
-        """The job that a payload names."""
+        """Return the job's id in a payload."""
         found: UUID = getattr(data, self.job_id)
         return found
 
     def item_of(self, data: Payload) -> UUID:
-        """The item that a payload names."""
+        """Return the item's id in a payload."""
         found: UUID = getattr(data, self.item_id)
         return found
 
     def attempt_of(self, data: Payload) -> int:
-        """The attempt that a payload names."""
+        """Return the attempt in a payload, from 0."""
         found: int = data.attempt  # type: ignore[attr-defined]
         return found
 
     def word(self, status: str) -> ItemWord:
-        """The engine's word for an item's status. Raises `KeyError` for a word that the table does not allow."""
+        """Return the engine's word for an item's status. Raises `KeyError` for an unknown status."""
         words: dict[str, ItemWord] = {
             self.pending: "pending",
             self.processing: "processing",
@@ -216,24 +217,24 @@ class Batch(JobTable, Generic[JobT, ItemT]):
         return words[status]
 
     def counters(self, job: JobT) -> tuple[int, int, int]:
-        """A job's items: all, succeeded, failed."""
+        """Return the numbers of a job's items: all, succeeded, failed."""
         return getattr(job, self.total), getattr(job, self.succeeded), getattr(job, self.failed)
 
 
 @cache
 def statement(table: JobTable, template: LiteralString) -> bytes:
-    """The bytes of `composed()`."""
+    """Return `composed()` as bytes, cached."""
     return composed(table, template).as_bytes()
 
 
 def composed(table: JobTable, template: LiteralString) -> sql.Composed:
-    """A statement with the table's names in place of those in braces.
+    """Return a statement with the names in braces replaced by the table's.
 
-    `{jobs}`, `{items}` and the columns stand for identifiers, `{pending}` to `{error}` for literals, `{job_columns}`
-    and `{item_columns}` (of the row `i`) for what is read. `{request}` and `{about}` are lists of columns that begin
-    with a comma, or nothing; `{given_request}`, `{given_about}` and `{i_about}` the same, of the row `given` or `i`.
-    `{says_submitted}` to `{says_job_completed}` are the types of the events, `{says_job}` and `{says_item}` the names
-    of their fields, all of them literals.
+    `{jobs}`, `{items}` and column names become identifiers; `{pending}` to `{error}` become literals. `{job_columns}`
+    and `{item_columns}` (of the row `i`) become the lists of selected columns. `{request}` and `{about}` become column
+    lists that begin with a comma, or nothing; `{given_request}`, `{given_about}` and `{i_about}` likewise, qualified by
+    the row `given` or `i`. `{says_submitted}` to `{says_job_completed}` become the event types, `{says_job}` and
+    `{says_item}` the names of their fields, all as literals.
     """
     names = _names(table) | (_batch_names(table) if isinstance(table, Batch) else {})
     return sql.SQL(template).format(**names)

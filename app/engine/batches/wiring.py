@@ -1,4 +1,4 @@
-"""Everything that the engine must know to serve a batch."""
+"""Build the wiring of a batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.engine.domain import Effect, Lockable, Wiring
 
 
 def wiring(batch: Batch[Any, Any], effect: Effect) -> Wiring:
-    """Handlers, effect, forecasts and locks of a batch whose requests `effect` carries out."""
+    """Return the wiring of a batch: handlers, forecasts, locks, and `effect` for its requests."""
     return Wiring(
         handlers={
             batch.submitted: lambda context, events: handlers.job_submitted(context, batch, events),

@@ -125,7 +125,9 @@ def test_pages_of_items(office: Office) -> None:
     assert [card.address for card in [*first.items, *last.items]] == ["a", "b", "c"]
     assert last.next_after is None
     assert batches.get_page(office.context, PRINTS, job.id, status="success").items == []
-    with pytest.raises(InvalidInput, match="status: 'done' is none; choose one of pending, processing, success, error"):
+    with pytest.raises(
+        InvalidInput, match="status: 'done' is not a status; choose one of pending, processing, success, error"
+    ):
         batches.get_page(office.context, PRINTS, job.id, status="done")
     with pytest.raises(InvalidInput, match="limit: must be 1 to 1000, not 0"):
         batches.get_page(office.context, PRINTS, job.id, limit=0)

@@ -59,7 +59,7 @@ def test_workers_of_different_programs_are_told(connection: Connection, outside:
 def test_a_queue_that_does_not_keep_up_is_told(connection: Connection, outside: Outside, worker: int) -> None:
     """Its oldest row waits for longer than five minutes."""
     publish(connection, say("old"))
-    assert of("queues") == [("ok", "nothing waits for long")]
+    assert of("queues") == [("ok", "no event waits too long")]
     connection.execute("UPDATE public.procrastinate_events SET at = now() - interval '6 minutes'")
     ((level, what),) = of("queues")
     assert (level, "events does not keep up; 1 waiting, the oldest for 36" in what) == ("warning", True)
@@ -68,7 +68,7 @@ def test_a_queue_that_does_not_keep_up_is_told(connection: Connection, outside: 
 def test_a_queue_that_nobody_serves_is_a_problem(connection: Connection, outside: Outside, worker: int) -> None:
     """As soon as something waits in it."""
     connection.execute("UPDATE engine.workers SET queues = '{toys}'")
-    assert of("queues") == [("ok", "nothing waits for long")]
+    assert of("queues") == [("ok", "no event waits too long")]
     publish(connection, say("lonely"))
     ((level, what),) = of("queues")
     assert (level, what.startswith("no worker serves events; 1 waiting")) == ("problem", True)
@@ -95,7 +95,7 @@ def test_rows_of_workers_that_are_gone_are_told(connection: Connection, outside:
     """A matter of seconds while somebody lives to take them over, and a problem when nobody does."""
     publish(connection, say("orphan"))
     row = take(connection, worker)
-    assert of("deliveries") == [("ok", "nothing is stuck")]
+    assert of("deliveries") == [("ok", "no delivery is stuck")]
     connection.execute("UPDATE public.procrastinate_jobs SET worker_id = NULL")
     what = f"1 in hand of workers that are gone: row {row} (consume, events)"
     assert of("deliveries") == [("warning", what)]
