@@ -1,7 +1,7 @@
-"""Start child processes with default signals, an empty signal mask and a session of their own.
+"""Start child processes with default signal handlers, an empty signal mask and a new session.
 
-A child inherits which signals are ignored and which are blocked. A background job of a script, `nohup` and some CI
-runners ignore SIGINT or SIGHUP: without a reset, the child could not be stopped by them.
+A child process inherits ignored and blocked signals. Background jobs of scripts, `nohup` and some CI runners ignore
+SIGINT or SIGHUP. Without a reset, these signals could not stop the child.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).parent.parent
-"""The checkout: the working directory of a child unless it is given another."""
+"""The root of the checkout: the default working directory of a child."""
 
 STOP_LIMIT_S = 15.0
 """Seconds from SIGTERM to SIGKILL."""
@@ -40,9 +40,9 @@ def start(
     stdout: int | IO[Any] | None = None,
     stderr: int | IO[Any] | None = None,
 ) -> subprocess.Popen[str]:
-    """Start a command in `directory`, in a session of its own; its pipes carry text.
+    """Start a command in `directory`, in a new session, with text pipes. Returns the process.
 
-    Ctrl-C and the end of a terminal do not reach it: the caller stops it. `environment`: this process's if None.
+    Ctrl-C and the end of the terminal do not stop it; the caller must. `environment`: default this process's.
     """
     return subprocess.Popen(
         [*_reset(), *command],
@@ -65,7 +65,7 @@ def stop(process: subprocess.Popen[Any], limit: float = STOP_LIMIT_S) -> None:
 
 
 def wait(process: subprocess.Popen[Any], limit: float = STOP_LIMIT_S) -> int:
-    """Wait for a process that has been told to stop, and kill it after `limit` seconds. Its exit code."""
+    """Wait for a process to end, and send SIGKILL after `limit` seconds. Returns its exit code."""
     try:
         return process.wait(limit)
     except subprocess.TimeoutExpired:
@@ -74,13 +74,13 @@ def wait(process: subprocess.Popen[Any], limit: float = STOP_LIMIT_S) -> int:
 
 
 def kill(process: subprocess.Popen[Any]) -> None:
-    """Send SIGKILL and wait. Raises `TimeoutExpired` if the process does not end, as one stuck in the kernel."""
+    """Send SIGKILL and wait. Raises `TimeoutExpired` if the process does not end."""
     process.kill()
     process.wait(STOP_LIMIT_S)
 
 
 def _reset() -> list[str]:
-    """The interpreter that resets the signals, if there is anything to reset."""
+    """Return the command prefix that resets signals; an empty list if there is nothing to reset."""
     ignored = any(signal.getsignal(number) is signal.SIG_IGN for number in _STOPPERS)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     return [sys.executable, "-I", "-S", "-c", _RESET] if ignored or blocked else []

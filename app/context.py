@@ -1,7 +1,7 @@
-"""Moment and Context: what a function needs to act, in one frozen value.
+"""Contexts: the connection, the current time and the tenant of a transaction, as one frozen value.
 
-Either lives as long as one transaction. It is made where the transaction is opened (a command, a request, a
-delivery) and handed down; no function of a domain opens a connection, reads a clock or guesses a tenant.
+A context is valid for one transaction. The code that opens the transaction (a command, a request, a delivery) creates
+it and passes it on. Functions of domains never open connections, read clocks or choose tenants themselves.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Connection = psycopg.Connection[Any]
 
 @dataclass(frozen=True, slots=True)
 class HandlerContext:
-    """When and through which transaction something is done: what a handler gets, whose events have many tenants.
+    """The connection and the current time, for handlers, whose events have many tenants.
 
-    `now` is this host's clock, for the time that an event carries. Hosts' clocks differ: a time that is compared with
-    another one is written and compared by the database's clock.
+    `now`: this host's clock in UTC, for the `time` of events. Clocks of hosts differ, so times that are compared with
+    each other come from the database's clock instead.
     """
 
     connection: Connection
@@ -29,17 +29,17 @@ class HandlerContext:
 
     @classmethod
     def begin(cls, connection: Connection) -> HandlerContext:
-        """This very moment: with `Context.start`, the one place that reads the clock for a domain."""
+        """Return a context with the current time. Domains read the clock only here and in `Context.start`."""
         return cls(connection, datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)
 class Context(HandlerContext):
-    """A moment on behalf of one tenant, a workspace or an organisation."""
+    """The context of one tenant, such as a workspace or an organisation."""
 
     tenant_id: UUID
 
     @classmethod
     def start(cls, connection: Connection, tenant_id: UUID) -> Context:
-        """Begin to act for `tenant_id` in the transaction that `connection` has open."""
+        """Return a context for `tenant_id` in the current transaction of `connection`."""
         return cls(connection, datetime.now(UTC), tenant_id)

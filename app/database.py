@@ -1,8 +1,8 @@
-"""Connections, transactions and roles: who is speaking to the database, and within which limits.
+"""Database connections, pools, time limits, and transactions as a role.
 
-Three doors. `as_service()` is for workers and producers, `as_person()` for a signed-in user, `as_visitor()` for
-anybody else. Each opens one transaction in which the role is set locally, so that nothing of it outlives the
-transaction, whatever happens inside and whichever pool the connection goes back to.
+`as_service()` is for workers and producers, `as_person()` for a signed-in user, `as_visitor()` for an anonymous user.
+Each opens one transaction and sets the role with SET LOCAL, so the role ends with the transaction also if an error
+occurs or the connection returns to a pool.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LIMITS = {
 }
 
 _SEVERAL_HOSTS = {"connect_timeout": "3", "target_session_attrs": "read-write"}
-"""Where several hosts are given, instead: each has this long, and a standby is passed over."""
+"""Replacements if the URL has several hosts: the time limit of each host, and standbys are skipped."""
 _SHORTEST_CONNECT_S = 2.0
 """libpq's own lower bound of `connect_timeout`."""
 
@@ -48,18 +48,18 @@ SESSION = {
     "idle_in_transaction_session_timeout": "60s",
     "client_connection_check_interval": "1s",
 }
-"""What every connection of a worker or a producer starts with: never a superuser, never without limits.
+"""Session settings of every connection of a worker or a producer: an unprivileged role, and time limits.
 
-Where the client is gone, the server ends a statement within a second, and with it the locks that it holds."""
+If the client disconnects, the server ends its statement within a second and releases its locks."""
 
 
 def url() -> str:
-    """Where workers and producers connect; starts the embedded server if it is meant and not up."""
+    """Return the URL for workers and producers. Starts the embedded server if DATABASE_URL is not set."""
     return settings().database_url or embedded.ensure_running().service_url
 
 
 def owner_url() -> str:
-    """Where migrations connect, as the owner of the schema."""
+    """Return the URL for migrations, as the owner of the schema. Starts the embedded server if no URL is set."""
     given = settings()
     if given.migration_database_url or given.database_url:
         return given.migration_database_url or given.database_url or ""
@@ -67,9 +67,9 @@ def owner_url() -> str:
 
 
 def conninfo(address: str | None = None, *, application_name: str = "tallyman", **session: str) -> str:
-    """A connection string with time limits, and with `SESSION` and `session` as the connection's own settings.
+    """Return a connection string with time limits and the session settings `SESSION` and `session`.
 
-    They travel in the start-up packet, so `RESET ALL` returns to them and not to the login's defaults.
+    The settings are part of the start-up packet, so `RESET ALL` restores them and not the login's defaults.
     """
     address = address or url()
     given = conninfo_to_dict(address)
@@ -80,9 +80,9 @@ def conninfo(address: str | None = None, *, application_name: str = "tallyman", 
 
 
 def bounded(address: str) -> str:
-    """A connection string with limits of the time that connecting and a dead network may take; its own ones stay.
+    """Return a connection string with time limits for connecting and for a dead network. Limits in `address` win.
 
-    Of several hosts, each is tried within `connect_timeout`, and one that takes writes is chosen.
+    If `address` has several hosts, each is tried for `connect_timeout`, and the first that accepts writes is used.
     """
     given = conninfo_to_dict(address)
     wanted = {**_LIMITS, **_SEVERAL_HOSTS} if _hosts(given) > 1 else _LIMITS
@@ -90,9 +90,9 @@ def bounded(address: str) -> str:
 
 
 def pool_timeout(address: str | None = None) -> float:
-    """Seconds for which to wait for a connection of a pool: until every host has been tried, and one more."""
+    """Return the seconds to wait for a connection of a pool: the time to try every host, plus one second."""
     given = conninfo_to_dict(bounded(address or url()))
-    # 0 or less is none for libpq, and what psycopg then waits is longer than anybody should.
+    # For libpq, 0 or less means no limit; psycopg's limit is then too long.
     asked = float(given["connect_timeout"] or 0) or float(_LIMITS["connect_timeout"])
     return _hosts(given) * max(asked, _SHORTEST_CONNECT_S) + 1
 
@@ -102,12 +102,12 @@ def _hosts(given: Mapping[str, Any]) -> int:
 
 
 def connect(address: str | None = None, *, autocommit: bool = False) -> Connection:
-    """A connection of its own as `service_role`; the caller closes it."""
+    """Open a new connection as `service_role`. The caller closes it."""
     return psycopg.connect(conninfo(address), autocommit=autocommit)
 
 
 class _Pooled(psycopg.Connection[Any]):
-    """A connection of a pool, which `hang_up_pools()` finds wherever it is used."""
+    """A connection of a pool. `hang_up_pools()` finds it also while it is in use."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -120,7 +120,7 @@ _ALL_POOLED = Lock()
 
 
 def hang_up_pools() -> None:
-    """Shut down every connection of this process's pools: whatever a thread waits for on one fails at once."""
+    """Shut down all connections of this process's pools. Threads that wait on one fail at once."""
     with _ALL_POOLED:
         found = list(_pooled)
     for connection in found:
@@ -128,7 +128,7 @@ def hang_up_pools() -> None:
 
 
 def pool(*, min_size: int = 1, max_size: int = 4, address: str | None = None) -> ConnectionPool[Connection]:
-    """A pool of connections as `service_role`; open, and to be closed by the caller."""
+    """Open a pool of connections as `service_role`. The caller closes it."""
     made: ConnectionPool[Connection] = ConnectionPool(
         conninfo(address),
         connection_class=_Pooled,
@@ -143,9 +143,9 @@ def pool(*, min_size: int = 1, max_size: int = 4, address: str | None = None) ->
 
 
 def hang_up(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
-    """Shut a connection's socket down, from any thread: whatever waits for the server on it fails at once.
+    """Shut down a connection's socket, from any thread. A thread that waits on the connection fails at once.
 
-    The server ends the session when it next reads from it. The connection still has to be closed.
+    The server ends the session when it next reads from the socket. The caller must still close the connection.
     """
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as wire:
         wire.shutdown(socket.SHUT_RDWR)
@@ -153,7 +153,7 @@ def hang_up(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) 
 
 @contextmanager
 def as_service(connection: Connection) -> Iterator[Connection]:
-    """One transaction as the role of workers and producers, `service_role` unless the settings say otherwise."""
+    """Open a transaction as the role of workers and producers: `Settings.service_role`."""
     with connection.transaction():
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(settings().service_role)))
         yield connection
@@ -161,7 +161,7 @@ def as_service(connection: Connection) -> Iterator[Connection]:
 
 @contextmanager
 def as_login(connection: Connection) -> Iterator[Connection]:
-    """Within a transaction, act for a while as the role that logged in: PostgreSQL shows it its own sessions."""
+    """Use the login's own role in a block of the current transaction. PostgreSQL shows it the login's sessions."""
     row = connection.execute("SELECT current_setting('role')").fetchone()
     connection.execute("SET LOCAL ROLE NONE")
     try:
@@ -172,7 +172,7 @@ def as_login(connection: Connection) -> Iterator[Connection]:
 
 @contextmanager
 def as_person(connection: Connection, user_id: UUID, **claims: Any) -> Iterator[Connection]:
-    """One transaction as `authenticated`, with `user_id` as the subject of the request's claims."""
+    """Open a transaction as `authenticated`, with `user_id` as the subject of the request's JWT claims."""
     with connection.transaction():
         _claim(connection, {**claims, "sub": str(user_id), "role": "authenticated"})
         connection.execute("SET LOCAL ROLE authenticated")
@@ -181,7 +181,7 @@ def as_person(connection: Connection, user_id: UUID, **claims: Any) -> Iterator[
 
 @contextmanager
 def as_visitor(connection: Connection, **claims: Any) -> Iterator[Connection]:
-    """One transaction as `anon`, with `claims` (a share token, say) and no subject."""
+    """Open a transaction as `anon`, with the JWT claims `claims` (for example a share token) and no subject."""
     with connection.transaction():
         _claim(connection, {**claims, "role": "anon"})
         connection.execute("SET LOCAL ROLE anon")

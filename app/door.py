@@ -7,7 +7,7 @@ from app.engine.worker.app import Application, app
 
 
 def open_door() -> Application:
-    """Set up the logs, install the wiring, and return the Procrastinate app."""
+    """Configure logging, install the wiring, and return the Procrastinate app."""
     logs.configure()
     startup.install_wiring()
     return app

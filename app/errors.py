@@ -1,24 +1,24 @@
-"""Every error that the program raises on purpose.
+"""Exceptions of the program.
 
 TallymanError
-├── Transient              try again later
-│   ├── Busy               somebody else holds what is needed: not even an attempt is spent
-│   └── BadAnswer          an effect's other side answered what cannot be read
-├── Permanent              trying again cannot help
-│   ├── NotCalled          an effect failed before anything went out
-│   ├── ReusedId           two different events have one id
-│   ├── GuiltyEvents       a handler names the events of its list that cannot be applied
-│   └── InDoubt            an outside call may have happened, and the other side cannot be asked
-├── InvalidInput           what somebody asked for is wrong: exit code 2, HTTP 4xx
-│   ├── NotFound           no such thing, or not yours: the two are told apart by nobody
-│   ├── Conflict           the state of things forbids it now
-│   │   ├── DuplicateRequest   the idempotency key was used before, for the same content
-│   │   └── KeyReused          the idempotency key was used before, for other content
-│   └── InvalidFile        a file is not what it should be; carries a line a problem
-└── SetupError             the server, its schema or the keys are not as they must be
+├── Transient              a retry can help
+│   ├── Busy               a resource is in use; the attempt does not count
+│   └── BadAnswer          the answer of an effect's other side cannot be read
+├── Permanent              a retry cannot help
+│   ├── NotCalled          an effect failed before anything was sent
+│   ├── ReusedId           two different events have the same id
+│   ├── FailingEvents      a handler names the events of its list that cannot be applied
+│   └── InDoubt            an outside call may have been made, and the other side cannot be asked
+├── InvalidInput           the request is wrong: exit code 2, HTTP 4xx
+│   ├── NotFound           not found, or owned by another tenant (not distinguished on purpose)
+│   ├── Conflict           the current state does not allow the request
+│   │   ├── DuplicateRequest   the idempotency key was used before, with the same content
+│   │   └── KeyReused          the idempotency key was used before, with other content
+│   └── InvalidFile        the content of a file is invalid; has a line for each problem
+└── SetupError             the server, its schema or the keys are not set up correctly
 
-`events.InvalidEvent` stands beside them, because the package `events` knows nothing of this one: JSON that is no event
-of this program, as final as a `Permanent`.
+`events.InvalidEvent` is not part of this tree, because the package `events` does not import this one. It means JSON
+that is not a valid event, and is as final as `Permanent`.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from uuid import UUID
 
 
 class TallymanError(Exception):
-    """The root of the tree.
+    """The base class of the program's errors.
 
-    `maybe_called`: whether the outside call that an effect was making may have been made. An error that says no is
-    no doubt: the call is made again by the retry policy, also where the other side cannot be asked.
+    `maybe_called`: whether the outside call of an effect may have been made. If False, the call is not in doubt, and
+    the retry policy repeats it, also if the other side cannot be asked.
     """
 
     maybe_called: bool = True
 
 
 class Transient(TallymanError):
-    """Trying again later can help.
+    """A retry can help.
 
-    `retry_after`: the other side said when, in seconds from now. The event waits for as long, which spends no attempt,
-    and no other call under its concurrency limit is begun before.
+    `retry_after`: seconds from now, given by the other side. The event waits for that time, the attempt does not count,
+    and no other call under its concurrency limit begins before.
     """
 
     retry_after: float | None = None
@@ -58,9 +58,9 @@ class Transient(TallymanError):
 
 
 class Busy(Transient):
-    """What is needed is taken; come back after `delay` seconds, no attempt is spent. Nothing was called.
+    """A resource is in use: retry after `delay` seconds. The attempt does not count. No call was made.
 
-    With `retry_after`, the other side of an effect said so.
+    `retry_after`: seconds that the other side of an effect asked to wait.
     """
 
     maybe_called = False
@@ -71,17 +71,17 @@ class Busy(Transient):
 
 
 class BadAnswer(Transient):
-    """The other side of an effect answered something that cannot be read; the call may have been made."""
+    """The answer of an effect's other side cannot be read. The call may have been made."""
 
 
 class Permanent(TallymanError):
-    """Trying again cannot help."""
+    """A retry cannot help."""
 
 
 class FailingEvents(Permanent):
-    """Names the events of a handler's list that cannot be applied, so that the others need not be searched.
+    """A handler names the events of its list that cannot be applied, which saves a bisection of the list.
 
-    `reasons` maps an event's id to why.
+    `reasons`: the reason by event id.
     """
 
     def __init__(self, reasons: Mapping[UUID, str]) -> None:
@@ -90,33 +90,33 @@ class FailingEvents(Permanent):
 
 
 class ReusedId(Permanent):
-    """Two different events have one id; the message names the type and says what gives each its own."""
+    """Two different events have the same id. The message names the type and the remedy."""
 
 
 class NotCalled(Permanent):
-    """An effect failed before anything went out: the next attempt need not ask whether it happened."""
+    """An effect failed before anything was sent. A retry need not query the other side."""
 
     maybe_called = False
 
 
 class InDoubt(Permanent):
-    """An outside call may have happened and nobody can be asked; a person must decide."""
+    """An outside call may have been made, and the other side cannot be asked. An operator must decide."""
 
 
 class InvalidInput(TallymanError):
-    """What was asked for is wrong; the message names the field and the remedy."""
+    """The request is wrong. The message names the field and the remedy."""
 
 
 class NotFound(InvalidInput):
-    """There is no such thing, or it belongs to somebody else."""
+    """Not found, or owned by another tenant (not distinguished on purpose)."""
 
 
 class Conflict(InvalidInput):
-    """The state of things forbids it now."""
+    """The current state does not allow the request."""
 
 
 class DuplicateRequest(Conflict):
-    """The idempotency key was used before, for the same request; `job_id` is what it made."""
+    """The idempotency key was used before, with the same content. `job_id`: the existing job."""
 
     def __init__(self, key: str, job_id: UUID) -> None:
         super().__init__(f"idempotency key {key!r} was used before: job {job_id} is this very request")
@@ -125,9 +125,9 @@ class DuplicateRequest(Conflict):
 
 
 class KeyReused(Conflict):
-    """The idempotency key was used before, for another request; `job_id` is what that one made.
+    """The idempotency key was used before, with other content. `job_id`: the existing job.
 
-    `content` names what tells two requests apart.
+    `content`: the parts of a request that distinguish it, for the message.
     """
 
     def __init__(self, key: str, job_id: UUID, content: str | None = None) -> None:
@@ -141,7 +141,7 @@ class KeyReused(Conflict):
 
 
 class InvalidFile(InvalidInput):
-    """A file is not what it should be; `problems` has a line each, e.g. `line 7: city: must not be empty`."""
+    """The content of a file is invalid. `problems`: one line each, e.g. `line 7: city: must not be empty`."""
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
         super().__init__(message)
@@ -149,4 +149,4 @@ class InvalidFile(InvalidInput):
 
 
 class SetupError(TallymanError):
-    """The server, its schema or the keys are not as they must be; the message says what to do."""
+    """The server, its schema or the keys are not set up correctly. The message has the remedy."""

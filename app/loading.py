@@ -1,4 +1,4 @@
-"""Import what domains and settings name as `package.module:NAME`."""
+"""Import objects that domains and settings name as `package.module:NAME`."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _T = TypeVar("_T")
 
 
 def named(addresses: str) -> tuple[Domain, ...]:
-    """The domains that a setting names, as `package.module:NAME`, separated by commas.
+    """Return the domains that a setting names as `package.module:NAME`, separated by commas.
 
-    Raises `SetupError` that names the address which cannot be imported or is no `Domain`.
+    Raises `SetupError`, with the address, if one cannot be imported or is not a `Domain`.
     """
     wanted = [address.strip() for address in addresses.split(",") if address.strip()]
     return tuple(_imported(address, Domain, "TALLYMAN_DOMAINS") for address in wanted)
 
 
 def parts(domain: Domain) -> Parts:
-    """The parts of a domain. Raises `SetupError` if their address cannot be imported."""
+    """Return the parts of a domain. Raises `SetupError` if their address cannot be imported."""
     found = domain.parts
     return _imported(found, Parts, f"domain {domain.name}") if isinstance(found, str) else found
 
 
 def command(domain: Domain, name: str) -> Any:
-    """The Typer app of a group of commands. Raises `SetupError` if its address cannot be imported."""
+    """Return the Typer app of a group of commands. Raises `SetupError` if its address cannot be imported."""
     found = domain.commands[name]
     return _imported(found, object, f"domain {domain.name}, command {name}") if isinstance(found, str) else found
 

@@ -1,7 +1,7 @@
-"""Logs: one stream for our lines and Procrastinate's, to standard error.
+"""Logging: write the program's and Procrastinate's records to standard error.
 
-Procrastinate puts every argument of a task into its messages and extras. Arguments are events, and events belong to
-tenants; so its records are rewritten here from a list of what may pass, and their messages are dropped.
+Procrastinate puts all task arguments into its messages and extras. The arguments are events, which contain tenants'
+data. Its records are therefore rewritten with an allow-list of fields, and their messages are dropped.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from structlog.types import EventDict, WrappedLogger
 from app.settings import settings
 
 _ROUTINE = {"start_job", "job_success", "loaded_job_info", "finish_task", "jobs_deferred", "about_to_defer_jobs"}
-"""What Procrastinate says of every delivery; ours say it with counts."""
+"""Procrastinate's records of every delivery. The program logs the same with counts."""
 _JOB_FIELDS = ("id", "task_name", "queue", "attempts", "worker_id")
 
 
 def configure() -> None:
-    """Send every log record of this process through one pipeline, as the settings say. Safe to call again."""
+    """Configure the logging of this process from the settings. Safe to call again."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -50,7 +50,7 @@ def configure() -> None:
 
 
 def without_arguments(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Rewrite a record of Procrastinate's so that nothing of a task's arguments is left of it."""
+    """Remove all task arguments from a record of Procrastinate. Returns the new record."""
     if not str(event.get("logger", "")).startswith("procrastinate"):
         return event
     kept = {
@@ -69,13 +69,13 @@ def without_arguments(_logger: WrappedLogger, _method: str, event: EventDict) ->
 
 
 def _first_words(message: str) -> str:
-    # A message without an action is one of a few fixed sentences; whatever follows a bracket or a colon may be data.
+    # A message without an action is one of a few fixed sentences. Text after a bracket or a colon may be data.
     return message.split("(", maxsplit=1)[0].split("[", maxsplit=1)[0].split(":", maxsplit=1)[0][:120]
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
     if getattr(record, "action", None) == "job_error_retry":
-        # Our tasks fail only when not even an error could be recorded: that is no routine.
+        # The program's tasks fail only if an error could not even be recorded.
         record.levelno, record.levelname = logging.ERROR, "ERROR"
     return record.levelno > logging.INFO or getattr(record, "action", None) not in _ROUTINE
 

@@ -1,18 +1,18 @@
-"""Outgoing HTTP for gateways: one shared client, bounded in time and in what it reads.
+"""HTTP client for gateways, with limits of time and answer size.
 
-    OutgoingError            carries `maybe_sent`: whether the other side may have received the request
-    ├── BadAddress           the address is no http or https address; not sent
+    OutgoingError            has `maybe_sent`: whether the other side may have received the request
+    ├── BadAddress           the address is not an http or https URL; not sent
     ├── NotConnected         refused, unknown host, TLS or proxy handshake failed, no connection in time; not sent
     ├── NoAnswer             no complete answer within the limit; maybe sent
-    ├── ConnectionLost       the connection broke, or the other side did not speak HTTP; maybe sent
+    ├── ConnectionLost       the connection broke, or the answer is not HTTP; maybe sent
     └── UnreadableAnswer     the body cannot be decoded; maybe sent
         └── AnswerTooLarge   the body is larger than the client's limit; maybe sent
 
-No message holds a header, a body, or the path and query of an address.
+Error messages never contain a header, a body, or the path and query of an address.
 
-Redirects are not followed: request headers (a session, an API key) and the body of a 307 would reach another origin.
-No cookies are kept. A proxy from the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) is used, but
-never for this machine's own addresses; `.netrc` is not read. A POST is sent once, never repeated on a new connection.
+Redirects are not followed, because request headers (a session, an API key) and the body of a 307 would reach another
+origin. Cookies are not stored. A proxy from the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) is
+used, except for loopback addresses. `.netrc` is not read. A POST is sent once, never repeated on a new connection.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from yarl import URL
 from app.errors import TallymanError
 
 LARGEST_ANSWER = 1024 * 1024
-"""Bytes of an answer's body, after decompression, that are read at most."""
+"""Most bytes that are read of an answer's body, after decompression."""
 _CHUNK = 64 * 1024
 _MOST_DIGITS = 9  # of a Retry-After in seconds: 31 years
 _KEEPALIVE_S = 2.0  # below the 5 s after which common servers close: a request must not meet a closing connection
@@ -49,7 +49,7 @@ class OutgoingError(TallymanError):
 
 
 class BadAddress(OutgoingError):
-    """The address is no http or https address."""
+    """The address is not an http or https URL."""
 
     maybe_sent = False
 
@@ -61,11 +61,11 @@ class NotConnected(OutgoingError):
 
 
 class NoAnswer(OutgoingError):
-    """No complete answer within the limit."""
+    """No complete answer within the time limit."""
 
 
 class ConnectionLost(OutgoingError):
-    """The connection broke before the answer was complete, or what came is not HTTP."""
+    """The connection broke before the answer was complete, or the answer is not HTTP."""
 
 
 class UnreadableAnswer(OutgoingError):
@@ -78,7 +78,7 @@ class AnswerTooLarge(UnreadableAnswer):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete answer: its status, its headers (names in any case), its body as bytes, decompressed."""
+    """A complete answer: status, headers (case-insensitive names), and decompressed body."""
 
     status: int
     headers: Mapping[str, str]
@@ -91,9 +91,9 @@ class Answer:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds after which the other side asks to come back (RFC 9110, Retry-After); None if it does not say.
+        """The seconds to wait before the next request (RFC 9110, Retry-After); None if there is no such header.
 
-        A date counts from the answer's own Date, so that no clock of ours is compared with the other side's.
+        A date is relative to the answer's own Date header, so that the clocks of two hosts are not compared.
         """
         said = self.headers.get("Retry-After", "").strip()
         if said.isascii() and said.isdigit():
@@ -107,11 +107,14 @@ def _date(text: str) -> datetime | None:
         found = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)  # "-0000" says UTC, and nothing of a place
+    return found if found.tzinfo else found.replace(tzinfo=UTC)  # "-0000" means UTC with an unknown time zone
 
 
 class HttpClient:
-    """One gateway's connections, in any event loop; `aclose()` it in each. Any number of requests run at once."""
+    """The connections of one gateway. Usable in several event loops; call `aclose()` in each.
+
+    The number of concurrent requests is not limited.
+    """
 
     def __init__(self, *, largest_answer: int = LARGEST_ANSWER) -> None:
         self._largest = largest_answer
@@ -127,10 +130,10 @@ class HttpClient:
         params: Sequence[tuple[str, str]] = (),
         json: Any = None,
     ) -> Answer:
-        """Send a request and read the whole answer, whatever its status, within `timeout` seconds.
+        """Send a request and read the whole answer within `timeout` seconds. Returns answers of any status.
 
-        Connecting gets half of the time, so that a connection that was never made is reported as `NotConnected` and
-        not as `NoAnswer`. Raises an `OutgoingError`.
+        The limit for connecting is half of `timeout`, so that a failed connection raises `NotConnected` and not
+        `NoAnswer`. Raises an `OutgoingError`.
         """
         limits = aiohttp.ClientTimeout(total=timeout, connect=timeout / 2, sock_connect=timeout / 2)
         url = _url(address)
@@ -154,10 +157,10 @@ class HttpClient:
             await session.close()
 
     def _open(self) -> aiohttp.ClientSession:
-        # A session belongs to the event loop that it was made in.
+        # An aiohttp session works only in the event loop that created it.
         loop = asyncio.get_running_loop()
         if loop not in self._sessions:
-            # How many calls run at once is bounded elsewhere, by account and over all workers.
+            # No limit here: the engine limits concurrent calls by account, over all workers.
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
             self._sessions[loop] = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=_HEADERS, read_bufsize=_CHUNK
@@ -166,7 +169,7 @@ class HttpClient:
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
-        # Counted after decompression: a few KiB of gzip can hold gigabytes.
+        # Count bytes after decompression: a few KiB of gzip can contain gigabytes.
         async for chunk in response.content.iter_chunked(_CHUNK):
             body += chunk
             if len(body) > self._largest:
@@ -177,7 +180,7 @@ class HttpClient:
 
 @contextmanager
 def _our_errors() -> Iterator[None]:
-    # `from None` where aiohttp's own text or repr quotes the address, the request's headers or the answer.
+    # `from None` if aiohttp's message quotes the address, the request's headers or the answer.
     try:
         yield
     except aiohttp.ClientHttpProxyError as error:
@@ -189,29 +192,29 @@ def _our_errors() -> Iterator[None]:
     except aiohttp.ClientPayloadError as error:
         raise _broken_body(error) from None
     except aiohttp.ClientResponseError:
-        raise ConnectionLost("the line broke: the answer is not HTTP") from None
+        raise ConnectionLost("the connection broke: the answer is not HTTP") from None
     except (aiohttp.ClientError, OSError) as error:
-        raise ConnectionLost(f"the line broke: {type(error).__name__}") from error
+        raise ConnectionLost(f"the connection broke: {type(error).__name__}") from error
 
 
 def _broken_body(error: aiohttp.ClientPayloadError) -> OutgoingError:
     if isinstance(error.__cause__, ContentEncodingError):
-        return UnreadableAnswer("cannot read the answer: it is not compressed as it says")
-    return ConnectionLost("the line broke: the answer is incomplete")
+        return UnreadableAnswer("cannot read the answer: its compression does not match its headers")
+    return ConnectionLost("the connection broke: the answer is incomplete")
 
 
 def _url(address: str) -> URL:
     try:
         url = URL(address)
-    except ValueError:  # a port that is no number, half an IPv6 address
-        raise BadAddress("the address is no http or https address") from None
+    except ValueError:  # for example a port that is not a number, or an incomplete IPv6 address
+        raise BadAddress("the address is not an http or https URL") from None
     if url.scheme not in {"http", "https"} or not url.host:
-        raise BadAddress("the address is no http or https address")
+        raise BadAddress("the address is not an http or https URL")
     return url
 
 
 def _proxy(url: URL) -> URL | None:
-    """The proxy that the environment names for an address, if any; none for this machine's own."""
+    """Return the proxy of the environment for an address; None if there is none, and for loopback addresses."""
     host = url.host or ""
     if _is_loopback(host) or proxy_bypass(host):
         return None

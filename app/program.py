@@ -1,4 +1,4 @@
-"""The whole program: the engine's parts and those of every domain, merged once when the process first needs them."""
+"""Merge the engine's parts and those of every domain, once a process."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ WIRING = merged(
     schemas=[schema for domain in _DOMAINS for schema in domain.schemas],
     migrations=migrations(),
 )
-"""Who serves which event, and what the database must have for it."""
+"""Handlers and effects by event type, and the tables, schemas and migrations that they need."""
 
 INVARIANTS = (*ENGINE, *ordering.INVARIANTS, *(one for found in _PARTS for one in found.invariants))
-"""Every invariant that `python cli.py audit` looks up."""
+"""All invariants that `python cli.py audit` checks."""
 
 CHECKUPS = (*server.SERVER, *queue.QUEUE, *(one for found in _PARTS for one in found.checkups))
-"""Every check of `python cli.py doctor`."""
+"""All checkups of `python cli.py doctor`."""
 
 EXPLAINERS = tuple(one for found in _PARTS for one in found.explainers)
-"""How the domains answer `python cli.py explain`."""
+"""The domains' functions for `python cli.py explain`."""

@@ -1,10 +1,10 @@
-"""Sealing: how a portal's password lies in the database.
+"""Sealing: encrypt the passwords of carriers' portals for the database, with AES-256-GCM.
 
     sealed:v1:<key id>:<base64url of nonce and ciphertext>
 
-AES-256-GCM. What is sealed is tied to its tenant, carrier and row: moved to another row, it does not open. Keys come
-from TALLYMAN_KEYS, of which the first seals and all of them open, so that a key is changed by putting a new one in
-front. The embedded server has a key of its own, made once, in `<home>/sealing.key`.
+The ciphertext is bound to its tenant, carrier and row: it cannot be decrypted in another row. Keys come from
+TALLYMAN_KEYS. The first key encrypts, all keys decrypt; to rotate, put a new key first. Without DATABASE_URL, the key
+is in `<home>/sealing.key`, which is created once.
 """
 
 from __future__ import annotations
@@ -39,28 +39,28 @@ _HOW_TO_MAKE_ONE = (
 
 
 def seal(secret: SecretStr, tenant: UUID, carrier: str, row_id: UUID) -> str:
-    """`secret` as text for the row `row_id`. Raises `SetupError` when there is no key."""
+    """Encrypt `secret` for the row `row_id`. Returns the sealed text. Raises `SetupError` if there is no key."""
     return keyring().seal(secret, tenant, carrier, row_id)
 
 
 def unseal(sealed: str, tenant: UUID, carrier: str, row_id: UUID) -> SecretStr:
-    """What `seal()` was given.
+    """Decrypt the result of `seal()`. Returns the secret.
 
-    Raises `SetupError` when its key is not at hand, and `Permanent` when `sealed` was altered, or sealed for another
-    tenant, carrier or row.
+    Raises `SetupError` if the key is missing, and `Permanent` if `sealed` was altered, or sealed for another tenant,
+    carrier or row.
     """
     return keyring().unseal(sealed, tenant, carrier, row_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """Keys by their id, 32 bytes each; the first one seals."""
+    """Keys of 32 bytes, by their id. The first one encrypts."""
 
     keys: Mapping[str, bytes] = field(repr=False)
 
     @classmethod
     def parse(cls, text: str, *, source: str) -> Keyring:
-        """Read `id:base64-of-32-bytes`, comma-separated; `source` tells in a `SetupError` where they came from."""
+        """Parse keys as `id:base64-of-32-bytes`, comma-separated. Raises `SetupError`, whose message names `source`."""
         keys: dict[str, bytes] = {}
         for position, one in enumerate(text.split(","), start=1):
             found = _KEY.fullmatch(one.strip())
@@ -72,14 +72,14 @@ class Keyring:
         return cls(keys)
 
     def seal(self, secret: SecretStr, tenant: UUID, carrier: str, row_id: UUID) -> str:
-        """`secret` as text for one row, under the first key."""
+        """Encrypt `secret` for one row with the first key. Returns the sealed text."""
         key_id, key = next(iter(self.keys.items()))
         nonce = os.urandom(_NONCE_BYTES)
         sealed = AESGCM(key).encrypt(nonce, secret.get_secret_value().encode(), _place(tenant, carrier, row_id))
         return f"sealed:v1:{key_id}:{base64.urlsafe_b64encode(nonce + sealed).decode()}"
 
     def unseal(self, sealed: str, tenant: UUID, carrier: str, row_id: UUID) -> SecretStr:
-        """What was sealed for this row, under whichever key."""
+        """Decrypt a sealed text of this row with the key that it names. Raises `SetupError`, `Permanent`."""
         found = _SEALED.fullmatch(sealed)
         if found is None:
             raise Permanent(f"the password of {carrier} in row {row_id} is not sealed:v1; set it again")
@@ -96,7 +96,7 @@ class Keyring:
             raw = base64.urlsafe_b64decode(body)
             opened = AESGCM(key).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _place(tenant, carrier, row_id))
         except (InvalidTag, binascii.Error, ValueError):
-            # Without a cause: what is known of the text does not belong into a log.
+            # `from None`, because the cause may contain parts of the text, which must not be logged.
             raise Permanent(
                 f"the password of {carrier} in row {row_id} does not open: it was altered, or sealed for another"
                 " tenant, carrier or row, or its key's id has another key now; set it again"
@@ -105,7 +105,7 @@ class Keyring:
 
 
 def keyring() -> Keyring:
-    """The keys of this process. Raises `SetupError` when there are none and none may be made."""
+    """Return the keys of this process. Raises `SetupError` if there are none and none may be created."""
     return _keyring(settings())
 
 
@@ -119,7 +119,7 @@ def _keyring(given: Settings) -> Keyring:
 
 
 def embedded_keyring(home: Path) -> Keyring:
-    """The key in `<home>/sealing.key`, made if there is none; all who come at once get the same one."""
+    """Return the key in `<home>/sealing.key`. Creates it if it is missing; concurrent callers get the same key."""
     path = home / "sealing.key"
     try:
         if not path.exists():
@@ -130,10 +130,10 @@ def embedded_keyring(home: Path) -> Keyring:
 
 
 def _make(path: Path) -> None:
-    """Write a new key beside `path` and link it there: the first link wins, and no process reads half a key."""
+    """Write a new key to a temporary file and link it to `path`. The first link wins; readers get complete keys."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     material = base64.b64encode(os.urandom(_KEY_BYTES)).decode()
-    # mkstemp makes it readable for this account alone.
+    # mkstemp creates the file with mode 0600.
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".sealing.")
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:

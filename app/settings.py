@@ -1,7 +1,7 @@
-"""The environment, read once.
+"""Settings from environment variables, read once a process.
 
-Everything that an operator can turn is a field here; nothing else in the program reads `os.environ`.
-Each field is set by the variable `TALLYMAN_<FIELD>` (or, for the database, by the usual `DATABASE_URL`).
+Each setting of the program is a field here, set by the variable `TALLYMAN_<FIELD>`; the database by `DATABASE_URL`.
+No other module reads settings from `os.environ`.
 """
 
 from __future__ import annotations
@@ -27,80 +27,82 @@ def _data_home() -> Path:
 
 
 class Settings(BaseSettings):
-    """What the environment says. Times are seconds."""
+    """The settings. Times are in seconds unless the name says otherwise."""
 
     model_config = SettingsConfigDict(env_prefix="TALLYMAN_", frozen=True, extra="ignore")
 
     database_url: str | None = Field(default=None, validation_alias="DATABASE_URL")
-    """Where workers and producers connect; unset: the embedded server."""
+    """The URL for workers and producers. Default: the embedded server."""
     migration_database_url: str | None = Field(default=None, validation_alias="MIGRATION_DATABASE_URL")
-    """Where migrations connect, as the owner of the schema; unset: the same as `database_url`."""
+    """The URL for migrations, as the owner of the schema. Default: `database_url`."""
     home: Path = Field(default_factory=_data_home)
-    """The embedded server's data and, beside it, the sealing key that was made for it."""
+    """The directory of the embedded server's data and of its sealing key."""
     keys: SecretStr | None = None
-    """Sealing keys, `id:base64-of-32-bytes`, comma-separated; the first seals, all of them open."""
+    """Sealing keys, `id:base64-of-32-bytes`, comma-separated. The first encrypts, all of them decrypt."""
 
     domains: str = ""
     """Domains from other packages, `package.module:NAME`, comma-separated: each names a `Domain`."""
 
     editor: str = Field(default="vi", validation_alias=AliasChoices("VISUAL", "EDITOR"))
-    """What `dead edit` opens a letter's data with."""
+    """The editor that `dead edit` opens."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
-    """`auto`: for people on a terminal, one JSON object a line otherwise."""
+    """`auto`: readable text on a terminal, otherwise one JSON object a line."""
 
     service_role: str = Field(default="service_role", min_length=1)
-    """The role that workers and producers act as. Where `service_role` bypasses row-level security (Supabase):
-    `tallyman_worker`, its member, which `db migrate` makes there."""
+    """The role of workers and producers. If `service_role` bypasses row-level security, as on Supabase, set
+    `tallyman_worker`, a member of it that `db migrate` creates there."""
     unsafe: bool = False
-    """Start even on a server whose settings can lose a commit or void the isolation of tenants."""
+    """Start also on a server whose settings can lose commits or break the isolation of tenants."""
     heartbeat_interval: float = Field(default=10.0, gt=0)
     stalled_after: float = Field(default=30.0, gt=0)
-    """A worker whose heartbeat is older is taken for dead, and its deliveries are rescued."""
+    """A worker whose heartbeat is older counts as dead, and its deliveries are rescued."""
     rescue_interval: float = Field(default=0.5, gt=0)
-    """How often each worker looks for workers whose session has ended, to rescue their deliveries."""
+    """Interval at which each worker searches for workers whose session has ended, to rescue their deliveries."""
     sweep_interval: float = Field(default=10.0, gt=0)
-    """How often each worker looks at heartbeats, for deliveries that run too long, for rows that failed in the queue
-    itself, and for parked rows that can go on."""
+    """Interval at which each worker checks heartbeats, deliveries that run too long, rows that failed in the queue
+    itself, and parked rows that can continue."""
     longest_run: float = Field(default=1800.0, gt=0)
-    """A delivery that has been running for longer is rescued, whatever its worker's heartbeat says."""
+    """A delivery that runs for longer is rescued, also if its worker's heartbeat is recent."""
     most_rescues: int = Field(default=3, ge=1)
-    """An event that was rescued more often is buried: it kills its workers. Counted by event, over all its rows."""
+    """An event that was rescued more often is dead-lettered, because it probably crashes its workers. Counted by event,
+    over all its rows."""
     polling_interval: float = Field(default=1.0, gt=0, le=5)
     graceful_timeout: float = Field(default=8.0, gt=0)
-    """A worker that is told to stop has ended after so long, in order or at its limit. The default fits into the ten
-    seconds of `docker stop`. It has no heartbeat then: with the last one's age it must stay below `stalled_after`."""
+    """Time limit of a worker's graceful shutdown. The default fits into the ten seconds of `docker stop`. A stopping
+    worker sends no heartbeat, so the sum with `heartbeat_interval` must be less than `stalled_after`."""
     most_attempts: int = Field(default=6, ge=1)
-    """Deliveries of one event before its transient error counts as final."""
+    """Deliveries of an event after which a transient error is final."""
     retry_base: float = Field(default=2.0, gt=0)
     retry_cap: float = Field(default=300.0, gt=0)
-    """The n-th retry waits between half and all of `min(retry_cap, retry_base * 2**(n-1))`."""
+    """Retry n waits between half and all of `min(retry_cap, retry_base * 2**(n-1))`."""
     lock_patience: float = Field(default=1.0, gt=0)
-    """Seconds that a delivery waits for a row which another session has locked; then its events are set aside."""
+    """Seconds for which a delivery waits for a row that another session has locked. Then its events are set aside."""
     handler_timeout: float = Field(default=120.0, gt=0)
-    """Seconds that one statement of a handler may take."""
+    """Time limit of one statement of a handler."""
     unknown_patience: float = Field(default=600.0, ge=0)
-    """Seconds for which an event of a type or version that no worker has known yet waits before it is buried."""
+    """Seconds for which an event of an unknown type or version waits for a worker that knows it. Then it is
+    dead-lettered."""
     ledger_days: float = Field(default=30.0, gt=0)
-    """Days for which applied events stay in the ledger: a delivery that comes later than that would count again."""
+    """Days for which applied events stay in the ledger. A later delivery of the same event would be applied again."""
     resolved_days: float = Field(default=90.0, gt=0)
     """Days for which resolved dead letters are kept."""
     plan_days: float = Field(default=90.0, gt=0)
-    """Days for which plans of replays are kept after their last use."""
+    """Days for which replay plans are kept after their last use."""
     actions_days: float = Field(default=730.0, ge=365)
-    """Days for which the record of admins' actions is kept; the database refuses to delete any of the last 365."""
+    """Days for which the audit log of admins' actions is kept. The database refuses to delete the last 365 days."""
     finished_days: float = Field(default=7.0, gt=0)
-    """Days for which queue rows are kept that Procrastinate's own commands finished, cancelled or aborted."""
+    """Days for which queue rows are kept after Procrastinate's own commands finished, cancelled or aborted them."""
     dead_letters_a_tenant: int = Field(default=10_000, ge=1)
-    """Unresolved dead letters of one tenant past which every prune warns in the log; none is ever dropped."""
+    """Unresolved dead letters of one tenant above which each prune logs a warning. None is dropped."""
     portal_timeout: float = Field(default=15.0, gt=0)
-    """The limit of one call to a carrier's portal."""
+    """Time limit of one call to a carrier's portal."""
     portal_settle: float = Field(default=15.0, ge=0)
-    """How long a portal may still be entering an order after we hung up: until then it is not asked about it."""
+    """Grace period: a portal may still enter an order this long after a call failed, and is not asked before."""
 
     def home_directory(self) -> Path:
-        """`home` as an absolute path. Raises `SetupError` where this account has no home directory to put it in."""
+        """Return `home` as an absolute path. Raises `SetupError` if it needs a home directory that does not exist."""
         try:
             return self.home.expanduser().resolve()
         except RuntimeError:
@@ -122,7 +124,7 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """The settings of this process. Raises `SetupError` for a variable that cannot be."""
+    """Return the settings of this process. Raises `SetupError` for an invalid variable."""
     try:
         return Settings(**_chosen)
     except ValidationError as error:
@@ -134,14 +136,14 @@ _chosen: dict[str, Any] = {}
 
 
 def use(**chosen: Any) -> None:
-    """Let the command line have the last word on some settings."""
+    """Override settings, for example from the command line, until the process ends."""
     _chosen.update(chosen)
     settings.cache_clear()
 
 
 @contextmanager
 def using(**chosen: Any) -> Iterator[None]:
-    """Let a block have the last word on some settings."""
+    """Override settings within a block."""
     before = dict(_chosen)
     use(**chosen)
     try:

@@ -1,4 +1,4 @@
-"""What an entry point does first: `cli.py`, the worker's door, tests, and your own programs that import this one."""
+"""Install the wiring when a process starts: `cli.py`, the worker's entry point, tests, other programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from app.engine.installed import install
 
 
 def install_wiring() -> None:
-    """Let the engine serve this program's events. Call it once, when the process starts; it imports no domain yet."""
+    """Install this program's wiring in the engine. Call it once, when the process starts. Imports no domain yet."""
     install(_own_wiring)
 
 

@@ -1,6 +1,6 @@
-"""The domains of the program: its own, and those of other packages that TALLYMAN_DOMAINS names.
+"""List the domains of the program: its own, and those of other packages in TALLYMAN_DOMAINS.
 
-Only declarations are imported here. `app.program` imports what they name.
+This module imports only declarations. `app.program` imports the parts that they name.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ DOMAINS = (tenancy.DOMAIN, logistics.DOMAIN)
 
 
 def domains() -> tuple[Domain, ...]:
-    """Every domain of this process.
+    """Return all domains of this process.
 
-    Raises `SetupError` for an address in TALLYMAN_DOMAINS that cannot be imported, and for two domains with one name,
-    schema or command.
+    Raises `SetupError` if an address in TALLYMAN_DOMAINS cannot be imported, or if two domains share a name, schema or
+    command.
     """
     from app.settings import settings  # noqa: PLC0415 - `cli.py --help` of one of the engine's commands needs none
 
@@ -27,7 +27,7 @@ def domains() -> tuple[Domain, ...]:
 
 
 def migrations() -> dict[str, Path]:
-    """The directories of migration files of domains that live in packages of their own, by the domain's name."""
+    """Return the directories of migration files of domains in separate packages, by the domain's name."""
     return {domain.name: domain.migrations for domain in domains() if domain.migrations}
 
 

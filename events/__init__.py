@@ -1,8 +1,8 @@
-"""What may be said: every event of Tallyman, and the only door through which JSON becomes one.
+"""Event types of Tallyman, and parsing and validation of events.
 
-`parse()` and `parse_all()` read events of any version that was ever published (older ones are upcast);
-`base.new()` and `Event.follow()` make them. This package imports nothing from `app`: producers and consumers in
-other programs can vendor it as it is.
+`parse()` and `parse_all()` read events of all published versions; older versions are upcast. `base.new()` and
+`Event.follow()` create events. This package imports nothing from `app`, so producers and consumers in other programs
+can vendor it unchanged.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What stood where an event was expected, and why it is none.
+    """A value that is not a valid event. `reason`: why it cannot be parsed.
 
-    `is_unknown`: its type or version is unknown here, and another version of the program may know it.
+    `is_unknown`: its type or version is unknown, and another version of the program may know it.
     """
 
     raw: Any
@@ -47,10 +47,10 @@ class Unreadable:
 
 
 def parse(raw: str | bytes | Mapping[str, Any]) -> Event[Any]:
-    """One event from JSON, or from JSON that is decoded already.
+    """Parse one event from JSON, or from decoded JSON.
 
-    Raises `InvalidEvent` for JSON that is broken or larger than `SIZE_LIMIT`, an unknown type or version, and any
-    field that is missing, wrong or unknown.
+    Raises `InvalidEvent` for invalid JSON, for JSON larger than `SIZE_LIMIT` bytes, for an unknown type or version, and
+    for missing, wrong or unknown fields.
     """
     if isinstance(raw, str | bytes):
         size = len(raw.encode() if isinstance(raw, str) else raw)
@@ -69,9 +69,9 @@ def parse(raw: str | bytes | Mapping[str, Any]) -> Event[Any]:
 
 
 def parse_all(values: Sequence[Any]) -> list[Event[Any] | Unreadable]:
-    """Many events from decoded JSON, in their order; whatever is none comes back as `Unreadable`, beside the others.
+    """Parse many events from decoded JSON. Returns them in the same order; invalid values become `Unreadable`.
 
-    Lists are validated whole, type by type: that is several times faster than one by one.
+    All events of a type are validated as one list, which is several times faster than one by one.
     """
     results: list[Event[Any] | Unreadable | None] = [None] * len(values)
     groups: dict[str, list[int]] = defaultdict(list)
@@ -86,7 +86,7 @@ def parse_all(values: Sequence[Any]) -> list[Event[Any] | Unreadable]:
             results[position] = Unreadable(value, str(error), is_unknown=True)
         except InvalidEvent as error:
             results[position] = Unreadable(value, str(error))
-        except Exception as error:  # noqa: BLE001 - an upcaster met data that its version never allowed
+        except Exception as error:  # noqa: BLE001 - an upcaster got data that its version never allowed
             results[position] = Unreadable(value, f"cannot be upcast: {error!r}")
     for name, positions in groups.items():
         _validate(KINDS[name], positions, current, values, results)
@@ -94,7 +94,7 @@ def parse_all(values: Sequence[Any]) -> list[Event[Any] | Unreadable]:
 
 
 class _Unknown(InvalidEvent):
-    """A type or a version that this program does not know."""
+    """The type or the version is unknown to this program."""
 
 
 def _kind(value: Any) -> tuple[Kind, int]:
@@ -147,7 +147,7 @@ def _one(kind: Kind, value: Any, raw: Any) -> Event[Any] | Unreadable:
 
 
 def explain(error: ValidationError) -> str:
-    """A validation error in one line: each field with what is wrong, none of the values."""
+    """Return a validation error on one line: each field with its problem, without values."""
     return "; ".join(
         f"{'.'.join(str(part) for part in problem['loc']) or 'event'}: {problem['msg'].removeprefix('Value error, ')}"
         for problem in error.errors(include_url=False, include_input=False, include_context=False)

@@ -1,7 +1,7 @@
-"""Attributes of CloudEvents 1.0 beside those that the program reads: the content type, and extensions.
+"""Validation of CloudEvents 1.0 attributes that the program does not read: the content type, and extensions.
 
-An extension attribute has a name of at most 20 lower-case letters and digits, and a string, an integer of 32 bits or a
-boolean as its value. The program keeps it with the event and does not read it.
+An extension attribute has a name of at most 20 lower-case letters and digits. Its value is a string, an integer of 32
+bits or a boolean. The program stores it with the event and does not read it.
 """
 
 from __future__ import annotations

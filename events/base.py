@@ -1,8 +1,8 @@
-"""The envelope: what every event carries, whatever it says.
+"""The envelope of events, and the registry of event types.
 
-An event on the wire is a CloudEvents 1.0 object; `Event` is that object, typed by its payload. Payload classes
-register themselves with `@event_type("robot/item.completed")`; a newer version of a payload brings an upcaster from
-the one before it, so that stored events of any age can be read.
+An event is a CloudEvents 1.0 object. `Event` is that object, typed by its payload. A payload class is registered with
+`@event_type("robot/item.completed")`. A new version of a payload needs an upcaster from the previous version, so that
+stored events of all versions can be read.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from uuid6 import uuid7
 from events.attributes import ExtensionName, ExtensionValue, JsonContentType
 
 SIZE_LIMIT = 256 * 1024
-"""Bytes of JSON that one event may take."""
+"""Most bytes of one event's JSON."""
 
 _LONGER = 1024
 
 
 class InvalidEvent(ValueError):
-    """Something that is no event of this program; the message names the field and what is wrong with it."""
+    """A value is not a valid event. The message names the field and the problem."""
 
 
 class Payload(BaseModel):
-    """What an event says: immutable, and without a field that its class does not name."""
+    """The base class of event data. Immutable; unknown fields are rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,11 +45,11 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Event(BaseModel, Generic[P_co]):
-    """A fact that was said once: CloudEvents 1.0 attributes around a payload.
+    """An event: CloudEvents 1.0 attributes and a payload.
 
-    `id` is a UUIDv7 for a new fact and a UUIDv5 of its cause for a derived one; `subject` is the job or order that
-    the event is about; `causationid` the event it followed from and `correlationid` the first of the chain.
-    An event with extension attributes is an `extended()` one.
+    `id`: a UUIDv7 for a new event, a UUIDv5 of its cause for a derived event. `subject`: the job or order of the
+    event. `causationid`: the event that caused it. `correlationid`: the first event of the chain. An event with
+    extension attributes has a class of `extended()`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,17 +70,17 @@ class Event(BaseModel, Generic[P_co]):
 
     @property
     def version(self) -> int:
-        """The version of the payload's schema, as it was published."""
+        """The version of the payload's schema with which the event was published."""
         return int(self.dataschema.rpartition("/")[2])
 
     def follow(
         self, payload: P, now: datetime, *, key: str = "", subject: UUID | None = None, event_id: UUID | None = None
     ) -> Event[P]:
-        """The event that says `payload` because of this one.
+        """Return an event with `payload` that this event causes.
 
-        Its id is derived from this event's, the payload's type and `key` (needed when one cause has several
-        consequences of one type), so a cause that is delivered twice cannot say two things. `event_id` is given
-        where the fact itself determines it, whichever event brought it about.
+        Its id is derived from this event's id, the payload's type and `key`, so a second delivery of this event creates
+        the same event. Give a `key` if this event causes several events of one type. Give an `event_id` if the fact
+        itself determines the id, independent of its cause.
         """
         return envelope(payload)(
             id=event_id or uuid5(self.id, f"{payload.type}:{key}"),
@@ -97,14 +97,14 @@ class Event(BaseModel, Generic[P_co]):
         )
 
     def json_bytes(self) -> bytes:
-        """The event as it goes over the wire: UTF-8 JSON without the attributes that are absent."""
+        """Return the event as UTF-8 JSON, without attributes that are None."""
         return self.__pydantic_serializer__.to_json(self, exclude_none=True)
 
 
 def new(
     payload: P, *, now: datetime, subject: UUID | None, tenant: UUID | None, event_id: UUID | None = None
 ) -> Event[P]:
-    """A new fact. `event_id` is given only where the fact itself determines it."""
+    """Return a new event without a cause. Give an `event_id` only if the fact itself determines the id."""
     return envelope(payload)(
         id=event_id or new_id(),
         source=_source(payload),
@@ -118,7 +118,7 @@ def new(
 
 
 def new_id() -> UUID:
-    """A time-ordered UUIDv7."""
+    """Return a new time-ordered UUIDv7."""
     return UUID(int=uuid7().int)
 
 
@@ -127,10 +127,10 @@ def _source(payload: Payload) -> str:
 
 
 def extended(event: type[Event[P]]) -> type[Event[P]]:
-    """The class of events that carry extension attributes of their producers, in `model_extra`.
+    """Return the class of events with extension attributes of their producers, in `model_extra`.
 
-    A class of its own, because every event would pay for attributes that few have. An event that follows does not take
-    them over.
+    It is a separate class, because extension attributes slow down validation and few events have them. `follow()` does
+    not copy extension attributes.
     """
 
     class Extended(event):  # type: ignore[valid-type,misc]
@@ -142,7 +142,7 @@ def extended(event: type[Event[P]]) -> type[Event[P]]:
 
 @dataclass(slots=True)
 class Kind:
-    """One type of event: its current payload, how to read a list of them, and the upcasters from older versions."""
+    """An event type: its current payload, its event classes, and the upcasters from older versions."""
 
     payload: type[Payload]
     event: type[Event[Any]]
@@ -159,9 +159,9 @@ class Kind:
         return SIZE_LIMIT if self.subscriber is None else SIZE_LIMIT + _LONGER
 
     def upcast(self, version: int, data: Mapping[str, Any]) -> dict[str, Any]:
-        """`data` of an older version, as the current version would have said it.
+        """Convert `data` of an older version to the current version.
 
-        Raises `InvalidEvent` where the way is interrupted, and whatever an upcaster raises at data that it cannot read.
+        Raises `InvalidEvent` if an upcaster is missing, and any error of an upcaster.
         """
         current = dict(data)
         for step in range(version, self.payload.version):
@@ -173,15 +173,14 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {}
-"""Every type of event that this program knows."""
+"""All event types that this program knows, by name."""
 
 
 def event_type(name: str, *, version: int = 1, sequenced: bool = False) -> Callable[[type[P]], type[P]]:
-    """Register a payload class as what events of type `name` say, in its newest `version`.
+    """Register a payload class for events of type `name`, with its newest `version`.
 
-    A subject's `sequenced` events of this type are applied in the order of their publication: while one of them is
-    put back or dead, the later ones wait behind it. Such an event needs a subject, and a handler: no effect is
-    carried out in order.
+    `sequenced`: events of this type are applied in the order of publishing, for each subject. While one of them is put
+    back or dead, the later ones wait. Such events need a subject and a handler; effects cannot be sequenced.
     """
 
     def register(payload: type[P]) -> type[P]:
@@ -197,7 +196,7 @@ def event_type(name: str, *, version: int = 1, sequenced: bool = False) -> Calla
 
 
 def upcaster(payload: type[Payload], *, since: int) -> Callable[[Upcaster], Upcaster]:
-    """Register the pure function that turns `data` of version `since` into `data` of the next version."""
+    """Register a pure function that converts `data` of version `since` to the next version."""
 
     def register(function: Upcaster) -> Upcaster:
         KINDS[payload.type].upcasters[since] = function
@@ -207,5 +206,5 @@ def upcaster(payload: type[Payload], *, since: int) -> Callable[[Upcaster], Upca
 
 
 def envelope(payload: P) -> type[Event[P]]:
-    """The event class for a payload."""
+    """Return the event class of a payload."""
     return KINDS[payload.type].event

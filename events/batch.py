@@ -1,4 +1,4 @@
-"""Payloads that every kind of job with items shares: subclass each, add fields, name it with `@event_type`."""
+"""Base payloads for jobs with items. Subclass each, add fields, and register it with `@event_type`."""
 
 from __future__ import annotations
 

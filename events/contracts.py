@@ -1,7 +1,7 @@
-"""The contract in other languages: JSON Schema and AsyncAPI, made from the same classes that read the events.
+"""Generate JSON Schema and AsyncAPI documents from the classes that validate events.
 
-An event is one JSON object on the wire (CloudEvents, structured mode): its attributes and its `data` are described
-together, as the payload of a message; there are no headers beside it.
+An event is one JSON object (CloudEvents, structured mode). Its attributes and its `data` are described together as the
+payload of a message. There are no message headers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """In which queue events of a type wait, and who takes them from there."""
+    """The queue of an event type, and whether a handler or an effect serves it."""
 
     queue: str
     by: Literal["handler", "effect"]
@@ -31,7 +31,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A version of a type that cannot be read, and why."""
+    """A version of an event type that cannot be read, and the reason."""
 
     type: str
     version: int
@@ -39,7 +39,7 @@ class Gap:
 
 
 def gaps() -> list[Gap]:
-    """Every version that was ever declared and from which no way leads to the current one."""
+    """Return missing upcasters, and upcasters for versions that do not exist."""
     missing = [
         Gap(name, version, f"no upcaster from version {version} to {version + 1}")
         for name, kind in sorted(KINDS.items())
@@ -56,7 +56,7 @@ def gaps() -> list[Gap]:
 
 
 def json_schema(name: str | None = None) -> Json:
-    """JSON Schema (draft 2020-12) of one type of event, or of any event: exactly one type's. Raises `InvalidEvent`."""
+    """Return the JSON Schema (draft 2020-12) of one event type, or of all types. Raises `InvalidEvent`."""
     if name is not None:
         definitions = _schemas(name, _kind(name), "#/$defs/")
         event = definitions.pop(_key(name))
@@ -73,9 +73,9 @@ def json_schema(name: str | None = None) -> Json:
 
 
 def asyncapi(served: Mapping[str, Served], *, version: str) -> Json:
-    """An AsyncAPI 3.0.0 document: a channel a queue, and two operations a type: one says it, one hears it.
+    """Return an AsyncAPI 3.0.0 document: a channel for each queue, and operations to send and receive each type.
 
-    `served` tells by type where its events go; `version` is the program's. Raises `InvalidEvent` for an unknown type.
+    `served`: the queue and server of each type. `version`: the program's. Raises `InvalidEvent` for an unknown type.
     """
     names = sorted(served)
     return {
@@ -128,7 +128,7 @@ def _operations(name: str, served: Served) -> Iterable[tuple[str, Json]]:
         return
     yield (
         f"publish_{key}",
-        {"action": "send", "summary": f"Say {name}, in the transaction that makes it true.", **about},
+        {"action": "send", "summary": f"Publish {name} in the transaction that makes it true.", **about},
     )
     yield f"{verb}_{key}", {"action": "receive", "summary": f"{name} is {heard}.", **about}
 
@@ -149,7 +149,7 @@ def _all_schemas(names: Iterable[str], root: str) -> Json:
 
 
 def _schemas(name: str, kind: Kind, root: str) -> Json:
-    """The schema of a type's events and of each model in it, by names that no other type uses."""
+    """Return the schemas of a type's events and of each model in it, by unique names."""
     key, version = _key(name), kind.payload.version
     event = kind.event.model_json_schema(ref_template=f"{root}{key}_{{model}}")
     parts = {f"{key}_{model}": part for model, part in event.pop("$defs", {}).items()}
@@ -157,7 +157,7 @@ def _schemas(name: str, kind: Kind, root: str) -> Json:
     event["propertyNames"], event["additionalProperties"] = PROPERTY_NAMES, EXTENSION
     event["properties"]["type"] = {"const": name}
     event["properties"]["dataschema"] = {"const": f"{name}/{version}"}
-    # The program lets it be left out; CloudEvents does not.
+    # Optional for the program, but required by CloudEvents.
     event["required"] = ["specversion", *event["required"]]
     if kind.payload.sequenced:
         event["properties"]["subject"] = {"type": "string", "format": "uuid"}
@@ -185,5 +185,5 @@ def _kind(name: str) -> Kind:
 
 
 def _key(name: str) -> str:
-    # Letters, digits, hyphens and underscores: what AsyncAPI asks of a key, and what generators make identifiers of.
+    # AsyncAPI requires letters, digits, hyphens and underscores; code generators use keys as identifiers.
     return re.sub(r"[/.:]", "_", name)

@@ -1,4 +1,4 @@
-"""What is said about a workspace's orders."""
+"""Events about a workspace's orders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said about robot jobs: batches of orders that robots enter into a carrier's portal."""
+"""Events about robot jobs: batches of orders that robots enter into a carrier's portal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 
 @event_type("robot/job.submitted")
 class JobSubmitted(Payload):
-    """A job was accepted, or failed items of it are asked for again (`attempt_items` names them)."""
+    """A job was accepted, or failed items of it are requested again (`attempt_items` lists them)."""
 
     job_id: UUID
     carrier: Text
@@ -26,7 +26,7 @@ class JobSubmitted(Payload):
 
 @event_type("robot/item.requested")
 class ItemRequested(Payload):
-    """One order is to be entered into the carrier's portal."""
+    """One attempt to enter an order into the carrier's portal is requested."""
 
     job_id: UUID
     item_id: UUID
@@ -37,7 +37,7 @@ class ItemRequested(Payload):
 
 @event_type("robot/item.completed")
 class ItemCompleted(Payload):
-    """What came of entering one order: a tracking number, or why not."""
+    """The result of one attempt to enter an order: a tracking number, or an error."""
 
     job_id: UUID
     item_id: UUID
@@ -62,7 +62,7 @@ class ItemCompleted(Payload):
 
 @event_type("robot/job.completed")
 class JobCompleted(Payload):
-    """Every item of a job has a result; said once a generation."""
+    """Every item of a job has a result. Published once a generation."""
 
     job_id: UUID
     success_count: Count

@@ -1,4 +1,4 @@
-"""Logistics: robots that enter a workspace's orders into its carriers' portals."""
+"""Logistics domain: robots that enter a workspace's orders into its carriers' portals."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which orders a job may take: SQL that locks them and then looks.
+"""Select the orders that a job may take: lock the orders, then check them.
 
-Two submits of one order must not both find it free. So each locks its orders by id, and looks in a statement of its
-own after that: only a new statement sees what the other has committed while this one waited. A retry locks the orders
-of its items in the same way, because it opens the items again.
+Two concurrent submits must not take the same order. Each submit locks its orders by id and checks them in a second
+statement, because only a new statement sees rows that another transaction committed while this one waited. A retry
+locks the orders of its items in the same way, because it reopens the items.
 """
 
 from __future__ import annotations
@@ -72,18 +72,18 @@ SELECT i.job_id, count(*) FROM logistics.orders o JOIN logistics.robot_job_items
 
 
 def lock_orders(context: Context, order_ids: Sequence[UUID]) -> int:
-    """Lock those of `order_ids` that are the workspace's until the transaction ends; returns how many those are."""
+    """Lock the workspace's orders among `order_ids` until the transaction ends. Returns how many were locked."""
     row = context.connection.execute(_LOCK, [list(order_ids), context.tenant_id]).fetchone()
     return int(row[0]) if row else 0
 
 
 def lock_orders_of_items(connection: Connection, item_ids: Sequence[UUID]) -> None:
-    """Lock the orders of locked items until the transaction ends: before the items are opened again."""
+    """Lock the orders of locked items until the transaction ends. Call this before the items are reopened."""
     connection.execute(_LOCK_OF_ITEMS, [list(item_ids)])
 
 
 def lock_free_orders(context: Context, carrier: str) -> list[UUID]:
-    """Lock the workspace's pending orders that no open job has, and no other carrier than `carrier` may have.
+    """Lock the workspace's pending orders that are in no open job and in doubt at no carrier other than `carrier`.
 
     Returns their ids, oldest first.
     """
@@ -93,38 +93,41 @@ def lock_free_orders(context: Context, carrier: str) -> list[UUID]:
 
 
 def count_in_doubt(context: Context, carrier: str) -> int:
-    """How many pending orders that no open job has another carrier than `carrier` may have."""
+    """Return the number of pending orders in no open job that a carrier other than `carrier` may have."""
     wanted = {"workspace": context.tenant_id, "carrier": carrier}
     return int(context.connection.cursor(row_factory=scalar_row).execute(_COUNT_IN_DOUBT, wanted).fetchone() or 0)
 
 
 def missing_orders(context: Context, order_ids: Sequence[UUID]) -> list[UUID]:
-    """Those of `order_ids` that are no order of the workspace, in the list's order."""
+    """Return the ids in `order_ids` that are not orders of the workspace, in the list's order."""
     return _ids(context, _MISSING, order_ids)
 
 
 def cancelled_orders(context: Context, order_ids: Sequence[UUID]) -> list[UUID]:
-    """Those of `order_ids` that are cancelled."""
+    """Return the ids in `order_ids` whose order is cancelled."""
     return _ids(context, _CANCELLED, order_ids)
 
 
 def taken_orders(context: Context, order_ids: Sequence[UUID]) -> list[UUID]:
-    """Those of `order_ids` that are shipped, or that an item of some job is still to ship."""
+    """Return the ids in `order_ids` whose order is shipped or in an open item of any job."""
     return _ids(context, _TAKEN, order_ids)
 
 
 def pending_in_open_jobs(context: Context) -> dict[UUID, int]:
-    """How many of the workspace's pending orders each job has that is still to ship them."""
+    """Return the number of the workspace's pending orders in open items, by job id."""
     return dict(context.connection.execute(_PENDING_IN_JOBS, [context.tenant_id]).fetchall())
 
 
 def open_jobs(context: Context, order_ids: Sequence[UUID]) -> dict[UUID, int]:
-    """How many of `order_ids` each job has that is still to ship them."""
+    """Return the number of `order_ids` in open items, by job id."""
     return dict(context.connection.execute(_OPEN_JOBS, [list(order_ids), context.tenant_id]).fetchall())
 
 
 def obstacles(connection: Connection, requested: Sequence[Event[ItemRequested]]) -> dict[UUID, str]:
-    """Why no robot would enter the orders of requests now, by event id: their account or their order forbids it."""
+    """Return why a robot would not enter the orders of requests now, by event id.
+
+    Reasons: the account is disabled or incomplete, or the order is cancelled.
+    """
     keys = sorted({(event.tenantid, event.data.carrier) for event in requested if event.tenantid})
     configs = carriers.portal_configs(connection, keys)
     order_ids = [event.data.order_id for event in requested]

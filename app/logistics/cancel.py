@@ -1,4 +1,4 @@
-"""Cancel orders: no robot enters them any more."""
+"""Cancel orders, so that robots do not enter them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.logistics.orders import OrderChange
 
 
 class AlreadyShipped(Conflict):
-    """Orders that a carrier has; `order_ids` are all of them."""
+    """Orders are shipped and cannot be cancelled. `order_ids`: all of them."""
 
     def __init__(self, order_ids: Sequence[UUID]) -> None:
         super().__init__(
@@ -27,7 +27,7 @@ class AlreadyShipped(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class OrdersCancelled:
-    """The orders as they are now, how many of them changed, and how many items of each open job will fail for it."""
+    """The orders after a cancel, the number changed, and by open job the number of items that will fail for it."""
 
     orders: list[Order]
     changed: int
@@ -37,9 +37,9 @@ class OrdersCancelled:
 def cancel_orders(context: Context, order_ids: Sequence[UUID]) -> OrdersCancelled:
     """Cancel orders and publish `order/updated` for each that was not cancelled before.
 
-    An item that waits for one of them fails when its turn comes; a call that a robot has begun is finished, and if the
-    portal accepts, the order keeps its status and gets the tracking number. Raises `NotFound` if an order is not the
-    workspace's and `AlreadyShipped`; then nothing is changed.
+    A waiting item of such an order fails at its delivery. A call that a robot has begun is finished; if the portal
+    accepts it, the order stays cancelled and gets the tracking number. Raises `NotFound` if an order is not the
+    workspace's, and `AlreadyShipped`. In both cases nothing is changed.
     """
     with context.connection.transaction():
         availability.lock_orders(context, order_ids)

@@ -1,6 +1,6 @@
-"""A workspace's accounts with carriers: set, show without the secret, switch on and off.
+"""A workspace's accounts with carriers: set, show without the password, enable and disable.
 
-Passwords are sealed before they reach the database and opened by the robot alone, right before it logs in.
+Passwords are encrypted before they are stored. Only robots decrypt them, right before they log in.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MOST_SESSIONS = 100
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """An account without its secret, for people. `max_sessions` is how many portal calls may run at once."""
+    """An account without its password, for users. `max_sessions`: most concurrent calls to the portal."""
 
     id: UUID
     workspace_id: UUID
@@ -47,7 +47,7 @@ class Carrier:
 
 @dataclass(frozen=True, slots=True)
 class PortalConfig:
-    """An account with its sealed secret, for robots."""
+    """An account with its encrypted password, for robots."""
 
     id: UUID
     workspace_id: UUID
@@ -60,7 +60,7 @@ class PortalConfig:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a robot may log in: enabled, and with everything that it takes."""
+        """Whether a robot may log in: the account is enabled and has username, password and URL."""
         return self.is_enabled and all((self.portal_username, self.portal_password, self.portal_url))
 
 
@@ -89,7 +89,7 @@ SELECT c.id, c.workspace_id, c.carrier, c.portal_username, c.portal_password, c.
 
 
 def limit_key(config_id: UUID) -> str:
-    """What bounds the calls of an account with a carrier, in the engine's words."""
+    """Return the key of the concurrency limit of an account with a carrier."""
     return f"portal/{config_id}"
 
 
@@ -102,16 +102,16 @@ def set_carrier(
     portal_url: str | None = None,
     max_sessions: int | None = None,
 ) -> Carrier:
-    """Write down the workspace's account with a carrier; what is None stays as it is.
+    """Create or change the workspace's account with a carrier. Values that are None stay unchanged.
 
-    An account that is new is disabled until `enable_carrier`. A person who is the workspace's admin may set
-    username and password, `portal_url` and `max_sessions` only an operator. Raises `InvalidInput` for a value that
-    cannot be, and `SetupError` when there is no key to seal the password with.
+    A new account is disabled until `enable_carrier`. An admin of the workspace may set username and password; only an
+    operator may set `portal_url` and `max_sessions` (1 to 100). Raises `InvalidInput` for an invalid value, and
+    `SetupError` if there is no key to encrypt the password.
     """
     carrier = carrier_name(carrier)
     _check(username, password, portal_url, max_sessions)
     with context.connection.transaction():
-        # The row first: its id is part of what the password is sealed with.
+        # Insert the row first: its id is part of the authenticated data of the encrypted password.
         context.connection.execute(_ADD, [new_id(), context.tenant_id, carrier])
         row_id = _one(context, _LOCK, carrier).id
         if username is not None:
@@ -125,17 +125,17 @@ def set_carrier(
 
 
 def show_carrier(context: Context, carrier: str) -> Carrier:
-    """The workspace's account with a carrier. Raises `NotFound` that names the carriers it has."""
+    """Return the workspace's account with a carrier. Raises `NotFound`, which lists the existing accounts."""
     return _one(context, _SHOW, carrier_name(carrier))
 
 
 def list_carriers(context: Context) -> list[Carrier]:
-    """The workspace's accounts, by the carrier's name."""
+    """Return the workspace's accounts, ordered by the carrier's name."""
     return context.connection.cursor(row_factory=class_row(Carrier)).execute(_LIST, [context.tenant_id]).fetchall()
 
 
 def enable_carrier(context: Context, carrier: str) -> Carrier:
-    """Let robots use the account. Raises `NotFound`, and `Conflict` that names what is still missing."""
+    """Enable the account for robots. Raises `NotFound`, and `Conflict`, which lists the missing values."""
     with context.connection.transaction():
         found = _one(context, _LOCK, carrier_name(carrier))
         if missing := _missing(found):
@@ -146,13 +146,13 @@ def enable_carrier(context: Context, carrier: str) -> Carrier:
 
 
 def disable_carrier(context: Context, carrier: str) -> Carrier:
-    """Let robots use the account no more; the next order that is to be entered fails. Raises `NotFound`."""
+    """Disable the account for robots. Orders that are entered afterwards fail. Raises `NotFound`."""
     with context.connection.transaction():
         return _switch(context, _one(context, _LOCK, carrier_name(carrier)), enabled=False)
 
 
 def portal_configs(connection: Connection, wanted: Iterable[AccountKey]) -> dict[AccountKey, PortalConfig]:
-    """Accounts of any workspaces, for robots; those that do not exist are not there."""
+    """Return accounts of any workspaces, for robots, by key. Keys without an account are left out."""
     keys = list(wanted)
     workspaces, carriers = [workspace_id for workspace_id, _ in keys], [carrier for _, carrier in keys]
     cursor = connection.cursor(row_factory=class_row(PortalConfig))
@@ -161,10 +161,10 @@ def portal_configs(connection: Connection, wanted: Iterable[AccountKey]) -> dict
 
 
 def unsealed(config: PortalConfig) -> Credentials:
-    """What the robot logs in with.
+    """Decrypt the credentials of an account.
 
-    Raises `Permanent` when the account has no credentials or they do not open, and `SetupError` when the key that
-    they were sealed with is not at hand.
+    Raises `Permanent` if the account has no credentials or they cannot be decrypted, and `SetupError` if the key of the
+    password is missing.
     """
     if not config.portal_username or not config.portal_password:
         raise Permanent(f"carrier {config.carrier} has no credentials; `carriers set {config.carrier}`")

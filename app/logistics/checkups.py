@@ -1,4 +1,4 @@
-"""Checkups of logistics: whether robots could log in where they are to."""
+"""Checkups of logistics: whether the stored passwords of carriers' portals can be decrypted."""
 
 from __future__ import annotations
 
@@ -46,4 +46,4 @@ def _passwords(context: CheckContext) -> Iterator[Finding]:
             )
 
 
-LOGISTICS = (Checkup("passwords", _passwords, "every sealed password opens"),)
+LOGISTICS = (Checkup("passwords", _passwords, "every sealed password can be decrypted"),)

@@ -1,7 +1,7 @@
-"""Coverage: which cities a carrier serves, and how the carrier itself writes them.
+"""Coverage: the cities that a carrier serves, and the carrier's spelling of each.
 
-A city is looked up by the name that a customer typed: accents, case and punctuation aside. Several cities share a
-name, so where the department does not tell which one is meant nobody guesses.
+A city is found by the name that a customer typed, without regard to accents, case and punctuation. Several cities can
+share a name. If the department does not identify one of them, the result is `Ambiguous`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOST_SIMILAR = 3
 
 
 class CoverageRow(BaseModel):
-    """A city that a carrier serves, or no longer does; `carrier_city` is the exact text that its portal wants."""
+    """A row of a coverage file. `carrier_city`: the exact text that the portal expects. `is_active`: still served."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -35,7 +35,7 @@ class CoverageRow(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """A place that the carrier serves, and calls `carrier_city`."""
+    """A city that the carrier serves. `carrier_city`: the carrier's spelling."""
 
     city: str
     department: str
@@ -44,7 +44,7 @@ class Covered:
 
 @dataclass(frozen=True, slots=True)
 class Ambiguous:
-    """The carrier goes to several places of that name."""
+    """The carrier serves several cities with that name."""
 
     city: str
     department: str | None
@@ -53,7 +53,7 @@ class Ambiguous:
 
     @property
     def reason(self) -> str:
-        """Why the city cannot be used, in one line."""
+        """The reason why the city cannot be used, in one line."""
         departments = sorted({one.department for one in self.places})
         if len(departments) > 1:
             named = ", ".join(departments)
@@ -66,7 +66,10 @@ class Ambiguous:
 
 @dataclass(frozen=True, slots=True)
 class NotCovered:
-    """The carrier does not go there; `elsewhere` are its cities of that name in other departments."""
+    """The carrier does not serve the city.
+
+    `elsewhere`: its cities of that name in other departments. `similar`: similar names that it serves, at most three.
+    """
 
     city: str
     department: str | None
@@ -76,7 +79,7 @@ class NotCovered:
 
     @property
     def reason(self) -> str:
-        """Why the city cannot be used, in one line."""
+        """The reason why the city cannot be used, in one line."""
         where = f"{self.city!r} in {self.department!r}" if self.department else repr(self.city)
         hint = ""
         if self.elsewhere:
@@ -91,7 +94,7 @@ Verdict = Covered | Ambiguous | NotCovered
 
 @dataclass(frozen=True, slots=True)
 class CoverageImported:
-    """What an import came to, in rows."""
+    """Counts of rows of an import."""
 
     created: int
     updated: int
@@ -100,7 +103,7 @@ class CoverageImported:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A served city of the name that was asked for as number `n`."""
+    """A served city whose name matches query number `n`."""
 
     n: int
     city: str
@@ -141,10 +144,10 @@ _NAMES = "SELECT DISTINCT city FROM logistics.carrier_coverage WHERE carrier = %
 
 
 def import_coverage(connection: Connection, carrier: str, rows: Iterable[CoverageRow]) -> CoverageImported:
-    """Write down where a carrier goes, for every workspace; cities that `rows` does not name stay as they are.
+    """Import a carrier's coverage, which all workspaces share. Cities that `rows` does not contain stay unchanged.
 
-    Of two rows for one city and department the later counts. What `rows` raises undoes the whole import. Raises
-    `InvalidInput` for what cannot be a carrier's name.
+    Of two rows with the same city and department the later one wins. An error raised by `rows` rolls the import back.
+    Raises `InvalidInput` for an invalid carrier name.
     """
     carrier = carrier_name(carrier)
     with connection.transaction(), connection.cursor(row_factory=class_row(CoverageImported)) as cursor:
@@ -160,7 +163,7 @@ def import_coverage(connection: Connection, carrier: str, rows: Iterable[Coverag
 
 
 def find_city(connection: Connection, carrier: str, city: str, department: str | None = None) -> Verdict:
-    """Whether a carrier serves a city as a customer typed it; if not, with the nearest spellings that it does serve."""
+    """Return whether a carrier serves a city that a customer typed; if not, with similar names that it serves."""
     carrier = carrier_name(carrier)
     verdict = find_cities(connection, carrier, [(city, department)])[0]
     if isinstance(verdict, NotCovered) and not verdict.elsewhere:
@@ -169,7 +172,7 @@ def find_city(connection: Connection, carrier: str, city: str, department: str |
 
 
 def find_cities(connection: Connection, carrier: str, asked: Sequence[tuple[str, str | None]]) -> list[Verdict]:
-    """Whether a carrier serves each of these (city, department), in their order and in one statement."""
+    """Return whether a carrier serves each (city, department), in order. Runs one statement."""
     cities, departments = [city for city, _ in asked], [department for _, department in asked]
     cursor = connection.cursor(row_factory=class_row(_Found))
     found: dict[int, list[_Found]] = defaultdict(list)
@@ -183,7 +186,7 @@ def _verdict(carrier: str, city: str, department: str | None, found: Sequence[_F
     matching = [one for one in found if one.in_department or department is None]
     if not matching:
         return NotCovered(city, department, carrier, _places(found))
-    # Two entries with one portal text, Bogotá as its own department and as Cundinamarca's, are one place to go to.
+    # Two entries with one portal text are one city: Bogotá is listed as its own department and under Cundinamarca.
     if len({one.carrier_city for one in matching}) > 1:
         return Ambiguous(city, department, carrier, _places(matching))
     return Covered(matching[0].city, matching[0].department, matching[0].carrier_city)

@@ -1,8 +1,8 @@
-"""The robot: enters orders into the carrier's portal, each at most once however often it is asked to.
+"""Robot effect: enter orders into the carrier's portal, each at most once.
 
-Every entry carries a reference, the item and its attempt. Where an earlier call may have happened (the call is in
-doubt, or the item was begun before, or another item of the order was) the portal is asked for every reference that the
-order ever had before anything is entered; an order that is found there is the result.
+Each entry has a reference, made of the item and its attempt. If an earlier call may have been made (the call is in
+doubt, or this item or another item of the order was begun before), the effect first asks the portal for all references
+of the order. If the portal has one of them, that entry is the result.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ from events.robot import ErrorType, ItemCompleted, ItemRequested
 
 ROBOTS_QUEUE = "robots"
 ACCOUNT = "carrier"
-"""The field of a request that names the account: a workspace has one account for each carrier."""
+"""The field of a request that names the account. A workspace has one account for each carrier."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One order on its way into a portal: where it may already be, the workspace's account, and the carrier's city."""
+    """The data for entering one order: the order, its earlier references, the account, and the carrier's city."""
 
     requested: ItemRequested
     order: Order
@@ -60,7 +60,7 @@ class Entry:
 
 
 def limits(connection: Connection, requested: Sequence[Event[ItemRequested]]) -> dict[UUID, ConcurrencyLimit]:
-    """Calls are bounded by account: a carrier allows each so many sessions at once, over all workers."""
+    """Return the concurrency limit of each request, by event id: `max_sessions` of the account, over all workers."""
     asked = {event.id: (event.tenantid, event.data.carrier) for event in requested if event.tenantid}
     configs = carriers.portal_configs(connection, sorted(set(asked.values())))
     found = {
@@ -70,7 +70,10 @@ def limits(connection: Connection, requested: Sequence[Event[ItemRequested]]) ->
 
 
 def prepare(context: HandlerContext, requested: Sequence[Event[ItemRequested]]) -> Iterator[Prepared]:
-    """Begin the items that still wait for this attempt, and gather what entering them takes."""
+    """Begin the items that still wait for this attempt, and load the data for their calls.
+
+    Raises `Busy` while the portal may not be asked about an earlier call, and `FailingEvents` for mismatched requests.
+    """
     connection = context.connection
     items, waiting = lock_requested(connection, ROBOT_JOBS, requested)
     found = traces.find(connection, [items[event.data.item_id] for event in waiting])
@@ -81,13 +84,13 @@ def prepare(context: HandlerContext, requested: Sequence[Event[ItemRequested]]) 
 
 
 async def enter_order(prepared: Prepared, call: Call) -> ItemCompleted:
-    """Enter one order and say what came of it.
+    """Enter one order into the portal. Returns the result's payload.
 
-    Raises the gateway's transient errors, after which the engine asks for the same attempt again.
+    Raises the gateway's transient errors; the engine then retries the same attempt.
     """
     entry: Entry = prepared.work
     if (refusal := _refusal(entry)) is not None:
-        # With an account the portal could be asked; it is the order itself that cannot be entered.
+        # With a usable account, the cause is the order: no retry will find it entered.
         has_account = entry.config is not None and entry.config.is_ready
         return _refused(entry, refusal, may_be_there=not has_account and _may_be_there(entry, call))
     city = entry.city
@@ -108,7 +111,7 @@ async def enter_order(prepared: Prepared, call: Call) -> ItemCompleted:
 
 
 def give_up(prepared: Prepared, error: Exception) -> ItemCompleted:
-    """What is said of an order when the last attempt at the portal failed too."""
+    """Return the result's payload of an order whose last delivery failed with a transient error."""
     kind: ErrorType = "timeout" if isinstance(error, PortalTimeout) else "portal"
     return _failed(prepared.work, kind, f"{error}; a retry asks the portal before it enters anything")
 
@@ -117,7 +120,7 @@ _portals: WeakKeyDictionary[asyncio.AbstractEventLoop, HttpPortal] = WeakKeyDict
 
 
 def portal() -> Portal:
-    """The gateway of this event loop: its sessions and connections are reused by every call."""
+    """Return the gateway of the running event loop. All calls share its sessions and connections."""
     loop = asyncio.get_running_loop()
     if loop not in _portals:
         _portals[loop] = HttpPortal()
@@ -125,7 +128,7 @@ def portal() -> Portal:
 
 
 async def close() -> None:
-    """Hang up the gateway of this event loop."""
+    """Close the gateway of the running event loop."""
     if (gateway := _portals.pop(asyncio.get_running_loop(), None)) is not None:
         await gateway.aclose()
 
@@ -135,7 +138,7 @@ async def _enter_once(gateway: Portal, entry: Entry, config: PortalConfig, form:
         config = await _current(call, config, may_be_there=True)
         found = await gateway.find(account(config), entry.traces.references)
         if found:
-            # Also if the order was cancelled meanwhile: the carrier has it.
+            # Return it also if the order was cancelled meanwhile: the carrier has the order.
             return next(iter(found.values()))
     elif entry.order.status == "cancelled":
         raise Unwanted(ORDER_CANCELLED)
@@ -157,7 +160,7 @@ async def _recheck(call: Call, config: PortalConfig) -> None:
 
 
 async def _current(call: Call, config: PortalConfig, *, may_be_there: bool = False) -> PortalConfig:
-    """The account as it is now; `config` itself if nothing of it was changed. Raises `Unwanted`."""
+    """Return the current account, or `config` itself if its login is unchanged. Raises `Unwanted`."""
     try:
         wanted.check_account(await call.still_mine(), config)
     except AccountChanged as changed:
@@ -168,7 +171,7 @@ async def _current(call: Call, config: PortalConfig, *, may_be_there: bool = Fal
 
 
 def _may_be_there(entry: Entry, call: Call) -> bool:
-    """Whether an earlier call may have entered the order, so that the portal is asked first."""
+    """Whether an earlier call may have entered the order, so that the portal must be asked first."""
     return bool(call.in_doubt or call.attempt or entry.traces.may_be_there)
 
 
@@ -194,7 +197,7 @@ def _entries(
 
 
 def _refusal(entry: Entry) -> str | None:
-    """Why an order is not even tried."""
+    """Return why an order cannot be entered without a call; None if it can."""
     config, city = entry.config, entry.city
     if config is None or not config.is_ready:
         name = entry.requested.carrier
@@ -209,7 +212,7 @@ def _refusal(entry: Entry) -> str | None:
 
 
 def account(config: PortalConfig) -> Account:
-    """The account that a robot logs in with, its password opened. Raises `NotCalled` if no key opens it."""
+    """Return the account with its decrypted password. Raises `NotCalled` if the password cannot be decrypted."""
     try:
         credentials = carriers.unsealed(config)
     except (SetupError, Permanent) as error:
@@ -253,7 +256,7 @@ def _failed(entry: Entry, kind: ErrorType, message: str, form: OrderForm | None 
 
 
 def _refused(entry: Entry, message: str, *, may_be_there: bool) -> ItemCompleted:
-    # `validation` says that no call was made. Of an order that an earlier call may have entered that would be untrue.
+    # `validation` means that no call was made, which is wrong if an earlier call may have entered the order.
     if may_be_there:
         return _failed(
             entry, "unknown", f"{message}; an earlier call may have entered it, a retry asks the portal first"

@@ -1,8 +1,8 @@
-"""Orders that may be in the portal of another carrier.
+"""Find orders that may be in the portal of another carrier.
 
-A call at one carrier has no clear outcome yet, and the order is submitted to another one: entered there too, it would
-be shipped twice. A submit refuses such orders, and a robot does not enter them. An order that one carrier has for
-certain is no doubt: a second submit ships it again.
+If a call at one carrier has no clear outcome, and the order is submitted to another carrier, the order could be shipped
+twice. A submit rejects such orders, and a robot does not enter them. An order that a carrier has for certain is not
+affected: a second submit ships it again on purpose.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from psycopg.rows import class_row
 from app.context import Connection, Context
 from app.logistics import rules
 
-# Of an item `i` of another job: an attempt is under way, or one ended without a clear answer. A retry forgets how the
-# attempt before it ended, so it counts until it has ended too.
+# Whether item `i` of another job is in doubt: an attempt is in progress, or one ended without a clear answer. A retry
+# clears the error of the previous attempt, so a retried item counts as in doubt until it ends.
 _IN_DOUBT: LiteralString = """
 (i.status = 'processing' OR i.status = 'pending' AND i.retry_count > 0
  OR i.status = 'error' AND (i.error_type IN ('timeout', 'unknown')
@@ -26,7 +26,7 @@ _IN_DOUBT: LiteralString = """
 IN_DOUBT_ELSEWHERE: LiteralString = f"""
 EXISTS (SELECT FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
          WHERE i.order_id = o.id AND j.carrier <> %(carrier)s AND {_IN_DOUBT})"""
-"""Whether another carrier than `carrier` may have the order `o`."""
+"""SQL condition: a carrier other than `carrier` may have the order `o`."""
 _OF_ORDERS: LiteralString = f"""
 SELECT DISTINCT ON (i.order_id) i.order_id, j.carrier, i.job_id, i.id AS item_id, i.retry_count AS attempt
   FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
@@ -45,7 +45,7 @@ SELECT own.id AS own_id, i.order_id, j.carrier, i.job_id, i.id AS item_id, i.ret
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """An item of a job at another carrier, which may have the order."""
+    """An item of a job at another carrier that may have the order."""
 
     order_id: UUID
     carrier: str
@@ -55,12 +55,12 @@ class Elsewhere:
 
     @property
     def keys(self) -> list[UUID]:
-        """The keys of the item's calls so far."""
+        """The keys of all calls of the item so far."""
         return [rules.request_id(self.item_id, attempt) for attempt in range(self.attempt + 1)]
 
     @property
     def sentence(self) -> str:
-        """Why the order is not entered, and what to do."""
+        """The reason why the order is not entered, and the remedy."""
         return (
             f"carrier {self.carrier} may have the order: item {self.item_id} of job {self.job_id} has no clear outcome;"
             f" wait, `jobs retry {self.job_id}`, or `jobs record {self.item_id}`"
@@ -78,13 +78,13 @@ class _OfItem:
 
 
 def of_orders(context: Context, order_ids: Sequence[UUID], carrier: str) -> list[Elsewhere]:
-    """Which of the workspace's orders another carrier than `carrier` may have; one item of each."""
+    """Return one item for each of the workspace's orders that a carrier other than `carrier` may have."""
     wanted = {"orders": list(order_ids), "workspace": context.tenant_id, "carrier": carrier}
     return context.connection.cursor(row_factory=class_row(Elsewhere)).execute(_OF_ORDERS, wanted).fetchall()
 
 
 def of_items(connection: Connection, item_ids: Iterable[UUID]) -> dict[UUID, list[Elsewhere]]:
-    """The items at other carriers that may have been entered for the orders of these items, by the item's id."""
+    """Return the items at other carriers that may have entered the orders of these items, by the item's id."""
     found: dict[UUID, list[Elsewhere]] = {}
     for one in connection.cursor(row_factory=class_row(_OfItem)).execute(_OF_ITEMS, {"items": list(item_ids)}):
         other = Elsewhere(one.order_id, one.carrier, one.job_id, one.item_id, one.attempt)

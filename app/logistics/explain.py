@@ -1,6 +1,6 @@
-"""Explain: why a robot job, an item or a workspace's work does not go on. Adds to the engine's reasons the carriers'.
+"""Explain why robot jobs, items and events of a workspace wait. Adds reasons of carriers to the engine's.
 
-These are an operator's questions: they are asked of all workspaces.
+These functions are for operators: they read the rows of all workspaces.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ SELECT id, workspace_id, carrier, is_enabled, max_sessions,
 
 
 def explain_job(connection: Connection, job_id: UUID) -> list[Reason]:
-    """Why a robot job has not ended, or that it has. Raises `NotFound`."""
+    """Return the reasons why a robot job has not ended, or how it ended. Raises `NotFound`."""
     return explainers.explain_job(connection, ROBOT_JOBS, job_id, _ROBOT_JOBS)
 
 
 def explain_item(connection: Connection, item_id: UUID) -> list[Reason]:
-    """Why an item has no result, or which one it has. Raises `NotFound`."""
+    """Return the reasons why an item has no result, or its result. Raises `NotFound`."""
     return explainers.explain_item(connection, ROBOT_JOBS, item_id, _ROBOT_JOBS)
 
 
 def with_carriers(connection: Connection, workspace_id: UUID, reasons: Sequence[Reason]) -> list[Reason]:
-    """Why events of a workspace wait, in terms of its carriers, and which of its carriers cannot be used."""
+    """Return the reasons of a workspace's waiting events in terms of its accounts, and accounts that cannot be used."""
     accounts = _accounts(connection, workspace_id)
     unusable = (reason for one in accounts for reason in _unusable(workspace_id, one.carrier, [one]))
     return [*unusable, *_of_carriers(reasons, accounts)]
@@ -71,7 +71,7 @@ def _unusable(workspace_id: UUID, carrier: str, accounts: Iterable[_Account]) ->
 
 
 def _of_carriers(reasons: Iterable[Reason], accounts: Iterable[_Account]) -> Iterator[Reason]:
-    """The engine knows a concurrency limit by its key; here it is an account with a carrier."""
+    """Replace reasons about a concurrency limit's key by reasons about the account with the carrier."""
     by_key = {limit_key(account.id): account for account in accounts}
     for reason in reasons:
         if isinstance(reason, Parked) and (account := by_key.get(reason.key)):

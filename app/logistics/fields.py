@@ -1,4 +1,4 @@
-"""What people type, as types: text on one line, and what is wrong with it in words."""
+"""Field types for user input (text on one line), and validation errors as text."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from app.errors import InvalidInput
 
-# What str.split() does not take for white space, and half a character of an argument that was no UTF-8.
+# Control characters that str.split() keeps, and surrogates from arguments that are not valid UTF-8.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SUBJECT = re.compile(r"^(?:Value error, |[A-Z][a-z]+(?: input)? should )")
 
 
 def _on_one_line(value: Any) -> Any:
-    """Any run of white space, line breaks in an address too, as one space."""
+    """Replace each run of white space, including line breaks, by one space."""
     return " ".join(value.split()) if isinstance(value, str) else value
 
 
 def is_printable(text: str) -> bool:
-    """Whether `text` holds neither control characters nor what cannot be encoded."""
+    """Whether `text` has no control characters and can be encoded as UTF-8."""
     return not _UNPRINTABLE.search(text)
 
 
@@ -49,15 +49,15 @@ OptionalEmail = Annotated[Annotated[Phrase, AfterValidator(_email)] | None, Befo
 
 
 def carrier_name(typed: str) -> str:
-    """A carrier's name as it is stored, in small letters. Raises `InvalidInput` for what cannot be one."""
+    """Return a carrier's name in its stored form, in lower case. Raises `InvalidInput` for an invalid name."""
     name = typed.strip().lower()
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", name):
-        raise InvalidInput(f"carrier: {typed!r} is no name; use up to 40 letters a to z, digits, - and _")
+        raise InvalidInput(f"carrier: {typed!r} is not a valid name; use up to 40 letters a to z, digits, - and _")
     return name
 
 
 def explain(error: ValidationError) -> str:
-    """A validation error in one line, e.g. `units: must be greater than 0`; without the values, which may be secret."""
+    """Return a validation error on one line, e.g. `units: must be greater than 0`. Leaves out values, for secrecy."""
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     return "; ".join(
         f"{(problem['loc'] or ('row',))[0]}: {_words(problem['type'], problem['msg'])}" for problem in problems

@@ -1,4 +1,4 @@
-"""CSV files, read as a stream: each good row as a model, and every bad one as a line that says what is wrong."""
+"""Read CSV files as a stream: each valid row as a model, each invalid row as a line with its problem."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.errors import InvalidFile
 from app.logistics.fields import explain
 
 MOST_PROBLEMS = 1000
-"""Problems that are kept word for word; of the others only the number."""
+"""Most problems that are kept as text. Further problems are only counted."""
 _LONGEST_LINE = 1 << 20
 _REMEDY = "save the file as 'CSV UTF-8', or convert it: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW"
 
@@ -25,7 +25,7 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(slots=True)
 class Rows(Generic[M]):
-    """The rows of a CSV file, to be iterated over once; `problems` are known when that is done."""
+    """The rows of a CSV file. Iterate once; `problems` is complete afterwards."""
 
     path: Path
     model: type[M]
@@ -37,12 +37,12 @@ class Rows(Generic[M]):
 
     @property
     def problems(self) -> list[str]:
-        """A line for each bad row, the first `MOST_PROBLEMS` of them, and how many more there are."""
+        """A line for each of the first `MOST_PROBLEMS` invalid rows, and a line with the number of further ones."""
         more = self.bad - len(self._problems)
         return [*self._problems, *([f"and {more} more"] if more else [])]
 
     def __iter__(self) -> Iterator[M]:
-        """Read the file. Raises `InvalidFile`."""
+        """Yield the valid rows. Raises `InvalidFile`."""
         with _open(self.path) as file:
             reader = csv.reader(_lines(self.path, file), strict=True)
             columns = self._header(reader)
@@ -51,7 +51,7 @@ class Rows(Generic[M]):
             raise self._verdict()
 
     def _header(self, reader: Any) -> list[str]:
-        """The columns of the first line. Raises `InvalidFile` that names those missing, unknown or double."""
+        """Return the columns of the first line. Raises `InvalidFile` for missing, unknown or duplicate columns."""
         columns = [cell.strip().casefold() for _, cells in self._records(reader, most=1) for cell in cells]
         fields = self.model.model_fields
         missing = [name for name, about in fields.items() if about.is_required() and name not in columns]
@@ -81,7 +81,7 @@ class Rows(Generic[M]):
                 yield row
 
     def _records(self, reader: Any, *, most: int | None = None) -> Iterator[tuple[int, list[str]]]:
-        """Each record that is not blank, with the number of the line on which it begins."""
+        """Yield each record that is not blank, with the number of its first line."""
         count = 0
         while count != most:
             line = reader.line_num + 1
@@ -129,12 +129,13 @@ class Rows(Generic[M]):
 
 
 def read_csv(path: Path, model: type[M], *, unique: Sequence[str] = (), skip_bad: bool = False) -> Rows[M]:
-    """The rows of `path` as `model`s, read as they are iterated over.
+    """Return the rows of a CSV file in UTF-8 as `model` objects. The file is read during the iteration.
 
-    The model's fields are the columns, in any order, those with a default optional; an empty cell is not given.
-    `unique` names the fields that no two rows may share. Iterating raises `InvalidFile` at once for what is no CSV
-    file in UTF-8 with these columns. For bad rows it raises at the end, so that all problems are told: consume it
-    inside a transaction, which then comes to nothing. With `skip_bad` the good rows come all the same.
+    The columns are the model's fields, in any order. Fields with a default are optional. An empty cell counts as
+    missing. `unique`: fields whose combined value must differ in all rows. The iteration raises `InvalidFile` at once
+    if the file cannot be read or has other columns. For invalid rows it raises at the end, so that the error lists all
+    problems; iterate inside a transaction, so that the error rolls back the rows before. `skip_bad`: ignore invalid
+    rows instead.
     """
     return Rows(path, model, unique, skip_bad)
 
@@ -147,7 +148,7 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _lines(path: Path, file: BinaryIO) -> Iterator[str]:
-    """The lines as text. Decoded one by one, so that an error can name its line."""
+    """Yield the lines as text. Lines are decoded one by one, so that an error can name its line."""
     number = 0
     while raw := file.readline(_LONGEST_LINE + 1):
         number += 1

@@ -1,18 +1,18 @@
-"""A carrier's portal as the robots see it: what can be asked of it, what can go wrong, and the way over HTTP.
+"""Gateway to a carrier's portal: the interface, its errors, and the HTTP client.
 
-    PortalError                    carries `maybe_entered`: whether the call that failed may have entered an order
+    PortalError                    has `maybe_entered`: whether the failed call may have entered an order
     ├── PortalTimeout              Transient: connected, but no answer in time
-    ├── PortalUnavailable          Transient: 5xx, no connection, a connection lost, a session that does not last
+    ├── PortalUnavailable          Transient: 5xx, no connection, a lost connection, a rejected new session
     ├── PortalBusy                 Transient: 429, the account has too many sessions at once
-    ├── OrderRefused               Permanent: 422, the portal does not want the order; the message is its own
+    ├── OrderRefused               Permanent: 422, the portal rejects the order; the message is the portal's
     ├── LoginRefused               Permanent: the credentials are wrong
-    └── PortalProtocolError        Permanent: an answer that is unreadable or too large; no address
+    └── PortalProtocolError        Permanent: an unreadable or too large answer, or an invalid URL
 
-No message of these holds a password, a session or the body of an answer; the portal's own words are made printable
+Error messages never contain a password, a session or the body of an answer. Messages from the portal are made printable
 and cut to 500 characters.
 
-A portal does not recognise an order that it was given before. Where `maybe_entered` is true only `find()` can tell,
-and it knows only what the portal has finished entering: leave it some time before asking.
+A portal does not detect duplicate orders. If `maybe_entered` is true, only `find()` can tell whether the order was
+entered. `find()` returns only orders that the portal has finished entering, so wait for a grace period before you ask.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from app.errors import Permanent, TallymanError, Transient
 from app.outgoing import Answer, ConnectionLost, HttpClient, NoAnswer, NotConnected, OutgoingError
 
-_LONGEST_MESSAGE = 500  # characters of the portal's own words
+_LONGEST_MESSAGE = 500  # characters of a message from the portal
 _REFERENCES_A_CALL = 100  # keeps the URL under the 8 KiB that common servers accept
-_REFUSAL_LASTS_S = 60.0  # how long credentials that were refused are not tried again
+_REFUSAL_LASTS_S = 60.0  # seconds for which refused credentials are not tried again
 
 
 class PortalError(TallymanError):
-    """A call to a portal failed; `maybe_entered` says whether this very call may have entered an order."""
+    """A call to a portal failed. `maybe_entered`: whether this call may have entered an order."""
 
     retry_after: float | None = None
-    """Seconds after which the portal said to come back."""
+    """Seconds to wait before the next call, if the portal asked for that."""
 
     def __init__(self, message: str, *, maybe_entered: bool, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -47,11 +47,11 @@ class PortalError(TallymanError):
 
 
 class PortalTimeout(PortalError, Transient):
-    """No answer within the account's limit."""
+    """No answer within the account's time limit."""
 
 
 class PortalUnavailable(PortalError, Transient):
-    """The portal is out of order or out of reach."""
+    """The portal is unavailable or unreachable."""
 
 
 class PortalBusy(PortalError, Transient):
@@ -59,20 +59,20 @@ class PortalBusy(PortalError, Transient):
 
 
 class OrderRefused(PortalError, Permanent):
-    """The portal doesn't want the order; the message is the portal's."""
+    """The portal rejects the order. The message is the portal's."""
 
 
 class LoginRefused(PortalError, Permanent):
-    """The portal doesn't know the credentials; nothing was entered."""
+    """The portal rejects the credentials; nothing was entered."""
 
 
 class PortalProtocolError(PortalError, Permanent):
-    """The other side doesn't speak as a portal does."""
+    """The answer does not conform to the portal's protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What one logs in with."""
+    """The username and password of an account."""
 
     username: str
     password: SecretStr
@@ -80,7 +80,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A workspace's account with a carrier: `key` is its configuration's id, `timeout` the seconds of one call."""
+    """A workspace's account with a carrier. `key`: id of its configuration. `timeout`: seconds for one call."""
 
     key: UUID
     base_url: str
@@ -89,7 +89,7 @@ class Account:
 
 
 class OrderForm(BaseModel):
-    """One order as a portal wants it: amounts in cents, the city in the carrier's own spelling."""
+    """An order in the portal's format. Amounts are in cents; the city has the carrier's spelling."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -107,7 +107,7 @@ class OrderForm(BaseModel):
 
 
 Check = Callable[[], Awaitable[None]]
-"""Something that has its say before an order goes out: that nobody else has it in hand, say."""
+"""A check right before an order is sent, for example that the lease is still held. It raises to prevent the call."""
 
 _Word = Annotated[str, Field(pattern=r"^\P{C}{1,200}$")]  # no control characters: the database takes no NUL
 
@@ -127,17 +127,17 @@ class Portal(Protocol):
 
     @property
     def can_be_asked(self) -> bool:
-        """Whether `find()` can tell what was entered; if not, an order in doubt is for a person to decide."""
+        """Whether `find()` returns what was entered. If not, an operator must decide about an order in doubt."""
 
     async def enter(self, account: Account, form: OrderForm, before: Check | None = None) -> Accepted:
-        """Enter one order, at most once a call; `before` has its say right before that, and may raise."""
+        """Enter one order, at most once a call. `before` runs right before the request, and may raise."""
 
     async def find(self, account: Account, references: Sequence[str]) -> dict[str, Accepted]:
-        """Look the account's accepted orders up; a reference that is missing is unknown to the portal."""
+        """Return the account's accepted orders, by reference. References unknown to the portal are left out."""
 
 
 class _Session(BaseModel):
-    session: str = Field(pattern=r"^[\x21-\x7e]{1,4096}$")  # else it could not travel in a header
+    session: str = Field(pattern=r"^[\x21-\x7e]{1,4096}$")  # valid as the value of a header
 
 
 class _Found(BaseModel):
@@ -159,16 +159,16 @@ _Kind = TypeVar("_Kind", bound=BaseModel)
 
 
 class HttpPortal:
-    """A portal over HTTP, for one event loop; `aclose()` it. Logs in once an account and keeps the session."""
+    """A portal over HTTP, for one event loop. Logs in once for each account and keeps the session. Call `aclose()`."""
 
     can_be_asked = True
 
     def __init__(self) -> None:
         self._client = HttpClient()
-        self._doors: dict[object, asyncio.Task[str]] = {}  # logins under way, and the sessions that came of them
+        self._doors: dict[object, asyncio.Task[str]] = {}  # logins in progress, and their sessions
 
     async def enter(self, account: Account, form: OrderForm, before: Check | None = None) -> Accepted:
-        """Enter one order. Raises a PortalError, and what `before` raises."""
+        """Enter one order. Raises a `PortalError`, or any error of `before`."""
         content = form.model_dump(mode="json")
         answer = await self._ask(account, "POST", "/orders", before=before, json=content)
         if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
@@ -181,7 +181,7 @@ class HttpPortal:
         return accepted
 
     async def find(self, account: Account, references: Sequence[str]) -> dict[str, Accepted]:
-        """Look orders up, the oldest where a reference has several. Raises a PortalError."""
+        """Return accepted orders by reference; the oldest if a reference has several. Raises a `PortalError`."""
         found: dict[str, Accepted] = {}
         for start in range(0, len(references), _REFERENCES_A_CALL):
             some = list(references[start : start + _REFERENCES_A_CALL])
@@ -193,7 +193,7 @@ class HttpPortal:
         return {reference: found[reference] for reference in references if reference in found}
 
     async def aclose(self) -> None:
-        """Hang up; logins under way are broken off."""
+        """Close all connections. Logins in progress are cancelled."""
         for door in self._doors.values():
             door.cancel()
         await asyncio.gather(*self._doors.values(), return_exceptions=True)
@@ -204,7 +204,7 @@ class HttpPortal:
     ) -> Answer:
         enters = method == "POST"
         refused = None
-        # Twice, for the first session may have expired. Repeating is safe: a 401 has entered nothing.
+        # Try twice, because the first session may have expired. Repeating is safe: a 401 has entered nothing.
         for _ in range(2):
             session = await self._session(account, refused)
             headers = {"Authorization": f"Bearer {session}"}
@@ -217,19 +217,19 @@ class HttpPortal:
         raise PortalUnavailable("the portal refused a session that it had just opened", maybe_entered=False)
 
     async def _session(self, account: Account, refused: str | None) -> str:
-        # One login serves everybody who waits, and its failure is everybody's too: twenty callers must not try a
-        # wrong password twenty times, or wait for twenty time-outs in a row. Changed credentials are another key.
+        # All concurrent callers share one login and its failure, so that twenty callers do not try a wrong password
+        # twenty times or wait for twenty timeouts in sequence. Changed credentials have another key.
         key = (account.key, account.base_url, account.credentials)
         door = self._doors.get(key)
         if door is None or _is_over(door, refused):
             door = self._doors[key] = asyncio.create_task(self._log_in(account))
-        return await asyncio.shield(door)  # who is cancelled leaves; the others still want to get in
+        return await asyncio.shield(door)  # a cancelled caller must not cancel the login of the others
 
     async def _log_in(self, account: Account) -> str:
         who = {"username": account.credentials.username, "password": account.credentials.password.get_secret_value()}
         answer = await self._send(account, "POST", "/login", enters=False, json=who)
         if answer.status == HTTPStatus.UNAUTHORIZED:
-            # A wrong password is not tried again for a while, or a batch of orders would get the account locked.
+            # Do not try a wrong password again for a while, or a batch of orders could lock the account.
             key = (account.key, account.base_url, account.credentials)
             asyncio.get_running_loop().call_later(_REFUSAL_LASTS_S, self._doors.pop, key, None)
             raise LoginRefused("the portal refused the username or the password", maybe_entered=False)
@@ -247,7 +247,7 @@ class HttpPortal:
 
 
 def _line_failure(error: OutgoingError, *, enters: bool) -> PortalError:
-    """What a request without an answer comes to; it may have entered an order if it may have been sent."""
+    """Return the error for a request without an answer. It may have entered an order if it may have been sent."""
     maybe_entered = enters and error.maybe_sent
     match error:
         case NotConnected():
@@ -276,8 +276,8 @@ def _read(kind: type[_Kind], answer: Answer, *, enters: bool) -> _Kind:
     try:
         return kind.model_validate_json(answer.body)
     except ValidationError:
-        # `from None`: what pydantic says quotes the answer.
-        raise PortalProtocolError("the portal's answer is not what it should be", maybe_entered=enters) from None
+        # `from None`, because pydantic's message quotes the answer.
+        raise PortalProtocolError("the portal's answer has an unexpected form", maybe_entered=enters) from None
 
 
 def _reason(answer: Answer) -> str:
@@ -286,4 +286,4 @@ def _reason(answer: Answer) -> str:
     except ValidationError:
         said = ""
     printable = "".join(letter if letter.isprintable() else " " for letter in said).strip()
-    return printable[:_LONGEST_MESSAGE] or "the portal refused the order and did not say why"
+    return printable[:_LONGEST_MESSAGE] or "the portal refused the order without a reason"

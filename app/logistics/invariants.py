@@ -1,4 +1,4 @@
-"""What is true of robot jobs at every commit, each as the query for what would contradict it."""
+"""Invariants of robot jobs and carriers. Each is a query for rows that violate it."""
 
 from __future__ import annotations
 

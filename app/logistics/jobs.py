@@ -1,4 +1,4 @@
-"""Robot jobs: look at them, retry, cancel, overrule. Every function acts for the context's workspace alone."""
+"""Read, retry and cancel robot jobs, and set their status. Each function is limited to the context's workspace."""
 
 from __future__ import annotations
 
@@ -34,33 +34,33 @@ __all__ = [
 
 
 def get_robot_job(context: Context, job_id: UUID) -> RobotJob:
-    """One job. Raises `NotFound`."""
+    """Return a job. Raises `NotFound`."""
     return lifecycle.get_job(context, ROBOT_JOBS, job_id)
 
 
 def get_job_with_items(
     context: Context, job_id: UUID, *, status: str | None = None, after: UUID | None = None, limit: int = 100
 ) -> JobPage[RobotJob, RobotJobItem]:
-    """One job with up to `limit` of its items, those after item `after`. Raises `NotFound`."""
+    """Return a job with up to `limit` of its items, starting after item `after`. Raises `NotFound`, `InvalidInput`."""
     return lifecycle.get_page(context, ROBOT_JOBS, job_id, status=status, after=after, limit=limit)
 
 
 def list_jobs(
     context: Context, *, status: str | None = None, before: UUID | None = None, limit: int = 50
 ) -> list[RobotJob]:
-    """The workspace's jobs, newest first; `before` continues after a page's last job."""
+    """Return the workspace's jobs, newest first. `before`: the last job of the previous page."""
     return lifecycle.list_jobs(context, ROBOT_JOBS, status=status, before=before, limit=limit)
 
 
 def update_job_status(context: Context, job_id: UUID, status: JobStatus) -> RobotJob:
-    """Move a job to `status`, overruling the engine; see `lifecycle.set_status`."""
+    """Set a job's status by hand. Returns the job. See `lifecycle.set_status` for errors."""
     return lifecycle.set_status(context, ROBOT_JOBS, job_id, status)
 
 
 def retry_failed_items(context: Context, job_id: UUID, item_ids: Sequence[UUID] | None = None) -> Retried[RobotJob]:
-    """Ask for failed items again, all of them or those named; see `retry.retry_failed`.
+    """Request failed items again. `item_ids`: default all failed items. See `retry.retry_failed` for errors.
 
-    Their orders are locked, because another job may be about to take them.
+    Locks the orders of the items, because another job may take them concurrently.
     """
     return retry.retry_failed(context, ROBOT_JOBS, job_id, item_ids)
 
@@ -68,14 +68,14 @@ def retry_failed_items(context: Context, job_id: UUID, item_ids: Sequence[UUID] 
 def cancel_job(
     context: Context, job_id: UUID, *, actor: str, reason: str, dry_run: bool = False
 ) -> Cancelled[RobotJob]:
-    """Cancel a job that is not done: items that no robot has begun fail now, no call for the others begins.
+    """Cancel a job that has not ended: fail items that no robot has begun, and allow no further calls.
 
-    See `ends.cancel`.
+    See `ends.cancel` for details and errors.
     """
     return ends.cancel(context, ROBOT_JOBS, job_id, actor=actor, reason=reason, dry_run=dry_run)
 
 
-def record_item(  # noqa: PLR0913 - each says another thing about the result
+def record_item(  # noqa: PLR0913 - the result and the fields of its audit entry
     context: Context,
     item_id: UUID,
     *,
@@ -85,14 +85,14 @@ def record_item(  # noqa: PLR0913 - each says another thing about the result
     error: str | None = None,
     error_type: ErrorType = "portal",
 ) -> RobotJob:
-    """Record what a person knows came of an item: its tracking number, or an error; returns its job.
+    """Record the result of an item by hand: its tracking number, or an error. Returns the item's job.
 
-    It counts as a robot's result does, and resolves the dead letters of the item's requests. Raises `InvalidInput`
-    unless it is one of the two, `NotFound`, and `Conflict` for an item that has a result or that a robot is entering
-    at this moment.
+    The result counts like a robot's result, and resolves the dead letters of the item's requests. Raises `InvalidInput`
+    unless exactly one of `tracking_number` and `error` is given, `NotFound`, and `Conflict` for an item that has a
+    result or whose call is in progress.
     """
     if (tracking_number is None) == (error is None):
-        raise InvalidInput("result: say --tracking or --error, one of them")
+        raise InvalidInput("result: give either --tracking or --error")
     if error is None:
         number = audit_log.text("tracking", tracking_number or "")
         result = {"status": "success", "tracking_number": number}

@@ -1,4 +1,4 @@
-"""Ask carriers' portals what they know of requests whose calls may have been made."""
+"""Ask carriers' portals about requests whose calls may have been made."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from events.robot import ItemRequested
 
 
 async def ask(requested: Sequence[Event[ItemRequested]]) -> dict[UUID, str]:
-    """What carriers' portals say of requests whose calls may have happened."""
-    from app import database  # noqa: PLC0415 - only an admin's command asks
+    """Ask the portals about requests whose calls may have been made. Returns answers as text, by event id."""
+    from app import database  # noqa: PLC0415 - only an admin's command needs it
 
     keys = sorted({(event.tenantid, event.data.carrier) for event in requested if event.tenantid})
     with database.connect() as connection:

@@ -1,4 +1,4 @@
-"""What an order is, what may be written into it, and what a change of it comes to: no database."""
+"""Orders: types, and validation of their fields. No database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Cents = Field(default=0, ge=0, le=10**15)
 
 
 class OrderRow(BaseModel):
-    """An order as a shop hands it in: amounts in cents, the weight in kilograms."""
+    """An order as a shop imports it. Amounts are in cents, the weight in kilograms."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,7 +39,7 @@ class OrderRow(BaseModel):
 
 
 class _Draft(OrderRow):
-    """What of an order can be written later on; each field is checked when it is set."""
+    """The fields of an order that can be changed. Each field is validated when it is set."""
 
     model_config = ConfigDict(validate_assignment=True)
 
@@ -48,12 +48,12 @@ class _Draft(OrderRow):
 
 
 CHANGEABLE = tuple(name for name in _Draft.model_fields if name != "reference")
-"""The fields of an order that can be changed: all but the shop's own reference."""
+"""The fields of an order that can be changed: all except the shop's reference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order as it is."""
+    """A stored order. Amounts are in cents, the weight in kilograms."""
 
     id: UUID
     workspace_id: UUID
@@ -76,13 +76,13 @@ class Order:
 
 
 ORDER_COLUMNS = ", ".join(f"o.{one.name}" for one in fields(Order))
-"""What a query selects from `logistics.orders o` for an `Order`."""
+"""The columns of `logistics.orders o` that a query selects for an `Order`."""
 
 
 def checked(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Values for fields of an order, as they will be written.
+    """Validate new values for fields of an order. Returns them in their stored form.
 
-    Raises `InvalidInput` that names every field which cannot be changed or not to this value.
+    Raises `InvalidInput`, which lists every field that cannot be changed or has an invalid value.
     """
     problems = [f"{name}: cannot be changed; {', '.join(CHANGEABLE)} can" for name in wanted if name not in CHANGEABLE]
     draft = _Draft.model_construct()
@@ -98,6 +98,6 @@ def checked(wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of an order in types that JSON has."""
-    # A weight has ten digits at most: a float is read back as the same number.
+    """Return fields of an order as JSON types."""
+    # A weight has at most ten digits, so a float represents it exactly enough to be read back unchanged.
     return {name: float(value) if isinstance(value, Decimal) else value for name, value in values.items()}

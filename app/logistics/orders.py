@@ -1,7 +1,7 @@
-"""Orders: what customers bought and robots enter at carriers. No other module changes them.
+"""Import, read and change orders. No other module writes orders.
 
-A change locks the orders by id, writes what differs, and says so: one `order/updated` a change, with the changed
-fields before and after. What changes nothing says nothing.
+A change locks the orders by id, writes the fields that differ, and publishes one `order/updated` with these fields
+before and after. A change without effect publishes no event.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ CREATE TEMP TABLE incoming_orders ON COMMIT DROP AS
 SELECT 0::bigint AS line, id, {_ROW_COLUMNS} FROM logistics.orders WITH NO DATA
 """
 _COPY = f"COPY incoming_orders (line, id, {_ROW_COLUMNS}) FROM STDIN"
-# By reference, so that two imports of the same orders wait for each other and do not deadlock.
+# Insert in the order of the reference, so that two imports of the same orders do not deadlock.
 _TAKE_IN = f"""
 INSERT INTO logistics.orders (id, workspace_id, {_ROW_COLUMNS})
 SELECT id, %s, {_ROW_COLUMNS} FROM incoming_orders ORDER BY reference
@@ -73,7 +73,7 @@ SELECT {ORDER_COLUMNS} FROM logistics.orders o
 """
 _BY_REFERENCE = f"SELECT {ORDER_COLUMNS} FROM logistics.orders o WHERE o.workspace_id = %s AND o.reference = %s"
 _BY_ID = f"SELECT {ORDER_COLUMNS} FROM logistics.orders o WHERE o.id = ANY(%s)"
-# Not FOR UPDATE: no key changes, so jobs may go on being submitted for an order that is changed.
+# Not FOR UPDATE: no key changes, so jobs can be submitted for an order while it is changed.
 _LOCK = f"{_BY_ID} ORDER BY o.id FOR NO KEY UPDATE"
 _UPDATE = f"""
 UPDATE logistics.orders o
@@ -85,7 +85,7 @@ UPDATE logistics.orders o
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import came to: the orders' ids in the file's order, how many are new, how many were there before."""
+    """The result of an import: the orders' ids in the order of the rows, and counts of new and existing orders."""
 
     order_ids: list[UUID] = field(repr=False)
     created: int
@@ -94,9 +94,9 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class OrderChange:
-    """New values for fields of an order, and the event because of which they are set, if there is one.
+    """New values for fields of an order. `cause`: the event that causes the change, or None.
 
-    On an order that is cancelled the fields `unless_cancelled` stay as they are.
+    `unless_cancelled`: fields that stay unchanged if the order is cancelled.
     """
 
     workspace_id: UUID
@@ -108,7 +108,7 @@ class OrderChange:
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """The carrier's number for an order, and the event that brought it, if one did."""
+    """The carrier's tracking number for an order. `cause`: the event that carried it, or None."""
 
     workspace_id: UUID
     order_id: UUID
@@ -117,9 +117,9 @@ class Tracking:
 
 
 def import_orders(context: Context, rows: Iterable[OrderRow]) -> Imported:
-    """Take in orders, as many as there are, without ever holding all of them.
+    """Import orders as a stream, in one transaction.
 
-    An order whose reference the workspace has already stays as it is. What `rows` raises undoes the whole import.
+    Orders whose reference exists in the workspace stay unchanged. An error raised by `rows` rolls the import back.
     """
     connection = context.connection
     with connection.transaction(), connection.cursor(row_factory=scalar_row) as cursor:
@@ -136,9 +136,12 @@ def import_orders(context: Context, rows: Iterable[OrderRow]) -> Imported:
 def list_orders(
     context: Context, *, status: str | None = None, after: UUID | None = None, limit: int = 100
 ) -> list[Order]:
-    """The workspace's orders by id, which is by age; `after` continues after a page's last order."""
+    """Return at most `limit` (1 to 1000) of the workspace's orders, oldest first. Raises `InvalidInput`.
+
+    `after`: the last order of the previous page.
+    """
     if status is not None and status not in get_args(OrderStatus):
-        raise InvalidInput(f"status: {status!r} is none; choose one of {', '.join(get_args(OrderStatus))}")
+        raise InvalidInput(f"status: {status!r} is not a status; choose one of {', '.join(get_args(OrderStatus))}")
     if not 1 <= limit <= LONGEST_PAGE:
         raise InvalidInput(f"limit: must be 1 to {LONGEST_PAGE}, not {limit}")
     wanted = {"workspace_id": context.tenant_id, "status": status, "after": after, "limit": limit}
@@ -146,14 +149,14 @@ def list_orders(
 
 
 def get_orders(context: Context, order_ids: Sequence[UUID]) -> list[Order]:
-    """These orders of the workspace, in the order of `order_ids`. Raises `NotFound` that names those it has not."""
+    """Return orders of the workspace in the order of `order_ids`. Raises `NotFound`, which lists the missing ids."""
     found = orders_by_id(context.connection, order_ids)
     _refuse_foreign_orders(found, [(context.tenant_id, order_id) for order_id in order_ids])
     return [found[order_id] for order_id in order_ids]
 
 
 def find_order(context: Context, wanted: str) -> Order:
-    """The workspace's order with this reference or, if no reference is so, this id. Raises `NotFound`."""
+    """Return the workspace's order with this reference, else with this id. Raises `NotFound`."""
     if found := _orders(context.connection, _BY_REFERENCE, [context.tenant_id, wanted]):
         return found[0]
     try:
@@ -163,14 +166,15 @@ def find_order(context: Context, wanted: str) -> Order:
 
 
 def orders_by_id(connection: Connection, order_ids: Sequence[UUID]) -> dict[UUID, Order]:
-    """Orders of any workspace, for workers, who have checked whose they are; those that do not exist are not there."""
+    """Return orders of any workspace by id; workers check the owner themselves. Ids without an order are left out."""
     return {order.id: order for order in _orders(connection, _BY_ID, [list(order_ids)])}
 
 
 def update_order(context: Context, order_id: UUID, /, **fields: Any) -> Order:
-    """Change an order, publish `order/updated`, and return it as it then is.
+    """Change an order, publish `order/updated`, and return the changed order.
 
-    Raises `NotFound` if it is not the workspace's, and `InvalidInput` for a field that cannot be changed or not so.
+    Raises `NotFound` if it is not the workspace's, and `InvalidInput` for a field that cannot be changed or an invalid
+    value.
     """
     with context.connection.transaction():
         change = OrderChange(context.tenant_id, order_id, fields)
@@ -179,19 +183,20 @@ def update_order(context: Context, order_id: UUID, /, **fields: Any) -> Order:
 
 
 def update_orders(context: HandlerContext, changes: Sequence[OrderChange]) -> list[Event[OrderUpdated]]:
-    """Change orders of any workspaces, set-based; the caller publishes the events, one for each change that changed.
+    """Change orders of any workspaces with two statements. Returns one event for each change that has an effect.
 
-    Several changes of one order are made in their order. Raises, and changes nothing, `NotFound` if an order is not
-    its change's workspace's, and `InvalidInput` for a field that cannot be changed or not so.
+    The caller publishes the events. Several changes of one order are applied in their order. Raises `NotFound` if an
+    order does not belong to its change's workspace, and `InvalidInput` for a field that cannot be changed or an invalid
+    value. In both cases nothing is changed.
     """
     return _write(context, [OrderChange(c.workspace_id, c.order_id, checked(c.fields), c.cause) for c in changes])
 
 
 def set_tracking_numbers(context: HandlerContext, shipped: Sequence[Tracking]) -> list[Event[OrderUpdated]]:
-    """Orders of any workspaces were entered at their carrier: as `update_orders`, and as many as you like.
+    """Set the tracking number and the status `shipped` of orders of any workspaces. Returns events to publish.
 
-    The numbers are taken as they are: an order that the carrier has must not be lost over how its number looks. One
-    that was cancelled meanwhile stays cancelled, with its number.
+    Tracking numbers are not validated, because the carrier already has the order. An order that was cancelled
+    meanwhile stays cancelled and gets its number. Raises `NotFound` as `update_orders` does.
     """
     return _write(context, [_shipped(one) for one in shipped])
 
@@ -202,7 +207,7 @@ def _shipped(one: Tracking) -> OrderChange:
 
 
 def _write(context: HandlerContext, changes: Sequence[OrderChange]) -> list[Event[OrderUpdated]]:
-    """Two statements, however many the changes: lock, and write what differs."""
+    """Apply changes with two statements: lock the orders, then write the fields that differ."""
     if not changes:
         return []
     locked = _orders(context.connection, _LOCK, [[change.order_id for change in changes]])
@@ -224,7 +229,7 @@ def _decide(
     orders: Mapping[UUID, Order],
     written: dict[UUID, dict[str, Any]],
 ) -> Iterator[Event[OrderUpdated]]:
-    """What the changes come to, one after the other; `written` takes it in."""
+    """Yield the events of the changes in order, and collect the new values by order in `written`."""
     changed: Counter[UUID] = Counter()
     for change in changes:
         order, done = orders[change.order_id], written[change.order_id]
@@ -234,7 +239,7 @@ def _decide(
         if after:
             done.update(after)
             values = {"before": as_json({name: before[name] for name in after}), "after": as_json(after)}
-            # One cause may change an order more than once: every change is an event of its own.
+            # One cause may change an order more than once. The key gives each change its own event id.
             key = f"{change.order_id}/{changed[change.order_id]}/{after!r}"
             changed[change.order_id] += 1
             yield _event(context, change, OrderUpdated(order_id=change.order_id, **values), key)

@@ -1,4 +1,4 @@
-"""What workers and operators need of logistics: who serves its events, its invariants, checks and explanations."""
+"""The declarations of logistics for workers and operators: wiring, invariants, checkups and explainers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _JOBS = wiring(
 _ORDERS = Wiring(
     handlers={order.OrderUpdated: handlers.ignore},
     effects={},
-    # After the jobs and items of the batch: the order of locking.
+    # Lock order: orders come after the jobs and items of the batch.
     lockables=(Lockable("logistics", "orders", lambda _event: None, orders_of),),
 )
 

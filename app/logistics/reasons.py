@@ -1,4 +1,4 @@
-"""Reasons of robot jobs: how a job or an item ended, and what of a carrier's account keeps it from going on."""
+"""Reasons of robot jobs: how a job or item ended, and problems of a carrier's account that block it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from app.engine.inspect.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class JobEnded(explainers.JobEnded):
-    """Every item has a result."""
+    """The job has ended: every item has a result."""
 
     @property
     def sentence(self) -> str:
-        """How it ended."""
+        """The job's status and counters."""
         return (
             f"the job is {self.status} since {self.completed_at:%Y-%m-%d %H:%M:%S%z}: {self.success_count} shipped,"
             f" {self.error_count} failed"
@@ -34,13 +34,13 @@ class ItemShipped(Reason):
 
     @property
     def sentence(self) -> str:
-        """Under which number."""
+        """The time and the tracking number."""
         return f"shipped at {self.completed_at:%Y-%m-%d %H:%M:%S%z} under {self.tracking_number}"
 
 
 @dataclass(frozen=True, slots=True)
 class CarrierDisabled(Reason):
-    """Whatever is asked of the carrier now fails without a call."""
+    """The account is disabled: requests for the carrier fail without a call."""
 
     kind: ClassVar[str] = "carrier_disabled"
     workspace_id: UUID
@@ -48,16 +48,16 @@ class CarrierDisabled(Reason):
 
     @property
     def sentence(self) -> str:
-        """What to do."""
+        """The problem, and the command that enables the account."""
         return (
-            f"carrier {self.carrier} is disabled: its items fail when their turn comes"
+            f"carrier {self.carrier} is disabled: its items fail at their next delivery"
             f" (`carriers enable {self.carrier}`)"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class NoCredentials(Reason):
-    """No robot can log in at the carrier's portal."""
+    """The account is incomplete, so no robot can log in to the carrier's portal."""
 
     kind: ClassVar[str] = "no_credentials"
     workspace_id: UUID
@@ -65,16 +65,16 @@ class NoCredentials(Reason):
 
     @property
     def sentence(self) -> str:
-        """What to do."""
+        """The problem, and the command that completes the account."""
         return (
-            f"carrier {self.carrier} has no username, password or portal: its items fail when their turn comes"
+            f"carrier {self.carrier} has no username, password or portal: its items fail at their next delivery"
             f" (`carriers set {self.carrier}`)"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class SessionsBusy(Reason):
-    """The account may have `max_sessions` portal calls at once, and `held` are under way."""
+    """All sessions of the account are in use. `max_sessions`: most concurrent calls. `held`: calls in progress."""
 
     kind: ClassVar[str] = "sessions_busy"
     events: int
@@ -86,7 +86,7 @@ class SessionsBusy(Reason):
 
     @property
     def sentence(self) -> str:
-        """Whose sessions."""
+        """The account, and how many of its sessions are busy."""
         return (
             f"{self.events} waiting since {self.since:%Y-%m-%d %H:%M:%S%z} for a session: {self.held} of"
             f" {self.max_sessions} of the account at {self.carrier} are busy"

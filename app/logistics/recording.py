@@ -1,6 +1,6 @@
-"""Record robots' results: the statement that every result goes through, and the orders that are shipped by it.
+"""Record the results of robots, and mark the orders of successful results as shipped.
 
-The lock order is that of the whole program: jobs by id, then items by id, then orders by id.
+Lock order: jobs by id, then items by id, then orders by id.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from app.logistics import orders
 from app.logistics.orders import Tracking
 from events import Event
 
-# One statement: the JSON is parsed once. The items are locked in the order of their ids before any is changed,
-# because the window needs all of them.
+# One statement, so that the JSON is parsed once. All items are locked in the order of their ids before any is changed,
+# because the window function needs all rows.
 _RECORD = """
 WITH said AS MATERIALIZED (
     SELECT * FROM ROWS FROM (jsonb_to_recordset(%(results)s::jsonb) AS (
@@ -52,9 +52,10 @@ SELECT n - 1, counts, CASE WHEN counts AND tracking_number IS NOT NULL THEN orde
 
 
 def record(context: HandlerContext, batch: Batch[Any, Any], results: Sequence[Result]) -> Applied:
-    """Record results of any workspaces in the caller's transaction; the caller publishes what follows.
+    """Record results of any workspaces in the caller's transaction. The caller publishes `follow`.
 
-    Raises `FailingEvents`, or `NotFound` for results without an event, if items are not what their results claim.
+    If an item does not belong to the job or workspace of its result, raises `FailingEvents`, or `NotFound` for results
+    without an event.
     """
     connection = context.connection
     text = "[" + ",".join(_one_as_json(result) for result in results) + "]"

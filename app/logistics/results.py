@@ -1,4 +1,4 @@
-"""Record what came of items on behalf of a workspace."""
+"""Record results of items for one workspace."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from events.robot import ItemCompleted
 
 
 def update_job_item_result(context: Context, said: ItemCompleted) -> Applied:
-    """Record what came of one item. Raises `NotFound` if it is not the workspace's."""
+    """Record the result of one item. Raises `NotFound` if the item is not the workspace's."""
     return update_job_item_results(context, [said])
 
 
 def update_job_item_results(context: Context, results: Sequence[ItemCompleted]) -> Applied:
-    """Record what came of items, set-based: items, counters, orders, completion and its events in one transaction.
+    """Record results of items in one transaction: update items, counters and orders, complete jobs, publish events.
 
-    Late results change nothing and are counted as such. Raises `NotFound`, and records nothing, if an item is not of
-    the job that its result names, or not the workspace's.
+    Late results change nothing; `late` counts them. Raises `NotFound`, and records nothing, if an item does not belong
+    to the job of its result or to the workspace.
     """
     with context.connection.transaction():
         applied = apply(context, ROBOT_JOBS, [Result(context.tenant_id, data) for data in results])
@@ -33,7 +33,7 @@ def update_job_item_results(context: Context, results: Sequence[ItemCompleted]) 
 
 
 def orders_of(connection: Connection, events: Sequence[Event[Any]]) -> dict[UUID, UUID]:
-    """The orders that results ship, by the event's id."""
+    """Return the ids of the orders of successful results, by the event's id."""
     shipped = {
         event.id: event.data.item_id
         for event in events

@@ -1,4 +1,4 @@
-"""Decisions of the robot jobs: no database, no clock, no network."""
+"""Rules of robot jobs: input checks, fingerprints, request ids. Pure: no database, no clock, no network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def check_order_list(order_ids: Sequence[UUID]) -> None:
-    """Raise `InvalidInput` for an empty list or one that names an order twice."""
+    """Raise `InvalidInput` for an empty list or a list with a duplicate order."""
     if not order_ids:
         message = "order_ids: must name at least one order"
         raise InvalidInput(message)
@@ -37,7 +37,7 @@ def check_order_list(order_ids: Sequence[UUID]) -> None:
 
 
 def fingerprint(carrier: str, order_ids: Iterable[UUID]) -> str:
-    """What a request asked for, as 64 hexadecimal digits; the order of the list makes no difference."""
+    """Return the SHA-256 of a request's content as 64 hexadecimal digits. The order of the list does not matter."""
     digest = hashlib.sha256(carrier.encode())
     for order_id in sorted(order_id.bytes for order_id in order_ids):
         digest.update(order_id)
@@ -45,13 +45,13 @@ def fingerprint(carrier: str, order_ids: Iterable[UUID]) -> str:
 
 
 def request_id(item_id: UUID, attempt: int) -> UUID:
-    """The id of the event that asks for an attempt at an item: whoever asks for it, it is asked for once."""
+    """Return the id of the event that requests an attempt at an item. It is derived, so repeated requests share it."""
     return batches.request_id(ItemRequested, item_id, attempt)
 
 
 def error_type(word: str) -> ErrorType:
-    """A type of error by its name. Raises `InvalidInput`."""
+    """Return the error type with this name. Raises `InvalidInput` for an unknown name."""
     for known in get_args(ErrorType):
         if word == known:
             return cast("ErrorType", known)
-    raise InvalidInput(f"type: {word!r} is none; choose one of {', '.join(get_args(ErrorType))}")
+    raise InvalidInput(f"type: {word!r} is not an error type; choose one of {', '.join(get_args(ErrorType))}")

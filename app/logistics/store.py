@@ -1,4 +1,4 @@
-"""Robot jobs and their items: rows, and the batch that they are."""
+"""Robot jobs and their items: row types, and the declaration of their batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from events import robot
 
 @dataclass(frozen=True, slots=True)
 class RobotJob:
-    """One batch of orders for one carrier."""
+    """A job: a batch of orders for one carrier."""
 
     id: UUID
     workspace_id: UUID
@@ -39,7 +39,7 @@ class RobotJob:
 
 @dataclass(frozen=True, slots=True)
 class RobotJobItem:
-    """One order in a batch, with the order's own reference."""
+    """An item of a job: one order. `order_reference`: the shop's reference of the order."""
 
     id: UUID
     job_id: UUID
@@ -88,5 +88,5 @@ SELECT item.id, %s, item.order_id FROM unnest(%s::uuid[], %s::uuid[]) AS item (i
 
 
 def insert_items(connection: Connection, job_id: UUID, item_ids: Sequence[UUID], order_ids: Sequence[UUID]) -> None:
-    """An item for each order, in one statement."""
+    """Insert an item for each order, in one statement."""
     connection.execute(_INSERT_ITEMS, [job_id, list(item_ids), list(order_ids)])

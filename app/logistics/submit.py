@@ -1,8 +1,8 @@
 """Submit orders as a robot job.
 
-The orders are locked by id before anything is looked up about them, so of two submits that overlap the second sees
-what the first has committed. The job row is new and its idempotency key is taken after the orders: a
-transaction that holds a key waits for no order.
+A submit locks its orders by id before it checks them, so of two overlapping submits the second sees the rows that the
+first committed. It inserts the job with its idempotency key after it has locked the orders, so a transaction that holds
+a key never waits for an order.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from events import new_id
 
 
 class ForeignOrders(InvalidInput):
-    """Orders that do not exist, or are another workspace's; `order_ids` are all of them."""
+    """Orders do not exist or belong to another workspace. `order_ids`: all of them."""
 
     def __init__(self, order_ids: Sequence[UUID]) -> None:
         super().__init__(
-            f"order_ids: {len(order_ids)} of them are no orders of this workspace: {name_some(order_ids)};"
+            f"order_ids: {len(order_ids)} of them are not orders of this workspace: {name_some(order_ids)};"
             " nothing was created"
         )
         self.order_ids = tuple(order_ids)
 
 
 class AlreadyTaken(Conflict):
-    """Orders that are shipped, or that another job has still to ship; `order_ids` are all of them."""
+    """Orders are shipped or in another open job. `order_ids`: all of them."""
 
     def __init__(self, order_ids: Sequence[UUID]) -> None:
         super().__init__(
-            f"order_ids: {len(order_ids)} of them are shipped already or in a job that is not done:"
+            f"order_ids: {len(order_ids)} of them are shipped already or in a job that has not ended:"
             f" {name_some(order_ids)}; nothing was created"
         )
         self.order_ids = tuple(order_ids)
 
 
 class CancelledOrders(Conflict):
-    """Orders that are cancelled; `order_ids` are all of them."""
+    """Orders are cancelled. `order_ids`: all of them."""
 
     def __init__(self, order_ids: Sequence[UUID]) -> None:
         super().__init__(
@@ -57,7 +57,7 @@ class CancelledOrders(Conflict):
 
 
 class InDoubtElsewhere(Conflict):
-    """Orders that another carrier may have; `order_ids` are all of them."""
+    """Orders that another carrier may have. `order_ids`: all of them."""
 
     def __init__(self, found: Sequence[Elsewhere]) -> None:
         super().__init__(
@@ -68,15 +68,15 @@ class InDoubtElsewhere(Conflict):
 
 
 class CarrierDisabled(Conflict):
-    """The workspace has disabled the carrier: nothing is submitted, and no call begins."""
+    """The workspace has disabled the carrier, so jobs cannot be submitted."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingSubmitted:
-    """What a submit of the pending orders came to.
+    """The result of submitting the pending orders.
 
-    `job` is None when no order was free; `in_open_jobs` counts, by job, the pending orders that other jobs have;
-    `in_doubt` counts the orders left out because another carrier may have them.
+    `job`: None if no order was free. `in_open_jobs`: the number of pending orders in other jobs, by job. `in_doubt`:
+    the number of orders left out because another carrier may have them.
     """
 
     job: RobotJob | None
@@ -92,20 +92,21 @@ def create_robot_job(
     idempotency_key: str | None = None,
     again: bool = True,
 ) -> RobotJob:
-    """Submit orders as one job: the job, its items and `robot/job.submitted`, or nothing of it.
+    """Submit orders as one job: insert the job and its items, and publish `robot/job.submitted`, in one transaction.
 
-    An order may be in several jobs, and each ships it; without `again`, `AlreadyTaken` is raised instead.
-    Raises `InvalidInput` for an empty list, an order named twice, or orders that are not the workspace's
+    An order may be in several jobs, and each job ships it. Without `again`, raises `AlreadyTaken` instead. Waits for
+    other transactions that submit or change one of these orders.
+
+    Raises `InvalidInput` for an empty list, a duplicate order, or orders that are not the workspace's
     (`ForeignOrders`); `CancelledOrders`; `InDoubtElsewhere`; `NotFound` or `Conflict` for a carrier that is unknown,
     disabled or without credentials; `DuplicateRequest` and `KeyReused`, both with the existing job's id, for a key that
     was used before.
-    Waits for other transactions that submit or change one of these orders.
     """
     rules.check_order_list(order_ids)
     check_key(idempotency_key)
     carrier = carrier_name(carrier)
     with context.connection.transaction():
-        # A repeated request need not wait for its orders.
+        # Check the key first: a repeated request need not wait for its orders.
         fingerprint = rules.fingerprint(carrier, order_ids)
         lifecycle.refuse_used_key(context, ROBOT_JOBS, idempotency_key, fingerprint)
         locked = availability.lock_orders(context, order_ids)
@@ -121,11 +122,11 @@ def create_robot_job(
 def submit_pending(
     context: Context, *, carrier: str = "coordinadora", idempotency_key: str | None = None
 ) -> PendingSubmitted:
-    """Submit every order of the workspace that is not shipped, not cancelled and in no open job, as one job.
+    """Submit all pending orders of the workspace that are in no open job, as one job.
 
-    Those that another carrier may have are left out.
-    Of two that run at once each order goes to one. Raises as `create_robot_job` does for a carrier; for a key that
-    was used before `DuplicateRequest` if there is nothing new to submit, else `KeyReused`.
+    Leaves out orders that another carrier may have. Two concurrent calls never take the same order. Raises for a
+    carrier as `create_robot_job` does. For a key that was used before, raises `DuplicateRequest` if there is no new
+    order to submit, else `KeyReused`.
     """
     check_key(idempotency_key)
     carrier = carrier_name(carrier)
@@ -135,12 +136,12 @@ def submit_pending(
         order_ids = availability.lock_free_orders(context, carrier)
         in_doubt = availability.count_in_doubt(context, carrier)
         if idempotency_key is not None and (used := job_by_key(context, ROBOT_JOBS, idempotency_key)) is not None:
-            # With nothing new to submit it is the same request: what it took is in its job.
+            # Without new orders, this is the same request: its orders are in the existing job.
             if order_ids:
                 raise KeyReused(idempotency_key, used.id, ROBOT_JOBS.content)
             raise DuplicateRequest(idempotency_key, used.id)
         if not order_ids:
-            # What another submit has taken meanwhile is elsewhere too.
+            # Read again: another submit may have taken orders meanwhile.
             return PendingSubmitted(None, availability.pending_in_open_jobs(context), in_doubt)
         job = _open(context, order_ids, carrier, idempotency_key)
         _publish(context, job, order_ids)

@@ -1,7 +1,7 @@
-"""Traces: under which references an order may already be in a carrier's portal.
+"""Traces: the references under which an order may already be in a carrier's portal.
 
-Decided from the items, whatever event asks: an edited copy of a request, a producer's own, a retry, or the request of
-another job that has the same order.
+They are read from the items, not from the event. So they are complete for any request: an edited copy, a producer's own
+event, a retry, or a request of another job with the same order.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from app.logistics import elsewhere, rules
 from app.logistics.elsewhere import Elsewhere
 from app.settings import settings
 
-# Other items of the same order and carrier of which a call may have been made and that did not succeed. What was
-# refused by `validation` at its first attempt was never called.
+# Other items with the same order and carrier that did not succeed and whose call may have been made. An item that
+# failed with `validation` at its first attempt was never called.
 _OTHERS = """
 SELECT own.id AS item_id, other.id AS other_id, other.retry_count AS attempt,
        CASE WHEN other.status = 'processing' THEN 0 ELSE least(%(grace_period)s, greatest(0, %(grace_period)s - extract(
@@ -40,7 +40,7 @@ SELECT own.id AS item_id, other.id AS other_id, other.retry_count AS attempt,
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Another item of the same order; `grace_left` seconds must pass before the portal is asked about it."""
+    """Another item of the same order. `grace_left`: seconds to wait before the portal may be asked about it."""
 
     item_id: UUID
     other_id: UUID
@@ -50,11 +50,11 @@ class Other:
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """References to ask a portal for, the item's own first. `may_be_there`: a call may have been made under one.
+    """References to ask a portal for, the item's own first.
 
-    `keys` are those of the calls that may still be under way, beside the item's present attempt; `grace_left` seconds
-    must pass before the portal is asked. `elsewhere` says why the order must not be entered unless it is found: another
-    carrier may have it.
+    `may_be_there`: a call may have been made under one of them. `keys`: keys of other calls that may be in progress,
+    without the item's current attempt. `grace_left`: seconds to wait before the portal may be asked. `elsewhere`: why
+    the order must not be entered unless the portal has it, because another carrier may have it; else None.
     """
 
     references: list[str]
@@ -65,7 +65,7 @@ class Traces:
 
 
 def find(connection: Connection, items: Iterable[ItemState]) -> dict[UUID, Traces]:
-    """The traces of items as they were before the caller began them, by the item's id."""
+    """Return the traces of items, by the item's id. `items`: their states before the caller began them."""
     by_id = {item.id: item for item in items}
     wanted = {"items": list(by_id), "grace_period": settings().portal_settle}
     others: dict[UUID, list[Other]] = {}
@@ -76,10 +76,10 @@ def find(connection: Connection, items: Iterable[ItemState]) -> dict[UUID, Trace
 
 
 def refuse_in_grace_period(connection: Connection, found: Iterable[Traces]) -> None:
-    """Raise `Busy` while another call for one of the orders is under way, or until the portal may be asked about it.
+    """Raise `Busy` while another call for one of the orders is in progress or in its grace period.
 
-    Such calls are those of an item's earlier attempts, which somebody else ended and asked for again, and those of
-    other items of its order, also at other carriers.
+    Such calls belong to earlier attempts of an item that was ended by hand and requested again, or to other items of
+    the order, also at other carriers.
     """
     all_ = list(found)
     keys = [key for traces in all_ for key in traces.keys]

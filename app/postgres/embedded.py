@@ -1,14 +1,15 @@
-"""The embedded PostgreSQL server: what runs when no DATABASE_URL is set.
+"""The embedded PostgreSQL server, used if DATABASE_URL is not set: start, stop, reset, status.
 
-It is started by the first process that needs it, in a session of its own; it outlives that process and is stopped by
-`stop()`. A server that something else told to stop (systemd sends SIGTERM to a whole unit) is ended and started anew.
+The first process that needs the server starts it in a separate session. The server keeps running after that process
+ends, until `stop()`. A server that is shutting down for another reason (systemd sends SIGTERM to a whole unit) is
+stopped and started again.
 
-    <home>/postgres.lock              held while the server is made, started, stopped or deleted
+    <home>/postgres.lock              locked while the server is created, started, stopped or deleted
     <home>/postgres.new.*/            an unfinished `initdb`
     <home>/postgres.old/              an unfinished `reset()`
-    <home>/postgres/                  the data and the socket, mode 0700: `trust` means this account and root
-    <home>/postgres/tallyman.ready    written last: the roles and the database are there
-    <home>/postgres/log/              the server's log, a file a weekday
+    <home>/postgres/                  data and socket, mode 0700: `trust` admits only this account and root
+    <home>/postgres/tallyman.ready    written last: roles and database exist
+    <home>/postgres/log/              the server's log, one file for each weekday
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ _CONFIGURATION = {
     "log_line_prefix": "%m [%p] %q%u@%d/%a ",
     "log_lock_waits": "on",
     "log_min_duration_statement": "1s",
-    # What is bound to a statement may be a person's data: it has no place in a log.
+    # Parameters of statements may be personal data, which must not be logged.
     "log_parameter_max_length": "0",
 }
-"""What differs from PostgreSQL's defaults when the server is made; later an admin's `ALTER SYSTEM` overrides it."""
+"""Settings of a new server that differ from PostgreSQL's defaults. An admin's `ALTER SYSTEM` overrides them later."""
 
 _CREATE_ROLES = b"""
 DO $$
@@ -77,24 +78,24 @@ _CREATE_EXTENSION = "CREATE EXTENSION IF NOT EXISTS pg_stat_statements"
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A running server, as its clients see it."""
+    """The address of a running server, and the URLs of its logins."""
 
     socket_directory: Path
     port: int
 
     @property
     def service_url(self) -> str:
-        """For workers and producers: a login that can do nothing but take one of the three roles."""
+        """The URL for workers and producers. The login has no rights except to use one of three roles."""
         return self._url("tallyman", "tallyman")
 
     @property
     def owner_url(self) -> str:
-        """For migrations: the owner of the database; no superuser."""
+        """The URL for migrations. The login owns the database and is not a superuser."""
         return self._url("tallyman_owner", "tallyman")
 
     @property
     def superuser_url(self) -> str:
-        """For the bootstrap and for tests; never at run time."""
+        """The superuser's URL, for the bootstrap and for tests only."""
         return self._url("postgres", "postgres")
 
     def _url(self, login: str, database: str) -> str:
@@ -103,9 +104,9 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How the server is; `size_bytes` is what its data directory takes, 0 when there is none.
+    """The state of the server. `size_bytes`: size of its data directory, 0 if there is none.
 
-    `state`: `starting`, `ready`, `stopping`; None when it does not run.
+    `state`: `starting`, `ready` or `stopping`; None if the server does not run.
     """
 
     running: bool
@@ -118,16 +119,16 @@ class Status:
 
 
 def ensure_running(home: Path | None = None) -> Embedded:
-    """The server of `home` (the settings' home unless given), started, and made first, if need be.
+    """Return the server of `home` (default: the settings' home). Creates and starts it if necessary.
 
-    Any number of processes may call this at once. Raises SetupError when the server cannot be made or started.
+    Safe to call from several processes at once. Raises `SetupError` if the server cannot be created or started.
     """
     data = _data_directory(home)
     return _bootstrapped(data) or _start(data)
 
 
 def stop(home: Path | None = None) -> bool:
-    """Stop the server, at worst by force; nothing that was committed is lost. False if it was not running."""
+    """Stop the server, by SIGKILL if necessary. No commit is lost. Returns False if the server was not running."""
     data = _data_directory(home)
     if not data.exists():
         return False
@@ -136,7 +137,7 @@ def stop(home: Path | None = None) -> bool:
 
 
 def reset(home: Path | None = None) -> bool:
-    """Stop the server and delete all of its data, for ever. False if there was none."""
+    """Stop the server and delete all of its data permanently. Returns False if there was no data."""
     data = _data_directory(home)
     if not data.exists():
         return False
@@ -147,7 +148,7 @@ def reset(home: Path | None = None) -> bool:
 
 
 def status(home: Path | None = None) -> Status:
-    """How the server is; starts nothing."""
+    """Return the state of the server. Does not start it."""
     data = _data_directory(home)
     found = postmaster.running(data)
     return Status(
@@ -170,7 +171,7 @@ def _marker(data: Path) -> Path:
 
 
 def _bootstrapped(data: Path) -> Embedded | None:
-    """The server, if nothing is left to do; needs no lock."""
+    """Return the server if it is ready and bootstrapped, else None. Takes no lock."""
     found = postmaster.running(data)
     return _embedded(found) if found and found.is_ready and _marker(data).exists() else None
 
@@ -192,7 +193,7 @@ def _embedded(found: Postmaster) -> Embedded:
 
 
 def _bootstrap(server: Embedded) -> None:
-    """All that is ever done as superuser. It may be killed anywhere: each statement can be repeated."""
+    """Create roles, database and extension as superuser. Safe after an interruption: each step can be repeated."""
     with psycopg.connect(server.superuser_url, autocommit=True) as connection:
         connection.execute(_CREATE_ROLES)
         if not connection.execute(_DATABASE_EXISTS).fetchone():
@@ -203,14 +204,14 @@ def _bootstrap(server: Embedded) -> None:
 
 @contextmanager
 def _lock(data: Path) -> Iterator[None]:
-    """One process at a time; the system lets go of the lock when its holder dies."""
+    """Hold the lock of a data directory. The system releases it if the process ends."""
     with data.with_name("postgres.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _size(directory: Path) -> int:
-    """Bytes of all files under `directory`; one that vanishes meanwhile counts nothing."""
+    """Return the size of all files under `directory` in bytes. Files that are deleted meanwhile are ignored."""
     total = 0
     for path in directory.rglob("*"):
         with suppress(OSError):

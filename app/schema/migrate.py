@@ -1,15 +1,15 @@
-"""The migration runner: ordered .sql files, each applied once, in one transaction with its own record.
+"""Migration runner: apply ordered .sql files, each once, in one transaction with its record.
 
-A file is `migrations/NNNN_name.sql`. Its transaction is the runner's, unless its first line is `-- no-transaction`;
-such a file holds one statement that can be repeated, because it may have run without having been recorded. A file that
-was applied is never edited: the sha256 of its content is on record, and a difference is refused. So is a database that
-knows files which this checkout does not have: it is ahead, and older code must not write to it.
+A file is `migrations/NNNN_name.sql`. The runner opens the transaction, unless the file's first line is
+`-- no-transaction`. Such a file has one idempotent statement, because it may have run without being recorded. A file
+must not be edited after it was applied: the runner records the sha256 of its content and refuses a difference. The
+runner also refuses a database with files that this checkout does not have, because older code must not write to it.
 
-A domain from another package has a directory of its own (`app.engine.registration.Domain.migrations`). Its files are
-applied after the program's, in the order of their own numbers, and are recorded as `<domain>/NNNN_name.sql`.
+A domain from another package has its own directory (`app.engine.registration.Domain.migrations`). Its files are
+applied after the program's, in the order of their numbers, and are recorded as `<domain>/NNNN_name.sql`.
 
-Procrastinate's schema comes from the installed package: its `schema.sql` when there is nothing yet, recorded together
-with the upgrade files that it includes; from then on each upgrade file that is not on record.
+Procrastinate's schema comes from the installed package. An empty database gets its `schema.sql`, which is recorded
+together with the upgrade files that it includes. Later runs apply each upgrade file that is not recorded.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from app.errors import SetupError
 from app.schema.scripts import Script, Sources
 
 _LOCK_KEY = 0x7461_6C6C_796D_616E
-"""`tallyman` in ASCII: the advisory lock that one migrator holds a database."""
+"""The key of the advisory lock that allows one migrator a database: `tallyman` in ASCII."""
 _LOCK_LIMIT = 600.0
 """Seconds to wait for another migrator."""
 _OLDEST_SERVER = 150000
@@ -68,16 +68,16 @@ _EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
 _RECORDS = "SELECT name, sha256 FROM engine.schema_migrations ORDER BY name"
 _RECORD = "INSERT INTO engine.schema_migrations (name, sha256) VALUES (%s, %s)"
 _TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
-# Where a migration would queue for a busy table, all who come after it queue behind it: better to fail and try again.
+# A migration that waits for a busy table blocks all later statements on it. It is better to fail and retry.
 _LIMITS = "SET LOCAL lock_timeout = '30s'"
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """File names, by state.
+    """Names of migration files, by state.
 
-    `applied`: on record. `pending`: still to apply. `edited`: changed since they were applied. `unknown`: on record,
-    but not in this checkout. `elsewhere`: of domains that this process does not load (TALLYMAN_DOMAINS).
+    `applied`: recorded. `pending`: to be applied. `edited`: changed since they were applied. `unknown`: recorded, but
+    not in this checkout. `elsewhere`: of domains that this process does not load (TALLYMAN_DOMAINS).
     """
 
     applied: tuple[str, ...]
@@ -94,10 +94,10 @@ class _Recorded:
 
 
 def migrate(address: str | None = None, sources: Sources | None = None) -> list[str]:
-    """Apply what is pending to the database at `address` (default: as its owner); the names, in order.
+    """Apply the pending files to the database at `address` (default: `owner_url()`). Returns their names, in order.
 
-    Waits while another process migrates. Raises SetupError if a file was edited after it was applied or is unknown
-    here, and then applies nothing; also if a file fails, and then what was applied before it stays.
+    Waits up to 600 s while another process migrates. Raises `SetupError`, and applies nothing, if a file was edited
+    after it was applied or is unknown here. Raises `SetupError` if a file fails; earlier files stay applied.
     """
     sources = sources or Sources.installed()
     with _connected(address) as connection:
@@ -116,14 +116,14 @@ def migrate(address: str | None = None, sources: Sources | None = None) -> list[
 
 
 def status(address: str | None = None, sources: Sources | None = None) -> Status:
-    """Where the database at `address` (default: as its owner) stands; changes nothing."""
+    """Return the state of all files for the database at `address` (default: `owner_url()`). Changes nothing."""
     with _connected(address) as connection:
         recorded = _recorded(connection) if _exists(connection, "engine.schema_migrations") else {}
     return _compare(recorded, sources or Sources.installed())
 
 
 def pending(address: str | None = None, sources: Sources | None = None) -> tuple[str, ...]:
-    """The names of the files that `migrate` would apply."""
+    """Return the names of the files that `migrate` would apply."""
     return status(address, sources).pending
 
 
@@ -142,7 +142,7 @@ def _compare(recorded: dict[str, str], sources: Sources) -> Status:
 
 
 def _is_of_another_domain(name: str, sources: Sources) -> bool:
-    """Whether a recorded file belongs to a domain that this process does not load: its absence is no newer program."""
+    """Whether a recorded file belongs to a domain that this process does not load, and not to a newer program."""
     domain, slash, _ = name.partition("/")
     return bool(slash) and domain != "procrastinate" and domain not in sources.domains
 
@@ -163,11 +163,11 @@ def _refuse(found: Status) -> None:
 
 
 def _refuse_strange_queue(connection: Connection, scripts: list[Script]) -> None:
-    """Nobody knows which version another hand installed, so nobody knows which upgrades it still needs."""
+    """Raise `SetupError` for Procrastinate tables that this runner did not install: the needed upgrades are unknown."""
     if any(script.included for script in scripts) and _exists(connection, "procrastinate_jobs"):
         message = (
             "this database has tables of Procrastinate that `db migrate` did not install, so their version is unknown:"
-            " use another database, or drop everything named procrastinate_* if its jobs may go"
+            " use another database, or drop everything named procrastinate_* if its jobs are not needed"
         )
         raise SetupError(message)
 
@@ -188,7 +188,7 @@ def _apply(connection: Connection, script: Script) -> None:
 
 
 def _line(script: Script, error: psycopg.Error) -> str:
-    """Where in the file PostgreSQL found the mistake, if it says so."""
+    """Return the line of the error in the file, or an empty text if PostgreSQL does not report it."""
     position = error.diag.statement_position
     if not position:
         return ""
@@ -202,7 +202,7 @@ def _record(connection: Connection, script: Script) -> None:
 
 
 def _recorded(connection: Connection) -> dict[str, str]:
-    """The hash of each file on record, by name."""
+    """Return the hashes of the recorded files, by name."""
     with connection.cursor(row_factory=class_row(_Recorded)) as cursor:
         return {row.name: row.sha256 for row in cursor.execute(_RECORDS)}
 
@@ -217,9 +217,9 @@ def _ask(connection: Connection, question: LiteralString, value: object) -> bool
 
 
 def _wait_for_lock(connection: Connection) -> None:
-    """Take the migrators' lock, polling: a waiter inside `pg_advisory_lock` deadlocks with CREATE INDEX CONCURRENTLY.
+    """Take the migrators' lock. Polls, because waiting in `pg_advisory_lock` deadlocks with CREATE INDEX CONCURRENTLY.
 
-    It is the session's: whatever becomes of this process, the server gives it back.
+    The lock belongs to the session, so the server releases it also if this process crashes.
     """
     end = time.monotonic() + _LOCK_LIMIT
     while not _ask(connection, _TRY_LOCK, _LOCK_KEY):
@@ -231,7 +231,7 @@ def _wait_for_lock(connection: Connection) -> None:
 
 @contextmanager
 def _connected(address: str | None) -> Iterator[Connection]:
-    """A connection without open transaction, on which unqualified names (Procrastinate's) mean `public`."""
+    """Open a connection in autocommit mode, with `public` as search path for Procrastinate's unqualified names."""
     address = database.bounded(address or database.owner_url())
     with psycopg.connect(address, autocommit=True, application_name="migrate") as connection:
         if connection.info.server_version < _OLDEST_SERVER:

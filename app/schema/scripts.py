@@ -1,4 +1,4 @@
-"""Locate the migration files: the program's, the domains' from other packages, and the installed Procrastinate's."""
+"""Find migration files: the program's, those of domains in other packages, and those of the installed Procrastinate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NO_TRANSACTION = b"-- no-transaction"
 
 @dataclass(frozen=True)
 class Script:
-    """A file to apply; `included` are the files whose content it contains already."""
+    """A file to apply. `included`: files whose content it already contains."""
 
     name: str
     content: bytes
@@ -28,7 +28,7 @@ class Script:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the content with the line ends of Unix, whatever git made of them."""
+        """The SHA-256 of the content with Unix line ends, in hexadecimal digits. Independent of git's conversion."""
         return hashlib.sha256(self.content.replace(b"\r\n", b"\n")).hexdigest()
 
     @property
@@ -41,8 +41,8 @@ class Script:
 class Sources:
     """Directories of migration files.
 
-    `directory` is the program's, `queue_directory` the `sql` directory of a version of Procrastinate. `domains` maps
-    the name of a domain from another package to its directory.
+    `directory`: the program's. `queue_directory`: the `sql` directory of Procrastinate `queue_version`. `domains`: the
+    directories of domains from other packages, by name.
     """
 
     directory: Path
@@ -52,7 +52,7 @@ class Sources:
 
     @classmethod
     def installed(cls, domains: Mapping[str, Path] | None = None) -> Sources:
-        """The files of this checkout, of the installed Procrastinate, and of `domains`."""
+        """Return the sources of this checkout, the installed Procrastinate, and `domains`. Raises `SetupError`."""
         found = importlib.util.find_spec("procrastinate")
         if found is None or found.origin is None:
             message = "the package procrastinate is not installed"
@@ -62,10 +62,10 @@ class Sources:
         return cls(ours, queue, importlib.metadata.version("procrastinate"), domains or {})
 
     def ours(self) -> list[Script]:
-        """The program's files in the order of their numbers, then each domain's in the order of theirs.
+        """Return the program's files in the order of their numbers, then the files of each domain.
 
-        A domain's file is recorded as `<domain>/NNNN_name.sql`. Raises `SetupError` for a missing directory, a wrong
-        file name, or a number that stands twice in one directory.
+        The name of a domain's file is `<domain>/NNNN_name.sql`. Raises `SetupError` for a missing directory, a wrong
+        file name, or a duplicate number in one directory.
         """
         scripts = _numbered(self.directory, "")
         for domain, directory in self.domains.items():
@@ -73,12 +73,12 @@ class Sources:
         return scripts
 
     def queue_schema(self) -> Script:
-        """Procrastinate's schema as a whole."""
+        """Return Procrastinate's complete schema."""
         name = f"procrastinate/{self.queue_version}/schema.sql"
         return Script(name, (self.queue_directory / "schema.sql").read_bytes(), tuple(self.queue_upgrades()))
 
     def queue_upgrades(self) -> list[Script]:
-        """Procrastinate's upgrade files, oldest first."""
+        """Return Procrastinate's upgrade files, oldest first."""
         paths = sorted((self.queue_directory / "migrations").glob("*.sql"))
         return [Script(f"procrastinate/{path.name}", path.read_bytes()) for path in paths]
 
@@ -92,6 +92,6 @@ def _numbered(directory: Path, prefix: str) -> list[Script]:
     numbers = [path.name[:4] for path in paths]
     if wrong or len(set(numbers)) < len(numbers):
         place = f"{prefix.rstrip('/')}: " if prefix else ""
-        message = f"{place}a file in migrations/ is NNNN_name.sql, with a number of its own: look at {wrong or numbers}"
+        message = f"{place}a file in migrations/ must be NNNN_name.sql, with a unique number: check {wrong or numbers}"
         raise SetupError(message)
     return [Script(f"{prefix}{path.name}", path.read_bytes()) for path in paths]

@@ -1,4 +1,4 @@
-"""Organisations and their workspaces."""
+"""Tenancy domain: organisations and their workspaces."""
 
 from __future__ import annotations
 

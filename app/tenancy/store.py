@@ -1,4 +1,4 @@
-"""Organisations and workspaces in the database: each statement beside the typed function that runs it."""
+"""Create, list and find organisations and workspaces."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from app.context import Connection
 from app.errors import InvalidInput, NotFound
 
 _NAMED = 10
-"""Workspaces that an error lists."""
+"""Most workspaces that an error lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Where orders, carriers and robot jobs live; `timezone` is an IANA name."""
+    """A workspace: the tenant that owns orders, carriers and robot jobs. `timezone`: an IANA name."""
 
     id: UUID
     name: str
@@ -61,9 +61,9 @@ def create_workspace(
     org_name: str | None = None,
     timezone: str = "America/Bogota",
 ) -> Workspace:
-    """A new workspace of the organisation `org_id`, or of a new one called `org_name` (`name` unless given).
+    """Create a workspace in the organisation `org_id`, or in a new organisation `org_name` (default: `name`).
 
-    Raises `InvalidInput` for an empty name, an unknown time zone, or both an id and a name of the organisation, and
+    Raises `InvalidInput` for an empty name, an unknown time zone, or if both `org_id` and `org_name` are given, and
     `NotFound` for an unknown organisation.
     """
     if org_id is not None and org_name is not None:
@@ -81,14 +81,14 @@ def create_workspace(
 
 
 def list_workspaces(connection: Connection, limit: int | None = None) -> list[Workspace]:
-    """All workspaces that the connection's role may see, by name; at most `limit` of them."""
+    """Return at most `limit` workspaces that the connection's role may read, by name."""
     return connection.cursor(row_factory=class_row(Workspace)).execute(_LIST, {"limit": limit}).fetchall()
 
 
 def find_workspace(connection: Connection, wanted: str) -> Workspace:
-    """The workspace with this name or id; an id goes first.
+    """Return the workspace with this id, else with this name.
 
-    Raises `NotFound` when there is none, and `InvalidInput`, with their ids, when several have the name.
+    Raises `NotFound` if there is none, and `InvalidInput`, with their ids, if several have the name.
     """
     search = {"wanted": wanted, "id": _as_id(wanted)}
     found = connection.cursor(row_factory=class_row(Workspace)).execute(_FIND, search).fetchall()
@@ -102,13 +102,13 @@ def find_workspace(connection: Connection, wanted: str) -> Workspace:
 
 
 def timezone_of(connection: Connection, workspace_id: UUID) -> str | None:
-    """The time zone of a workspace, an IANA name; None if there is no such workspace."""
+    """Return the time zone of a workspace, an IANA name; None if there is no such workspace."""
     row = connection.execute("SELECT timezone FROM tenancy.workspaces WHERE id = %s", [workspace_id]).fetchone()
     return None if row is None else str(row[0])
 
 
 def only_workspace(connection: Connection) -> Workspace:
-    """The workspace, when there is exactly one. Raises `NotFound` for none and `InvalidInput` for several."""
+    """Return the only workspace. Raises `NotFound` if there is none and `InvalidInput` if there are several."""
     found = list_workspaces(connection, _NAMED + 1)
     if not found:
         raise NotFound("workspace: there is none yet; `workspaces create NAME` makes one")

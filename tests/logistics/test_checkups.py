@@ -16,7 +16,7 @@ from tests.helpers.health_fixtures import of
 def test_a_password_that_no_key_opens_is_a_problem(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another key, or none: the carrier and the workspace are named, and nothing of the password."""
     set_carrier(context, "dhl", username="bot", password=SecretStr("pa55word"))
-    assert of("passwords") == [("ok", "every sealed password opens")]
+    assert of("passwords") == [("ok", "every sealed password can be decrypted")]
     monkeypatch.setenv("TALLYMAN_KEYS", "other:" + base64.b64encode(bytes(32)).decode())
     settings.cache_clear()
     ((level, what),) = of("passwords")

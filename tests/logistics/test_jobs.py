@@ -140,8 +140,8 @@ def _leave(_shop: Shop) -> None:
     ("change", "carrier", "error", "words"),
     [
         (_leave, "dhl", NotFound, "carrier: dhl is not set up for this workspace; set up: coordinadora"),
-        (_leave, "no such name", InvalidInput, "carrier: 'no such name' is no name"),
-        (_leave, "", InvalidInput, "carrier: '' is no name"),
+        (_leave, "no such name", InvalidInput, "carrier: 'no such name' is not a valid name"),
+        (_leave, "", InvalidInput, "carrier: '' is not a valid name"),
         (_disable, "coordinadora", CarrierDisabled, "carrier: coordinadora is disabled"),
         (_forget_the_password, "coordinadora", Conflict, "carrier: coordinadora has no credentials"),
         (_forget_the_username, "coordinadora", Conflict, "carrier: coordinadora has no credentials"),

@@ -55,7 +55,7 @@ def test_jobs_are_listed_newest_first_in_pages_and_by_status(shop: Shop, other: 
     jobs.update_job_status(shop.context, made_ids[1], "processing")
     assert [job.id for job in jobs.list_jobs(shop.context, status="processing")] == [made_ids[1]]
     assert len(jobs.list_jobs(shop.context, status="pending")) == 4
-    with pytest.raises(InvalidInput, match="status: 'open' is none"):
+    with pytest.raises(InvalidInput, match="status: 'open' is not a status"):
         jobs.list_jobs(shop.context, status="open")
 
 
