@@ -118,10 +118,7 @@ def replay(
             if not open_:
                 note("there is nothing to replay")
             return
-        if again and not reason:
-            raise InvalidInput("reason: say with --reason why calls that may have been made are made again")
-        if open_ > 1 and not reason:
-            raise InvalidInput("reason: say why with --reason when more than one letter is replayed")
+        engine.check_reason(pace, open_, reason)
         confirm(f"Replay {open_} dead letters?", yes=yes or not open_)
         with _going_on(made), _bar(as_json=as_json) as step:
             done = engine.run(connection, made, pace, actor=actor, reason=reason, show=step, tell=note)

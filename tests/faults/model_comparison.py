@@ -185,7 +185,7 @@ class ModelComparison(RuleBasedStateMachine):
                 raise Done
 
         with suppress(Done):
-            replay.run(connection, plan, Pace(), actor="ana", reason=None, show=show)
+            replay.run(connection, plan, Pace(), actor="ana", reason="mended", show=show)
         seen, _ = snapshot(connection)
         self.model.replay(replayed, seen)
         self.happened["replayed"] += len(replayed)

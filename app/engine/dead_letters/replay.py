@@ -55,6 +55,19 @@ class Pace:
             raise InvalidInput("wait: must be 0 seconds or more")
 
 
+def check_reason(pace: Pace, letters: int, reason: str | None) -> None:
+    """Raise `InvalidInput` if a replay needs a reason and has none.
+
+    `letters`: letters still to be replayed. More than one needs a reason, and so does `pace.again`.
+    """
+    if reason:
+        return
+    if pace.again:
+        raise InvalidInput("reason: required to repeat calls that may have been made; use --reason")
+    if letters > 1:
+        raise InvalidInput("reason: required to replay more than one letter; use --reason")
+
+
 _CHANGED = """
 SELECT p.letter_id, CASE WHEN f.resolved_at IS NOT NULL THEN 'was resolved' ELSE 'died again' END AS what
   FROM engine.replay_plan_letters p JOIN engine.failed_jobs f ON f.id = p.letter_id
@@ -111,10 +124,10 @@ def run(  # noqa: PLR0913 - the plan, its options, the audit log's fields and tw
     plan. Raises `Conflict` if the plan is stale or expired, `InvalidInput` for a bad pace or a missing reason.
     """
     pace.check()
-    if pace.again and not reason:
-        raise InvalidInput("reason: say with --reason why calls that may have been made are made again")
     check_fresh(connection, plan)
     with connection.transaction():
+        begun = count(connection, plan.id, REPLAYED)
+        check_reason(pace, begun.total - begun.replayed, reason)
         if not connection.execute(_USE, [plan.id]).rowcount:
             raise Conflict(f"plan {plan.id} has expired, it was not used for long; make a new one with `dead plan`")
         asked = {name: getattr(pace, name) for name in ("rate", "canary", "stop_at", "again", "wait")}

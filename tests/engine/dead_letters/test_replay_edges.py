@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from app.context import Connection
+from app.engine import audit_log
 from app.engine.dead_letters import letters, replay
 from app.engine.dead_letters import plan as plans
 from app.engine.dead_letters.letters import Filters
 from app.engine.dead_letters.redeliver import End, redeliver
 from app.engine.dead_letters.replay import Pace
 from app.engine.queue.publish import publish
-from app.errors import Conflict
+from app.errors import Conflict, InvalidInput
 from tests.conftest import Database
 from tests.engine.dead_letters.test_replay import NOBODY, buried, healed, heard
 from tests.helpers.support import deliver, scalar, working
@@ -29,6 +32,32 @@ def plan_of_one_that_died_again(connection: Connection, outside: Outside) -> pla
     deliver(connection)
     assert len(letters.find(connection, event.id).history) == 1
     return plan
+
+
+@pytest.mark.parametrize("reason", [None, ""])
+def test_a_replay_of_several_letters_needs_a_reason(
+    connection: Connection, outside: Outside, reason: str | None
+) -> None:
+    """Without a reason nothing is replayed, and the audit log has no replay."""
+    buried(connection, "a", "b")
+    plan = plans.make(connection, Filters(), actor="ana")
+    with pytest.raises(InvalidInput, match=r"^reason: required to replay more than one letter"):
+        replay.run(connection, plan, Pace(), actor="ana", reason=reason, show=NOBODY)
+    assert scalar(connection, "SELECT count(*) FROM public.procrastinate_jobs") == 0
+    assert [one.action for one in audit_log.history(connection, plan.id)] == ["plan"]
+
+
+@pytest.mark.parametrize(
+    ("pace", "letters_left", "is_needed"),
+    [(Pace(), 0, False), (Pace(), 1, False), (Pace(), 2, True), (Pace(again=True), 1, True)],
+)
+def test_a_reason_is_needed_for_several_letters_and_for_repeated_calls(
+    pace: Pace, letters_left: int, *, is_needed: bool
+) -> None:
+    """Letters that are already replayed do not count; with a reason every replay is accepted."""
+    replay.check_reason(pace, letters_left, "mended")
+    with pytest.raises(InvalidInput, match=r"^reason: ") if is_needed else nullcontext():
+        replay.check_reason(pace, letters_left, None)
 
 
 def test_a_plan_is_stale_when_a_letter_has_died_again(
