@@ -52,8 +52,7 @@ def submit(
 
     Exit code 2 if a job has the idempotency key; the error names the job.
     """
-    from app.logistics.availability import taken_orders
-    from app.logistics.jobs import create_robot_job
+    from app.logistics.submit import submit_orders
 
     if sum((file is not None, bool(order), pending)) != 1:
         message = "orders: give exactly one of --file, --order and --pending"
@@ -64,13 +63,12 @@ def submit(
     with acting_for(workspace) as context:
         order_ids = _orders(context, file, order or [], skip_bad=skip_bad, as_json=as_json)
         key = idempotency_key
-        repeated = len(taken_orders(context, order_ids))
-        job = create_robot_job(context, order_ids, carrier=carrier, idempotency_key=key, again=again)
-    emit(_line(job), as_json=as_json)
-    if repeated:
-        note(f"{repeated} of these orders are already shipped or in another job: this job ships them again")
+        done = submit_orders(context, order_ids, carrier=carrier, idempotency_key=key, again=again)
+    emit(_line(done.job), as_json=as_json)
+    if done.repeated:
+        note(f"{done.repeated} of these orders are already shipped or in another job: this job ships them again")
     if watch:
-        _watch(job.workspace_id, job.id, as_json=as_json)
+        _watch(done.job.workspace_id, done.job.id, as_json=as_json)
 
 
 @app.command(name="list")

@@ -51,6 +51,13 @@ SELECT o.id FROM logistics.orders o
  WHERE o.id = ANY(%s) AND o.workspace_id = %s AND (o.status = 'shipped' OR {_IN_OPEN_ITEM})
  ORDER BY o.id
 """  # noqa: S608 - a constant
+_COUNT_REPEATED = """
+SELECT count(*) FROM logistics.robot_job_items own JOIN logistics.orders o ON o.id = own.order_id
+ WHERE own.job_id = %s AND o.workspace_id = %s
+   AND (o.status = 'shipped' OR EXISTS (
+       SELECT FROM logistics.robot_job_items i
+        WHERE i.order_id = o.id AND i.job_id <> own.job_id AND i.status IN ('pending', 'processing')))
+"""
 _STILL_FREE: LiteralString = f"""
 SELECT o.id FROM logistics.orders o
  WHERE o.id = ANY(%(orders)s) AND NOT {_IN_OPEN_ITEM} AND NOT {IN_DOUBT_ELSEWHERE} ORDER BY o.id
@@ -111,6 +118,12 @@ def cancelled_orders(context: Context, order_ids: Sequence[UUID]) -> list[UUID]:
 def taken_orders(context: Context, order_ids: Sequence[UUID]) -> list[UUID]:
     """Return the ids in `order_ids` whose order is shipped or in an open item of any job."""
     return _ids(context, _TAKEN, order_ids)
+
+
+def count_repeated(context: Context, job_id: UUID) -> int:
+    """Count a new job's orders that are shipped already or have an open item in another job."""
+    row = context.connection.execute(_COUNT_REPEATED, [job_id, context.tenant_id]).fetchone()
+    return int(row[0]) if row else 0
 
 
 def pending_in_open_jobs(context: Context) -> dict[UUID, int]:

@@ -72,6 +72,14 @@ class CarrierDisabled(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
+class OrdersSubmitted:
+    """A submitted job. `repeated`: its orders that are shipped already or in another open job."""
+
+    job: RobotJob
+    repeated: int
+
+
+@dataclass(frozen=True, slots=True)
 class PendingSubmitted:
     """The result of submitting the pending orders.
 
@@ -117,6 +125,23 @@ def create_robot_job(
             raise InDoubtElsewhere(found)
         _publish(context, job, order_ids)
     return job
+
+
+def submit_orders(
+    context: Context,
+    order_ids: Sequence[UUID],
+    *,
+    carrier: str = "coordinadora",
+    idempotency_key: str | None = None,
+    again: bool = True,
+) -> OrdersSubmitted:
+    """Submit orders as `create_robot_job` does, and count those that this job ships again. Raises the same errors.
+
+    The count is exact: the orders are locked until the transaction ends.
+    """
+    with context.connection.transaction():
+        job = create_robot_job(context, order_ids, carrier=carrier, idempotency_key=idempotency_key, again=again)
+        return OrdersSubmitted(job, availability.count_repeated(context, job.id))
 
 
 def submit_pending(

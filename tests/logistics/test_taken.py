@@ -12,7 +12,7 @@ from app.logistics.jobs import AlreadyTaken, CancelledOrders, create_robot_job
 from app.logistics.orders import update_order
 from app.logistics.results import update_job_item_results
 from app.logistics.store import RobotJob
-from app.logistics.submit import submit_pending
+from app.logistics.submit import submit_orders, submit_pending
 from tests.helpers.support import drain, scalar
 from tests.logistics.answers import failure, items_of, success
 from tests.logistics.conftest import Shop
@@ -40,6 +40,22 @@ def test_an_order_that_an_open_item_has_is_refused_without_again(shop: Shop, sta
     with pytest.raises(AlreadyTaken) as refused:
         create_robot_job(shop.context, orders, again=False)
     assert refused.value.order_ids == (orders[0],)
+
+
+def test_a_submit_counts_the_orders_that_it_ships_again(shop: Shop) -> None:
+    """Orders that are shipped or in another open job count once each. Orders that failed elsewhere do not."""
+    open_, twice, shipped, failed, new = shop.order(5)
+    create_robot_job(shop.context, [open_, twice])
+    create_robot_job(shop.context, [twice])
+    ended = create_robot_job(shop.context, [shipped, failed])
+    drain(queues=["events"])
+    items = items_of(shop, ended.id)
+    update_job_item_results(
+        shop.context, [success(item) if item.order_id == shipped else failure(item) for item in items]
+    )
+    done = submit_orders(shop.context, [open_, twice, shipped, failed, new])
+    assert (done.repeated, done.job.total_items) == (3, 5)
+    assert submit_orders(shop.context, shop.order(2)).repeated == 0
 
 
 def test_cancelled_orders_are_refused_by_name(shop: Shop) -> None:
