@@ -1,1 +1,1 @@
-"""The engine: events in, each applied once. It knows no domain; `app.wiring` tells it who serves what."""
+"""The engine: deliver events and apply each once. It imports no domain; `app.startup` installs the wiring."""

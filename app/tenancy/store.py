@@ -114,7 +114,7 @@ def only_workspace(connection: Connection) -> Workspace:
         raise NotFound("workspace: there is none yet; `workspaces create NAME` makes one")
     if len(found) > 1:
         names = ", ".join(one.name for one in found[:_NAMED]) + (", ..." if len(found) > _NAMED else "")
-        raise InvalidInput(f"workspace: there are several, say which with --workspace: {names}")
+        raise InvalidInput(f"workspace: there are several; choose one with --workspace: {names}")
     return found[0]
 
 

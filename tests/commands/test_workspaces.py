@@ -35,7 +35,7 @@ def test_the_workspace_is_named_in_one_of_three_ways(run: Run, monkeypatch: pyte
     run("workspaces", "create", "Acme")
     assert run("orders", "list").code == 0
     (other,) = run("workspaces", "create", "Zeta", "--json").rows
-    assert "say which with --workspace: Acme, Zeta" in run("orders", "list").err
+    assert "choose one with --workspace: Acme, Zeta" in run("orders", "list").err
     assert run("orders", "list", "-w", other["id"]).code == 0
     monkeypatch.setenv("TALLYMAN_WORKSPACE", "Zeta")
     assert run("orders", "list").code == 0
