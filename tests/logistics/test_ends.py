@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from uuid import UUID
 
 import psycopg
 import pytest
 
 from app.engine.audit_log import history
-from app.engine.dead_letters import letters, manage, plan
+from app.engine.dead_letters import letters, manage, plan, replay
+from app.engine.dead_letters.awaited import Progress
 from app.engine.dead_letters.letters import Filters
 from app.errors import Conflict, InvalidInput, NotFound
 from app.logistics import jobs
@@ -31,6 +33,16 @@ def late(hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What failed waits for minutes, so that only `drain_all` tries it again, however slow the machine is."""
     monkeypatch.setenv("TALLYMAN_RETRY_BASE", "600")
     settings.cache_clear()
+
+
+class Replayed(Exception):
+    """A replay has put every letter into the queue."""
+
+
+def stop_when_replayed(progress: Progress) -> None:
+    """End a replay before it waits for the outcome, which a test delivers itself."""
+    if progress.replayed == progress.total:
+        raise Replayed
 
 
 def dead_request(shop: Shop) -> tuple[UUID, UUID]:
@@ -235,18 +247,29 @@ def test_a_dry_run_cancels_nothing(shop: Shop, portal: Portal) -> None:
 
 
 @pytest.mark.usefixtures("late")
-def test_a_request_that_dies_after_the_cancel_is_blocked_and_ended_by_another_cancel(
-    shop: Shop, portal: Portal
-) -> None:
-    """A plan says that its job is cancelled, by whom and why; the second cancel ends its item."""
+@pytest.mark.parametrize("by", ["a replay", "another cancel"])
+def test_a_request_that_dies_after_the_cancel_still_gets_an_end(shop: Shop, portal: Portal, by: str) -> None:
+    """A replay asks the portal and begins no call; another cancel ends the item too. The job does not stay open."""
     portal.change(is_down=True)
     job = jobs.create_robot_job(shop.context, shop.order(1))
     deliver(shop.connection)
     assert cancel_job(shop.context, job.id, actor="ana", reason="wrong file").in_hand == 1
+    row = "SELECT portal_password FROM logistics.carrier_configs"
+    sealed = scalar(shop.connection, row)
     shop.connection.execute("UPDATE logistics.carrier_configs SET portal_password = 'sealed:v1:lost:AAAA'")
     drain_all(shop.connection)
-    (planned,) = plan.letters(shop.connection, plan.make(shop.connection, Filters(), actor="ana").id)
-    assert (planned.class_, planned.detail) == ("blocked", f"job {job.id} is cancelled by ana: wrong file")
-    done = cancel_job(shop.context, job.id, actor="ben", reason="end it")
-    assert (done.failed, done.letters, done.job.status) == (1, 1, "failed")
+    shop.connection.execute("UPDATE logistics.carrier_configs SET portal_password = %s", [sealed])
+    portal.change(is_down=False)
+    if by == "a replay":
+        planned = plan.make(shop.connection, Filters(), actor="ana")
+        (letter,) = plan.letters(shop.connection, planned.id)
+        assert letter.class_ != "blocked"
+        with suppress(Replayed):
+            replay.run(shop.connection, planned, replay.Pace(), actor="ana", reason=None, show=stop_when_replayed)
+        drain_all(shop.connection)
+    else:
+        done = cancel_job(shop.context, job.id, actor="ben", reason="end it")
+        assert (done.failed, done.letters) == (1, 1)
+    after = jobs.get_robot_job(shop.context, job.id)
+    assert (after.status, after.error_count, len(portal.record.entries)) == ("failed", 1, 0)
     assert broken(shop.connection) == []

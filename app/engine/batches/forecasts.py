@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg.rows import scalar_row
 
 from app.context import Connection
-from app.engine.batches import rules, store
+from app.engine.batches import store
 from app.engine.batches.retry import can_be_revived
 from app.engine.batches.tables import Batch, statement
 from app.engine.domain import Forecast
@@ -19,23 +19,21 @@ _PENDING = """
 SELECT i.id FROM {items} i JOIN {jobs} j ON j.id = i.{job_id}
  WHERE i.{job_id} = %s AND j.{tenant} = %s AND i.{status} = {pending} AND (%s::uuid[] IS NULL OR i.id = ANY(%s))
 """
-_CANCELLED_JOBS = """
-SELECT id, cancelled_by, cancel_reason FROM {jobs} WHERE id = ANY(%s) AND cancelled_at IS NOT NULL
-"""
 
 
 def requests(connection: Connection, batch: Batch[Any, Any], requested: Sequence[Event[Any]]) -> dict[UUID, Forecast]:
-    """Return the forecast of reviving requests, by event id."""
+    """Return the forecast of reviving requests, by event id.
+
+    A request of a cancelled job can be replayed. Its call may have been made, so the other side is asked; no call is
+    begun. The item gets what was found, or fails as cancelled, and the job ends.
+    """
     items = store.item_states(connection, batch, [batch.item_of(event.data) for event in requested])
     obstacles = batch.obstacles(connection, requested) if batch.obstacles else {}
-    cancelled = _cancelled(connection, batch, [batch.job_of(event.data) for event in requested])
     found: dict[UUID, Forecast] = {}
     for event in requested:
         item = items.get(batch.item_of(event.data))
         if item is None or not can_be_revived(batch, item, event):
             found[event.id] = Forecast(idle="overtaken: the item has a result, or a later attempt, or is gone")
-        elif item.job_id in cancelled:
-            found[event.id] = Forecast(blocked=f"job {item.job_id} is {cancelled[item.job_id]}")
         elif event.id in obstacles:
             found[event.id] = Forecast(blocked=obstacles[event.id])
         else:
@@ -71,9 +69,3 @@ def submissions(
         items = frozenset(cursor.execute(statement(batch, _PENDING), wanted))
         found[event.id] = Forecast(items) if items else Forecast(idle="no item of the job waits")
     return found
-
-
-def _cancelled(connection: Connection, batch: Batch[Any, Any], job_ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Return who cancelled jobs and why, by job id. Leaves out jobs that are not cancelled."""
-    rows = connection.execute(statement(batch, _CANCELLED_JOBS), [list(job_ids)])
-    return {job_id: rules.cancelled_by(actor, reason) for job_id, actor, reason in rows}

@@ -45,14 +45,14 @@ def test_a_request_changes_its_item_and_its_job(office: Office) -> None:
 
 
 def test_what_the_domain_forbids_is_blocked(office: Office) -> None:
-    """The batch's obstacles, and a cancel of the job, are told for requests that would be revived."""
+    """The batch's obstacles are told for requests that would be revived. A cancelled job is none: it has to end."""
     (card,) = office.cards(office.submit("a").id)
     request = dead(office, card)
     strike = replace(PRINTS, obstacles=lambda _connection, requested: {one.id: "a strike" for one in requested})
     assert of_requests(office, request, batch=strike) == [Forecast(blocked="a strike")]
     office.connection.execute("UPDATE cards.cards SET status = 'processing', started_at = now()")
     batches.cancel(office.context, PRINTS, card.job_id, actor="ann", reason="no")
-    assert of_requests(office, request) == [Forecast(blocked=f"job {card.job_id} is cancelled by ann: no")]
+    assert of_requests(office, request) == [Forecast(frozenset({card.id}), frozenset({card.job_id}))]
 
 
 def test_a_result_counts_is_late_or_dies_again(office: Office, other: Office) -> None:
