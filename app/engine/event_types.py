@@ -96,7 +96,8 @@ def _effect(payload: type[Payload], effect: Effect) -> EventType:
 
 
 def _is_published(payload: type[Payload]) -> bool:
-    return KINDS[payload.type].subscriber is None
+    kind = KINDS.get(payload.type)
+    return kind is not None and kind.subscriber is None
 
 
 def _owner(payload: type[Payload]) -> str:

@@ -54,7 +54,7 @@ def test_a_queue_is_paused_and_resumed_with_who_and_why(run: Run, connection: Co
         False,
     )
     again = run("queues", "pause", "robots", "--reason", "me too", "--actor", "ben")
-    assert (again.code, f"paused already, by {login()}: the portal is down" in again.err) == (0, True)
+    assert (again.code, f"was already paused by {login()}: the portal is down" in again.err) == (0, True)
     resumed = run("queues", "resume", "robots", "--actor", "ben", "--json")
     assert (resumed.code, resumed.rows) == (0, [{"queue_name": "robots", "was_paused": True}])
     idle = run("queues", "resume", "robots")

@@ -158,7 +158,7 @@ def test_a_database_that_is_ahead_is_refused(address: str, sources: Sources) -> 
 def test_an_order_in_doubt_is_refused(address: str, sources: Sources, names: tuple[str, ...]) -> None:
     """Two files with one number, or a name without a number: nobody knows what comes first."""
     _write(sources, **dict.fromkeys(names, "SELECT 1"))
-    with pytest.raises(SetupError, match="a number of its own"):
+    with pytest.raises(SetupError, match="with a unique number"):
         migrate.migrate(address, sources)
 
 

@@ -115,9 +115,9 @@ def test_nothing_is_recorded_while_the_call_is_under_way(office: Office) -> None
     (card,) = office.cards(office.submit("a").id)
     under_way(office, card)
     result = {"status": "success", "print_number": "P-9"}
-    with pytest.raises(Conflict, match="calls are under way"):
+    with pytest.raises(Conflict, match="calls are in progress"):
         batches.record_item(office.context, PRINTS, card.id, result, actor="ann", reason="saw it")
-    with pytest.raises(Conflict, match="calls are under way"), office.connection.transaction():
+    with pytest.raises(Conflict, match="calls are in progress"), office.connection.transaction():
         list(ends.discard(HandlerContext.begin(office.connection), PRINTS, [dead(office, card)], "lost"))
     assert counters(office, card.job_id) == ("pending", 0, 0)
 
