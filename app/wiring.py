@@ -11,6 +11,7 @@ from pathlib import Path
 from app import logistics, tenancy
 from app.engine.registration import Domain, check
 from app.loading import named
+from app.schema.scripts import Sources
 
 DOMAINS = (tenancy.DOMAIN, logistics.DOMAIN)
 
@@ -29,6 +30,11 @@ def domains() -> tuple[Domain, ...]:
 def migrations() -> dict[str, Path]:
     """Return the directories of migration files of domains in separate packages, by the domain's name."""
     return {domain.name: domain.migrations for domain in domains() if domain.migrations}
+
+
+def sources() -> Sources:
+    """The migration files of this process: the program's, the installed Procrastinate's and the domains'."""
+    return Sources.installed(migrations())
 
 
 @cache

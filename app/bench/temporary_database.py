@@ -20,9 +20,8 @@ from app import database
 from app.context import Connection
 from app.postgres import embedded
 from app.schema import migrate
-from app.schema.scripts import Sources
 from app.settings import settings, using
-from app.wiring import migrations
+from app.wiring import sources
 
 _PREFIX = "tallyman_bench_"
 _LEFT_BEHIND = """
@@ -90,7 +89,7 @@ def temporary_database() -> Iterator[TemporaryDatabase]:
                 psycopg.connect(made.owner_url, autocommit=True),
                 using(DATABASE_URL=made.url, MIGRATION_DATABASE_URL=made.owner_url),
             ):
-                migrate.migrate(made.owner_url, Sources.installed(migrations()))
+                migrate.migrate(made.owner_url, sources())
                 yield made
         finally:
             _drop(keeper, name)

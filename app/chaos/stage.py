@@ -26,10 +26,9 @@ from app.logistics.coverage import CoverageRow
 from app.postgres import embedded
 from app.postgres.embedded import Embedded
 from app.schema import migrate
-from app.schema.scripts import Sources
 from app.settings import use
 from app.tenancy.store import create_workspace
-from app.wiring import migrations
+from app.wiring import sources
 
 CARRIER = "coordinadora"
 WORKSPACES = 4
@@ -143,7 +142,7 @@ def stage(home: Path) -> Iterator[Stage]:
     try:
         server = embedded.ensure_running(home)
         environment = _environment(home, server)
-        migrate.migrate(server.owner_url, Sources.installed(migrations()))
+        migrate.migrate(server.owner_url, sources())
         observer.install(superuser_url(server))
         with _portal(CALM, [*_SHOPS, "small"]) as portal, _portal(SLOW, ["flooding", "hanging"]) as slow:
             doors = {**dict.fromkeys([*_SHOPS, "small"], portal), **dict.fromkeys(["flooding", "hanging"], slow)}

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from app.commands.output import Json, confirm, emit
 from app.errors import InvalidInput
-
-# Imported where they are used: `--help` needs none of them.
-if TYPE_CHECKING:
-    from app.schema.scripts import Sources
 
 app = typer.Typer(no_args_is_help=True, help="Manage the database: server and schema.")
 
@@ -58,8 +54,9 @@ def migrate(*, as_json: Json = False) -> None:
     """Apply pending migrations, Procrastinate's included, and register this program's event types."""
     from app.engine import event_types
     from app.schema import migrate as runner
+    from app.wiring import sources
 
-    names = runner.migrate(sources=_sources())
+    names = runner.migrate(sources=sources())
     types = event_types.deploy()
     human = "\n".join([*names, *(f"event type {name}" for name in types)])
     emit({"applied": names, "event_types": types}, as_json=as_json, human=human or "the schema is up to date")
@@ -107,15 +104,9 @@ def _refuse_other_server(verb: str) -> None:
 
 def _schema() -> dict[str, tuple[str, ...]]:
     from app.schema import migrate as runner
+    from app.wiring import sources
 
-    return asdict(runner.status(sources=_sources()))
-
-
-def _sources() -> Sources:
-    from app.schema.scripts import Sources
-    from app.wiring import migrations
-
-    return Sources.installed(migrations())
+    return asdict(runner.status(sources=sources()))
 
 
 def _summary(schema: dict[str, tuple[str, ...]]) -> dict[str, str]:

@@ -62,15 +62,14 @@ def _server(*, keep: bool, say: Callable[[str], None]) -> Iterator[None]:
     from app.engine import event_types
     from app.postgres import embedded
     from app.schema import migrate
-    from app.schema.scripts import Sources
     from app.settings import settings
-    from app.wiring import migrations
+    from app.wiring import sources
 
     own = settings().database_url is None and not embedded.status().running
     say("Starting the embedded PostgreSQL server …" if own else "Using the running PostgreSQL server …")
     database.url()
     try:
-        applied = migrate.migrate(sources=Sources.installed(migrations()))
+        applied = migrate.migrate(sources=sources())
         event_types.deploy()
         say(f"Schema: {len(applied)} migrations applied" if applied else "Schema: up to date")
         yield

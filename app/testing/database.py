@@ -11,8 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from app.postgres.embedded import Embedded
 from app.schema import migrate
-from app.schema.scripts import Sources
-from app.wiring import migrations
+from app.wiring import sources
 
 _NAME = "tallyman_test"
 _TABLES = """
@@ -64,5 +63,5 @@ def create(server: Embedded) -> Database:
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER tallyman_owner").format(sql.Identifier(_NAME)))
     urls = (server.service_url, server.owner_url, server.superuser_url)
     made = Database(_NAME, *(make_conninfo(url, dbname=_NAME) for url in urls))
-    migrate.migrate(made.owner_url, Sources.installed(migrations()))
+    migrate.migrate(made.owner_url, sources())
     return made
