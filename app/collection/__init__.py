@@ -1,0 +1,1 @@
+"""Collection: products and sellers from paid APIs, under a budget that cannot be overspent."""
