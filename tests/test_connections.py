@@ -15,10 +15,10 @@ from app.logistics.jobs import create_robot_job, get_robot_job
 from app.simulators.portal import Behaviour, Portal
 from tests.conftest import Database
 from tests.helpers.factories import Workspace
+from tests.helpers.shops import equip
 from tests.helpers.support import scalar
 from tests.helpers.waits import until
 from tests.helpers.workers import worker_pool
-from tests.logistics.conftest import equip
 
 ORDERS = 60
 _OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'tallyman%%' AND pid <> ALL(%s)"

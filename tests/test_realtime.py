@@ -15,9 +15,9 @@ from app.logistics.results import update_job_item_results
 from app.simulators.portal import Portal, serve
 from tests.conftest import Database
 from tests.helpers.factories import Workspace
+from tests.helpers.robot_results import failure, success
+from tests.helpers.shops import equip
 from tests.helpers.support import drain
-from tests.logistics.answers import failure, success
-from tests.logistics.conftest import equip
 
 _READ = """
 SELECT data FROM pg_logical_slot_get_binary_changes('tallyman_test', NULL, NULL,

@@ -24,10 +24,10 @@ from events import Event
 from events.order import OrderUpdated
 from tests.conftest import Database
 from tests.helpers.factories import Workspace
+from tests.helpers.shops import equip
 from tests.helpers.support import scalar
 from tests.helpers.waits import until, until_somebody_waits
 from tests.helpers.workers import Worker, WorkerPool, worker_pool
-from tests.logistics.conftest import equip
 
 GRACEFUL_S = 4.0
 AT_MOST_S = GRACEFUL_S + 6

@@ -22,11 +22,11 @@ from app.logistics.jobs import create_robot_job, get_robot_job
 from app.simulators.portal import Behaviour, Portal, serve
 from tests.conftest import Database
 from tests.helpers.factories import Workspace
+from tests.helpers.robot_results import broken, ledger
+from tests.helpers.shops import Shop, equip
 from tests.helpers.support import scalar, waiting
 from tests.helpers.waits import LIMIT_S, until
 from tests.helpers.workers import Worker, WorkerPool, worker_pool
-from tests.logistics.answers import broken, ledger
-from tests.logistics.conftest import Shop, equip
 
 ORDERS = 60
 A_FEW_SECONDS = 6.0

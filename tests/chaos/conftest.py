@@ -14,8 +14,8 @@ from app.logistics.jobs import create_robot_job
 from app.simulators.portal import Portal
 from tests.conftest import Database
 from tests.helpers.factories import Workspace
+from tests.helpers.shops import equip
 from tests.helpers.support import drain
-from tests.logistics.conftest import equip
 
 KEY = "monday"
 ORDERS = 5

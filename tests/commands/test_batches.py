@@ -17,8 +17,8 @@ from app.engine import batches, domain
 from app.testing.drain import drain_all
 from tests.commands.conftest import Outcome
 from tests.conftest import Database
-from tests.engine.batches import cards
-from tests.engine.batches.cards import PRINTS, Office, PrintShop
+from tests.helpers import cards
+from tests.helpers.cards import PRINTS, Office, PrintShop
 from tests.helpers.factories import make_workspace
 
 

@@ -17,8 +17,8 @@ from app.logistics.jobs import get_job_with_items
 from app.logistics.results import update_job_item_results
 from app.tenancy.store import only_workspace
 from tests.commands.conftest import Outcome, Run
+from tests.helpers.robot_results import failure, success
 from tests.helpers.support import scalar
-from tests.logistics.answers import failure, success
 
 HEADER = "reference,recipient_name,address,city,department\n"
 CSV = HEADER + "A-1,Ana,Calle 1,Bogotá,Cundinamarca\nA-2,José,Calle 2,Bogotá,\nA-3,Eva,Calle 3,Medellín,\n"

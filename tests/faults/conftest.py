@@ -1,4 +1,4 @@
-"""The stage of the faults, and of the races on it."""
+"""Fixtures for the tests with injected faults and races."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import Database
-from tests.faults import stage as scenery
-from tests.faults.race import Race
-from tests.faults.stage import Stage
+from tests.helpers.faults import stage as scenery
+from tests.helpers.faults.race import Race
+from tests.helpers.faults.stage import Stage
 
-pytest.register_assert_rewrite("tests.faults.model_comparison", "tests.faults.machine", "tests.faults.model")
+pytest.register_assert_rewrite(
+    "tests.helpers.faults.model_comparison", "tests.helpers.faults.machine", "tests.helpers.faults.model"
+)
 
 
 @pytest.fixture

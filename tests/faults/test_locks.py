@@ -8,9 +8,9 @@ from app.engine.queue.publish import publish
 from app.logistics.jobs import get_robot_job
 from app.logistics.store import ROBOT_JOBS
 from app.settings import using
-from tests.faults.race import Race, submitted
-from tests.faults.snapshot import broken
-from tests.logistics.answers import said, success
+from tests.helpers.faults.race import Race, submitted
+from tests.helpers.faults.snapshot import broken
+from tests.helpers.robot_results import said, success
 
 
 def test_a_locked_job_delays_no_other_job(race: Race) -> None:

@@ -26,11 +26,11 @@ from app.logistics.results import update_job_item_result
 from app.logistics.store import ROBOT_JOBS, RobotJob
 from app.logistics.submit import submit_pending
 from events.robot import ItemRequested
-from tests.faults.race import Race, completions, items, submitted
-from tests.faults.snapshot import broken, snapshot
 from tests.helpers import toy
+from tests.helpers.faults.race import Race, completions, items, submitted
+from tests.helpers.faults.snapshot import broken, snapshot
+from tests.helpers.robot_results import failure, success
 from tests.helpers.support import scalar
-from tests.logistics.answers import failure, success
 
 # Producers ---------------------------------------------------------------------------------------
 

@@ -23,11 +23,11 @@ from app.engine.queue.lease import Delivery
 from app.engine.queue.publish import publish
 from app.engine.worker.rescue import rescue
 from events.robot import ItemRequested
-from tests.faults.race import Race, deliver, submitted, taken
-from tests.faults.snapshot import broken, snapshot
-from tests.faults.stage import MOST_RESCUES, Hand, Stage
-from tests.faults.world import Killed, Mood
 from tests.helpers import toy
+from tests.helpers.faults.race import Race, deliver, submitted, taken
+from tests.helpers.faults.snapshot import broken, snapshot
+from tests.helpers.faults.stage import MOST_RESCUES, Hand, Stage
+from tests.helpers.faults.world import Killed, Mood
 from tests.helpers.support import scalar
 
 # Slots -------------------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ import pytest
 
 from app.engine.queue.publish import publish
 from app.errors import ReusedId
-from tests.faults.race import Race
-from tests.faults.snapshot import snapshot
 from tests.helpers import toy
+from tests.helpers.faults.race import Race
+from tests.helpers.faults.snapshot import snapshot
 from tests.helpers.support import scalar
 from tests.helpers.toy import Said, say
 

@@ -20,12 +20,12 @@ from tests.faults import test_races as races
 from tests.faults import test_races_of_workers as workers
 from tests.faults import test_same_ids as ids
 from tests.faults import test_zombies as zombies
-from tests.faults import wrong
-from tests.faults.race import Race
 from tests.faults.test_state_machine import WAYS, walk, walk_by_hand
-from tests.faults.wrong import Wrong
-from tests.faults.zombie import Zombie, finished_by_another, taken_by_another
 from tests.helpers import toy
+from tests.helpers.faults import wrong
+from tests.helpers.faults.race import Race
+from tests.helpers.faults.wrong import Wrong
+from tests.helpers.faults.zombie import Zombie, finished_by_another, taken_by_another
 
 # What is found need not be made small, and must not be looked for again.
 SEARCH = settings(WAYS, max_examples=200, phases=[Phase.generate], database=None, report_multiple_bugs=False)

@@ -14,8 +14,8 @@ from hypothesis import seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.conftest import Database
-from tests.faults.machine import Tallyman
-from tests.faults.stage import stage
+from tests.helpers.faults.machine import Tallyman
+from tests.helpers.faults.stage import stage
 
 EXAMPLES = os.environ.get("TALLYMAN_FAULTS_EXAMPLES")
 PARTS = 5

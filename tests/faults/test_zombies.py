@@ -15,10 +15,11 @@ import pytest
 
 from app.engine.effects import calls
 from app.engine.queue.publish import publish
-from tests.faults.race import Race, submitted, taken
-from tests.faults.snapshot import broken, snapshot
-from tests.faults.stage import QUEUES, Stage
-from tests.faults.zombie import (
+from tests.helpers import toy
+from tests.helpers.faults.race import Race, submitted, taken
+from tests.helpers.faults.snapshot import broken, snapshot
+from tests.helpers.faults.stage import QUEUES, Stage
+from tests.helpers.faults.zombie import (
     FINISH,
     Point,
     Zombie,
@@ -29,7 +30,6 @@ from tests.faults.zombie import (
     rescued,
     taken_by_another,
 )
-from tests.helpers import toy
 
 HOLD, LEDGER, PUT_BACK, BURY = (
     "status = 'doing' AND attempts",

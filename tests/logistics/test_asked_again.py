@@ -18,10 +18,10 @@ from app.simulators.portal import Portal
 from events.robot import ItemCompleted
 from tests.conftest import Database
 from tests.helpers.factories import Workspace
+from tests.helpers.shops import equip
 from tests.helpers.support import waiting
 from tests.helpers.waits import until
 from tests.helpers.workers import worker_pool
-from tests.logistics.conftest import equip
 
 _BATCH = 25
 _BEGUN = "SELECT count(*) FROM engine.calls"

@@ -22,9 +22,9 @@ from cli import app
 from tests.conftest import Database
 from tests.helpers.children import CLI, child
 from tests.helpers.factories import make_workspace
+from tests.helpers.shops import Shop, equip
 from tests.helpers.support import drain, drain_all, scalar, working
 from tests.helpers.waits import until
-from tests.logistics.conftest import Shop, equip
 
 WRONG_KEY = "test:" + "A" * 43 + "="
 

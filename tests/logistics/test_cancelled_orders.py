@@ -17,10 +17,10 @@ from app.logistics.store import RobotJobItem
 from app.simulators.portal import Portal, Rule
 from tests.conftest import Database
 from tests.helpers.operators import work_once
+from tests.helpers.robot_results import broken, items_of, ledger
+from tests.helpers.shops import Shop
 from tests.helpers.support import deliver, drain_all
 from tests.helpers.waits import LIMIT_S, until
-from tests.logistics.answers import broken, items_of, ledger
-from tests.logistics.conftest import Shop
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

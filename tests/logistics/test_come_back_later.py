@@ -10,9 +10,9 @@ from app.outgoing import Answer
 from app.simulators.portal import Portal
 from app.testing import worker
 from tests.helpers.explained import explain_job
+from tests.helpers.robot_results import broken, items_of
+from tests.helpers.shops import Shop
 from tests.helpers.support import drain, drain_all, scalar
-from tests.logistics.answers import broken, items_of
-from tests.logistics.conftest import Shop
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

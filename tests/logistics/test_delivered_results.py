@@ -21,8 +21,7 @@ from app.logistics.store import RobotJobItem
 from events import Event
 from events.robot import ItemCompleted
 from tests.conftest import Database
-from tests.helpers.support import drain, scalar
-from tests.logistics.answers import (
+from tests.helpers.robot_results import (
     broken,
     failure,
     items_of,
@@ -32,7 +31,8 @@ from tests.logistics.answers import (
     success,
     without_tenant,
 )
-from tests.logistics.conftest import Shop
+from tests.helpers.shops import Shop
+from tests.helpers.support import drain, scalar
 
 THREADS = 8
 

@@ -19,9 +19,9 @@ from app.logistics.orders import get_orders
 from app.logistics.results import update_job_item_result
 from app.settings import settings
 from app.simulators.portal import Portal
+from tests.helpers.robot_results import broken, items_of, success
+from tests.helpers.shops import Shop
 from tests.helpers.support import deliver, drain_all, scalar
-from tests.logistics.answers import broken, items_of, success
-from tests.logistics.conftest import Shop
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

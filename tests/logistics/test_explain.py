@@ -18,8 +18,8 @@ from tests.helpers.explained import explain_item, explain_job, explain_workspace
 from tests.helpers.factories import make_workspace
 from tests.helpers.health_fixtures import enlist
 from tests.helpers.operators import work_once
+from tests.helpers.shops import Shop, equip
 from tests.helpers.support import drain, drain_all, scalar
-from tests.logistics.conftest import Shop, equip
 
 
 @pytest.fixture(autouse=True)

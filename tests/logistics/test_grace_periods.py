@@ -15,9 +15,9 @@ from app.logistics.store import RobotJobItem
 from app.settings import settings
 from app.simulators.portal import Portal
 from events.robot import ErrorType
+from tests.helpers.robot_results import failure, items_of, said, submitted
+from tests.helpers.shops import Shop
 from tests.helpers.support import drain, scalar
-from tests.logistics.answers import failure, items_of, said, submitted
-from tests.logistics.conftest import Shop
 
 _DELAY = """
 SELECT coalesce(max(extract(epoch FROM due_at - now())), 0)::float FROM engine.delayed

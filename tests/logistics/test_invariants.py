@@ -14,8 +14,8 @@ from app.engine.inspect.invariants import Verdict, audit
 from app.logistics import jobs
 from app.program import INVARIANTS
 from tests.conftest import Database
+from tests.helpers.shops import Shop
 from tests.helpers.support import drain_all
-from tests.logistics.conftest import Shop
 
 BREAKS: dict[str, str] = {
     "no event is applied and dead": """

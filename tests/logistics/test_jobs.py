@@ -18,8 +18,8 @@ from app.logistics.submit import CarrierDisabled
 from app.program import INVARIANTS
 from app.simulators.portal import Portal
 from tests.helpers.factories import make_workspace
+from tests.helpers.shops import Shop
 from tests.helpers.support import drain_all, scalar, waiting
-from tests.logistics.conftest import Shop
 
 
 def made(connection: Connection) -> tuple[int, int, int]:

@@ -21,9 +21,9 @@ from app.logistics.jobs import AlreadyTaken, ForeignOrders, create_robot_job, li
 from app.simulators.portal import Portal
 from tests.conftest import Database
 from tests.helpers.factories import make_workspace
+from tests.helpers.shops import Shop, equip
 from tests.helpers.support import drain_all, scalar
 from tests.helpers.waits import until_somebody_waits
-from tests.logistics.conftest import Shop, equip
 
 THREADS = 8
 

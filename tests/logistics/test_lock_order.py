@@ -9,9 +9,9 @@ from app.context import Context
 from app.logistics.results import update_job_item_results
 from events.robot import ItemCompleted
 from tests.conftest import Database
+from tests.helpers.robot_results import submitted, success
+from tests.helpers.shops import Shop
 from tests.helpers.waits import LIMIT_S, until_somebody_waits
-from tests.logistics.answers import submitted, success
-from tests.logistics.conftest import Shop
 
 _LOCK_JOB = "SELECT FROM logistics.robot_jobs WHERE id = %s FOR UPDATE"
 _LOCK_OTHERS = "SELECT FROM logistics.robot_jobs WHERE id <> %s FOR UPDATE NOWAIT"

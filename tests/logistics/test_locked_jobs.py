@@ -28,9 +28,9 @@ from app.settings import settings, using
 from app.simulators.portal import Portal
 from tests.conftest import Database
 from tests.helpers import sequences
+from tests.helpers.robot_results import items_of, said, submitted, success
+from tests.helpers.shops import Shop
 from tests.helpers.support import drain, drain_all, scalar
-from tests.logistics.answers import items_of, said, submitted, success
-from tests.logistics.conftest import Shop
 
 _SET_ASIDE = """
 SELECT (args->>'attempt')::int, split_part(args->>'error', ':', 1), jsonb_array_length(args->'events')

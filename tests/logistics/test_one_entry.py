@@ -26,9 +26,9 @@ from app.testing.faults import Fault
 from events.robot import ItemRequested
 from tests.conftest import Database
 from tests.helpers.deaths import die_in_a_call, rescued
+from tests.helpers.robot_results import broken, failure, items_of
+from tests.helpers.shops import Shop
 from tests.helpers.support import drain, drain_all, scalar
-from tests.logistics.answers import broken, failure, items_of
-from tests.logistics.conftest import Shop
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

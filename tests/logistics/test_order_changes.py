@@ -23,8 +23,8 @@ from app.logistics.orders import (
 )
 from events.order import OrderUpdated
 from tests.helpers import factories
+from tests.helpers.order_rows import make, said
 from tests.helpers.support import drain, scalar
-from tests.logistics.order_rows import make, said
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from app.logistics.orders import (
     update_order,
 )
 from tests.helpers import factories
+from tests.helpers.order_rows import make, row, said
 from tests.helpers.waits import LIMIT_S, until_somebody_waits
-from tests.logistics.order_rows import make, row, said
 
 
 @pytest.fixture

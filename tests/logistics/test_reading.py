@@ -11,7 +11,7 @@ from app.context import Context
 from app.errors import InvalidInput, NotFound
 from app.logistics import jobs
 from app.logistics.jobs import create_robot_job
-from tests.logistics.conftest import Shop
+from tests.helpers.shops import Shop
 
 
 def test_items_come_in_pages(shop: Shop) -> None:

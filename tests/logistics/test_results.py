@@ -17,9 +17,9 @@ from app.logistics.orders import get_orders
 from app.logistics.results import update_job_item_result, update_job_item_results
 from events.robot import ItemCompleted
 from tests.conftest import Database
+from tests.helpers.robot_results import broken, everything, failure, items_of, ledger, submitted, success
+from tests.helpers.shops import Shop
 from tests.helpers.support import drain, scalar
-from tests.logistics.answers import broken, everything, failure, items_of, ledger, submitted, success
-from tests.logistics.conftest import Shop
 
 
 def test_a_success_is_written_down_whole(shop: Shop) -> None:

@@ -20,9 +20,9 @@ from app.simulators.portal import Portal
 from events import SIZE_LIMIT
 from events.robot import JobSubmitted
 from tests.conftest import Database
+from tests.helpers.robot_results import broken, everything, failure, items_of, ledger, said, submitted, success
+from tests.helpers.shops import Shop
 from tests.helpers.support import drain, drain_all, scalar
-from tests.logistics.answers import broken, everything, failure, items_of, ledger, said, submitted, success
-from tests.logistics.conftest import Shop
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

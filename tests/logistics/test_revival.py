@@ -15,8 +15,8 @@ from app.logistics.results import update_job_item_result
 from app.logistics.store import ROBOT_JOBS, RobotJobItem
 from events import Event, new_id
 from events.robot import ItemRequested
-from tests.logistics.answers import broken, everything, failure, items_of, submitted, success
-from tests.logistics.conftest import Shop
+from tests.helpers.robot_results import broken, everything, failure, items_of, submitted, success
+from tests.helpers.shops import Shop
 
 
 def request(shop: Shop, item: RobotJobItem, tenant: UUID | None = None, **fields: Any) -> Event[ItemRequested]:

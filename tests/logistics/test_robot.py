@@ -12,9 +12,9 @@ from app.logistics.coverage import CoverageRow
 from app.logistics.store import RobotJob, RobotJobItem
 from app.settings import settings
 from app.simulators.portal import Portal, Rule
+from tests.helpers.robot_results import broken, items_of
+from tests.helpers.shops import Shop
 from tests.helpers.support import drain, drain_all, scalar, waiting
-from tests.logistics.answers import broken, items_of
-from tests.logistics.conftest import Shop
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

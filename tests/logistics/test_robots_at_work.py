@@ -16,11 +16,11 @@ from app.logistics import carriers, jobs
 from app.settings import settings
 from app.simulators.portal import Portal, Rule
 from tests.conftest import Database
+from tests.helpers.robot_results import broken, items_of
+from tests.helpers.shops import Shop
 from tests.helpers.support import drain, drain_all, scalar
 from tests.helpers.waits import until
 from tests.helpers.workers import WorkerPool, worker_pool
-from tests.logistics.answers import broken, items_of
-from tests.logistics.conftest import Shop
 
 PASSWORD = "demo-password"
 WRONG = "not-this-one"

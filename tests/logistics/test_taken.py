@@ -13,9 +13,9 @@ from app.logistics.orders import update_order
 from app.logistics.results import update_job_item_results
 from app.logistics.store import RobotJob
 from app.logistics.submit import submit_orders, submit_pending
+from tests.helpers.robot_results import failure, items_of, success
+from tests.helpers.shops import Shop
 from tests.helpers.support import drain, scalar
-from tests.logistics.answers import failure, items_of, success
-from tests.logistics.conftest import Shop
 
 
 def orders_of(shop: Shop, job: RobotJob | None) -> list[UUID]:

@@ -17,11 +17,11 @@ from app.logistics import carriers, jobs
 from app.logistics.orders import get_orders, update_order
 from app.simulators.portal import Portal, Rule, serve
 from tests.conftest import Database
+from tests.helpers.robot_results import broken, items_of
+from tests.helpers.shops import Shop
 from tests.helpers.support import drain, drain_all, scalar, working
 from tests.helpers.waits import until
 from tests.helpers.workers import worker_pool
-from tests.logistics.answers import broken, items_of
-from tests.logistics.conftest import Shop
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

@@ -9,7 +9,7 @@ import pytest
 from app.context import Connection
 from app.simulators.portal import Portal
 from tests.engine.conftest import outside
-from tests.logistics.conftest import Shop, equip
+from tests.helpers.shops import Shop, equip
 
 __all__ = ["outside"]
 

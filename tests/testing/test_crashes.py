@@ -15,9 +15,9 @@ from app.testing.faults import Fault
 from events import Event
 from tests.conftest import Database
 from tests.helpers import toy
+from tests.helpers import wrong_handlers as wrong
 from tests.helpers.support import scalar, waiting
 from tests.helpers.toy import say, want
-from tests.testing import wrong
 
 pytestmark = pytest.mark.usefixtures("outside")
 

@@ -14,7 +14,7 @@ from tests.conftest import Database
 from tests.helpers import toy
 from tests.helpers.sequences import StepFaults, paths, step
 from tests.helpers.toy import Echo, Outside, say, want
-from tests.testing.wrong import Telegraph
+from tests.helpers.wrong_handlers import Telegraph
 
 pytestmark = pytest.mark.usefixtures("outside")
 

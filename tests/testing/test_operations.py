@@ -26,9 +26,9 @@ from app.testing.faults import Died, Fault, Strike, Watch
 from app.testing.state import State, snapshot
 from app.testing.tables import Kept, keep
 from tests.conftest import Database
+from tests.helpers.robot_results import broken, failure, said, submitted
+from tests.helpers.shops import Shop
 from tests.helpers.support import scalar
-from tests.logistics.answers import broken, failure, said, submitted
-from tests.logistics.conftest import Shop
 
 _ATTEND = "SELECT pg_advisory_lock_shared(hashtextextended('app.testing', 0))"
 _ALONE = """

@@ -22,8 +22,8 @@ from events import Event, Payload
 from events.order import OrderUpdated
 from events.robot import ItemCompleted, ItemRequested, JobCompleted, JobSubmitted
 from tests.conftest import Database
-from tests.logistics.answers import failure, said, submitted, success
-from tests.logistics.conftest import Shop
+from tests.helpers.robot_results import failure, said, submitted, success
+from tests.helpers.shops import Shop
 
 CHANGING = ("logistics.robot_job_items.tracking_number", "logistics.orders.tracking_number")
 """What the portal gives in the order of its entries, which a second try changes."""

@@ -29,7 +29,7 @@ from events import Event
 from tests.conftest import Database
 from tests.helpers import toy
 from tests.helpers.toy import say, want
-from tests.testing.wrong import Telegraph
+from tests.helpers.wrong_handlers import Telegraph
 
 Seed = Callable[[pytest.MonkeyPatch], None]
 

@@ -12,8 +12,8 @@ from app.engine import batches, domain
 from app.engine.domain import Wiring
 from app.engine.inspect.invariants import audit
 from tests.conftest import Database
-from tests.engine.batches import cards
-from tests.engine.batches.cards import PRINTS, Office, PrintShop
+from tests.helpers import cards
+from tests.helpers.cards import PRINTS, Office, PrintShop
 from tests.helpers.factories import make_workspace
 
 

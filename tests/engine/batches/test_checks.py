@@ -14,7 +14,7 @@ from app.engine.health.doctor import check_context, examine
 from app.engine.inspect.invariants import audit
 from app.testing.drain import drain_all
 from tests.conftest import Database
-from tests.engine.batches.cards import PRINTS, Office, PrintShop
+from tests.helpers.cards import PRINTS, Office, PrintShop
 
 INVARIANTS = {one.name.removeprefix("print jobs: "): one for one in batches.invariants(PRINTS)}
 BREAKS: dict[str, str] = {

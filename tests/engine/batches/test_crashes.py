@@ -12,9 +12,9 @@ from app.testing.crashes import crash_everywhere
 from app.testing.drain import drain
 from app.testing.faults import Fault
 from tests.conftest import Database
-from tests.engine.batches.cards import PRINTS, Office, PrintShop
 from tests.engine.batches.test_results import deliver, failed, said
 from tests.engine.batches.test_retry import dead
+from tests.helpers.cards import PRINTS, Office, PrintShop
 
 
 def everywhere(database: Database, served: Wiring, shop: PrintShop, *events: Any) -> None:

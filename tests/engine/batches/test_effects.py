@@ -19,10 +19,10 @@ from app.engine.domain import Policy, Wiring
 from app.errors import Busy, FailingEvents
 from app.testing.drain import drain, drain_all
 from events import new_id
-from tests.engine.batches.cards import PRINTS, Office, PrintShop, Requested
 from tests.engine.batches.test_ends import under_way
 from tests.engine.batches.test_results import counters, deliver, failed
 from tests.engine.batches.test_retry import dead
+from tests.helpers.cards import PRINTS, Office, PrintShop, Requested
 from tests.helpers.support import scalar
 
 DOUBT = """

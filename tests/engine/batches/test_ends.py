@@ -10,9 +10,9 @@ from app.engine.batches import ends, rules
 from app.engine.dead_letters import manage
 from app.errors import Conflict, InvalidInput
 from app.testing.drain import drain, drain_all
-from tests.engine.batches.cards import PRINTS, Card, Office, PrintShop, Requested
 from tests.engine.batches.test_results import counters, deliver, said
 from tests.engine.batches.test_retry import dead
+from tests.helpers.cards import PRINTS, Card, Office, PrintShop, Requested
 from tests.helpers.support import scalar
 
 LIVE = """

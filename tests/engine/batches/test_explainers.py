@@ -10,7 +10,7 @@ from app.engine.inspect.reasons import Reason
 from app.errors import NotFound
 from app.testing.drain import drain, drain_all
 from events import new_id
-from tests.engine.batches.cards import PRINTS, Card, Office, Print, PrintShop
+from tests.helpers.cards import PRINTS, Card, Office, Print, PrintShop
 
 
 def kinds(reasons: list[Reason]) -> list[str]:

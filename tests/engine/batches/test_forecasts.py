@@ -11,9 +11,9 @@ from app.engine.batches import forecasts
 from app.engine.batches.tables import Batch
 from app.engine.domain import Forecast
 from events import Event, new_id
-from tests.engine.batches.cards import PRINTS, Card, Office, Print, Submitted
 from tests.engine.batches.test_results import deliver, failed, said
 from tests.engine.batches.test_retry import dead
+from tests.helpers.cards import PRINTS, Card, Office, Print, Submitted
 
 
 def submitted(office: Office, job: Print, **fields: Any) -> Event[Submitted]:

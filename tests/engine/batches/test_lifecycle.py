@@ -15,7 +15,7 @@ from app.errors import Conflict, DuplicateRequest, InvalidInput, KeyReused, NotF
 from app.testing.published import everything
 from events import new_id
 from tests.conftest import Database
-from tests.engine.batches.cards import PRINTS, Office
+from tests.helpers.cards import PRINTS, Office
 from tests.helpers.support import scalar
 
 pytestmark = pytest.mark.usefixtures("office")

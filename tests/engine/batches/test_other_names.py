@@ -12,8 +12,8 @@ from app.errors import NotFound
 from app.testing.drain import drain_all
 from events import new_id
 from tests.conftest import Database
-from tests.engine.batches import songs
-from tests.engine.batches.songs import SONGS
+from tests.helpers import songs
+from tests.helpers.songs import SONGS
 from tests.helpers.support import scalar
 
 

@@ -7,7 +7,7 @@ from app.engine import batches
 from app.engine.domain import merged
 from app.engine.registration import explain_one, tenant_of
 from events import new_id
-from tests.engine.batches.cards import PRINTS, Completed, Office, PrintCompleted, PrintShop, Requested, Submitted
+from tests.helpers.cards import PRINTS, Completed, Office, PrintCompleted, PrintShop, Requested, Submitted
 
 
 def test_a_batch_gives_a_domain_its_parts(connection: Connection, office: Office, shop: PrintShop) -> None:

@@ -14,7 +14,7 @@ from app.engine.batches.results import Result
 from app.errors import FailingEvents, NotFound
 from app.testing.drain import drain_all
 from events import Event, new_id
-from tests.engine.batches.cards import PRINTS, Card, Completed, Office, Submitted
+from tests.helpers.cards import PRINTS, Card, Completed, Office, Submitted
 from tests.helpers.support import scalar
 
 COMPLETIONS = "SELECT count(*) FROM engine.event_log WHERE type = 'test/print.completed'"

@@ -14,8 +14,8 @@ from app.engine.batches import retry, rules
 from app.errors import Conflict, NotFound
 from app.testing.drain import drain, drain_all
 from events import Event, new_id
-from tests.engine.batches.cards import PRINTS, Card, Office, PrintShop, Requested
 from tests.engine.batches.test_results import COMPLETIONS, counters, deliver, failed, said
+from tests.helpers.cards import PRINTS, Card, Office, PrintShop, Requested
 from tests.helpers.support import scalar
 
 WAITS = "SELECT extract(epoch FROM max(due_at) - clock_timestamp()) FROM engine.waiting() WHERE status = 'todo'"

@@ -40,11 +40,11 @@ from app.program import WIRING
 from app.settings import Settings, settings
 from events import Event, Payload, robot
 from tests.conftest import Database
-from tests.faults.crash_points import CrashPoint, mortal_pool
-from tests.faults.world import World
 from tests.helpers import toy
 from tests.helpers.factories import make_workspace
-from tests.logistics.conftest import Shop
+from tests.helpers.faults.crash_points import CrashPoint, mortal_pool
+from tests.helpers.faults.world import World
+from tests.helpers.shops import Shop
 
 CARRIER = "coordinadora"
 MOST_RESCUES = 2

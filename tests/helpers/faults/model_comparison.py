@@ -22,13 +22,13 @@ from app.errors import Conflict
 from app.logistics import carriers
 from events import Event
 from events.robot import ItemCompleted
-from tests.faults.crash_points import Died
-from tests.faults.event_specs import Outcome, Request, Word
-from tests.faults.model import Model
-from tests.faults.snapshot import broken, most_slots, snapshot
-from tests.faults.stage import CARRIER, MOST_RESCUES, MOST_SESSIONS, QUEUES, Hand, Stage
-from tests.faults.world import Killed
-from tests.logistics.conftest import Shop
+from tests.helpers.faults.crash_points import Died
+from tests.helpers.faults.event_specs import Outcome, Request, Word
+from tests.helpers.faults.model import Model
+from tests.helpers.faults.snapshot import broken, most_slots, snapshot
+from tests.helpers.faults.stage import CARRIER, MOST_RESCUES, MOST_SESSIONS, QUEUES, Hand, Stage
+from tests.helpers.faults.world import Killed
+from tests.helpers.shops import Shop
 
 ROUNDS = 60
 """After so many the last thing must have been done."""

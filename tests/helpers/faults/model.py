@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from uuid import UUID
 
-from tests.faults.event_specs import (
+from tests.helpers.faults.event_specs import (
     OPEN,
     Completion,
     EventSpec,

@@ -16,7 +16,7 @@ from app.engine.batches.store import select_items
 from app.logistics.jobs import create_robot_job
 from app.logistics.store import ROBOT_JOBS, RobotJobItem
 from tests.conftest import Database
-from tests.faults.stage import Hand, Stage
+from tests.helpers.faults.stage import Hand, Stage
 from tests.helpers.waits import LIMIT_S, SOMEBODY_WAITS, until
 
 First = TypeVar("First")

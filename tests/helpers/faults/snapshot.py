@@ -9,7 +9,7 @@ from uuid import UUID
 from app.context import Connection
 from app.engine.inspect.invariants import audit
 from app.program import INVARIANTS
-from tests.faults.event_specs import EventSpec, ItemState, JobState, Seen, event_spec
+from tests.helpers.faults.event_specs import EventSpec, ItemState, JobState, Seen, event_spec
 
 _EVENTS = """
 SELECT event_id, 'applied' AS place, applied_at AS at, 0 AS row, NULL AS why,

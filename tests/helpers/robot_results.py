@@ -14,7 +14,7 @@ from app.logistics.store import RobotJob, RobotJobItem
 from app.program import INVARIANTS
 from events import Event
 from events.robot import ErrorType, ItemCompleted
-from tests.logistics.conftest import Shop
+from tests.helpers.shops import Shop
 
 
 def submitted(shop: Shop, count: int) -> tuple[RobotJob, list[RobotJobItem]]:

@@ -22,10 +22,10 @@ from app.logistics import carriers
 from app.logistics.cancel import AlreadyShipped, cancel_orders
 from app.logistics.jobs import cancel_job, record_item
 from app.logistics.orders import update_order
-from tests.faults.event_specs import Outcome, Request, event_spec
-from tests.faults.model_comparison import ModelComparison
-from tests.faults.stage import CARRIER
-from tests.faults.world import MOODS, nothing
+from tests.helpers.faults.event_specs import Outcome, Request, event_spec
+from tests.helpers.faults.model_comparison import ModelComparison
+from tests.helpers.faults.stage import CARRIER
+from tests.helpers.faults.world import MOODS, nothing
 
 WHICH = st.sampled_from(range(12))
 MOOD = st.lists(st.sampled_from(MOODS), max_size=4)

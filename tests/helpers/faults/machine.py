@@ -23,11 +23,11 @@ from app.logistics.jobs import create_robot_job, retry_failed_items, update_job_
 from app.logistics.results import update_job_item_results
 from app.logistics.store import ROBOT_JOBS
 from app.logistics.submit import CancelledOrders, CarrierDisabled
-from tests.faults.model_comparison import outcome
-from tests.faults.neighbours import Neighbours
-from tests.faults.operators import MOOD, WHICH
-from tests.faults.stage import MOST_RESCUES, QUEUES
 from tests.helpers import toy
+from tests.helpers.faults.model_comparison import outcome
+from tests.helpers.faults.neighbours import Neighbours
+from tests.helpers.faults.operators import MOOD, WHICH
+from tests.helpers.faults.stage import MOST_RESCUES, QUEUES
 
 ORDERS = 6
 MOST_IN_HAND = 3

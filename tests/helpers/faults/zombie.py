@@ -17,9 +17,9 @@ from app.engine.delivery.engine import Engine
 from app.engine.effects.execute import perform
 from app.engine.queue.lease import Delivery
 from app.engine.worker.rescue import rescue
-from tests.faults.crash_points import CrashPoint, mortal_pool
-from tests.faults.race import Race
-from tests.faults.stage import Hand, Stage
+from tests.helpers.faults.crash_points import CrashPoint, mortal_pool
+from tests.helpers.faults.race import Race
+from tests.helpers.faults.stage import Hand, Stage
 from tests.helpers.support import scalar
 
 FINISH = "before the finish"

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from app.engine.queue.publish import publish
-from tests.faults.event_specs import EventSpec, Outcome, Submission, Word
-from tests.faults.operators import MOOD, WHICH, Operators
 from tests.helpers import toy
+from tests.helpers.faults.event_specs import EventSpec, Outcome, Submission, Word
+from tests.helpers.faults.operators import MOOD, WHICH, Operators
 
 CAPACITY = 3
 """Deliveries that a worker of two shops takes at once."""
