@@ -8,10 +8,11 @@ locks the orders of its items in the same way, because it reopens the items.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import LiteralString
 from uuid import UUID
 
-from psycopg.rows import scalar_row
+from psycopg.rows import class_row, scalar_row
 
 from app.context import Connection, Context
 from app.logistics import carriers
@@ -24,8 +25,8 @@ EXISTS (SELECT FROM logistics.robot_job_items i WHERE i.order_id = o.id AND i.st
 # Not FOR UPDATE: no key changes, so the foreign keys of items do not wait.
 _LOCK = """
 WITH locked AS MATERIALIZED (
-    SELECT id FROM logistics.orders WHERE id = ANY(%s) AND workspace_id = %s ORDER BY id FOR NO KEY UPDATE)
-SELECT count(*) FROM locked
+    SELECT id, status FROM logistics.orders WHERE id = ANY(%s) AND workspace_id = %s ORDER BY id FOR NO KEY UPDATE)
+SELECT count(*) AS count, coalesce(array_agg(id) FILTER (WHERE status = 'cancelled'), '{}') AS cancelled FROM locked
 """
 _LOCK_FREE: LiteralString = f"""
 SELECT o.id FROM logistics.orders o
@@ -41,9 +42,6 @@ _MISSING = """
 SELECT wanted.id FROM unnest(%s::uuid[]) WITH ORDINALITY AS wanted (id, n)
  WHERE NOT EXISTS (SELECT FROM logistics.orders o WHERE o.id = wanted.id AND o.workspace_id = %s)
  ORDER BY wanted.n
-"""
-_CANCELLED = """
-SELECT id FROM logistics.orders WHERE id = ANY(%s) AND workspace_id = %s AND status = 'cancelled' ORDER BY id
 """
 _ALL_CANCELLED = "SELECT id FROM logistics.orders WHERE id = ANY(%s) AND status = 'cancelled'"
 _TAKEN: LiteralString = f"""
@@ -78,10 +76,21 @@ SELECT i.job_id, count(*) FROM logistics.orders o JOIN logistics.robot_job_items
 """
 
 
-def lock_orders(context: Context, order_ids: Sequence[UUID]) -> int:
-    """Lock the workspace's orders among `order_ids` until the transaction ends. Returns how many were locked."""
-    row = context.connection.execute(_LOCK, [list(order_ids), context.tenant_id]).fetchone()
-    return int(row[0]) if row else 0
+@dataclass(frozen=True, slots=True)
+class LockedOrders:
+    """The number of locked orders, and the ids of those that are cancelled. Both hold until the transaction ends."""
+
+    count: int
+    cancelled: list[UUID]
+
+
+def lock_orders(context: Context, order_ids: Sequence[UUID]) -> LockedOrders:
+    """Lock the workspace's orders among `order_ids` until the transaction ends.
+
+    A row lock returns the version of the row that it locked, so the statuses are current.
+    """
+    cursor = context.connection.cursor(row_factory=class_row(LockedOrders))
+    return cursor.execute(_LOCK, [list(order_ids), context.tenant_id]).fetchone() or LockedOrders(0, [])
 
 
 def lock_orders_of_items(connection: Connection, item_ids: Sequence[UUID]) -> None:
@@ -108,11 +117,6 @@ def count_in_doubt(context: Context, carrier: str) -> int:
 def missing_orders(context: Context, order_ids: Sequence[UUID]) -> list[UUID]:
     """Return the ids in `order_ids` that are not orders of the workspace, in the list's order."""
     return _ids(context, _MISSING, order_ids)
-
-
-def cancelled_orders(context: Context, order_ids: Sequence[UUID]) -> list[UUID]:
-    """Return the ids in `order_ids` whose order is cancelled."""
-    return _ids(context, _CANCELLED, order_ids)
 
 
 def taken_orders(context: Context, order_ids: Sequence[UUID]) -> list[UUID]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import LiteralString
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 
 from app.context import Connection, Context
 from app.logistics import rules
@@ -27,6 +27,9 @@ IN_DOUBT_ELSEWHERE: LiteralString = f"""
 EXISTS (SELECT FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
          WHERE i.order_id = o.id AND j.carrier <> %(carrier)s AND {_IN_DOUBT})"""
 """SQL condition: a carrier other than `carrier` may have the order `o`."""
+_HAS_OTHERS = """
+SELECT EXISTS (SELECT FROM logistics.robot_jobs WHERE workspace_id = %(workspace)s AND carrier <> %(carrier)s)
+"""
 _OF_ORDERS: LiteralString = f"""
 SELECT DISTINCT ON (i.order_id) i.order_id, j.carrier, i.job_id, i.id AS item_id, i.retry_count AS attempt
   FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
@@ -80,6 +83,9 @@ class _OfItem:
 def of_orders(context: Context, order_ids: Sequence[UUID], carrier: str) -> list[Elsewhere]:
     """Return one item for each of the workspace's orders that a carrier other than `carrier` may have."""
     wanted = {"orders": list(order_ids), "workspace": context.tenant_id, "carrier": carrier}
+    # Most workspaces have one carrier: do not send and plan a long list of orders for them.
+    if not context.connection.cursor(row_factory=scalar_row).execute(_HAS_OTHERS, wanted).fetchone():
+        return []
     return context.connection.cursor(row_factory=class_row(Elsewhere)).execute(_OF_ORDERS, wanted).fetchall()
 
 

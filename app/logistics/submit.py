@@ -17,6 +17,7 @@ from app.engine.batches.rules import check_key, name_some
 from app.engine.batches.store import job_by_key
 from app.errors import Conflict, DuplicateRequest, InvalidInput, KeyReused
 from app.logistics import availability, carriers, elsewhere, rules
+from app.logistics.availability import LockedOrders
 from app.logistics.elsewhere import Elsewhere
 from app.logistics.fields import carrier_name
 from app.logistics.store import ROBOT_JOBS, RobotJob, insert_items
@@ -179,11 +180,11 @@ def _open(context: Context, order_ids: Sequence[UUID], carrier: str, key: str | 
     return lifecycle.open_job(context, ROBOT_JOBS, len(order_ids), request=request, key=key, fingerprint=fingerprint)
 
 
-def _check_orders(context: Context, order_ids: Sequence[UUID], locked: int, *, again: bool) -> None:
-    if locked < len(order_ids):
+def _check_orders(context: Context, order_ids: Sequence[UUID], locked: LockedOrders, *, again: bool) -> None:
+    if locked.count < len(order_ids):
         raise ForeignOrders(availability.missing_orders(context, order_ids))
-    if cancelled := availability.cancelled_orders(context, order_ids):
-        raise CancelledOrders(cancelled)
+    if locked.cancelled:
+        raise CancelledOrders(locked.cancelled)
     if not again and (taken := availability.taken_orders(context, order_ids)):
         raise AlreadyTaken(taken)
 
