@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.engine.registration import Domain, Parts
 from app.errors import SetupError
 from events import KINDS
+
+if TYPE_CHECKING:
+    from app.fixtures import Fixtures
 
 _T = TypeVar("_T")
 
@@ -26,6 +29,14 @@ def parts(domain: Domain) -> Parts:
     """Return the parts of a domain. Raises `SetupError` if their address cannot be imported."""
     found = domain.parts
     return _imported(found, Parts, f"domain {domain.name}") if isinstance(found, str) else found
+
+
+def fixtures(domain: Domain) -> Fixtures:
+    """Return the fixtures of a domain; empty ones without an address. Raises `SetupError` if it cannot be imported."""
+    from app.fixtures import Fixtures  # noqa: PLC0415 - only tests need it
+
+    where = f"domain {domain.name}, fixtures"
+    return _imported(domain.fixtures, Fixtures, where) if domain.fixtures else Fixtures()
 
 
 def command(domain: Domain, name: str) -> Any:

@@ -66,7 +66,8 @@ class Domain:
     `name`: unique; the prefix of the domain's files in the ledger of migrations. `schemas`: the database schemas that
     it owns. `parts`: a `Parts`, or its address as `module:NAME`, which `app.loading` imports when it is needed.
     `commands`: a Typer app or its address, by the name of the command-line group. `migrations`: the directory of a
-    domain in a separate package. Raises `SetupError` for a bad or reserved name, or a missing directory.
+    domain in a separate package. `fixtures`: the address of an `app.fixtures.Fixtures`, which tests need: crash cases
+    and isolation fixtures. Raises `SetupError` for a bad or reserved name, or a missing directory.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Domain:
     schemas: tuple[str, ...] = ()
     commands: Mapping[str, Any] = field(default_factory=dict)
     migrations: Path | None = None
+    fixtures: str | None = None
 
     def __post_init__(self) -> None:
         """Check the name, the schemas and the migrations directory. Raises `SetupError`."""

@@ -14,4 +14,5 @@ DOMAIN = Domain(
         "orders": "app.commands.orders:app",
         "jobs": "app.commands.jobs:app",
     },
+    fixtures="app.logistics.fixtures:FIXTURES",
 )

@@ -9,4 +9,5 @@ DOMAIN = Domain(
     schemas=("tenancy",),
     parts=Parts(tables=("tenancy.workspaces",)),
     commands={"workspaces": "app.commands.workspaces:app"},
+    fixtures="app.tenancy.fixtures:FIXTURES",
 )
