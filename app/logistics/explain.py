@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 
 from app.context import Connection
 from app.engine.batches import explainers
-from app.engine.batches.explainers import Explainer
+from app.engine.batches.explainers import OwnReasons
 from app.engine.inspect.reasons import Reason
 from app.engine.inspect.waiting import Parked
 from app.logistics.carriers import limit_key
@@ -99,4 +99,4 @@ def _unusable_carrier(connection: Connection, job: RobotJob) -> Iterator[Reason]
     yield from _unusable(job.workspace_id, job.carrier, _accounts(connection, job.workspace_id, job.carrier))
 
 
-_ROBOT_JOBS = Explainer(_job_ended, _item_shipped, _of_its_carrier, _unusable_carrier)
+_ROBOT_JOBS = OwnReasons(_job_ended, _item_shipped, _of_its_carrier, _unusable_carrier)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from app.engine.batches.checks import checkups, invariants
 from app.engine.batches.effects import Work, effect, serve
 from app.engine.batches.ends import Cancelled, cancel, record_item
-from app.engine.batches.explainers import Explainer, explain_item, explain_job
+from app.engine.batches.explainers import OwnReasons, explain_item, explain_job
 from app.engine.batches.lifecycle import JobPage, get_job, get_page, list_jobs, set_status, submit
 from app.engine.batches.parts import parts
 from app.engine.batches.results import Applied, Result
@@ -29,11 +29,11 @@ __all__ = [
     "Applied",
     "Batch",
     "Cancelled",
-    "Explainer",
     "Item",
     "Job",
     "JobPage",
     "JobTable",
+    "OwnReasons",
     "Result",
     "Retried",
     "Work",

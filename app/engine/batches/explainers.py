@@ -85,7 +85,7 @@ class Lost(Reason):
 
 
 @dataclass(frozen=True, slots=True)
-class Explainer(Generic[JobT, ItemT]):
+class OwnReasons(Generic[JobT, ItemT]):
     """Functions of a domain for `explain_job()` and `explain_item()`. All are optional.
 
     job_ended, item_succeeded   the domain's own reasons for a job that ended and an item that succeeded
@@ -100,36 +100,36 @@ class Explainer(Generic[JobT, ItemT]):
 
 
 def explain_job(
-    connection: Connection, batch: Batch[JobT, ItemT], job_id: UUID, domain: Explainer[JobT, ItemT] | None = None
+    connection: Connection, batch: Batch[JobT, ItemT], job_id: UUID, own: OwnReasons[JobT, ItemT] | None = None
 ) -> list[Reason]:
     """Return the reasons why a job has not ended, or how it ended. Raises `NotFound`."""
-    domain = domain or Explainer()
+    own = own or OwnReasons()
     job = _job(connection, batch, job_id)
-    found = _refined(connection, domain, job, explain(connection, {"subject": str(job_id)}))
+    found = _refined(connection, own, job, explain(connection, {"subject": str(job_id)}))
     if job.status in {"completed", "failed"}:
-        return [(domain.job_ended or _job_ended(batch))(job), *found]
-    return [*_obstacles(connection, domain, job), *(found or [Lost()])]
+        return [(own.job_ended or _job_ended(batch))(job), *found]
+    return [*_obstacles(connection, own, job), *(found or [Lost()])]
 
 
 def explain_item(
-    connection: Connection, batch: Batch[JobT, ItemT], item_id: UUID, domain: Explainer[JobT, ItemT] | None = None
+    connection: Connection, batch: Batch[JobT, ItemT], item_id: UUID, own: OwnReasons[JobT, ItemT] | None = None
 ) -> list[Reason]:
     """Return the reasons why an item has no result, or its result. Raises `NotFound`."""
-    domain = domain or Explainer()
+    own = own or OwnReasons()
     state = store.item_states(connection, batch, [item_id]).get(item_id)
     if state is None:
         raise NotFound(f"item: there is no item {item_id} of a {batch.name}; `{batch.command} show JOB` lists a job's")
     row: Any = store.items_by_id(connection, batch, [item_id])[item_id]
     job = _job(connection, batch, state.job_id)
-    found = _refined(connection, domain, job, explain(connection, {"data": {batch.item_id: str(item_id)}}))
+    found = _refined(connection, own, job, explain(connection, {"data": {batch.item_id: str(item_id)}}))
     if state.status == "success":
-        return [domain.item_succeeded(row) if domain.item_succeeded else ItemSucceeded(row.completed_at), *found]
+        return [own.item_succeeded(row) if own.item_succeeded else ItemSucceeded(row.completed_at), *found]
     if state.status == "error":
         why = (row.error_type, row.error_message, state.retry_count, row.completed_at)
         return [ItemFailed(state.job_id, item_id, *why, batch.command), *found]
     # An item that is not requested yet waits for the job's submitted event.
     found = found or explain(connection, {"type": batch.submitted.type, "subject": str(state.job_id)})
-    return [*_obstacles(connection, domain, job), *(found or [Lost()])]
+    return [*_obstacles(connection, own, job), *(found or [Lost()])]
 
 
 def _job(connection: Connection, batch: Batch[JobT, ItemT], job_id: UUID) -> JobT:
@@ -139,12 +139,12 @@ def _job(connection: Connection, batch: Batch[JobT, ItemT], job_id: UUID) -> Job
     return job
 
 
-def _refined(connection: Connection, domain: Explainer[JobT, ItemT], job: JobT, found: list[Reason]) -> list[Reason]:
-    return list(domain.refine(connection, job, found)) if domain.refine else found
+def _refined(connection: Connection, own: OwnReasons[JobT, ItemT], job: JobT, found: list[Reason]) -> list[Reason]:
+    return list(own.refine(connection, job, found)) if own.refine else found
 
 
-def _obstacles(connection: Connection, domain: Explainer[JobT, ItemT], job: JobT) -> list[Reason]:
-    return list(domain.obstacles(connection, job)) if domain.obstacles else []
+def _obstacles(connection: Connection, own: OwnReasons[JobT, ItemT], job: JobT) -> list[Reason]:
+    return list(own.obstacles(connection, job)) if own.obstacles else []
 
 
 def _job_ended(batch: Batch[JobT, ItemT]) -> Callable[[JobT], Reason]:

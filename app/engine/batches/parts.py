@@ -19,12 +19,10 @@ SELECT {tenant} FROM {jobs} WHERE id = %(id)s OR id = (SELECT {job_id} FROM {ite
 """
 
 
-def parts(
-    batch: Batch[JobT, ItemT], effect: Effect, explainer: explainers.Explainer[JobT, ItemT] | None = None
-) -> Parts:
+def parts(batch: Batch[JobT, ItemT], effect: Effect, own: explainers.OwnReasons[JobT, ItemT] | None = None) -> Parts:
     """Return the `Parts` of a domain with one batch: wiring, invariants, checkups, explainers and tables.
 
-    `explainer`: adds the domain's own reasons.
+    `own`: the domain's own reasons for `explain`.
     """
     return Parts(
         wirings=(wiring(batch, effect),),
@@ -32,8 +30,8 @@ def parts(
         checkups=checks.checkups(batch),
         explainers=(
             Explainer(
-                job=lambda connection, job_id: explainers.explain_job(connection, batch, job_id, explainer),
-                item=lambda connection, item_id: explainers.explain_item(connection, batch, item_id, explainer),
+                job=lambda connection, job_id: explainers.explain_job(connection, batch, job_id, own),
+                item=lambda connection, item_id: explainers.explain_item(connection, batch, item_id, own),
                 tenant_of=partial(tenant_of, batch=batch),
             ),
         ),

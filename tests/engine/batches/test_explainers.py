@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.engine import batches
-from app.engine.batches.explainers import Explainer, ItemFailed, ItemSucceeded, JobEnded, Lost
+from app.engine.batches.explainers import ItemFailed, ItemSucceeded, JobEnded, Lost, OwnReasons
 from app.engine.inspect.reasons import Reason
 from app.errors import NotFound
 from app.testing.drain import drain, drain_all
@@ -59,7 +59,7 @@ def test_an_open_item_without_an_event_is_lost(office: Office) -> None:
 def test_a_domain_adds_its_reasons(office: Office) -> None:
     """Obstacles before the engine's reasons, which it may put in its own words."""
     job = office.submit("a")
-    domain: Explainer[Print, Card] = Explainer(
+    domain: OwnReasons[Print, Card] = OwnReasons(
         refine=lambda _connection, found_of, found: [Lost()] if found_of.paper == "matt" else found,
         obstacles=lambda _connection, found_of: [JobEnded(found_of.status, 0, 0, None)],
     )
