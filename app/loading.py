@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.engine.registration import Domain, Parts
 from app.errors import SetupError
-from events import KINDS
 
 if TYPE_CHECKING:
     from app.fixtures import Fixtures
@@ -43,19 +41,6 @@ def command(domain: Domain, name: str) -> Any:
     """Return the Typer app of a group of commands. Raises `SetupError` if its address cannot be imported."""
     found = domain.commands[name]
     return _imported(found, object, f"domain {domain.name}, command {name}") if isinstance(found, str) else found
-
-
-def refuse_shared_events(domains: Sequence[Domain]) -> None:
-    """Raise `SetupError` if two domains serve one event type, or have a subscriber of one name."""
-    owners: dict[str, str] = {}
-    for domain in domains:
-        for wiring in parts(domain).wirings:
-            for payload in (*wiring.handlers, *wiring.effects):
-                name = KINDS[payload.type].subscriber
-                claim = f"subscriber {name!r}" if name else f"event type {payload.type!r}"
-                if (owner := owners.setdefault(claim, domain.name)) != domain.name:
-                    remedy = "rename one" if name else "an event type has one owner"
-                    raise SetupError(f"{claim} is claimed twice: by {owner} and by {domain.name}; {remedy}")
 
 
 def _imported(address: str, kind: type[_T], where: str) -> _T:

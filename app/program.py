@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from app.engine.domain import merged
 from app.engine.health import queue, server
 from app.engine.inspect.invariants import ENGINE
+from app.engine.merge import merged
 from app.engine.queue import ordering
-from app.loading import parts, refuse_shared_events
+from app.loading import parts
 from app.wiring import domains, migrations
 
 _DOMAINS = domains()
-refuse_shared_events(_DOMAINS)
 _PARTS = [parts(domain) for domain in _DOMAINS]
 
 WIRING = merged(
-    (wiring for found in _PARTS for wiring in found.wirings),
+    ((domain.name, wiring) for domain, found in zip(_DOMAINS, _PARTS, strict=True) for wiring in found.wirings),
     tables=[table for found in _PARTS for table in found.tables],
     schemas=[schema for domain in _DOMAINS for schema in domain.schemas],
     migrations=migrations(),

@@ -5,35 +5,35 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _RETRY, _TEST_RETRY = "app/engine/delivery/retry.py", "tests/engine/delivery/test_retry.py"
-_DOMAIN = "app/engine/domain.py"
+_EFFECT = "app/engine/effect.py"
 _RULES, _BATCH_RULES = "app/logistics/rules.py", "app/engine/batches/rules.py"
 _SEALING, _TEST_SEALING = "app/sealing.py", "tests/test_sealing.py"
 
 MUTANTS = (
     Mutant(
-        _DOMAIN,
+        _EFFECT,
         "ceiling = min(self.cap, self.base * 2.0**attempt)",
         "ceiling = self.base * 2.0**attempt",
         _TEST_RETRY,
         "the delay is capped",
     ),
-    Mutant(_DOMAIN, "2.0**attempt", "1.5**attempt", _TEST_RETRY, "the delay doubles"),
+    Mutant(_EFFECT, "2.0**attempt", "1.5**attempt", _TEST_RETRY, "the delay doubles"),
     Mutant(
-        _DOMAIN,
+        _EFFECT,
         "return ceiling / 2 + ceiling / 2 * chance",
         "return ceiling / 2 + ceiling / 2 * 0.5",
         _TEST_RETRY,
         "chance spreads the delays, so that what failed together does not come back together",
     ),
     Mutant(
-        _DOMAIN,
+        _EFFECT,
         "return ceiling / 2 + ceiling / 2 * chance",
         "return ceiling * chance",
         _TEST_RETRY,
         "the delay is at least half of the doubled base",
     ),
     Mutant(
-        _DOMAIN,
+        _EFFECT,
         "return attempt + 1 >= self.most_attempts",
         "return attempt >= self.most_attempts",
         _TEST_RETRY,

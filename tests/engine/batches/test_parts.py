@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.context import Connection
 from app.engine import batches
-from app.engine.domain import merged
+from app.engine.merge import merged
 from app.engine.registration import explain_one, tenant_of
 from events import new_id
 from tests.helpers.cards import PRINTS, Completed, Office, PrintCompleted, PrintShop, Requested, Submitted
@@ -13,7 +13,7 @@ from tests.helpers.cards import PRINTS, Completed, Office, PrintCompleted, Print
 def test_a_batch_gives_a_domain_its_parts(connection: Connection, office: Office, shop: PrintShop) -> None:
     """Who serves its events, its invariants, checks and tables; `explain` finds its jobs, items and their tenant."""
     found = batches.parts(PRINTS, batches.effect(PRINTS, queue="prints", call=shop.print, find=shop.find))
-    served = merged(found.wirings)
+    served = merged(("cards", one) for one in found.wirings)
     assert set(served.handlers) == {Submitted, Completed, PrintCompleted}
     assert set(served.effects) == {Requested}
     assert [one.name for one in served.lockables] == ["cards.prints", "cards.cards"] == list(found.tables)

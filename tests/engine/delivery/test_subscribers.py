@@ -17,12 +17,11 @@ from app.engine.dead_letters import letters, replay
 from app.engine.dead_letters import plan as plans
 from app.engine.dead_letters.letters import Filters
 from app.engine.dead_letters.replay import Pace
-from app.engine.domain import Wiring, merged
+from app.engine.domain import Wiring
+from app.engine.merge import merged
 from app.engine.queue.publish import publish
-from app.engine.registration import Domain, Parts
 from app.engine.subscribers import subscriber
 from app.errors import Permanent, SetupError
-from app.loading import refuse_shared_events
 from app.settings import using
 from app.testing.crashes import crash_everywhere
 from events import KINDS, SIZE_LIMIT, Event, InvalidEvent, contracts
@@ -74,9 +73,14 @@ def right() -> Listener:
 @pytest.fixture
 def wiring(outside: toy.Outside, left: Listener, right: Listener) -> Iterator[Wiring]:
     """The toy's wiring with two subscribers to words, in force."""
-    made = merged([outside.wiring(), left.wiring(), right.wiring()])
+    made = together([outside.wiring(), left.wiring(), right.wiring()])
     with domain.use(made):
         yield made
+
+
+def together(wirings: Iterable[Wiring]) -> Wiring:
+    """The wiring of a domain with several parts."""
+    return merged(("toys", one) for one in wirings)
 
 
 def heard(connection: Connection) -> list[str]:
@@ -160,7 +164,7 @@ def test_an_effect_can_subscribe(connection: Connection, outside: toy.Outside) -
     """What it is given is carried out once, with the retries and the result of an effect."""
     effect = outside.wiring().effects[Wanted]
     notify = replace(effect, queue="hooks", limits=None)
-    with domain.use(merged([outside.wiring(), subscriber("hooks/out", effects={Said: notify})])):
+    with domain.use(together([outside.wiring(), subscriber("hooks/out", effects={Said: notify})])):
         publish(connection, say("a", "once"), say("b"), want("c"))
         drain_all(connection)
     assert sorted(word for word, _ in outside.calls) == ["a", "a", "b", "c"]
@@ -194,7 +198,7 @@ def test_what_waits_for_a_subscriber_that_is_gone_is_dead_after_its_patience(
     drain_all(connection)
     right.deaf_to = set()
     publish(connection, *(events.parse(one.event_data) for one in letters.select(connection, Filters())))
-    with domain.use(merged([outside.wiring(), left.wiring()])), using(unknown_patience=0):
+    with domain.use(together([outside.wiring(), left.wiring()])), using(unknown_patience=0):
         publish(connection, say("b"))
         drain_all(connection)
     assert heard(connection) == ["a", "b", "left a", "left b"]
@@ -208,7 +212,7 @@ def test_a_subscriber_is_given_a_subjects_sequenced_events_in_order(
     """In a line of its own: one that waits holds up neither the owner nor what has no subject."""
     path = uuid4()
     mine = StepFaults(shaky={1: 1}, broken={3})
-    with domain.use(merged([step_faults.wiring(), subscriber("trail/marks", handlers={Step: mine.walk})])):
+    with domain.use(together([step_faults.wiring(), subscriber("trail/marks", handlers={Step: mine.walk})])):
         publish(connection, *(sequences.step(path, n) for n in range(5)))
         _drain_until_held(connection)
     steps = connection.execute("SELECT word FROM toy.heard ORDER BY id").fetchall()
@@ -242,13 +246,15 @@ def nothing(_context: HandlerContext, _events: list[Event[Any]]) -> Iterable[Eve
 def test_a_subscriber_is_checked_when_the_program_starts(outside: toy.Outside) -> None:
     """A name twice, a name that cannot be used, and a type without an owner are named, with what to do."""
     toys = outside.wiring()
-    with pytest.raises(SetupError, match=r"a/b is declared twice.*rename"):
-        merged([toys, subscriber("a/b", handlers={Said: nothing}), subscriber("a/b", handlers={toy.Echo: nothing})])
-    own = Parts(wirings=[subscriber("a/b", handlers={Said: nothing})])
+    one, two = subscriber("a/b", handlers={Said: nothing}), subscriber("a/b", handlers={toy.Echo: nothing})
+    with pytest.raises(SetupError, match="subscriber 'a/b' is claimed twice: by toys; rename one"):
+        together([toys, one, two])
     with pytest.raises(SetupError, match="subscriber 'a/b' is claimed twice: by one and by two; rename one"):
-        refuse_shared_events([Domain(name="one", parts=own), Domain(name="two", parts=own)])
+        merged([("toys", toys), ("one", one), ("two", two)])
+    with pytest.raises(SetupError, match=r"event type 'toy/.*' is claimed twice: by one and by two; an event type has"):
+        merged([("one", toys), ("two", toys)])
     with pytest.raises(SetupError, match=r"a/b: toy/call\.wanted has no handler"):
-        merged([toys, subscriber("a/b", handlers={Wanted: nothing})])
+        together([toys, subscriber("a/b", handlers={Wanted: nothing})])
     with pytest.raises(SetupError, match=r"'Notes'.*domain/name"):
         subscriber("Notes", handlers={Said: nothing})
     with pytest.raises(SetupError, match=r"toy/word\.said has a handler and an effect"):
