@@ -25,7 +25,7 @@ class EventType:
     """The columns of `engine.event_types` that the code determines.
 
     `version`: the payload's newest version. `batch_size`: most events in one queue row. `account_field`: the field of
-    an effect's data that names its account. `owner`: the domain, which is the type's part before the slash.
+    an effect's data that names its account. `owner`: the name of the domain that serves the type.
     """
 
     type: str
@@ -42,8 +42,12 @@ class EventType:
 def declared() -> list[EventType]:
     """Return all event types that this program serves, sorted by name; without subscriptions."""
     table = wiring()
-    handled = [_handled(payload) for payload in table.handlers if _is_published(payload)]
-    performed = [_effect(payload, effect) for payload, effect in table.effects.items() if _is_published(payload)]
+    handled = [_handled(payload, table.owner(payload)) for payload in table.handlers if _is_published(payload)]
+    performed = [
+        _effect(payload, effect, table.owner(payload))
+        for payload, effect in table.effects.items()
+        if _is_published(payload)
+    ]
     return sorted([*handled, *performed], key=lambda one: one.type)
 
 
@@ -67,7 +71,7 @@ def register(connection: Connection, *, deployment: bool = False) -> list[str]:
     return list(row[0]) if row else []
 
 
-def _handled(payload: type[Payload]) -> EventType:
+def _handled(payload: type[Payload], owner: str) -> EventType:
     return EventType(
         payload.type,
         payload.version,
@@ -77,11 +81,11 @@ def _handled(payload: type[Payload]) -> EventType:
         is_effect=False,
         is_sequenced=payload.sequenced,
         account_field=None,
-        owner=_owner(payload),
+        owner=owner,
     )
 
 
-def _effect(payload: type[Payload], effect: Effect) -> EventType:
+def _effect(payload: type[Payload], effect: Effect, owner: str) -> EventType:
     return EventType(
         payload.type,
         payload.version,
@@ -91,14 +95,10 @@ def _effect(payload: type[Payload], effect: Effect) -> EventType:
         is_effect=True,
         is_sequenced=False,
         account_field=effect.account,
-        owner=_owner(payload),
+        owner=owner,
     )
 
 
 def _is_published(payload: type[Payload]) -> bool:
     kind = KINDS.get(payload.type)
     return kind is not None and kind.subscriber is None
-
-
-def _owner(payload: type[Payload]) -> str:
-    return payload.type.partition("/")[0]

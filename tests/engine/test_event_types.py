@@ -16,7 +16,6 @@ from app.engine.event_types import EventType
 from app.engine.worker.app import app, fresh_connector
 from tests.conftest import Database
 from tests.helpers import sequences, toy
-from tests.helpers.support import scalar
 from tests.helpers.toy import Echo, Made, Outside, Said, Wanted
 
 _ROWS = """
@@ -164,6 +163,28 @@ def test_a_deployment_leaves_the_types_of_other_domains(connection: Connection, 
     assert "robot/item.completed" in changed
     assert not {"toy/word.said", "toy/call.made"} & set(changed)
     assert {Said.type, Made.type} < {one.type for one in table(connection)}
-    assert scalar(connection, "SELECT count(*) FROM engine.event_types WHERE owner IN ('robot', 'order')") == len(
-        changed
-    )
+    assert _owners(connection, *changed) == {"logistics"}
+
+
+def test_the_owner_is_the_domain_and_rows_of_the_version_before_get_it(
+    connection: Connection, database: Database
+) -> None:
+    """That version wrote the type's first part: a served type gets the domain's name, one no longer served retires."""
+    event_types.deploy(database.owner_url)
+    with as_service(connection):
+        connection.execute(
+            "UPDATE engine.event_types SET owner = 'robot', definition = 'before' WHERE type = 'robot/item.completed'"
+        )
+        connection.execute(
+            "INSERT INTO engine.event_types (type, version, queue_name, priority, batch_size, is_effect, is_sequenced,"
+            " owner, definition) SELECT t, 1, 'events', 1, 1, false, false, split_part(t, '/', 1), 'before'"
+            " FROM unnest(ARRAY['robot/item.gone', 'bell/rung']) AS t"
+        )
+    assert event_types.deploy(database.owner_url) == ["robot/item.completed", "robot/item.gone"]
+    assert _owners(connection, "robot/item.completed") == {"logistics"}
+    assert "bell/rung" in [one.type for one in table(connection)]
+
+
+def _owners(connection: Connection, *types: str) -> set[str]:
+    rows = connection.execute("SELECT DISTINCT owner FROM engine.event_types WHERE type = ANY(%s)", [list(types)])
+    return {owner for (owner,) in rows}

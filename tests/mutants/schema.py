@@ -8,7 +8,7 @@ _LOGISTICS = "migrations/0006_logistics.sql"
 _WALLS = "tests/test_isolation.py tests/test_policies.py"
 _RUNNER, _TEST_RUNNER = "app/schema/migrate.py", "tests/schema/test_migrate.py"
 
-_TYPES, _TEST_TYPES = "migrations/0032_event_types.sql", "tests/engine/test_event_types.py"
+_TYPES, _TEST_TYPES = "migrations/0040_event_type_owners.sql", "tests/engine/test_event_types.py"
 _PUBLISH, _TEST_PUBLISH = "migrations/0033_publish.sql", "tests/engine/queue/test_publish_sql.py"
 
 MUTANTS = (
@@ -21,10 +21,17 @@ MUTANTS = (
     ),
     Mutant(
         _TYPES,
-        "WHERE t.retired_at IS NULL AND t.owner IN (SELECT d.owner FROM declared d)",
-        "WHERE t.retired_at IS NULL",
+        "AND (t.owner IN (SELECT d.owner FROM declared d)",
+        "AND (true",
         _TEST_TYPES,
         "a deployment retires nothing of other domains",
+    ),
+    Mutant(
+        _TYPES,
+        "OR t.owner = split_part(t.type, '/', 1)",
+        "OR false",
+        _TEST_TYPES,
+        "a deployment retires types that an earlier version registered under their first part",
     ),
     Mutant(
         _PUBLISH,
