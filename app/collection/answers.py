@@ -30,6 +30,14 @@ def _plain(text: str) -> str:
     return text
 
 
+def _name(text: str) -> str:
+    """Return a name without space around it, which sources add and a table cannot show."""
+    trimmed = text.strip()
+    if not trimmed:
+        raise PydanticCustomError("blank", "blank")
+    return _plain(trimmed)
+
+
 def _fits_jsonb(data: dict[str, Any]) -> dict[str, Any]:
     """Refuse what PostgreSQL's jsonb refuses (NUL, NaN, infinity), and too much of anything."""
     _look(data)
@@ -55,6 +63,7 @@ def _look(value: Any) -> None:
 
 Cents = Annotated[int, Field(strict=True, ge=0, le=MOST_CENTS)]
 _Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
+_Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_name)]
 _Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,100}$")]
 _Cursor = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_plain)]
 
@@ -65,8 +74,8 @@ class RawItem(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     item_type: Literal["amazon_product", "ebay_seller"]
-    external_id: _Word
-    marketplace: _Word
+    external_id: _Name
+    marketplace: _Name
     data: Annotated[dict[str, Any], AfterValidator(_fits_jsonb)] = Field(default_factory=dict)
     error_code: _Code | None = None
     error_message: Annotated[str, AfterValidator(printable)] | None = None

@@ -1,11 +1,13 @@
 """The pytest plugin: `pytest_plugins = ["app.testing.plugin"]` in your top conftest.
 
-server          a PostgreSQL server, for the session
-migrated        a database on it with the program's schema, for the session
-database        the same, set in the environment of the program under test, emptied after the test
-connection      a connection to it as service_role, in autocommit mode
-portal_server   a carrier's simulated portal, for the session
-portal          the same, without records and faults
+server               a PostgreSQL server, for the session
+migrated             a database on it with the program's schema, for the session
+database             the same, set in the environment of the program under test, emptied after the test
+connection           a connection to it as service_role, in autocommit mode
+portal_server        a carrier's simulated portal, for the session
+portal               the same, without records and faults
+marketplace_server   a simulated marketplace, for the session
+marketplace          the same, with an empty ledger and without faults
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from app.context import Connection
 from app.postgres import embedded
 from app.postgres.embedded import Embedded
 from app.settings import settings
+from app.simulators import marketplace as markets
 from app.simulators.portal import Behaviour, Portal, serve
 from app.startup import install_wiring
 from app.testing.database import Database, create
@@ -81,3 +84,17 @@ def portal(portal_server: Portal) -> Portal:
     """The simulated portal, without records and faults."""
     portal_server.start_over(Behaviour())
     return portal_server
+
+
+@pytest.fixture(scope="session")
+def marketplace_server() -> Iterator[markets.Marketplace]:
+    """One simulated marketplace for the session."""
+    with markets.serve() as marketplace:
+        yield marketplace
+
+
+@pytest.fixture
+def marketplace(marketplace_server: markets.Marketplace) -> markets.Marketplace:
+    """The simulated marketplace, with an empty ledger and without faults."""
+    marketplace_server.start_over()
+    return marketplace_server

@@ -28,6 +28,10 @@ def test_the_program_finds_it(database):
 def test_there_is_a_portal(portal):
     assert portal.record.entries == []
     assert httpx.get(f"{portal.url}/orders").status_code == 401
+
+def test_there_is_a_marketplace(marketplace):
+    assert marketplace.ledger.charges == []
+    assert httpx.get(f"{marketplace.url}/charges").status_code == 401
 """
 
 
@@ -36,4 +40,4 @@ def test_it_brings_all_that_it_needs(pytester: pytest.Pytester, monkeypatch: pyt
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(TESTS)
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=5)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import sys
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
+from app.simulators.portal.application import create_portal
 from app.simulators.portal.behaviour import Behaviour
-from app.simulators.portal.server import run
+from app.simulators.serving import as_program
 
 program = typer.Typer(add_completion=False)
 
@@ -46,13 +44,7 @@ def main(  # noqa: PLR0913 - a flag for each setting
         "seed": seed,
     }
     settings = _settings(behaviour, {name: value for name, value in flags.items() if value is not None})
-    # uvicorn shuts down, then raises the signal again, which ends the process with exit code 0.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
-    try:
-        run(settings, port, when_ready=lambda url: print(json.dumps({"url": url}), flush=True))  # noqa: T201 - the address is what the program prints
-    except OSError as error:
-        raise typer.BadParameter(f"cannot listen on port {port}: {error.strerror}") from None
+    as_program(create_portal(settings), port)
 
 
 def _settings(text: str, flags: dict[str, Any]) -> Behaviour:

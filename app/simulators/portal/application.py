@@ -15,7 +15,6 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from typing import Annotated, Any, assert_never, cast
 
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, Request
@@ -23,42 +22,23 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ValidationError
 
+from app.simulators import serving
 from app.simulators.portal.behaviour import Behaviour, Director, Fate, OrderForm
 from app.simulators.portal.record import Entry, Record
 from app.simulators.portal.sessions import Sessions
 
 _LOOP_TURNS_TO_NOTICE_A_DEPARTURE = 8
-_DROP_S = 0.05
-_WAVE = b" " * 65_536
 
 
-class Desk:
-    """One portal's state. `clock` returns seconds since 1970. `closing`, once set, releases every held call."""
+class Desk(serving.Desk):
+    """One portal's state."""
 
     def __init__(self, behaviour: Behaviour, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
         self.behaviour = behaviour
-        self.clock = clock
         self.record = Record()
         self.sessions = Sessions()
         self.director = Director()
-        self.closing = asyncio.Event()
-
-    async def work(self, seconds: float) -> None:
-        """Wait for the latency of a call. Raises 503 if the portal closes meanwhile."""
-        if seconds:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self.closing.wait()
-                raise HTTPException(503, "the portal is closing")
-
-    async def hold(self, request: Request) -> None:
-        """Hold a call until the caller disconnects or the portal closes."""
-        waits = {asyncio.ensure_future(_departure(request)), asyncio.ensure_future(self.closing.wait())}
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
 
 
 def create_portal(behaviour: Behaviour, *, clock: Callable[[], float] = time.time) -> FastAPI:
@@ -163,10 +143,10 @@ async def _carry_out(fate: Fate, form: OrderForm, account: str, desk: Desk, requ
             return HTMLResponse("<p>Gracias</p>", 201)
         case "flood":
             record.accept(account, form, desk.clock(), began)
-            return StreamingResponse(_flood(desk), 201, media_type="application/json")
+            return StreamingResponse(desk.flood(record.flood), 201, media_type="application/json")
         case "drip":
             record.timeouts += 1
-            return StreamingResponse(_drops(desk), 201, media_type="application/json")
+            return StreamingResponse(desk.drops(), 201, media_type="application/json")
         case _:
             assert_never(fate.then)
 
@@ -216,23 +196,3 @@ def _first_problem(problems: Any) -> str:
 async def _lines(entries: list[Entry]) -> AsyncIterator[str]:
     for entry in entries:
         yield json.dumps(entry.whole()) + "\n"
-
-
-async def _drops(desk: Desk) -> AsyncIterator[str]:
-    while not desk.closing.is_set():
-        yield " "
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_DROP_S):
-                await desk.closing.wait()
-
-
-async def _flood(desk: Desk) -> AsyncIterator[bytes]:
-    while not desk.closing.is_set():
-        yield _WAVE
-        desk.record.flooded += len(_WAVE)
-        await asyncio.sleep(0)  # sending to a disconnected caller never waits: let the loop process the disconnect
-
-
-async def _departure(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

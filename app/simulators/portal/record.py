@@ -121,6 +121,10 @@ class Record:
         finally:
             self._in_progress[account] -= 1
 
+    def flood(self, sent: int) -> None:
+        """Count bytes of endless answers."""
+        self.flooded += sent
+
     def summary(self) -> Summary:
         """Return the current counters."""
         return Summary(
