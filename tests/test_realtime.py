@@ -11,11 +11,10 @@ import pytest
 
 from app.context import Connection, Context
 from app.logistics.jobs import create_robot_job, get_job_with_items, retry_failed_items
-from app.logistics.results import update_job_item_results
 from app.simulators.portal import Portal, serve
 from tests.conftest import Database
 from tests.helpers.factories import Workspace
-from tests.helpers.robot_results import failure, success
+from tests.helpers.robot_results import failure, success, update_job_item_results
 from tests.helpers.shops import equip
 from tests.helpers.support import drain
 

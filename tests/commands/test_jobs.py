@@ -14,10 +14,9 @@ from app.context import Connection, Context
 from app.engine.queue.pauses import pause
 from app.logistics import carriers
 from app.logistics.jobs import get_job_with_items
-from app.logistics.results import update_job_item_results
 from app.tenancy.store import only_workspace
 from tests.commands.conftest import Outcome, Run
-from tests.helpers.robot_results import failure, success
+from tests.helpers.robot_results import failure, success, update_job_item_results
 from tests.helpers.support import scalar
 
 HEADER = "reference,recipient_name,address,city,department\n"

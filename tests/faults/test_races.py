@@ -22,14 +22,13 @@ from app.engine.queue.publish import publish
 from app.errors import Conflict, DuplicateRequest, KeyReused
 from app.logistics.jobs import AlreadyTaken, create_robot_job, get_robot_job, retry_failed_items, update_job_status
 from app.logistics.orders import update_order
-from app.logistics.results import update_job_item_result
 from app.logistics.store import ROBOT_JOBS, RobotJob
 from app.logistics.submit import submit_pending
 from events.robot import ItemRequested
 from tests.helpers import toy
 from tests.helpers.faults.race import Race, completions, items, submitted
 from tests.helpers.faults.snapshot import broken, snapshot
-from tests.helpers.robot_results import failure, success
+from tests.helpers.robot_results import failure, success, update_job_item_result
 from tests.helpers.support import scalar
 
 # Producers ---------------------------------------------------------------------------------------

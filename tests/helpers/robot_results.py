@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import events
-from app.context import Connection
+from app.context import Connection, Context
+from app.engine.batches.results import Applied, Result, apply
 from app.engine.inspect.invariants import audit
+from app.engine.queue.publish import publish
 from app.logistics.jobs import create_robot_job, get_job_with_items
-from app.logistics.store import RobotJob, RobotJobItem
+from app.logistics.store import ROBOT_JOBS, RobotJob, RobotJobItem
 from app.program import INVARIANTS
 from events import Event
 from events.robot import ErrorType, ItemCompleted
@@ -78,3 +81,20 @@ def everything(connection: Connection) -> list[list[Any]]:
     """Every job, item, order and queue row, to see that something changed nothing."""
     tables = ("logistics.robot_jobs", "logistics.robot_job_items", "logistics.orders", "public.procrastinate_jobs")
     return [connection.execute(f"SELECT * FROM {table} ORDER BY id").fetchall() for table in tables]  # noqa: S608
+
+
+def update_job_item_result(context: Context, said: ItemCompleted) -> Applied:
+    """Record the result of one item. Raises `NotFound` if the item is not the workspace's."""
+    return update_job_item_results(context, [said])
+
+
+def update_job_item_results(context: Context, results: Sequence[ItemCompleted]) -> Applied:
+    """Record results of items in one transaction: update items, counters and orders, complete jobs, publish events.
+
+    Late results change nothing; `late` counts them. Raises `NotFound`, and records nothing, if an item does not belong
+    to the job of its result or to the workspace.
+    """
+    with context.connection.transaction():
+        applied = apply(context, ROBOT_JOBS, [Result(context.tenant_id, data) for data in results])
+        publish(context.connection, *applied.follow)
+    return applied

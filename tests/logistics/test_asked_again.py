@@ -12,12 +12,12 @@ from app import database as doors
 from app.context import Connection
 from app.logistics import carriers
 from app.logistics.jobs import create_robot_job, get_robot_job, retry_failed_items
-from app.logistics.results import update_job_item_result
 from app.settings import settings
 from app.simulators.portal import Portal
 from events.robot import ItemCompleted
 from tests.conftest import Database
 from tests.helpers.factories import Workspace
+from tests.helpers.robot_results import update_job_item_result
 from tests.helpers.shops import equip
 from tests.helpers.support import waiting
 from tests.helpers.waits import until

@@ -16,7 +16,6 @@ from app import database as doors
 from app.context import Context
 from app.engine.queue.publish import publish
 from app.logistics.jobs import get_robot_job
-from app.logistics.results import update_job_item_results
 from app.logistics.store import RobotJobItem
 from events import Event
 from events.robot import ItemCompleted
@@ -29,6 +28,7 @@ from tests.helpers.robot_results import (
     said,
     submitted,
     success,
+    update_job_item_results,
     without_tenant,
 )
 from tests.helpers.shops import Shop

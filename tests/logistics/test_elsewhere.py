@@ -11,13 +11,12 @@ from pydantic import SecretStr
 from app.logistics import carriers, coverage, jobs
 from app.logistics.coverage import CoverageRow
 from app.logistics.jobs import InDoubtElsewhere, create_robot_job, record_item
-from app.logistics.results import update_job_item_result
 from app.logistics.store import RobotJob
 from app.logistics.submit import submit_pending
 from app.settings import settings
 from app.simulators.portal import Portal, Rule
 from tests.conftest import Database
-from tests.helpers.robot_results import broken, failure, items_of
+from tests.helpers.robot_results import broken, failure, items_of, update_job_item_result
 from tests.helpers.shops import Shop
 from tests.helpers.support import deliver, drain_all, scalar
 from tests.logistics.test_one_entry import in_doubt

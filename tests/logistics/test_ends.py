@@ -16,10 +16,9 @@ from app.errors import Conflict, InvalidInput, NotFound
 from app.logistics import jobs
 from app.logistics.jobs import cancel_job, record_item
 from app.logistics.orders import get_orders
-from app.logistics.results import update_job_item_result
 from app.settings import settings
 from app.simulators.portal import Portal
-from tests.helpers.robot_results import broken, items_of, success
+from tests.helpers.robot_results import broken, items_of, success, update_job_item_result
 from tests.helpers.shops import Shop
 from tests.helpers.support import deliver, drain_all, scalar
 

@@ -10,12 +10,11 @@ from app.context import Context
 from app.engine.queue.publish import publish
 from app.logistics import rules
 from app.logistics.jobs import retry_failed_items
-from app.logistics.results import update_job_item_result
 from app.logistics.store import RobotJobItem
 from app.settings import settings
 from app.simulators.portal import Portal
 from events.robot import ErrorType
-from tests.helpers.robot_results import failure, items_of, said, submitted
+from tests.helpers.robot_results import failure, items_of, said, submitted, update_job_item_result
 from tests.helpers.shops import Shop
 from tests.helpers.support import drain, scalar
 

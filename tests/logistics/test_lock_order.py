@@ -6,10 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from app import database as doors
 from app.context import Context
-from app.logistics.results import update_job_item_results
 from events.robot import ItemCompleted
 from tests.conftest import Database
-from tests.helpers.robot_results import submitted, success
+from tests.helpers.robot_results import submitted, success, update_job_item_results
 from tests.helpers.shops import Shop
 from tests.helpers.waits import LIMIT_S, until_somebody_waits
 

@@ -16,7 +16,6 @@ from app.engine.dead_letters.redeliver import redeliver
 from app.engine.queue.publish import publish
 from app.errors import Conflict
 from app.logistics import jobs, rules
-from app.logistics.results import update_job_item_result
 from app.logistics.store import RobotJobItem
 from app.program import WIRING
 from app.settings import settings
@@ -26,7 +25,7 @@ from app.testing.faults import Fault
 from events.robot import ItemRequested
 from tests.conftest import Database
 from tests.helpers.deaths import die_in_a_call, rescued
-from tests.helpers.robot_results import broken, failure, items_of
+from tests.helpers.robot_results import broken, failure, items_of, update_job_item_result
 from tests.helpers.shops import Shop
 from tests.helpers.support import drain, drain_all, scalar
 

@@ -29,11 +29,10 @@ from app.engine.queue.lease import Delivery
 from app.engine.queue.publish import put_back
 from app.errors import Conflict
 from app.logistics import cancel, jobs, rules
-from app.logistics.results import update_job_item_results
 from events import Event
 from events.robot import ItemCompleted
 from tests.conftest import Database
-from tests.helpers.robot_results import broken, items_of
+from tests.helpers.robot_results import broken, items_of, update_job_item_results
 from tests.helpers.shops import Shop
 from tests.helpers.support import drain, scalar
 from tests.helpers.waits import LIMIT_S, SOMEBODY_WAITS, until_somebody_waits

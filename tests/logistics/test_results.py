@@ -14,10 +14,19 @@ from app.context import Context
 from app.errors import NotFound
 from app.logistics.jobs import get_job_with_items, get_robot_job, retry_failed_items
 from app.logistics.orders import get_orders
-from app.logistics.results import update_job_item_result, update_job_item_results
 from events.robot import ItemCompleted
 from tests.conftest import Database
-from tests.helpers.robot_results import broken, everything, failure, items_of, ledger, submitted, success
+from tests.helpers.robot_results import (
+    broken,
+    everything,
+    failure,
+    items_of,
+    ledger,
+    submitted,
+    success,
+    update_job_item_result,
+    update_job_item_results,
+)
 from tests.helpers.shops import Shop
 from tests.helpers.support import drain, scalar
 

@@ -15,12 +15,22 @@ from app.engine.batches.rules import ITEMS_A_REQUEST
 from app.engine.queue.publish import publish
 from app.errors import Conflict, NotFound
 from app.logistics.jobs import get_robot_job, retry_failed_items
-from app.logistics.results import update_job_item_result, update_job_item_results
 from app.simulators.portal import Portal
 from events import SIZE_LIMIT
 from events.robot import JobSubmitted
 from tests.conftest import Database
-from tests.helpers.robot_results import broken, everything, failure, items_of, ledger, said, submitted, success
+from tests.helpers.robot_results import (
+    broken,
+    everything,
+    failure,
+    items_of,
+    ledger,
+    said,
+    submitted,
+    success,
+    update_job_item_result,
+    update_job_item_results,
+)
 from tests.helpers.shops import Shop
 from tests.helpers.support import drain, drain_all, scalar
 

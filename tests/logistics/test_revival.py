@@ -11,11 +11,18 @@ import events
 from app.engine.batches import forecasts
 from app.engine.batches.retry import revive
 from app.logistics.jobs import get_robot_job, retry_failed_items
-from app.logistics.results import update_job_item_result
 from app.logistics.store import ROBOT_JOBS, RobotJobItem
 from events import Event, new_id
 from events.robot import ItemRequested
-from tests.helpers.robot_results import broken, everything, failure, items_of, submitted, success
+from tests.helpers.robot_results import (
+    broken,
+    everything,
+    failure,
+    items_of,
+    submitted,
+    success,
+    update_job_item_result,
+)
 from tests.helpers.shops import Shop
 
 

@@ -10,10 +10,9 @@ from app.errors import Conflict, DuplicateRequest, KeyReused
 from app.logistics import carriers
 from app.logistics.jobs import AlreadyTaken, CancelledOrders, create_robot_job
 from app.logistics.orders import update_order
-from app.logistics.results import update_job_item_results
 from app.logistics.store import RobotJob
 from app.logistics.submit import submit_orders, submit_pending
-from tests.helpers.robot_results import failure, items_of, success
+from tests.helpers.robot_results import failure, items_of, success, update_job_item_results
 from tests.helpers.shops import Shop
 from tests.helpers.support import drain, scalar
 

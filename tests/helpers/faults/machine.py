@@ -20,7 +20,6 @@ from app.engine.queue import pauses
 from app.engine.queue.publish import publish
 from app.errors import Conflict, DuplicateRequest, KeyReused
 from app.logistics.jobs import create_robot_job, retry_failed_items, update_job_status
-from app.logistics.results import update_job_item_results
 from app.logistics.store import ROBOT_JOBS
 from app.logistics.submit import CancelledOrders, CarrierDisabled
 from tests.helpers import toy
@@ -28,6 +27,7 @@ from tests.helpers.faults.model_comparison import outcome
 from tests.helpers.faults.neighbours import Neighbours
 from tests.helpers.faults.operators import MOOD, WHICH
 from tests.helpers.faults.stage import MOST_RESCUES, QUEUES
+from tests.helpers.robot_results import update_job_item_results
 
 ORDERS = 6
 MOST_IN_HAND = 3
