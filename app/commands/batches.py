@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
-from app.commands.explain import show_reasons
+from app.commands.explain import show_reasons, show_times_of
 from app.commands.output import Json, confirm, emit, note
 from app.commands.scope import Actor, WorkspaceOption, Yes, acting_for, as_service
 from app.errors import InvalidInput
@@ -18,21 +18,46 @@ from app.errors import InvalidInput
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
     from app.context import Context
-    from app.engine.batches import Batch
+    from app.engine.batches import Batch, OwnReasons
 
 JobArgument = Annotated[UUID, typer.Argument(metavar="JOB", help="The job's id.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Show the progress until the job has ended.")]
 Reason = Annotated[str, typer.Option("--reason", help="Reason, for the audit log.")]
 
 
+def job_line(job: Any) -> dict[str, Any]:
+    """Return all fields of a job, with `job_id` for `id`."""
+    row = asdict(job)
+    return {"job_id": row.pop("id"), **row}
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """How jobs and items of a batch are printed.
+
+    `job`: the printed fields of a job. `item`: the columns of an item in tables; --json prints all its fields.
+    `succeeded`: the word for successful items in a progress line. `own`: return the domain's own
+    reasons for `explain`.
+    """
+
+    job: Callable[[Any], dict[str, Any]] = job_line
+    item: Callable[[Any], dict[str, Any]] = asdict
+    succeeded: str = "done"
+    own: Callable[[], OwnReasons[Any, Any] | None] = lambda: None
+
+
 class Commands:
     """The commands of one batch. `load` imports the batch when a command runs; `acting` opens a tenant's context."""
 
     def __init__(
-        self, load: Callable[[], Batch[Any, Any]], acting: Callable[[str | None], AbstractContextManager[Context]]
+        self,
+        load: Callable[[], Batch[Any, Any]],
+        acting: Callable[[str | None], AbstractContextManager[Context]],
+        display: Display,
     ) -> None:
         self._load = load
         self._acting = acting
+        self._display = display
 
     def list_(
         self,
@@ -50,7 +75,7 @@ class Commands:
 
         with self._acting(workspace) as context:
             found = list_jobs(context, self._load(), status=status, before=before, limit=limit)
-        emit([_line(job) for job in found], as_json=as_json)
+        emit([self._display.job(job) for job in found], as_json=as_json)
         if len(found) == limit:
             note(f"more jobs may follow: --before {found[-1].id}")
 
@@ -69,13 +94,13 @@ class Commands:
 
         with self._acting(workspace) as context:
             page = get_page(context, self._load(), job, status=status, after=after, limit=limit)
-        items = [asdict(item) for item in page.items]
+        line = self._display.job(page.job)
         if as_json:
-            more = {"by_error_type": page.errors, "items": items, "next_after": page.next_after}
-            emit({**_line(page.job), **more}, as_json=True)
+            items = [asdict(item) for item in page.items]
+            emit({**line, "by_error_type": page.errors, "items": items, "next_after": page.next_after}, as_json=True)
             return
-        emit({**_line(page.job), **{f"failed: {name}": count for name, count in page.errors.items()}}, as_json=False)
-        emit(items, as_json=False)
+        emit({**line, **{f"failed: {name}": count for name, count in page.errors.items()}}, as_json=False)
+        emit([self._display.item(item) for item in page.items], as_json=False)
         if page.next_after:
             note(f"more items follow: --after {page.next_after}")
 
@@ -83,7 +108,7 @@ class Commands:
         """Show a job's progress until it has ended. Exit code 1 if no item succeeded."""
         with self._acting(workspace) as context:
             tenant_id = context.tenant_id
-        self._watch(tenant_id, job, as_json=as_json)
+        self.follow(tenant_id, job, as_json=as_json)
 
     def retry(
         self,
@@ -100,11 +125,11 @@ class Commands:
         with self._acting(workspace) as context:
             done = retry_failed(context, self._load(), job, item)
             tenant_id = context.tenant_id
-        emit({**_line(done.job), "retried_items": done.items}, as_json=as_json)
+        emit({**self._display.job(done.job), "retried_items": done.items}, as_json=as_json)
         if not done.items:
             note("no item failed: nothing to retry; `explain` shows the open items")
         elif watch:
-            self._watch(tenant_id, job, as_json=as_json)
+            self.follow(tenant_id, job, as_json=as_json)
 
     def cancel(
         self,
@@ -128,7 +153,7 @@ class Commands:
         with self._acting(workspace) as context:
             done = cancel(context, self._load(), job, actor=actor, reason=reason, dry_run=dry_run)
         counts = {"cancelled_items": done.failed, "in_hand": done.in_hand, "resolved_letters": done.letters}
-        emit({**_line(done.job), **counts, "dry_run": dry_run}, as_json=as_json)
+        emit({**self._display.job(done.job), **counts, "dry_run": dry_run}, as_json=as_json)
         if dry_run:
             note("nothing was changed")
 
@@ -158,7 +183,7 @@ class Commands:
             said = {"status": batch.error, "error_type": type_, "error_message": error}
         with self._acting(workspace) as context:
             job = record_item(context, batch, item, said, actor=actor, reason=reason)
-        emit({"item": item, **_line(job)}, as_json=as_json)
+        emit({"item": item, **self._display.job(job)}, as_json=as_json)
 
     def explain(
         self,
@@ -169,17 +194,33 @@ class Commands:
     ) -> None:
         """Show why a job, or one of its items, has not ended."""
         from app.engine.batches import explain_item, explain_job
+        from app.engine.batches.parts import tenant_of
 
         with as_service() as connection:
             batch = self._load()
-            found = explain_job(connection, batch, job) if item is None else explain_item(connection, batch, item)
+            own = self._display.own()
+            if item is None:
+                found = explain_job(connection, batch, job, own)
+            else:
+                found = explain_item(connection, batch, item, own)
+            show_times_of(connection, tenant_of(connection, job if item is None else item, batch))
         show_reasons(found, as_json=as_json)
 
-    def _watch(self, tenant_id: UUID, job: UUID, *, as_json: bool) -> None:
+    def follow(self, tenant_id: UUID, job: UUID, *, as_json: bool) -> None:
+        """Show a tenant's job until it has ended. Exits with 1 if no item succeeded."""
         from app.commands.watching import watch as watch_job
 
-        if watch_job(self._load(), tenant_id, job, as_json=as_json, succeeded="done").status == "failed":
+        ended = watch_job(self._load(), tenant_id, job, as_json=as_json, succeeded=self._display.succeeded)
+        if ended.status == "failed":
             raise typer.Exit(1)
+
+    def app(self, help_: str, *, without: Collection[str] = ()) -> typer.Typer:
+        """Return a Typer app with the commands, but for those in `without`."""
+        app = typer.Typer(no_args_is_help=True, help=help_)
+        for name in ("list", "show", "watch", "retry", "cancel", "record", "explain"):
+            if name not in without:
+                app.command(name=name)(getattr(self, "list_" if name == "list" else name))
+        return app
 
 
 def sub_app(
@@ -188,18 +229,11 @@ def sub_app(
     help_: str,
     acting: Callable[[str | None], AbstractContextManager[Context]] = acting_for,
 ) -> typer.Typer:
-    """Return a Typer app with the commands of a batch. A domain adds its own `submit`."""
-    app = typer.Typer(no_args_is_help=True, help=help_)
-    commands = Commands(load, acting)
-    app.command(name="list")(commands.list_)
-    for name in ("show", "watch", "retry", "cancel", "record", "explain"):
-        app.command(name=name)(getattr(commands, name))
-    return app
+    """Return a Typer app with the commands of a batch. A domain adds its own `submit`.
 
-
-def _line(job: Any) -> dict[str, Any]:
-    row = asdict(job)
-    return {"job_id": row.pop("id"), **row}
+    A domain that prints jobs in its own way, or has a command of its own instead of one of these, uses `Commands`.
+    """
+    return Commands(load, acting, Display()).app(help_)
 
 
 def _fields(pairs: Iterable[str]) -> dict[str, str]:

@@ -27,7 +27,7 @@ def job(job: Annotated[UUID, typer.Argument(metavar="JOB", help="A job's id.")],
 
     with as_service() as connection:
         found = explain_one(EXPLAINERS, "job", connection, job)
-        _show_times_of(connection, tenant_of(EXPLAINERS, connection, job))
+        show_times_of(connection, tenant_of(EXPLAINERS, connection, job))
     show_reasons(found, as_json=as_json)
 
 
@@ -43,7 +43,7 @@ def item(
 
     with as_service() as connection:
         found = explain_one(EXPLAINERS, "item", connection, item)
-        _show_times_of(connection, tenant_of(EXPLAINERS, connection, item))
+        show_times_of(connection, tenant_of(EXPLAINERS, connection, item))
     show_reasons(found, as_json=as_json)
 
 
@@ -56,7 +56,7 @@ def event(
 
     with as_service() as connection:
         found = explain_event(connection, event)
-        _show_times_of(connection, tenant_of(connection, event))
+        show_times_of(connection, tenant_of(connection, event))
     show_reasons(found, as_json=as_json)
 
 
@@ -80,7 +80,8 @@ def tenant(
     show_reasons(found, as_json=as_json)
 
 
-def _show_times_of(connection: Connection, workspace_id: UUID | None) -> None:
+def show_times_of(connection: Connection, workspace_id: UUID | None) -> None:
+    """Show the times of this command in the workspace's time zone."""
     from app.tenancy.store import timezone_of
 
     if workspace_id is not None and (zone := timezone_of(connection, workspace_id)) is not None:

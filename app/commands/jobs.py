@@ -1,4 +1,4 @@
-"""`jobs`: submit orders as a robot job; list, show, watch, retry and cancel jobs; record an item's result."""
+"""`jobs`: the commands of every batch; submit orders as a robot job, and record an item's result."""
 
 from __future__ import annotations
 
@@ -8,21 +8,56 @@ from uuid import UUID
 
 import typer
 
-from app.commands.output import Json, confirm, emit, note
-from app.commands.scope import Actor, CarrierOption, WorkspaceOption, Yes, acting_for
+from app.commands.batches import Commands, Display, Watch
+from app.commands.output import Json, emit, note
+from app.commands.scope import Actor, CarrierOption, WorkspaceOption, acting_for
 from app.errors import InvalidInput
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
     from app.context import Context
+    from app.engine.batches import Batch, OwnReasons
     from app.logistics.store import RobotJob, RobotJobItem
 
-app = typer.Typer(
-    no_args_is_help=True, help="Manage robot jobs: batches of orders that robots enter in a carrier's portal."
-)
 
-JobArgument = Annotated[UUID, typer.Argument(metavar="JOB", help="The job's id.")]
-Watch = Annotated[bool, typer.Option("--watch", help="Show the progress until the job has ended.")]
+def _line(job: RobotJob) -> dict[str, Any]:
+    return {
+        "job_id": job.id,
+        "carrier": job.carrier,
+        "status": job.status,
+        "total_items": job.total_items,
+        "success_count": job.success_count,
+        "error_count": job.error_count,
+        "generation": job.generation,
+        "idempotency_key": job.idempotency_key,
+        "created_at": job.created_at,
+        "completed_at": job.completed_at,
+    }
+
+
+def _item(item: RobotJobItem) -> dict[str, Any]:
+    names = ("id", "order_reference", "status", "tracking_number", "retry_count", "error_type", "error_message")
+    return {name: getattr(item, name) for name in names}
+
+
+def _batch() -> Batch[RobotJob, RobotJobItem]:
+    from app.logistics.store import ROBOT_JOBS
+
+    return ROBOT_JOBS
+
+
+def _own_reasons() -> OwnReasons[RobotJob, RobotJobItem]:
+    from app.logistics.explain import OWN_REASONS
+
+    return OWN_REASONS
+
+
+_COMMANDS = Commands(_batch, acting_for, Display(_line, _item, "shipped", _own_reasons))
+
+app = _COMMANDS.app(
+    "Manage robot jobs: batches of orders that robots enter in a carrier's portal.",
+    without=("record",),  # this one has --tracking
+)
 
 
 @app.command()
@@ -68,112 +103,7 @@ def submit(
     if done.repeated:
         note(f"{done.repeated} of these orders are already shipped or in another job: this job ships them again")
     if watch:
-        _watch(done.job.workspace_id, done.job.id, as_json=as_json)
-
-
-@app.command(name="list")
-def list_(
-    *,
-    status: Annotated[str | None, typer.Option("--status", help="pending, processing, completed or failed.")] = None,
-    before: Annotated[UUID | None, typer.Option("--before", help="Continue after the job with this id.")] = None,
-    limit: Annotated[int, typer.Option("--limit", help="Jobs to list, at most 1000.")] = 50,
-    workspace: WorkspaceOption = None,
-    as_json: Json = False,
-) -> None:
-    """List jobs, newest first."""
-    from app.logistics.jobs import list_jobs
-
-    with acting_for(workspace) as context:
-        found = list_jobs(context, status=status, before=before, limit=limit)
-    emit([_line(job) for job in found], as_json=as_json)
-    if len(found) == limit:
-        note(f"more jobs may follow: --before {found[-1].id}")
-
-
-@app.command()
-def show(
-    job: JobArgument,
-    *,
-    status: Annotated[
-        str | None, typer.Option("--status", help="Only items with this status: error, success, …")
-    ] = None,
-    after: Annotated[UUID | None, typer.Option("--after", help="Continue after the item with this id.")] = None,
-    limit: Annotated[int, typer.Option("--limit", help="Items to show, at most 1000.")] = 20,
-    workspace: WorkspaceOption = None,
-    as_json: Json = False,
-) -> None:
-    """Show a job, its errors by type, and a page of its items."""
-    from app.logistics.jobs import get_job_with_items
-
-    with acting_for(workspace) as context:
-        page = get_job_with_items(context, job, status=status, after=after, limit=limit)
-    if as_json:
-        emit(
-            {**_line(page.job), "by_error_type": page.errors, "items": page.items, "next_after": page.next_after},
-            as_json=True,
-        )
-        return
-    errors = {f"failed: {name}": count for name, count in page.errors.items()}
-    emit({**_line(page.job), **errors}, as_json=False)
-    emit([_item(item) for item in page.items], as_json=False)
-    if page.next_after:
-        note(f"more items follow: --after {page.next_after}")
-
-
-@app.command()
-def watch(job: JobArgument, *, workspace: WorkspaceOption = None, as_json: Json = False) -> None:
-    """Show a job's progress until it has ended. Exit code 1 if no item succeeded."""
-    with acting_for(workspace) as context:
-        workspace_id = context.tenant_id
-    _watch(workspace_id, job, as_json=as_json)
-
-
-@app.command()
-def retry(
-    job: JobArgument,
-    *,
-    item: Annotated[list[UUID] | None, typer.Option("--item", help="Only this failed item; repeatable.")] = None,
-    watch: Watch = False,
-    workspace: WorkspaceOption = None,
-    as_json: Json = False,
-) -> None:
-    """Retry a job's failed items. Robots query the portal first, so that no order is entered twice."""
-    from app.logistics.jobs import retry_failed_items
-
-    with acting_for(workspace) as context:
-        done = retry_failed_items(context, job, item)
-    emit({**_line(done.job), "retried_items": done.items}, as_json=as_json)
-    if not done.items:
-        note(f"no item failed: nothing to retry; `explain job {job}` shows the open items")
-    elif watch:
-        _watch(done.job.workspace_id, job, as_json=as_json)
-
-
-@app.command()
-def cancel(
-    job: JobArgument,
-    *,
-    reason: Annotated[str, typer.Option("--reason", help="Reason, for the audit log and each item's error.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the effect; change nothing.")] = False,
-    workspace: WorkspaceOption = None,
-    yes: Yes = False,
-    actor: Actor,
-    as_json: Json = False,
-) -> None:
-    """Cancel a job: fail the items that no robot has begun, and begin no further call.
-
-    Items with a dead request fail too, and their dead letters are resolved. Items that a robot has begun still get the
-    result of their call. The job completes with its last result.
-    """
-    from app.logistics.jobs import cancel_job
-
-    confirm(f"Cancel job {job}?", yes=yes or dry_run)
-    with acting_for(workspace) as context:
-        done = cancel_job(context, job, actor=actor, reason=reason, dry_run=dry_run)
-    counts = {"cancelled_items": done.failed, "in_hand": done.in_hand, "resolved_letters": done.letters}
-    emit({**_line(done.job), **counts, "dry_run": dry_run}, as_json=as_json)
-    if dry_run:
-        note("nothing was changed")
+        _COMMANDS.follow(done.job.workspace_id, done.job.id, as_json=as_json)
 
 
 @app.command()
@@ -224,7 +154,7 @@ def _submit_pending(workspace: str | None, carrier: str, key: str | None, *, wat
     if done.in_doubt and not as_json:
         note(f"{done.in_doubt} pending orders may be in another carrier's portal: retry or record their items first")
     if watch and done.job is not None:
-        _watch(workspace_id, done.job.id, as_json=as_json)
+        _COMMANDS.follow(workspace_id, done.job.id, as_json=as_json)
 
 
 def _orders(context: Context, file: Path | None, wanted: list[str], *, skip_bad: bool, as_json: bool) -> list[UUID]:
@@ -238,31 +168,3 @@ def _orders(context: Context, file: Path | None, wanted: list[str], *, skip_bad:
     for problem in [] if as_json else rows.problems:
         note(problem)
     return order_ids
-
-
-def _watch(workspace_id: UUID, job_id: UUID, *, as_json: bool) -> None:
-    from app.commands.watching import watch as watch_job
-    from app.logistics.store import ROBOT_JOBS
-
-    if watch_job(ROBOT_JOBS, workspace_id, job_id, as_json=as_json, succeeded="shipped").status == "failed":
-        raise typer.Exit(1)
-
-
-def _line(job: RobotJob) -> dict[str, Any]:
-    return {
-        "job_id": job.id,
-        "carrier": job.carrier,
-        "status": job.status,
-        "total_items": job.total_items,
-        "success_count": job.success_count,
-        "error_count": job.error_count,
-        "generation": job.generation,
-        "idempotency_key": job.idempotency_key,
-        "created_at": job.created_at,
-        "completed_at": job.completed_at,
-    }
-
-
-def _item(item: RobotJobItem) -> dict[str, Any]:
-    names = ("id", "order_reference", "status", "tracking_number", "retry_count", "error_type", "error_message")
-    return {name: getattr(item, name) for name in names}

@@ -42,12 +42,12 @@ SELECT id, workspace_id, carrier, is_enabled, max_sessions,
 
 def explain_job(connection: Connection, job_id: UUID) -> list[Reason]:
     """Return the reasons why a robot job has not ended, or how it ended. Raises `NotFound`."""
-    return explainers.explain_job(connection, ROBOT_JOBS, job_id, _ROBOT_JOBS)
+    return explainers.explain_job(connection, ROBOT_JOBS, job_id, OWN_REASONS)
 
 
 def explain_item(connection: Connection, item_id: UUID) -> list[Reason]:
     """Return the reasons why an item has no result, or its result. Raises `NotFound`."""
-    return explainers.explain_item(connection, ROBOT_JOBS, item_id, _ROBOT_JOBS)
+    return explainers.explain_item(connection, ROBOT_JOBS, item_id, OWN_REASONS)
 
 
 def with_carriers(connection: Connection, workspace_id: UUID, reasons: Sequence[Reason]) -> list[Reason]:
@@ -99,4 +99,4 @@ def _unusable_carrier(connection: Connection, job: RobotJob) -> Iterator[Reason]
     yield from _unusable(job.workspace_id, job.carrier, _accounts(connection, job.workspace_id, job.carrier))
 
 
-_ROBOT_JOBS = OwnReasons(_job_ended, _item_shipped, _of_its_carrier, _unusable_carrier)
+OWN_REASONS = OwnReasons(_job_ended, _item_shipped, _of_its_carrier, _unusable_carrier)

@@ -289,6 +289,17 @@ def test_another_workspaces_job_is_not_there(run: Run, file: Path) -> None:
     assert run("jobs", "show", job_id, "-w", "Acme").code == 0
 
 
+def test_a_job_is_explained_with_the_reasons_of_its_domain(run: Run, file: Path, connection: Connection) -> None:
+    """`jobs explain` says what `explain job` and `explain item` say."""
+    job_id = submit(run, "--file", file)["job_id"]
+    answer(connection, job_id, good=1)
+    item_id = run("jobs", "show", job_id, "--json").rows[0]["items"][0]["id"]
+    assert run("jobs", "explain", job_id).out == run("explain", "job", job_id).out != ""
+    (own,) = run("jobs", "explain", job_id, "--item", item_id, "--json").rows
+    assert own == run("explain", "item", item_id, "--json").rows[0]
+    assert own["tracking_number"].startswith("T-")
+
+
 # Watch and retry ---------------------------------------------------------------------------------
 
 
