@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.engine.health import queue, server
+from app.engine.health import event_types, queue, server
 from app.engine.inspect.invariants import ENGINE
 from app.engine.merge import merged
 from app.engine.queue import ordering
@@ -23,7 +23,12 @@ WIRING = merged(
 INVARIANTS = (*ENGINE, *ordering.INVARIANTS, *(one for found in _PARTS for one in found.invariants))
 """All invariants that `python cli.py audit` checks."""
 
-CHECKUPS = (*server.SERVER, *queue.QUEUE, *(one for found in _PARTS for one in found.checkups))
+CHECKUPS = (
+    *server.SERVER,
+    *queue.QUEUE,
+    *event_types.EVENT_TYPES,
+    *(one for found in _PARTS for one in found.checkups),
+)
 """All checkups of `python cli.py doctor`."""
 
 EXPLAINERS = tuple(one for found in _PARTS for one in found.explainers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import psycopg
+from psycopg.rows import class_row
 from pydantic_core import to_json
 
 from app import database
@@ -18,6 +19,10 @@ from app.engine.routing import EFFECTS_PRIORITY, EVENTS_PRIORITY, EVENTS_QUEUE, 
 from events import KINDS, Payload
 
 _REGISTER = "SELECT engine.register_event_types(%s::jsonb, %s)"
+_REGISTERED = """
+SELECT type, version, queue_name, priority, batch_size, is_effect, is_sequenced, account_field, owner
+  FROM engine.event_types WHERE retired_at IS NULL ORDER BY type
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,11 @@ def register(connection: Connection, *, deployment: bool = False) -> list[str]:
     """
     row = connection.execute(_REGISTER, [to_json(declared()).decode(), deployment]).fetchone()
     return list(row[0]) if row else []
+
+
+def registered(connection: Connection) -> list[EventType]:
+    """Return the rows of `engine.event_types` that are not retired, sorted by name. Needs `service_role`."""
+    return connection.cursor(row_factory=class_row(EventType)).execute(_REGISTERED).fetchall()
 
 
 def _handled(payload: type[Payload], owner: str) -> EventType:

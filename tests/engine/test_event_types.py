@@ -18,11 +18,6 @@ from tests.conftest import Database
 from tests.helpers import sequences, toy
 from tests.helpers.toy import Echo, Made, Outside, Said, Wanted
 
-_ROWS = """
-SELECT type, version, queue_name, priority, batch_size, is_effect, is_sequenced, account_field, owner
-  FROM engine.event_types WHERE retired_at IS NULL ORDER BY type
-"""
-
 
 @pytest.fixture
 def version(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
@@ -36,7 +31,7 @@ def version(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 def table(connection: Connection) -> list[EventType]:
     """The types that are not retired."""
-    return [EventType(*row) for row in connection.execute(_ROWS)]
+    return event_types.registered(connection)
 
 
 def said(connection: Connection) -> tuple[int, str]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import psycopg
 
 from app.context import Connection
+from app.engine import event_types
 from app.engine.health.doctor import Finding, Limits, check_context, examine
 from app.program import CHECKUPS
 from tests.helpers.support import scalar
@@ -41,7 +42,8 @@ def fault(address: str, begin: str, end: str) -> Iterator[Connection]:
 
 
 def enlist(connection: Connection) -> int:
-    """Register a worker that serves every queue and lives for longer than the test; its id."""
+    """Register a worker that serves every queue and lives for longer than the test, and its event types; its id."""
+    event_types.register(connection)
     worker_id = int(scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()"))
     connection.execute(
         "INSERT INTO engine.workers (worker_id, host, pid, version) VALUES (%s, 'h', 1, '1')", [worker_id]

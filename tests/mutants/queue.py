@@ -13,6 +13,20 @@ _TAIL, _TEST_TAIL = "app/engine/inspect/tail.py", "tests/engine/inspect/test_tai
 
 MUTANTS = (
     Mutant(
+        "app/engine/health/event_types.py",
+        "AND e.event ->> 'type' <> ALL (%(served)s)",
+        "",
+        "tests/engine/health/test_event_types.py",
+        "the doctor names no waiting event that a domain serves",
+    ),
+    Mutant(
+        "app/engine/health/event_types.py",
+        "if getattr(own, field.name) != getattr(row, field.name)",
+        "if field.name == 'queue_name' and own.queue_name != row.queue_name",
+        "tests/engine/health/test_event_types.py",
+        "the doctor finds each column that differs",
+    ),
+    Mutant(
         _PUBLISH,
         "if len(text) > SIZE_LIMIT and len(text) > KINDS[event.type].size_limit:",
         "if len(text) > 4 * SIZE_LIMIT:",
