@@ -15,8 +15,8 @@ from app.errors import Transient
 from events import Event
 from tests.commands.test_dead import lines, run
 from tests.conftest import Database
-from tests.engine.effects.test_unasked import Mail
 from tests.helpers import toy
+from tests.helpers.calls import Mail
 from tests.helpers.support import drain_all, scalar, working
 from tests.helpers.toy import want
 

@@ -9,8 +9,8 @@ from app.engine.domain import use
 from app.engine.queue.publish import publish
 from tests.commands.test_dead import lines, run
 from tests.conftest import Database
-from tests.engine.dead_letters.test_replay import healed
 from tests.helpers import toy
+from tests.helpers.dead_letters import healed
 from tests.helpers.support import drain_all, scalar, working
 
 

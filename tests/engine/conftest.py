@@ -13,12 +13,14 @@ from app.engine.inspect.invariants import audit
 from app.engine.queue import ordering
 from tests.conftest import Database
 from tests.helpers import sequences, toy
+from tests.helpers.calls import Mail
 from tests.helpers.sequences import StepFaults
+from tests.helpers.toy import Outside
 
 
 @pytest.fixture
 def outside(database: Database) -> Iterator[toy.Outside]:
-    """The toy's outside world, with the toy's wiring in force."""
+    """The outside world of the toy domain, with its wiring in force."""
     toy.install(database)
     outside = toy.Outside()
     with domain.use(outside.wiring()):
@@ -27,7 +29,7 @@ def outside(database: Database) -> Iterator[toy.Outside]:
 
 @pytest.fixture
 def step_faults(outside: toy.Outside) -> Iterator[StepFaults]:
-    """Firm ground, with its wiring in force."""
+    """Steps without a fault, with their wiring in force."""
     step_faults = StepFaults()
     with domain.use(step_faults.wiring()):
         yield step_faults
@@ -35,7 +37,15 @@ def step_faults(outside: toy.Outside) -> Iterator[StepFaults]:
 
 @pytest.fixture
 def worker(database: Database, connection: Connection, step_faults: StepFaults) -> Iterator[Engine]:
-    """An engine whose deliveries the test makes; afterwards every line must be in order."""
+    """An engine whose deliveries the test makes; afterwards the invariants of ordering hold."""
     with sequences.engine(database) as made:
         yield made
     assert all(verdict.holds for verdict in audit(connection, ordering.INVARIANTS))
+
+
+@pytest.fixture
+def mail(outside: Outside) -> Iterator[Mail]:
+    """An effect whose other side cannot be asked, with its wiring in force."""
+    made = Mail(outside)
+    with domain.use(made.wiring()):
+        yield made

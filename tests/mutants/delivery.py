@@ -13,7 +13,7 @@ _LEDGER, _TEST_LEDGER = (
 _DELIVERY, _LEASE = "app/engine/queue/envelope.py", "app/engine/queue/lease.py"
 _DEAD, _TEST_DEAD = (
     "app/engine/delivery/bury.py",
-    "tests/engine/delivery/test_consume.py tests/engine/dead_letters/test_replay.py",
+    "tests/engine/delivery/test_consume.py tests/engine/delivery/test_bury.py tests/engine/dead_letters/test_replay.py",
 )
 _RESCUE, _TEST_RESCUE = (
     "app/engine/worker/rescue.py",

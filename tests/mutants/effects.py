@@ -10,7 +10,7 @@ _CALLS, _EXECUTE = "app/engine/effects/calls.py", "app/engine/effects/execute.py
 _TEST_EXECUTE = "tests/engine/effects/test_execute.py"
 _REPLAY = "app/engine/dead_letters/replay.py"
 _TEST_REPLAY = "tests/engine/dead_letters/test_replay.py tests/engine/dead_letters/test_replay_edges.py"
-_REDELIVER = "app/engine/dead_letters/redeliver.py"
+_REDELIVER, _TEST_REDELIVER = "app/engine/dead_letters/redeliver.py", "tests/engine/dead_letters/test_redeliver.py"
 _GATEWAY, _TEST_GATEWAY = "app/logistics/gateway.py", "tests/logistics/test_gateway.py"
 _OUTGOING, _TEST_OUTGOING = "app/outgoing.py", "tests/test_outgoing.py"
 
@@ -76,7 +76,7 @@ MUTANTS = (
         "RETURNING call_key, xmax <> 0 AND engine.is_live(row_id, attempts, worker_id), xmax <> 0",
         "RETURNING call_key, false, xmax <> 0",
         "tests/logistics/test_live_copies.py tests/engine/effects/test_call_keys.py"
-        " tests/engine/dead_letters/test_replay.py"
+        " tests/engine/dead_letters/test_redeliver.py tests/engine/dead_letters/test_letter_locks.py"
         " tests/faults/test_races_of_workers.py tests/logistics/test_one_entry.py",
         "a call that another delivery is making is not seized",
     ),
@@ -105,14 +105,14 @@ MUTANTS = (
         _REDELIVER,
         "letter.resolved_at is None and letter.failed_at == one.failed_at",
         "letter.resolved_at is None",
-        _TEST_REPLAY,
+        _TEST_REDELIVER,
         "a letter that died again since its plan is skipped",
     ),
     Mutant(
         _REDELIVER,
         "SET replay_count = replay_count + 1, replayed_at = clock_timestamp()",
         "SET replayed_at = clock_timestamp()",
-        _TEST_REPLAY + " tests/commands/test_dead.py",
+        _TEST_REDELIVER + " tests/commands/test_dead.py",
         "a letter counts its replays",
     ),
     Mutant(

@@ -2,60 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-from uuid import UUID
 
-import psycopg
 import pytest
 
 from app import database as doors
 from app.context import Connection
-from app.engine import audit_log, domain
+from app.engine import audit_log
 from app.engine.dead_letters import letters, manage, replay
 from app.engine.dead_letters import plan as plans
 from app.engine.dead_letters.awaited import Progress
 from app.engine.dead_letters.letters import Filters
 from app.engine.dead_letters.replay import Pace
-from app.engine.domain import Forecast
-from app.engine.queue.publish import publish
-from app.errors import Conflict, InvalidInput, NotFound, Permanent
-from events import InvalidEvent
+from app.errors import Conflict, InvalidInput
 from tests.conftest import Database
-from tests.helpers import toy
-from tests.helpers.support import drain_all, scalar, working
-from tests.helpers.toy import Outside, say, want
-
-NOBODY: Any = lambda _progress: None  # noqa: E731 - nobody watches
-
-
-def healed() -> Any:
-    """The toy's wiring after somebody has mended the handler: every word can be heard."""
-    wiring = Outside().wiring()
-
-    def hear(context: Any, said: list[Any]) -> Iterator[Any]:
-        for event in said:
-            if event.data.word.startswith("hopeless"):
-                message = "still deaf"
-                raise Permanent(message)
-            toy.note(context, event.id, event.data.word)
-        yield from ()
-
-    return domain.use(domain.Wiring({**wiring.handlers, toy.Said: hear}, wiring.effects))
-
-
-def buried(connection: Connection, *words: str) -> list[UUID]:
-    """Words that nobody could hear, as dead letters; their events' ids."""
-    said = [say(word, "bad") for word in words]
-    publish(connection, *said)
-    drain_all(connection)
-    return [event.id for event in said]
-
-
-def heard(connection: Connection) -> list[str]:
-    """Every word that was heard, in order."""
-    return [word for (word,) in connection.execute("SELECT word FROM toy.heard ORDER BY word")]
+from tests.helpers.dead_letters import NOBODY, buried, healed, heard
+from tests.helpers.support import scalar, working
+from tests.helpers.toy import Outside
 
 
 def test_a_plan_is_carried_out_and_resolves_its_letters(
@@ -176,76 +139,9 @@ def test_a_plan_whose_letters_have_changed_is_stale(connection: Connection, outs
     assert scalar(connection, "SELECT count(*) FROM public.procrastinate_jobs") == 0
 
 
-def test_every_event_is_classed_before_anything_happens(connection: Connection, outside: Outside) -> None:
-    """Applied, valid, invalid, in doubt, blocked: each letter says what a replay would come to."""
-    applied, blocked, good = buried(connection, "applied", "blocked", "good")
-    publish(connection, want("unsure", "never"))
-    drain_all(connection)
-    connection.execute(
-        "INSERT INTO engine.failed_jobs (job_type, event_data, error_message, retry_count) VALUES ('x', '{}', 'x', 1)"
-    )
-    connection.execute(
-        "INSERT INTO engine.event_log (event_id, type, version, data, occurred_at) VALUES (%s, 'x', 1, '{}', now())",
-        [applied],
-    )
-    wiring = outside.wiring()
-    forecasts: Any = {toy.Said: lambda _c, said: {e.id: Forecast(blocked="paused") for e in said if e.id == blocked}}
-    with domain.use(domain.Wiring(wiring.handlers, wiring.effects, forecasts)):
-        plan = plans.make(connection, Filters(), actor="ana")
-    found = {one.event_id: (one.class_, one.detail) for one in plans.letters(connection, plan.id)}
-    assert found[applied] == ("already_applied", "the ledger has it")
-    assert found[blocked] == ("blocked", "paused")
-    assert found[good] == ("valid", None)
-    assert found[None][0] == "invalid"
-    assert sorted(class_ for class_, _ in found.values()) == sorted(
-        ["already_applied", "blocked", "valid", "invalid", "in_doubt"]
-    )
-
-
 @pytest.mark.parametrize("pace", [Pace(rate=0), Pace(rate=-1), Pace(canary=0), Pace(stop_at=101)])
 def test_what_is_no_pace_is_refused(connection: Connection, outside: Outside, pace: Pace) -> None:
     """A rate of zero would never end: it is an error that names the field."""
     plan = plans.make(connection, Filters(), actor="ana")
     with pytest.raises(InvalidInput, match=r"^(rate|canary|stop-at): "):
         replay.run(connection, plan, pace, actor="ana", reason=None, show=NOBODY)
-
-
-def test_an_edit_is_a_new_event_that_points_to_the_old(connection: Connection, outside: Outside) -> None:
-    """Checked against the schema, published, and the old letter resolved, all in one commit and on record."""
-    old = buried(connection, "garbled")[0]
-    with pytest.raises(InvalidEvent, match=r"data\.volume"):
-        manage.edit(connection, old, {"word": "clear", "volume": 11}, reason=None, actor="ana")
-    new = manage.edit(connection, old, {"word": "clear"}, reason="typo", actor="ana")
-    drain_all(connection)
-    assert heard(connection) == ["clear"]
-    assert (new.causationid, new.id != old) == (old, True)
-    letter = letters.find(connection, old)
-    assert (letter.replaced_by, letter.resolved_at is not None) == (new.id, True)
-    assert audit_log.history(connection, letter.id)[0].details["after"] == {"word": "clear"}
-    with pytest.raises(Conflict, match="resolved already"):
-        manage.edit(connection, old, {"word": "again"}, reason=None, actor="ana")
-
-
-def test_filters_and_groups_find_what_is_meant(connection: Connection, outside: Outside) -> None:
-    """By type, class, text and fingerprint; the same failure with other particulars is one group."""
-    buried(connection, "one", "two")
-    publish(connection, want("call", "bad"))
-    drain_all(connection)
-    assert len(letters.select(connection, Filters())) == 3
-    assert len(letters.select(connection, Filters(type="toy/word.said"))) == 2
-    assert len(letters.select(connection, Filters(text="TWO"))) == 1
-    assert len(letters.select(connection, Filters(error_class="Permanent"))) == 3
-    groups = letters.group(connection, Filters())
-    assert sum(group.letters for group in groups) == 3
-    assert len(letters.select(connection, Filters(fingerprint=groups[0].fingerprint))) == groups[0].letters
-    with pytest.raises(NotFound):
-        letters.find(connection, say("nobody").id)
-
-
-def test_the_record_of_actions_cannot_be_changed(connection: Connection, outside: Outside) -> None:
-    """Rows are only ever added: service_role may neither update nor delete them."""
-    buried(connection, "x")
-    manage.annotate(connection, letters.select(connection, Filters())[0].id, note="look", actor="ana")
-    for statement in ("UPDATE engine.actions SET actor = 'nobody'", "DELETE FROM engine.actions"):
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute(statement)

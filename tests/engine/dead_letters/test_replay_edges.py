@@ -1,4 +1,4 @@
-"""Replay at its edges: letters that changed since their plan, and a first few of which one dies."""
+"""Replays that stop or are refused: missing reasons, failing canaries, and letters that changed since the plan."""
 
 from __future__ import annotations
 
@@ -8,30 +8,22 @@ import pytest
 
 from app.context import Connection
 from app.engine import audit_log
-from app.engine.dead_letters import letters, replay
 from app.engine.dead_letters import plan as plans
+from app.engine.dead_letters import replay
+from app.engine.dead_letters.awaited import Progress
 from app.engine.dead_letters.letters import Filters
-from app.engine.dead_letters.redeliver import End, redeliver
+from app.engine.dead_letters.plan import Plan
 from app.engine.dead_letters.replay import Pace
-from app.engine.queue.publish import publish
 from app.errors import Conflict, InvalidInput
 from tests.conftest import Database
-from tests.engine.dead_letters.test_replay import NOBODY, buried, healed, heard
-from tests.helpers.support import deliver, scalar, working
-from tests.helpers.toy import Outside, say
+from tests.helpers.dead_letters import NOBODY, buried, healed, heard
+from tests.helpers.support import drain_all, scalar, working
+from tests.helpers.toy import Outside
 
 
-@pytest.fixture
-def plan_of_one_that_died_again(connection: Connection, outside: Outside) -> plans.Plan:
-    """A plan of a letter whose event was delivered and died once more since."""
-    event = say("word", "bad")
-    publish(connection, event)
-    deliver(connection)
-    plan = plans.make(connection, Filters(), actor="ana")
-    publish(connection, event)
-    deliver(connection)
-    assert len(letters.find(connection, event.id).history) == 1
-    return plan
+def run(connection: Connection, plan: Plan, pace: Pace) -> Progress:
+    """Run a replay without watching its progress."""
+    return replay.run(connection, plan, pace, actor="ana", reason="try", show=NOBODY)
 
 
 @pytest.mark.parametrize("reason", [None, ""])
@@ -60,34 +52,44 @@ def test_a_reason_is_needed_for_several_letters_and_for_repeated_calls(
         replay.check_reason(pace, letters_left, None)
 
 
-def test_a_plan_is_stale_when_a_letter_has_died_again(
-    connection: Connection, plan_of_one_that_died_again: plans.Plan
-) -> None:
-    """What was planned was another death: the error may be another one too."""
-    with pytest.raises(Conflict, match="died again; make a new one"):
-        replay.run(connection, plan_of_one_that_died_again, Pace(), actor="ana", reason=None, show=NOBODY)
-
-
-def test_a_letter_that_died_again_while_a_replay_ran_is_skipped(
-    connection: Connection, plan_of_one_that_died_again: plans.Plan
-) -> None:
-    """Between the look at the plan and the replay of the letter it may die; nothing is published then."""
-    (planned,) = plans.letters(connection, plan_of_one_that_died_again.id)
-    with connection.transaction():
-        assert redeliver(connection, [planned]) == [End(planned.letter_id, outcome="skipped")]
-    assert deliver(connection) == 0
-
-
-def test_one_that_dies_among_the_first_stops_a_replay(
+def test_a_canary_that_timed_out_is_evaluated_before_the_rest(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """Three are tried and one dies: the other letters stay in the plan."""
-    for word in ("fine 1", "hopeless", "fine 2", "fine 3"):
-        buried(connection, word)
+    """The canary was dead-lettered after the time limit: the next run stops, and the other letters stay in the plan."""
+    buried(connection, "hopeless")
+    buried(connection, "fine 1", "fine 2")
+    plan = plans.make(connection, Filters(), actor="ana")
+    with healed():
+        first = run(connection, plan, Pace(canary=1, wait=0))
+        assert (first.replayed, first.timed_out) == (1, True)
+        drain_all(connection)
+        connection.commit()
+        second = run(connection, plan, Pace(canary=1, wait=0))
+    assert (second.replayed, second.stopped) == (1, "1 of the first 1 died again")
+
+
+def test_a_canary_of_three_with_one_failure_stops(database: Database, connection: Connection, outside: Outside) -> None:
+    """One failure among the first three is enough. The two others are applied, and the rest stays in the plan."""
+    buried(connection, "fine 1", "hopeless", "fine 2")
+    buried(connection, "fine 3", "fine 4")
     plan = plans.make(connection, Filters(), actor="ana")
     with healed(), working(database.url):
-        done = replay.run(connection, plan, Pace(canary=3), actor="ana", reason="try", show=NOBODY)
-    assert (done.replayed, done.stopped) == (3, "1 of the first 3 died again")
+        done = run(connection, plan, Pace(canary=3))
+    assert (done.total, done.replayed, done.outcomes) == (5, 3, {"applied": 2, "dead": 1})
+    assert done.stopped == "1 of the first 3 died again"
     assert heard(connection) == ["fine 1", "fine 2"]
-    left = "SELECT count(*) FROM engine.replay_plan_letters WHERE replayed_at IS NULL"
-    assert scalar(connection, left) == 1
+
+
+def test_a_plan_is_stale_if_a_letter_died_again_since(connection: Connection, outside: Outside) -> None:
+    """The plan was made for the earlier failure: nothing is replayed, and `Conflict` names the letter."""
+    buried(connection, "hopeless")
+    old = plans.make(connection, Filters(), actor="ana")
+    with healed():
+        run(connection, plans.make(connection, Filters(), actor="ana"), Pace(wait=0))
+        drain_all(connection)
+        (letter,) = plans.letters(connection, old.id)
+        connection.commit()
+        with pytest.raises(Conflict, match=f"plan {old.id} is stale: {letter.letter_id} died again; make a new one"):
+            run(connection, old, Pace())
+    assert scalar(connection, "SELECT count(*) FROM engine.waiting()") == 0
+    assert scalar(connection, "SELECT replay_count FROM engine.failed_jobs") == 1

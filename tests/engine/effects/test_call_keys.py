@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from uuid import NAMESPACE_OID, UUID, uuid5
+from collections.abc import Iterator
 
 import pytest
 
-from app.context import Connection, HandlerContext
+from app.context import Connection
 from app.engine import domain
-from app.engine.dead_letters import letters, manage
+from app.engine.dead_letters import manage
 from app.engine.delivery.bury import bury
-from app.engine.domain import Effect, Prepared, Wiring
+from app.engine.domain import Wiring
 from app.engine.queue.envelope import QueuedEvent
 from app.engine.queue.publish import publish
 from app.engine.worker.prune import prune
@@ -20,28 +19,13 @@ from app.testing import worker
 from app.testing.faults import Fault
 from events import Event
 from tests.conftest import Database
+from tests.helpers.calls import keyed, word_key
 from tests.helpers.deaths import die_in_a_call, rescued
 from tests.helpers.support import drain_all, scalar
 from tests.helpers.toy import Outside, Wanted, want
 
 _KEYS = "SELECT call_key FROM engine.calls"
 _LETTER = "SELECT id FROM engine.failed_jobs WHERE resolved_at IS NULL"
-
-
-def word_key(event: Event[Wanted]) -> UUID:
-    """All events that want a word want the same call."""
-    return uuid5(NAMESPACE_OID, event.data.word)
-
-
-def keyed(outside: Outside) -> Wiring:
-    """The toy's effect, of which each word is wanted once, whichever event asks."""
-
-    def prepare(context: HandlerContext, wanted: Sequence[Event[Wanted]]) -> Iterator[Prepared]:
-        done = {word for (word,) in context.connection.execute("SELECT split_part(word, ':', 1) FROM toy.heard")}
-        return (Prepared(event, event.data) for event in wanted if event.data.word not in done)
-
-    effect = Effect(queue="toys", prepare=prepare, call=outside.call, call_key=word_key)
-    return Wiring(outside.wiring().handlers, {Wanted: effect})
 
 
 @pytest.fixture
@@ -115,24 +99,6 @@ def test_two_marks_of_one_call_become_one(connection: Connection, outside: Outsi
     assert scalar(connection, "SELECT count(*) FROM engine.calls") == 0
 
 
-@pytest.mark.parametrize("has_key", [True, False])
-def test_an_edited_copy_of_a_call_in_doubt_asks(
-    database: Database, connection: Connection, outside: Outside, *, has_key: bool
-) -> None:
-    """With a key or without: the copy is told of the doubt, and a late delivery of the dead event calls nothing."""
-    wiring = keyed(outside) if has_key else outside.wiring()
-    with domain.use(wiring):
-        publish(connection, event := want("same"))
-        die_in_a_call(database, connection, wiring, Fault.DIES_BEFORE)
-        rescued(connection, most_rescues=0)
-        letter = letters.find(connection, scalar(connection, _LETTER))
-        manage.edit(connection, letter.id, {**manage.current_data(letter), "mood": "kind"}, reason="x", actor="ana")
-        publish(connection, event)
-        drain_all(connection)
-    assert [call.in_doubt for _, call in outside.calls] == [True]
-    assert scalar(connection, "SELECT count(*) FROM engine.calls") == 0
-
-
 def test_a_second_death_after_a_resolution_keeps_what_a_replay_must_know(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
@@ -152,23 +118,6 @@ def test_a_second_death_after_a_resolution_keeps_what_a_replay_must_know(
     prune(connection)
     assert connection.execute(found).fetchall() == [("InDoubt", None)]
     assert scalar(connection, _KEYS) == event.id
-
-
-def test_the_mark_of_an_edited_letters_call_survives_with_its_copy(
-    database: Database, connection: Connection, outside: Outside
-) -> None:
-    """The first letter was resolved long ago; the copy is dead, and its call is still in doubt."""
-    publish(connection, want("copied"))
-    die_in_a_call(database, connection, outside.wiring(), Fault.DIES_BEFORE)
-    rescued(connection, most_rescues=0)
-    letter = letters.find(connection, scalar(connection, _LETTER))
-    copy = manage.edit(connection, letter.id, manage.current_data(letter), reason="x", actor="ana")
-    connection.execute("DELETE FROM public.procrastinate_jobs")
-    connection.execute("UPDATE engine.failed_jobs SET resolved_at = now() - interval '100 days'")
-    bury(connection, [(QueuedEvent(0, 0, _raw(copy), copy), InDoubt("again"))])
-    prune(connection)
-    assert scalar(connection, "SELECT event_id FROM engine.calls") == copy.id
-    assert not worker.let_time_pass(connection)
 
 
 def _raw(event: Event[Wanted]) -> dict[str, object]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,23 +11,22 @@ from pydantic import BaseModel
 from app.context import Connection
 from app.engine import domain
 from app.engine.dead_letters import plan as plans
-from app.engine.dead_letters.as_done import resolve_as_done
 from app.engine.dead_letters.letters import Filters
 from app.engine.dead_letters.redeliver import redeliver
 from app.engine.dead_letters.replay import Pace, run
-from app.engine.domain import Call, Effect, Policy, Prepared, Wiring
+from app.engine.domain import Policy, Prepared
 from app.engine.inspect.explain import explain_event
 from app.engine.queue.publish import publish
-from app.errors import Busy, Conflict, InvalidInput, NotCalled, Permanent, Transient
+from app.errors import Busy, InvalidInput, NotCalled, Permanent, Transient
 from app.testing import worker
 from app.testing.faults import Fault
 from events import Payload
 from tests.conftest import Database
+from tests.helpers.calls import Mail, deaths
 from tests.helpers.deaths import die_in_a_call, rescued
 from tests.helpers.support import drain, drain_all, scalar
-from tests.helpers.toy import Made, Outside, Wanted, say, want
+from tests.helpers.toy import Made, want
 
-_DEAD = "SELECT error_class FROM engine.failed_jobs WHERE resolved_at IS NULL"
 _WAITS = "SELECT extract(epoch FROM due_at - now())::float, args->>'attempt' FROM engine.delayed"
 _HEARD = "SELECT word FROM toy.heard ORDER BY word"
 
@@ -37,45 +35,6 @@ class Answer(BaseModel):
     """What a mail server says."""
 
     number: int
-
-
-@dataclass
-class Mail:
-    """An outside that cannot be asked: calls meet these errors, one after the other, and then succeed."""
-
-    outside: Outside
-    errors: list[Exception | Callable[[], object]] = field(default_factory=list)
-    sent: list[str] = field(default_factory=list)
-
-    async def send(self, prepared: Prepared, call: Call) -> Payload:
-        """Fail as told, or send."""
-        await call.still_mine()
-        if self.errors:
-            error = self.errors.pop(0)
-            if isinstance(error, Exception):
-                raise error
-            error()
-        self.sent.append(prepared.work.word)
-        return Made(word=prepared.work.word, outcome="sent")
-
-    def wiring(self, **options: Any) -> Wiring:
-        """The toy's wiring around it."""
-        options = {"can_be_asked": False, "limits": self.outside.limits, "result": Made, "at_once": 1, **options}
-        effect = Effect(queue="toys", prepare=self.outside.prepare, call=self.send, **options)
-        return Wiring(self.outside.wiring().handlers, {Wanted: effect})
-
-
-@pytest.fixture
-def mail(outside: Outside) -> Iterator[Mail]:
-    """The mail, with its wiring in force."""
-    made = Mail(outside)
-    with domain.use(made.wiring()):
-        yield made
-
-
-def deaths(connection: Connection) -> list[str]:
-    """The classes of error of what is dead."""
-    return [name for (name,) in connection.execute(_DEAD)]
 
 
 def garbled() -> object:
@@ -174,33 +133,6 @@ def test_a_person_can_let_the_call_be_made_again(connection: Connection, mail: M
     assert replayed(connection, again=True) == ["in_doubt"]
     assert (mail.sent, deaths(connection)) == (["letter"], [])
     assert connection.execute(_HEARD).fetchall() == [("letter: sent",)]
-
-
-def test_a_person_can_record_what_came_of_the_call(connection: Connection, mail: Mail) -> None:
-    """The result event is published as if the effect had said so: validated, once, and the letter is resolved."""
-    mail.errors = [Transient("no answer")]
-    publish(connection, event := want("letter"))
-    drain_all(connection)
-    with pytest.raises(InvalidInput, match="outcome: Field required"):
-        resolve_as_done(connection, event.id, {}, note="seen", actor="ana")
-    said = resolve_as_done(connection, event.id, {"outcome": "in the box"}, note="seen", actor="ana")
-    assert (said.type, said.causationid, said.data.word) == ("toy/call.made", event.id, "letter")
-    assert said.id == event.follow(Made(word="letter", outcome="sent"), said.time).id
-    drain_all(connection)
-    assert (mail.sent, deaths(connection)) == ([], [])
-    assert connection.execute(_HEARD).fetchall() == [("letter: in the box",)]
-    assert scalar(connection, "SELECT count(*) FROM engine.calls") == 0
-    assert scalar(connection, "SELECT reason FROM engine.actions WHERE action = 'resolve as done'") == "seen"
-    with pytest.raises(Conflict, match="resolved already"):
-        resolve_as_done(connection, event.id, {"outcome": "x"}, note="seen", actor="ana")
-
-
-def test_only_an_effect_has_a_result_to_record(connection: Connection, outside: Outside, mail: Mail) -> None:
-    """A handler's event is closed in another way."""
-    publish(connection, event := say("bad word", "bad"))
-    drain_all(connection)
-    with pytest.raises(InvalidInput, match="is no effect"):
-        resolve_as_done(connection, event.id, {}, note="x", actor="ana")
 
 
 # Come back later ---------------------------------------------------------------------------------
