@@ -170,13 +170,13 @@ def test_a_worker_comes_back_when_the_database_does(database: Database, job: Job
 
 
 def cut(database: Database, job: Job) -> int:
-    """End every connection but the test's own; how many those were."""
+    """End every connection of a worker or a producer but the test's own; how many those were."""
     own = [job.listener.info.backend_pid, job.shop.connection.info.backend_pid]
     with psycopg.connect(database.superuser_url, autocommit=True) as connection:
         return len(
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> ALL(%s)"
-                " AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
+                " AND usename = 'tallyman'",
                 [database.name, own],
             ).fetchall()
         )

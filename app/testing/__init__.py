@@ -2,6 +2,7 @@
 
 plugin.py      pytest fixtures: a server, a migrated database, a connection, a simulated portal
 database.py    the database of the fixtures
+cleaner.py     empties it after each test
 drain.py       run a real worker until the queue is empty
 deliver.py     deliver row by row, without a rescuer, for tests of waking, delays and order
 published.py   assert_published(): check the published events

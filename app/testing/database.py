@@ -1,4 +1,4 @@
-"""The database of a test session: created once, emptied after each test that used it."""
+"""The database of a test session: created once, emptied by a `Cleaner` after each test that used it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,6 @@ from app.schema import migrate
 from app.wiring import sources
 
 _NAME = "tallyman_test"
-_TABLES = """
-SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind = 'r' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
-   AND c.relname <> 'schema_migrations'
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +40,6 @@ class Database:
             "TALLYMAN_POLLING_INTERVAL": "0.1",
             "TALLYMAN_GRACEFUL_TIMEOUT": "2.4",
         }
-
-    def empty(self) -> None:
-        """Terminate the database's other sessions and truncate all its tables."""
-        with psycopg.connect(self.superuser_url, autocommit=True) as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
-                [self.name],
-            )
-            tables = [sql.Identifier(*row) for row in connection.execute(_TABLES)]
-            connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(tables)))
 
 
 def create(server: Embedded) -> Database:

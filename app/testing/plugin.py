@@ -2,6 +2,7 @@
 
 server               a PostgreSQL server, for the session
 migrated             a database on it with the program's schema, for the session
+cleaner              empties that database
 database             the same, set in the environment of the program under test, emptied after the test
 connection           a connection to it as service_role, in autocommit mode
 portal_server        a carrier's simulated portal, for the session
@@ -27,6 +28,7 @@ from app.settings import settings
 from app.simulators import marketplace as markets
 from app.simulators.portal import Behaviour, Portal, serve
 from app.startup import install_wiring
+from app.testing.cleaner import Cleaner
 from app.testing.database import Database, create
 
 
@@ -54,15 +56,25 @@ def migrated(server: Embedded) -> Database:
     return create(server)
 
 
+@pytest.fixture(scope="session")
+def cleaner(migrated: Database) -> Iterator[Cleaner]:
+    """Empties the session's database."""
+    made = Cleaner(migrated.superuser_url)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def database(migrated: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Database]:
+def database(
+    migrated: Database, cleaner: Cleaner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Database]:
     """The database, set in the environment of the program under test. Empty at the start of each test."""
     for name, value in migrated.environment(str(tmp_path)).items():
         monkeypatch.setenv(name, value)
     settings.cache_clear()
     yield migrated
     settings.cache_clear()
-    migrated.empty()
+    cleaner.empty()
 
 
 @pytest.fixture
