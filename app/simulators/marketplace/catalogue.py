@@ -163,7 +163,9 @@ def _source(behaviour: Behaviour) -> tuple[Any, ...]:
 
 def _product(marketplace: str, dice: random.Random, spelling: random.Random, code: str | None) -> Listing:
     is_book = dice.randrange(_ONE_IN) == 0
-    exact = spellings.isbn_of(dice.randrange(10**7)) if is_book else "B0" + "".join(dice.choices(_ASIN_LETTERS, k=8))
+    exact = (
+        spellings.isbn_of(dice.randrange(10**5, 10**7)) if is_book else "B0" + "".join(dice.choices(_ASIN_LETTERS, k=8))
+    )
     market = spellings.MARKETS[marketplace]
     price = random.Random(repr((marketplace, exact)))
     lowest = price.randrange(100, 250_000) * (100 if market.currency == "COP" else 1)
