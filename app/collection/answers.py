@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Annotated, Any, Literal
 
@@ -12,20 +11,24 @@ from pydantic_core import PydanticCustomError
 MOST_CENTS = 100_000_000
 """Highest bill for one call: one million of a currency with cents."""
 MOST_ITEMS = 500
-"""Most items of one page: an event has room for 160 KiB of an answer and for a hundred bytes more for each."""
+"""Most items of one page: an event has room for 128 KiB of an answer and for 200 bytes more for each."""
 LARGEST_DATA = 16 * 1024
-"""Most characters of an item's data as JSON."""
+"""About how many characters an item's data may take as JSON."""
+_NUMBER = 20  # characters of a number at most
+_LARGEST_INTEGER = 10**18
 _LONGEST_MESSAGE = 500
 
 
 def printable(text: str) -> str:
     """Return a text from outside without control characters, at most 500 characters."""
+    if len(text) <= _LONGEST_MESSAGE and text.isprintable():
+        return text.strip()
     return "".join(letter if letter.isprintable() else " " for letter in text).strip()[:_LONGEST_MESSAGE]
 
 
 def _plain(text: str) -> str:
     # The no-break space of prices is not "printable" in Python.
-    if not all(letter.isprintable() or letter == "\u00a0" for letter in text):
+    if not text.isprintable() and not all(letter.isprintable() or letter == "\u00a0" for letter in text):
         raise PydanticCustomError("control_character", "a control character")
     return text
 
@@ -40,25 +43,27 @@ def _name(text: str) -> str:
 
 def _fits_jsonb(data: dict[str, Any]) -> dict[str, Any]:
     """Refuse what PostgreSQL's jsonb refuses (NUL, NaN, infinity), and too much of anything."""
-    _look(data)
-    if len(json.dumps(data, ensure_ascii=False)) > LARGEST_DATA:
+    if _size(data) > LARGEST_DATA:
         raise PydanticCustomError("too_large", "too large")
     return data
 
 
-def _look(value: Any) -> None:
+def _size(value: Any) -> int:
+    """Return about how many characters a value takes. Raises `PydanticCustomError` for what jsonb refuses."""
     match value:
+        case str():
+            if "\x00" in value or "\\u0000" in value:  # the queue refuses the escaped form as well
+                raise PydanticCustomError("nul_character", "a NUL character")
+            return len(value) + 2
         case dict():
-            for name, inner in value.items():
-                _look(name)
-                _look(inner)
+            return sum(_size(name) + _size(inner) + 2 for name, inner in value.items())
         case list():
-            for inner in value:
-                _look(inner)
-        case str() if "\x00" in value or "\\u0000" in value:  # the queue refuses the escaped form as well
-            raise PydanticCustomError("nul_character", "a NUL character")
+            return sum(_size(inner) + 1 for inner in value)
         case float() if not math.isfinite(value):
             raise PydanticCustomError("not_finite", "not a finite number")
+        case int() if abs(value) >= _LARGEST_INTEGER:
+            raise PydanticCustomError("too_large", "too large")
+    return _NUMBER
 
 
 Cents = Annotated[int, Field(strict=True, ge=0, le=MOST_CENTS)]

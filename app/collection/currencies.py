@@ -7,6 +7,7 @@ each marketplace shows in its own language.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 _CODES = {
     0: "CLP ISK JPY KRW PYG VND",
@@ -109,11 +110,13 @@ _PLACES = {
 }
 
 
+@lru_cache(maxsize=256)
 def place_of(marketplace: str) -> Place | None:
     """Return how a marketplace such as `amazon.com.mx` writes prices; None if that is not known."""
     return _PLACES.get(marketplace.strip().casefold().removeprefix("www.").partition(".")[2])
 
 
+@lru_cache(maxsize=256)
 def meant_by(mark: str) -> frozenset[str]:
     """Return the currencies that a sign or code may mean. Empty: it is not known to mean one."""
     plain = mark.upper().strip(".")

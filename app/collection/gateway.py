@@ -32,8 +32,8 @@ from app.outgoing import Answer, ConnectionLost, HttpClient, NoAnswer, NotConnec
 
 __all__ = ["Account", "Check", "HttpMarketplace", "MarketError", "Marketplace", "PageResult", "Quote", "RawItem"]
 
-LARGEST_ANSWER = 160 * 1024
-"""Most bytes of an answer. A page's result must fit into an event, which has at most 256 KiB."""
+LARGEST_ANSWER = 128 * 1024
+"""Most bytes of an answer. A page's result and what is read in it must fit into an event, which has at most 256 KiB."""
 _CATEGORIES_A_CALL = 50  # keeps the URL under the 8 KiB that common servers accept
 _NO_KEY = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN})
 

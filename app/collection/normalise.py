@@ -148,6 +148,8 @@ _LEGAL_FORMS = (
 _FORMS = frozenset(_LEGAL_FORMS.split())
 _FORMS_IF_DOTTED = frozenset({"as", "cv", "ek", "eu", "kk", "lp", "sca", "sci", "scs", "se", "sl", "snc", "spa"})
 _MOST_PARTS = 8  # s. de r. l. de c. v.
+_LONGEST_KEY = 200
+_MOST_READ = 1_000
 _MARKS = re.compile("[\u00a9\u00ae\u2120\u2122]")  # copyright and trade marks
 _EAST_ASIAN_FORMS = re.compile(
     r"株式会社|有限会社|合同会社|股份有限公司|有限责任公司|有限公司|\((?:株|有|주)\)|주식회사"
@@ -159,13 +161,21 @@ def seller_key(name: str) -> str:
     """Return the name by which sellers are the same: without case, accents, punctuation and legal form.
 
     Letters of all scripts become ASCII. A name that has nothing else is kept as it is, in small letters; blank text
-    gives an empty key.
+    gives an empty key. A key has at most 200 characters.
     """
+    name = name[:_MOST_READ]
     plain = unicodedata.normalize("NFKC", _MARKS.sub(" ", _INVISIBLE.sub("", name))).casefold()
     plain = " ".join(plain.split())
     ascii_text = anyascii(_EAST_ASIAN_FORMS.sub(" ", plain)).casefold().replace("'", "")
-    words = _WORD.findall(ascii_text.replace("&", " and "))
-    return " ".join(_without_form(words)) or plain
+    words = _first(_WORD.findall(ascii_text.replace("&", " and ")))
+    return " ".join(_without_form(words)) or plain[:_LONGEST_KEY].strip()
+
+
+def _first(words: list[str]) -> list[str]:
+    """Return as many words as fit into a key, which is indexed."""
+    while len(" ".join(words)) > _LONGEST_KEY:
+        words = words[:-1] if len(words) > 1 else [words[0][:_LONGEST_KEY]]
+    return words
 
 
 def _without_form(words: list[str]) -> list[str]:

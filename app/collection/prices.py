@@ -26,6 +26,7 @@ _TOKEN = re.compile(
 )
 _NO_CENTS = re.compile(rf"(?<=[0-9])[.,][{_DASHES}]{{1,2}}(?!\s*[0-9])")  # `29,-` has no cents
 _TO = frozenset({"to", "bis", "a", "à", "al"})
+_WITHOUT_SIGNS = str.maketrans("", "", ".,' ")
 _GROUPS = re.compile(r"[1-9][0-9]{0,2}(?:([.,' ])[0-9]{3})(?:\1[0-9]{3})*")
 _INDIAN_GROUPS = re.compile(r"[1-9][0-9]?(?:,[0-9]{2})*,[0-9]{3}")
 
@@ -61,7 +62,8 @@ def price(text: object, marketplace: str) -> Price | Refused:
 def _price(text: str, place: Place | None, marketplace: str) -> Price:
     figures, marks = _parts(text)
     currency = _currency(marks, place, marketplace)
-    lowest, highest = (_minor(figure, currency, place) for figure in (figures[0], figures[-1]))
+    amounts = [_minor(figure, currency, place) for figure in figures]
+    lowest, highest = amounts[0], amounts[-1]
     if lowest > highest:
         raise _NoPriceError("the first amount of the range is above the second")
     return Price(currency, lowest, highest)
@@ -72,7 +74,7 @@ def _plain(text: object) -> str:
         raise _NoPriceError(f"a price is a text, not {type(text).__name__}")
     if len(text) > _LONGEST:
         raise _NoPriceError(f"longer than {_LONGEST} characters")
-    if any(unicodedata.category(letter) == "No" for letter in text):  # 29⁹⁹ would become 2999
+    if not text.isascii() and any(unicodedata.category(letter) == "No" for letter in text):  # 29⁹⁹ would become 2999
         raise _NoPriceError("small or circled figures have no certain place")
     plain = " ".join(unicodedata.normalize("NFKC", text).split())
     if not plain:
@@ -159,7 +161,7 @@ def _reading(figure: str, decimal: str, currency: str, digits: int) -> int | Non
     if fraction[digits:].strip("0"):  # half a yen
         return None
     kept = fraction[:digits].ljust(digits, "0")
-    return int("".join(letter for letter in whole if letter.isdigit()) + kept)
+    return int(whole.translate(_WITHOUT_SIGNS) + kept)
 
 
 def _is_grouped(whole: str, decimal: str, currency: str) -> bool:

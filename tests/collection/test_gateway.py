@@ -351,6 +351,8 @@ def _page(**changes: Any) -> dict[str, Any]:
         (_page(item={"data": {"a": float("nan")}}), "items.0.data"),
         (_page(item={"data": {"a": float("inf")}}), "items.0.data"),
         (_page(item={"data": {"a": "secret" * 3_000}}), "items.0.data"),
+        (_page(item={"data": {"a": [1] * 1_000}}), "items.0.data"),
+        (_page(item={"data": {"a": 10**18}}), "items.0.data"),
         ({"secret": "x"}, "charged_cents"),
         ([], "the whole"),
     ],
