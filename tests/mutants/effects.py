@@ -54,7 +54,7 @@ MUTANTS = (
         _EXECUTE,
         "if task.call.in_doubt and not batch.effect.can_be_asked:",
         "if False:",
-        _TEST_EXECUTE,
+        "tests/engine/effects/test_unasked.py",
         "where the other side cannot be asked, a call in doubt is not made again",
     ),
     Mutant(
