@@ -34,7 +34,7 @@ __all__ = ["Account", "Check", "HttpMarketplace", "MarketError", "Marketplace", 
 
 LARGEST_ANSWER = 128 * 1024
 """Most bytes of an answer. A page's result and what is read in it must fit into an event, which has at most 256 KiB."""
-_CATEGORIES_A_CALL = 50  # keeps the URL under the 8 KiB that common servers accept
+_CATEGORIES_A_CALL = 20  # keeps the URL under the 8 KiB that common servers accept
 _NO_KEY = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN})
 
 

@@ -118,7 +118,7 @@ def seller_names(external_id: str, data: Mapping[str, Any]) -> SellerNames | Ref
     own = seller_name(external_id)
     if isinstance(own, Refused):
         return own
-    if shop is not None and own.name == shop.name and (user is None or user.name != own.name):
+    if shop is not None and own.name == shop.name:
         own = shop
     known = user if own.kind == "user" else shop
     if known is not None and known != own:

@@ -24,7 +24,7 @@ _TOKEN = re.compile(
     r"(?P<figure>[0-9]+(?:[.,'\u2019][0-9]+|[ ][0-9]{3}(?![0-9]))*)"
     rf"|(?P<dash>[{_DASHES}])|(?P<mark>[^\s0-9{_DASHES}]+)"
 )
-_NO_CENTS = re.compile(rf"(?<=[0-9])[.,][{_DASHES}]{{1,2}}(?!\s*[0-9])")  # `29,-` has no cents
+_NO_CENTS = re.compile(rf"(?<=[0-9])[.,][{_DASHES}]{{1,2}}")  # `29,-` has no cents
 _TO = frozenset({"to", "bis", "a", "à", "al"})
 _WITHOUT_SIGNS = str.maketrans("", "", ".,' ")
 _GROUPS = re.compile(r"[1-9][0-9]{0,2}(?:([.,' ])[0-9]{3})(?:\1[0-9]{3})*")

@@ -122,8 +122,8 @@ async def test_single_items_are_bought_with_their_errors(
 
 
 async def test_quotes_come_in_the_order_asked(gateway: HttpMarketplace, account: Account, market: Simulated) -> None:
-    """Any number of categories is asked for in portions; nothing is charged."""
-    names = [f"c{n}" for n in range(120)]
+    """Pages and price of each category; nothing is charged."""
+    names = [f"c{n}" for n in range(60)]
     market.change(categories={name: Category(pages=n, price_cents=n + 1) for n, name in enumerate(names)})
     quotes = await gateway.quote(account, names[::-1])
     assert [(quote.category_id, quote.pages, quote.price_cents) for quote in quotes] == [
@@ -269,6 +269,30 @@ async def test_maintenance_is_transient(gateway: HttpMarketplace, account: Accou
         assert not caught.value.maybe_charged
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "maybe_charged"),
+    [
+        (408, MarketUnavailable, True),
+        (403, KeyRefused, False),
+        (504, MarketUnavailable, True),
+        (302, MarketProtocolError, True),
+        (201, MarketProtocolError, True),
+        (409, MarketProtocolError, True),
+    ],
+)
+async def test_other_statuses(
+    gateway: HttpMarketplace,
+    account: Account,
+    status: int,
+    kind: type[MarketError],
+    maybe_charged: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Every status has an error; only where it rules a charge out does the error say so."""
+    with _answering("{}", status) as address:
+        error = await failure(gateway, replace(account, base_url=address))
+    assert (type(error), error.maybe_charged) == (kind, maybe_charged)
+
+
 async def test_nobody_there_means_nothing_charged(gateway: HttpMarketplace, account: Account) -> None:
     """Without a connection it is certain that nothing was charged, and worth another try."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -391,6 +415,15 @@ async def test_another_calls_answer_is_refused(gateway: HttpMarketplace, account
         assert not caught.value.maybe_charged
 
 
+async def test_quotes_are_asked_for_in_portions(gateway: HttpMarketplace, account: Account) -> None:
+    """No URL is longer than servers accept; quotes may come in any order, and with others."""
+    names = [f"{n:0190}" for n in range(400)]
+    quotes = [{"category_id": name, "pages": n, "price_cents": 1} for n, name in enumerate(names)]
+    with _answering(json.dumps({"quotes": quotes[::-1]})) as address:
+        found = await gateway.quote(replace(account, base_url=address), names)
+    assert [quote.pages for quote in found] == list(range(400))
+
+
 async def test_a_quote_that_is_missing_is_an_error(gateway: HttpMarketplace, account: Account) -> None:
     """A marketplace that leaves a category out has not answered."""
     quotes = {"quotes": [{"category_id": "a", "pages": 1, "price_cents": 1}]}
@@ -423,8 +456,8 @@ async def _trace(gateway: HttpMarketplace, account: Account, category: str = "bo
 
 
 @contextmanager
-def _answering(body: str) -> Iterator[str]:
-    """Serve the same body with status 200 to every call. Yields the address."""
+def _answering(body: str, status: int = 200) -> Iterator[str]:
+    """Give every call the same answer. Yields the address."""
     content = body.encode()
 
     class Handler(BaseHTTPRequestHandler):
@@ -433,7 +466,7 @@ def _answering(body: str) -> Iterator[str]:
             self.do_GET()
 
         def do_GET(self) -> None:
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

@@ -56,6 +56,7 @@ READ = [
     ("KWD 1,199.500", "amazon.com", "KWD", 1_199_500, None),
     # whole amounts and short fractions
     ("29,- €", "amazon.de", "EUR", 2_900, None),
+    ("29,- - 35,- €", "amazon.de", "EUR", 2_900, 3_500),
     ("29.\u2013 CHF", "galaxus.ch", "CHF", 2_900, None),
     ("$5", "amazon.com", "USD", 500, None),
     ("$29.9", "amazon.com", "USD", 2_990, None),
@@ -81,6 +82,8 @@ REFUSED = [
     ("$5 EUR", "amazon.com", "two currencies: '$' and 'EUR'"),
     # figures that are no amount
     ("1,2345.00", "amazon.com", "'1,2345.00' has no reading in USD"),
+    ("1,234,56", "amazon.com", "'1,234,56' has no reading in USD"),
+    ("1.234.56", "amazon.de", "'1.234.56' has no reading in EUR"),
     ("1,29,999", "amazon.com", "'1,29,999' has no reading in USD"),
     ("0,299", "amazon.com", "'0,299' has no reading in USD"),
     ("$1.1234", "amazon.com", "'1.1234' has no reading in USD"),
