@@ -124,6 +124,8 @@ class FairShare:
         """Tenant served last. The next search for waiting tenants starts after it."""
         self.last_shares: dict[str, str] = {}
         """By tenant, the share that a row was last taken from."""
+        self.last: Share | None = None
+        """The share of the delivery that began last."""
         self.rows_arrived = asyncio.Event()
         """Set when rows arrive in the worker's queues."""
         self._effects: dict[int, RunningDelivery] = {}
@@ -140,6 +142,12 @@ class FairShare:
     def in_hand(self) -> list[RunningDelivery]:
         """The running deliveries of effects."""
         return list(self._effects.values())
+
+    @property
+    def only(self) -> Share | None:
+        """The share of all running deliveries of effects; None if there are several shares, or no delivery."""
+        first, *others = dict.fromkeys(delivery.share for delivery in self._effects.values()) or [None]
+        return None if others else first
 
     def of(self, row_id: int) -> RunningDelivery | None:
         """Return the running delivery of a row of effects; None if there is none."""
@@ -164,7 +172,7 @@ class FairShare:
             return
         for level in (self._tenants, self._accounts):
             level.served.begin(level.key(share), [level.key(delivery.share) for delivery in self.in_hand])
-        self.last_tenant = share.tenant
+        self.last, self.last_tenant = share, share.tenant
         self.last_shares.pop(share.tenant, None)
         self.last_shares[share.tenant] = share.share
         if len(self.last_shares) > _REMEMBERED:

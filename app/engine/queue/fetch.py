@@ -44,22 +44,16 @@ SELECT EXISTS (SELECT FROM public.procrastinate_jobs j
                   AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())) AS found
 """
 _WAITING = """
-SELECT queue_name, share, weight FROM engine.waiting_shares(%(queues)s, %(after)s, %(tenants)s, %(accounts)s, %(last)s)
+SELECT queue_name AS share_queue, share, weight
+  FROM engine.waiting_shares(%(queues)s, %(after)s, %(tenants)s, %(accounts)s, %(last)s)
+ WHERE %(last_share)s::text IS NULL OR NOT engine.is_alone(%(queues)s, %(last_queue)s, %(last_share)s)
 """
-# If a single share waits there is no choice: its row is fetched in the same round trip.
-_WAITING_OR_TAKEN = """
-WITH waiting AS MATERIALIZED (
-    SELECT queue_name, share, weight
-      FROM engine.waiting_shares(%(queues)s, %(after)s, %(tenants)s, %(accounts)s, %(last)s)
-), taken AS MATERIALIZED (
-    SELECT CASE WHEN (SELECT count(*) FROM waiting) = 1
-                THEN engine.fetch_share((SELECT w.queue_name::varchar FROM waiting w), (SELECT w.share FROM waiting w),
-                                        %(worker_id)s) END AS job
-)
-SELECT w.queue_name AS share_queue, w.share, w.weight, (t.job).id, (t.job).status, (t.job).task_name, (t.job).priority,
-       (t.job).lock, (t.job).queueing_lock, (t.job).scheduled_at, (t.job).queue_name, (t.job).attempts,
-       (t.job).worker_id, '{}'::jsonb AS args
-  FROM waiting w CROSS JOIN taken t
+# Without a row that has an id, the shares wait of which the worker chooses one.
+_ROW_OR_WAITING = """
+SELECT share_queue, share, weight, id, status, task_name, priority, lock, queueing_lock, scheduled_at, queue_name,
+       attempts, worker_id, args
+  FROM engine.fetch_effect(%(worker_id)s, %(all)s::varchar[], %(above)s, %(queues)s, %(last_queue)s, %(last_share)s,
+                           %(after)s, %(tenants)s, %(accounts)s, %(last)s)
 """
 
 
@@ -69,20 +63,25 @@ async def fetch(
     """Fetch a row of `queues` (None: any) for a worker; None if there is none. Without `fair_share`: the oldest row."""
     if fair_share is None or not (effects := _effect_queues(queues)):
         return await _oldest(connector, queues, worker_id, fair_share)
-    if _serves_others(queues) and await comes_first(connector, queues):
-        return await _oldest(connector, queues, worker_id, fair_share)
-    job = await _by_share(connector, effects, worker_id, fair_share)
+    wanted = {
+        **_where(effects, fair_share.last, fair_share),
+        "worker_id": worker_id,
+        "all": None if queues is None else list(queues),
+        "above": EFFECTS_PRIORITY if _serves_others(queues) else None,
+    }
+    found = await connector.execute_query_all_async(query=_ROW_OR_WAITING, **wanted)
+    if not found:
+        return None
+    *_, last = found
+    if last["id"] is not None:
+        return _begun(last, fair_share, None if last["share"] is None else _share(last))
+    job = await _of_a_share(connector, [_share(row) for row in found], worker_id, fair_share)
     return job or await _oldest(connector, queues, worker_id, fair_share)
 
 
-async def _by_share(
-    connector: connectors.BaseConnector, queues: Sequence[str], worker_id: int, fair_share: FairShare
+async def _of_a_share(
+    connector: connectors.BaseConnector, waiting: list[Share], worker_id: int, fair_share: FairShare
 ) -> jobs.Job | None:
-    wanted = {**_where(queues, fair_share), "worker_id": worker_id}
-    found = await connector.execute_query_all_async(query=_WAITING_OR_TAKEN, **wanted)
-    waiting = [Share(row["share_queue"], row["share"], row["weight"]) for row in found]
-    if found and found[0]["id"] is not None:
-        return _begun(found[0], fair_share, waiting[0])
     for _ in range(_TRIES):
         share = fair_share.pick(waiting)
         if share is None:
@@ -107,19 +106,28 @@ async def make_room(connector: connectors.BaseConnector, queues: Sequence[str] |
 async def find_waiting(
     connector: connectors.BaseConnector, queues: Sequence[str], fair_share: FairShare
 ) -> list[Share]:
-    """Return the shares with due rows in `queues`, starting after the tenant that was served last."""
-    rows = await connector.execute_query_all_async(query=_WAITING, **_where(queues, fair_share))
-    return [Share(row["queue_name"], row["share"], row["weight"]) for row in rows]
+    """Return the shares with due rows in `queues`, starting after the tenant that was served last.
+
+    Returns none if all running deliveries are of one share and only that share waits: no delivery must yield then.
+    """
+    wanted = _where(queues, fair_share.only, fair_share)
+    return [_share(row) for row in await connector.execute_query_all_async(query=_WAITING, **wanted)]
 
 
-def _where(queues: Sequence[str], fair_share: FairShare) -> dict[str, Any]:
-    last = list(fair_share.last_shares.values())
+def _share(row: dict[str, Any]) -> Share:
+    return Share(row["share_queue"], row["share"], row["weight"])
+
+
+def _where(queues: Sequence[str], alone: Share | None, fair_share: FairShare) -> dict[str, Any]:
+    """Return the parameters of a search for shares. `alone`: the share that may be the only one."""
     return {
         "queues": list(queues),
+        "last_queue": alone and alone.queue_name,
+        "last_share": alone and alone.share,
         "after": fair_share.last_tenant,
         "tenants": _TENANTS,
         "accounts": _ACCOUNTS,
-        "last": last,
+        "last": list(fair_share.last_shares.values()),
     }
 
 

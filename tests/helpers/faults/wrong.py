@@ -22,7 +22,7 @@ from app.engine.dead_letters import letter_locks
 from app.engine.delivery import ledger, locked
 from app.engine.domain import Effect
 from app.engine.effects import calls
-from app.engine.queue import fetch, job_manager, lease
+from app.engine.queue import job_manager, lease
 from app.engine.queue.distinct import Ids
 from app.engine.queue.job_manager import FencedManager
 from app.engine.worker import rescue
@@ -228,11 +228,7 @@ promotion_comes_early = _function("engine.promote", {"WHERE d.due_at <= moment":
 # Fairness ----------------------------------------------------------------------------------------
 
 
-async def _none_waits(*_: object) -> None:
-    return None
-
-
-effects_are_taken_first_come_first_served = _patched(fetch, _by_share=_none_waits)
+effects_are_taken_first_come_first_served = _patched(FencedManager, by_share=False)
 
 
 # Rescue, replay, ledger --------------------------------------------------------------------------
