@@ -45,3 +45,31 @@ def peak_memory(pid: int) -> float:
         raise SetupError(f"cannot read peak memory from /proc/<pid>/status: {error}") from error
     (kib,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
     return int(kib) / 1024
+
+
+def server_cpu(backend: int) -> float:
+    """Return the CPU seconds that the running processes of a PostgreSQL server have used. `backend`: pid of one.
+
+    Only for a server on this machine. Raises `SetupError` without Linux's /proc.
+    """
+    postmaster = _parent(backend)
+    if postmaster is None:
+        raise SetupError(f"cannot read the server's CPU time: /proc/{backend}/stat is missing")
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+    return sum(_run_time(pid) for pid in pids if _parent(pid) == postmaster)
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:  # the process has ended
+        return None
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def _run_time(pid: int) -> float:
+    try:
+        nanoseconds, *_ = Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()
+    except OSError:
+        return 0.0
+    return int(nanoseconds) / 1e9
