@@ -17,6 +17,10 @@ SELECT 'robots', 'perform', '{"share": "a"}' FROM generate_series(1, %s)
 """
 SCHEDULE = "UPDATE public.procrastinate_jobs SET scheduled_at = now() + interval '1 day'"
 DOING = "SELECT count(*) FROM public.procrastinate_jobs WHERE status = 'doing'"
+TAKE_FIRST = """
+UPDATE public.procrastinate_jobs SET status = 'doing' WHERE id = (SELECT min(id) FROM public.procrastinate_jobs)
+"""
+READ = "SELECT pg_stat_get_xact_tuples_returned('public.procrastinate_jobs_pkey'::regclass)"
 LEFT = "SELECT count(*) FROM public.procrastinate_jobs"
 
 
@@ -45,6 +49,24 @@ def test_a_delivery_takes_no_more_siblings_than_it_may(queue: Connection) -> Non
     own = scalar(queue, "SELECT (engine.fetch_share('robots', 'a', NULL)).id")
     assert len(queue.execute("SELECT * FROM engine.claim(%s, 0, NULL, 2)", [own]).fetchall()) == 3
     assert scalar(queue, LEFT) == 3
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT engine.fetch_share('robots', 'a', NULL)",
+        "SELECT * FROM engine.fetch_effect(NULL, '{robots}', NULL, '{robots}', 'robots', 'a', '', 16, 8, '{}')",
+        "SELECT * FROM engine.claim((SELECT min(id) FROM public.procrastinate_jobs), 0, NULL, 10)",
+    ],
+)
+def test_a_row_is_looked_up_by_its_id(queue: Connection, statement: str) -> None:
+    """The list of ids is not joined with the whole queue: of 2,000 rows a few are read, whatever the statistics say."""
+    queue.execute(FILL, [2000])
+    queue.execute(TAKE_FIRST)
+    with queue.transaction():
+        before = scalar(queue, READ)
+        assert queue.execute(statement.encode()).fetchall()
+        assert scalar(queue, READ) - before < 100
 
 
 def test_no_more_rows_are_moved_than_asked_for(queue: Connection) -> None:
