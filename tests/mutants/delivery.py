@@ -137,7 +137,7 @@ MUTANTS = (
         _LEASE,
         "WHERE id = ANY(%s) AND status = 'todo' AND attempts = 0 FOR UPDATE SKIP LOCKED) free",
         "WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED) free",
-        "tests/engine/delivery/test_consume.py tests/engine/queue/test_lease.py tests/faults",
+        "tests/engine/queue/test_lease.py",
         "a sibling that another worker has taken meanwhile is left to it",
     ),
     Mutant(

@@ -70,6 +70,7 @@ MUTANTS = (
         "if False:",
         "tests/faults/test_zombies.py tests/faults/test_races_of_workers.py",
         "a worker that was stopped and goes on looks whether its delivery is still its own",
+        survives="the effects that skip this check check again themselves, right before their irreversible step",
     ),
     Mutant(
         _CALLS,
