@@ -1,9 +1,10 @@
-"""Declare what tests need of a domain: `Domain.fixtures` is the address of a `Fixtures`.
+"""Declare what tests and chaos runs need of a domain: `Domain.fixtures` is the address of a `Fixtures`.
 
 The generic runners iterate over the installed domains:
 
     crashes     `app.testing.cases`: crash each handler and effect at every statement
     isolation   `app.testing.isolation`: the rows that each role reaches in each table
+    chaos       `python cli.py chaos`: run everything under faults, then check the laws
 
 Nothing that a worker or producer runs imports a domain's fixtures.
 """
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, LiteralString, TypeVar
 from uuid import UUID
 
+from app.chaos.part import Chaos
 from app.context import Connection
 from events import Event, Payload
 
@@ -97,7 +99,8 @@ class Isolation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixtures:
-    """What tests need of a domain. A domain without handlers, effects or tables leaves the part out."""
+    """What tests and chaos runs need of a domain. A domain without handlers, effects or tables leaves the part out."""
 
     crashes: Crashes[Any] | None = None
     isolation: Isolation | None = None
+    chaos: Chaos | None = None

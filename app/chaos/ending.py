@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import LiteralString
 
 import psycopg
 
-from app.chaos import laws, order_laws, portal_laws
+from app.chaos import laws
 from app.chaos.fault_context import FaultContext
 from app.chaos.model import Model
 from app.chaos.operator import replay_all
+from app.chaos.part import ChaosPart
 from app.chaos.recovery import Watch
 from app.chaos.report import Recovery, Report, Violation, summarise
 from app.context import Connection
@@ -33,7 +35,6 @@ _COUNTS: dict[str, LiteralString] = {
     "still dead": "SELECT count(*) FROM engine.failed_jobs WHERE resolved_at IS NULL",
     "rescues": "SELECT count(*) FROM engine.rescues",
 }
-_PORTAL_COUNTS = ("accepted", "refused", "errors", "timeouts", "lost", "busy")
 _FINE = {"exit 0 (told SIGTERM)", "killed by SIGKILL (told SIGKILL)", "exit 1 (by itself)"}
 _FINE |= {f"exit {CANNOT_RECORD} ({how})" for how in ("by itself", "told SIGTERM")}
 _FINE |= {f"exit {CUT_SHORT} (told SIGTERM)"}
@@ -45,7 +46,7 @@ class _TooLong(Exception):
     """The run was not quiet within the time limit."""
 
 
-def wait_until_quiet(fault_context: FaultContext, model: Model) -> float | None:
+def wait_until_quiet(fault_context: FaultContext, model: Model, parts: Sequence[ChaosPart]) -> float | None:
     """Replay dead letters and wait until no work is left. Returns the seconds, None after `QUIET_LIMIT_S`.
 
     All faults have ended. Workers that exit are still replaced.
@@ -58,7 +59,7 @@ def wait_until_quiet(fault_context: FaultContext, model: Model) -> float | None:
             raise _TooLong
 
     try:
-        while not _is_quiet(fault_context, model, patience):
+        while not _is_quiet(fault_context, model, parts, patience):
             patience()
             time.sleep(_LOOK_EVERY_S)
     except _TooLong:
@@ -66,44 +67,45 @@ def wait_until_quiet(fault_context: FaultContext, model: Model) -> float | None:
     return time.monotonic() - began
 
 
-def _is_quiet(fault_context: FaultContext, model: Model, patience: Callable[[Progress], None]) -> bool:
+def _is_quiet(
+    fault_context: FaultContext, model: Model, parts: Sequence[ChaosPart], patience: Callable[[Progress], None]
+) -> bool:
     try:
         with fault_context.stage.connect() as connection:
             if _number(connection, _WAITING) or fault_context.watch.still_waiting() or not fault_context.is_complete():
                 return False
-            return replay_all(connection, model.hopeless, patience) == 0
+            return replay_all(connection, model.hopeless, parts, patience) == 0
     except (psycopg.OperationalError, Conflict):
         return False
 
 
-def judge(fault_context: FaultContext, model: Model, report: Report) -> None:
-    """Check the laws on the quiet database and the portals' records. Adds violations to the report."""
-    entries = [entry for portal in fault_context.stage.portals for entry in portal_laws.read_books(portal.url)]
+def judge(fault_context: FaultContext, model: Model, parts: Sequence[ChaosPart], report: Report) -> None:
+    """Check the laws on the quiet database and in the outside world. Adds violations to the report."""
     with fault_context.stage.overlook() as connection:
-        report.violations += laws.check(connection, model)
-        findings = portal_laws.check(connection, model, entries, fault_context.stage.accounts, fault_context.freezes)
-        report.violations += order_laws.check(connection, model, entries, fault_context.freezes)
-    report.violations += [
-        *findings.violations,
-        *wrong_ends(fault_context.worker_pool.exits),
-        *_gone_on(fault_context.watch),
-    ]
-    report.known_limits = findings.known_limits
+        works = [part.work for part in parts if part.work is not None]
+        report.violations += laws.check(connection, model, works)
+        for part in parts:
+            findings = part.laws(connection, fault_context.freezes)
+            report.violations += findings.violations
+            report.known_limits += findings.known_limits
+    report.violations += [*wrong_ends(fault_context.worker_pool.exits), *_gone_on(fault_context.watch)]
     if report.quiet_after is None:
         report.violations.append(Violation("everything is done in time", f"not within {QUIET_LIMIT_S:.0f} s"))
 
 
-def count(fault_context: FaultContext, model: Model, report: Report) -> None:
+def count(fault_context: FaultContext, model: Model, parts: Sequence[ChaosPart], report: Report) -> None:
     """Fill in the report's counts."""
     with fault_context.stage.overlook() as connection:
         found = {what: _number(connection, query) for what, query in _COUNTS.items()}
-    items = sum(len(submission.references) for submission, _ in model.accepted.values())
+    items = sum(len(submission.names) for submission, _ in model.accepted.values())
     report.accepted = {"jobs": len(model.accepted), "items": items, "events": found["events"]}
     report.applied = found["applied"]
     report.dead = {what: found[what] for what in ("letters", "replayed", "still dead")}
     report.dead["hopeless"] = len(model.hopeless)
-    records = [portal.record() for portal in fault_context.stage.portals]
-    report.portal = {what: sum(record[what] for record in records) for what in _PORTAL_COUNTS}
+    counters = Counter[str]()
+    for part in parts:
+        counters.update(part.counts())
+    report.portal = dict(counters)
     report.did = {**dict(sorted(model.done.items())), "rescues": found["rescues"]}
     report.exits = dict(sorted(fault_context.worker_pool.exits.items()))
     report.recovery = _recoveries(fault_context.watch.seconds())

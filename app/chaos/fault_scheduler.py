@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import psycopg
 
@@ -13,10 +13,10 @@ from app.chaos.actors import until_known
 from app.chaos.deck import Deck
 from app.chaos.fault_context import Done, FaultContext
 from app.chaos.faults import server, unrelated_load, workers
+from app.chaos.faults.locks import Locks
 from app.chaos.model import Model
+from app.chaos.part import ChaosPart, Harm
 from app.chaos.report import Fault
-
-Harm = Callable[[FaultContext], Done | None]
 
 DECK: Mapping[Harm, int] = {
     workers.kill: 4,
@@ -31,24 +31,25 @@ DECK: Mapping[Harm, int] = {
     server.crash_backend: 1,
     server.cut: 3,
     server.deafen: 1,
-    unrelated_load.lock_job: 2,
     unrelated_load.lock_rows: 2,
-    unrelated_load.lock_job_for_long: 1,
-    unrelated_load.lock_item_for_long: 1,
-    unrelated_load.lock_order_for_long: 1,
     unrelated_load.long_transaction: 1,
     unrelated_load.pause_queue: 1,
-    unrelated_load.lose_key: 1,
-    unrelated_load.disable_carrier: 1,
-    unrelated_load.slow_portal: 2,
-    unrelated_load.close_portal: 1,
 }
-"""Copies of each fault in a deck."""
+"""Copies of each fault in a deck, besides the domains' own."""
 _OPENING: tuple[Harm, ...] = (workers.kill, server.restart_immediate, workers.freeze)
 """The first faults, so that the shortest run has them."""
 _FIRST_AFTER_S = 1.0
 _TICK_S = 0.1
 _AGAIN_S = 0.2
+
+
+def deck(seed: int, parts: Sequence[ChaosPart]) -> Deck[Harm]:
+    """Return the deck of a run: the faults of workers, server and load, of the parts' jobs, and the parts' own."""
+    faults = dict(DECK)
+    for part in parts:
+        faults |= Locks(part.work.batch).faults if part.work is not None else {}
+        faults |= part.faults
+    return Deck(seed, _OPENING, faults)
 
 
 class FaultScheduler(threading.Thread):
@@ -58,7 +59,12 @@ class FaultScheduler(threading.Thread):
     """
 
     def __init__(
-        self, fault_context: FaultContext, model: Model, seed: int, began: float, say: Callable[[str], None]
+        self,
+        fault_context: FaultContext,
+        model: Model,
+        deck: Deck[Harm],
+        began: float,
+        say: Callable[[str], None],
     ) -> None:
         super().__init__(name="fault scheduler", daemon=True)
         self.faults: list[Fault] = []
@@ -68,7 +74,7 @@ class FaultScheduler(threading.Thread):
         self._began = began
         self._say = say
         self._over = threading.Event()
-        self._deck = Deck(seed, _OPENING, DECK)
+        self._deck = deck
         self._to_undo: list[tuple[float, Callable[[], None]]] = []
 
     def run(self) -> None:

@@ -1,24 +1,23 @@
 """The laws: conditions that must hold in the database once it is quiet, after any faults.
 
-Each law checks one guarantee against the observer's records and the model, and names violations. The laws of the
-portals' records are in `portal_laws`.
+Each law checks one guarantee against the observer's records and the model, and names violations. The laws of jobs and
+items are in `job_laws`; the domains have the laws of the outside world.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, LiteralString
 
 from psycopg.rows import dict_row
 
+from app.chaos import job_laws
 from app.chaos.model import Model
-from app.chaos.report import Violation
+from app.chaos.part import Work
+from app.chaos.report import NAMED, Violation, none
 from app.context import Connection
 from app.engine.inspect.invariants import audit
 from app.program import INVARIANTS
-
-_NAMED = 5
-"""Rows that a violation lists."""
 
 _QUERIES: dict[str, LiteralString] = {
     "an event that was committed is applied or dead": """
@@ -34,36 +33,9 @@ _QUERIES: dict[str, LiteralString] = {
     "nothing waits once everything is quiet": """
         SELECT place, row_id, status, queue_name, task_name, attempts, due_at, key FROM engine.waiting()
     """,
-    "every item has a result": """
-        SELECT id AS item_id, job_id, status, retry_count FROM logistics.robot_job_items
-         WHERE status NOT IN ('success', 'error')
-    """,
     "an attempt at an item gets one result": """
         SELECT item_id, attempt, count(*) AS results, array_agg(status) AS statuses FROM chaos.results
          GROUP BY item_id, attempt HAVING count(*) > 1
-    """,
-    "an item's last attempt got its result": """
-        SELECT i.id AS item_id, i.retry_count, i.status FROM logistics.robot_job_items i
-         WHERE i.status IN ('success', 'error')
-           AND NOT EXISTS (SELECT FROM chaos.results r WHERE r.item_id = i.id AND r.attempt = i.retry_count
-                              AND r.status = i.status)
-    """,
-    "every job has ended": """
-        SELECT id AS job_id, status, total_items, success_count, error_count FROM logistics.robot_jobs
-         WHERE status NOT IN ('completed', 'failed')
-    """,
-    "a job that ended has said so once a generation": """
-        SELECT coalesce(e.job_id, l.job_id) AS job_id, coalesce(e.generation, l.generation) AS generation,
-               coalesce(e.endings, 0) AS ended, coalesce(l.said, 0) AS said
-          FROM (SELECT job_id, generation, count(*) AS endings FROM chaos.endings GROUP BY 1, 2) e
-          FULL JOIN (SELECT subject_id AS job_id, (data ->> 'generation')::integer AS generation, count(*) AS said
-                       FROM engine.event_log WHERE type = 'robot/job.completed' GROUP BY 1, 2) l
-               ON (l.job_id, l.generation) = (e.job_id, e.generation)
-         WHERE (coalesce(e.endings, 0), coalesce(l.said, 0)) <> (1, 1)
-    """,
-    "a job has ended in its last generation": """
-        SELECT j.id AS job_id, j.generation FROM logistics.robot_jobs j
-         WHERE NOT EXISTS (SELECT FROM chaos.endings e WHERE (e.job_id, e.generation) = (j.id, j.generation))
     """,
     "a lock of another session makes no dead letter": """
         SELECT event_id, job_type, error_class, error_message FROM engine.failed_jobs
@@ -77,25 +49,8 @@ _QUERIES: dict[str, LiteralString] = {
                             WHERE f.event_id = c.event_id AND f.resolved_at IS NOT NULL
                               AND f.notes = 'discarded by chaos')
     """,
-    "an event of a job is its workspace's": """
-        SELECT l.event_id, l.type, l.tenant_id, j.workspace_id FROM engine.event_log l
-          JOIN logistics.robot_jobs j ON j.id = l.subject_id
-         WHERE l.tenant_id IS DISTINCT FROM j.workspace_id
-    """,
-    "a shipped order has a number that one of its items got": """
-        SELECT o.id AS order_id, o.status, o.tracking_number FROM logistics.orders o
-         WHERE (o.status <> 'cancelled' AND (o.status = 'shipped') <> (o.tracking_number IS NOT NULL))
-            OR (o.tracking_number IS NOT NULL AND NOT EXISTS (
-                SELECT FROM logistics.robot_job_items i
-                 WHERE i.order_id = o.id AND i.tracking_number = o.tracking_number))
-    """,
 }
 
-_JOBS = "SELECT id, workspace_id, idempotency_key, total_items FROM logistics.robot_jobs"
-_REFERENCES = """
-SELECT i.job_id, array_agg(o.reference) AS references FROM logistics.robot_job_items i
-  JOIN logistics.orders o ON o.id = i.order_id GROUP BY i.job_id
-"""
 _WHERE_ARE = """
 SELECT wanted.id AS event_id, EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = wanted.id) AS is_applied,
        EXISTS (SELECT FROM engine.failed_jobs f WHERE f.event_id = wanted.id) AS is_dead,
@@ -123,12 +78,13 @@ SELECT event_id, job_type, error_message, event_data -> 'data' ->> 'error_messag
 """
 
 
-def check(connection: Connection, model: Model) -> list[Violation]:
+def check(connection: Connection, model: Model, works: Sequence[Work]) -> list[Violation]:
     """Return all violations in a quiet database. `connection`: sees all rows, outside a transaction."""
     broken = [*model.complaints, *invariants(connection)]
     for law, query in _QUERIES.items():
-        broken += _none(law, connection.cursor(row_factory=dict_row).execute(query).fetchall())
-    for look in (_submissions, _deliveries, _delays, _reused_ids, _dead_letters):
+        broken += none(law, connection.cursor(row_factory=dict_row).execute(query).fetchall())
+    broken += job_laws.check(connection, model, works)
+    for look in (_deliveries, _delays, _reused_ids, _dead_letters):
         broken += look(connection, model)
     return broken
 
@@ -137,23 +93,8 @@ def invariants(connection: Connection) -> list[Violation]:
     """Return violations of the program's invariants, as `audit` checks them. They must hold at any time."""
     verdicts = audit(connection, INVARIANTS)
     return [
-        Violation(one.name, f"{one.violations} times, e.g. {one.rows[:_NAMED]}") for one in verdicts if not one.holds
+        Violation(one.name, f"{one.violations} times, e.g. {one.rows[:NAMED]}") for one in verdicts if not one.holds
     ]
-
-
-def _submissions(connection: Connection, model: Model) -> Iterator[Violation]:
-    jobs = {row["idempotency_key"]: row for row in _rows(connection, _JOBS)}
-    items = {row["job_id"]: row["references"] for row in _rows(connection, _REFERENCES)}
-    for key, (submission, job_id) in model.accepted.items():
-        job = jobs.pop(key, None)
-        if job is None or (job["id"], job["workspace_id"]) != (job_id, submission.workspace_id):
-            yield Violation("an accepted job exists", f"{key} was accepted as {job_id} and is {job}")
-        elif sorted(items.get(job_id, [])) != sorted(submission.references):
-            yield Violation("a job has the items that were submitted", f"{key}: {len(items.get(job_id, []))} items")
-    yield from _none("the end of every submission is known", list(model.unknown))
-    for key in list(jobs):
-        law = "what was taken back does not exist" if key in model.taken_back else "no job exists that nobody submitted"
-        yield Violation(law, f"{key}: {jobs[key]['id']}")
 
 
 def _deliveries(connection: Connection, model: Model) -> Iterator[Violation]:
@@ -161,15 +102,15 @@ def _deliveries(connection: Connection, model: Model) -> Iterator[Violation]:
     found = {row["event_id"]: row for row in _rows(connection, _WHERE_ARE, [ids])}
     hopeless = model.hopeless
     lost = [event_id for event_id in model.delivered if not (_is(found, event_id))]
-    yield from _none("a delivered event is applied or dead", [f"{model.delivered[one]} {one}" for one in lost])
+    yield from none("a delivered event is applied or dead", [f"{model.delivered[one]} {one}" for one in lost])
     taken = [str(event_id) for event_id in hopeless if found[event_id]["is_applied"] or not found[event_id]["is_open"]]
-    yield from _none("what is a stranger's is dead and nothing else", taken)
-    yield from _none("what was taken back is never heard of", [str(one) for one in model.never_said if _is(found, one)])
+    yield from none("what is a stranger's is dead and nothing else", taken)
+    yield from none("what was taken back is never heard of", [str(one) for one in model.never_said if _is(found, one)])
 
 
 def _delays(connection: Connection, model: Model) -> Iterator[Violation]:
     early = _rows(connection, _EARLY, [list(model.delayed), list(model.delayed.values())])
-    yield from _none("a delayed event is not applied before it is due", early)
+    yield from none("a delayed event is not applied before it is due", early)
 
 
 def _reused_ids(connection: Connection, model: Model) -> Iterator[Violation]:
@@ -181,7 +122,7 @@ def _reused_ids(connection: Connection, model: Model) -> Iterator[Violation]:
         for row in found
         if row["letters"] != (0 if row["is_in_ledger"] else 1) or (row["is_applied"] and row["is_in_ledger"])
     ]
-    yield from _none("an event with another event's id is one dead letter", wrong)
+    yield from none("an event with another event's id is one dead letter", wrong)
 
 
 def _dead_letters(connection: Connection, model: Model) -> Iterator[Violation]:
@@ -189,7 +130,7 @@ def _dead_letters(connection: Connection, model: Model) -> Iterator[Violation]:
     unexplained = [
         row for row in _rows(connection, _OPEN_LETTERS) if row["event_id"] not in hopeless and row["said"] not in reused
     ]
-    yield from _none("a dead letter that can be replayed is done in the end", unexplained)
+    yield from none("a dead letter that can be replayed is done in the end", unexplained)
 
 
 def _is(found: dict[Any, dict[str, Any]], event_id: Any) -> bool:
@@ -198,9 +139,3 @@ def _is(found: dict[Any, dict[str, Any]], event_id: Any) -> bool:
 
 def _rows(connection: Connection, query: LiteralString, parameters: Any = None) -> list[dict[str, Any]]:
     return connection.cursor(row_factory=dict_row).execute(query, parameters).fetchall()
-
-
-def _none(law: str, wrong: list[Any]) -> Iterator[Violation]:
-    if wrong:
-        named = "; ".join(str(one) for one in wrong[:_NAMED])
-        yield Violation(law, f"{len(wrong)} times, e.g. {named}")

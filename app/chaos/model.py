@@ -7,24 +7,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from app.chaos.report import Violation
 
 Kind = Literal["copy", "again", "late", "early", "foreign", "stranger", "gibberish", "delayed", "reused"]
-"""Kind of a delivered event: see `redelivery` and `scheduler`."""
+"""Kind of a delivered event: see `redelivery`, `results` and `scheduler`."""
 HOPELESS: tuple[Kind, ...] = ("stranger", "gibberish")
 """Kinds whose events are always dead-lettered and cannot be replayed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A submitted job. `references`: those of its orders."""
+    """A submitted job. `names`: those of its items, unique in a run. `content`: what the domain submits."""
 
     workspace_id: UUID
     key: str
-    references: frozenset[str]
+    names: frozenset[str]
+    content: Any = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +34,6 @@ class Reused:
 
     event_id: UUID
     is_applied: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CancelledOrder:
-    """An order whose cancel was committed before `at`. `is_begun`: a robot may have begun to enter it by then."""
-
-    at: datetime
-    is_begun: bool
 
 
 @dataclass(slots=True)
@@ -54,10 +47,8 @@ class Model:
     never_said: set[UUID] = field(default_factory=set)
     delayed: dict[UUID, datetime] = field(default_factory=dict)
     """Events published with a delay, with the earliest due time of each by the database's clock."""
-    cancelled: dict[UUID, CancelledOrder] = field(default_factory=dict)
     reused: dict[str, Reused] = field(default_factory=dict)
     """Events with ids of other events, by their unique error message."""
-    tracking_numbers: set[str] = field(default_factory=set)
     complaints: list[Violation] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
     _lock: Lock = field(default_factory=Lock)
@@ -100,11 +91,6 @@ class Model:
         with self._lock:
             return event_id in self.delayed
 
-    def cancel(self, order_id: UUID, at: datetime, *, is_begun: bool) -> None:
-        """Note an order's committed cancel. Of several cancels the first counts."""
-        with self._lock:
-            self.cancelled.setdefault(order_id, CancelledOrder(at, is_begun))
-
     def reuse(self, event_id: UUID, message: str, *, is_applied: bool) -> None:
         """Note an event to be published with the id of another event."""
         with self._lock:
@@ -114,11 +100,6 @@ class Model:
         """Note events whose publication was rolled back: they must not exist."""
         with self._lock:
             self.never_said.update(events)
-
-    def track(self, number: str) -> None:
-        """Note a tracking number of a result that no robot published."""
-        with self._lock:
-            self.tracking_numbers.add(number)
 
     def complain(self, law: str, detail: str) -> None:
         """Add a violation."""

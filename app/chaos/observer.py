@@ -11,7 +11,12 @@ counted twice. The tables have no unique constraint and no index, so that no ses
 
 from __future__ import annotations
 
+from typing import Any, LiteralString
+
 import psycopg
+
+from app.engine.batches import Batch
+from app.engine.batches.tables import composed
 
 DELAYED = "delayed by chaos"
 """Error message of the scheduler's events. The observer selects them by it."""
@@ -39,19 +44,15 @@ CREATE TRIGGER chaos_note AFTER INSERT ON engine.delayed
 
 CREATE FUNCTION chaos.note_result() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
-    INSERT INTO chaos.results VALUES (NEW.id, NEW.retry_count, NEW.status);
+    INSERT INTO chaos.results VALUES (NEW.id, NEW.retry_count, to_jsonb(NEW) ->> TG_ARGV[0]);
     RETURN NULL;
 END $$;
-CREATE TRIGGER chaos_note AFTER UPDATE OF status ON logistics.robot_job_items
-    FOR EACH ROW WHEN (NEW.status IN ('success', 'error')) EXECUTE FUNCTION chaos.note_result();
 
 CREATE FUNCTION chaos.note_ending() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
     INSERT INTO chaos.endings VALUES (NEW.id, NEW.generation);
     RETURN NULL;
 END $$;
-CREATE TRIGGER chaos_note AFTER UPDATE OF status ON logistics.robot_jobs
-    FOR EACH ROW WHEN (NEW.status IN ('completed', 'failed')) EXECUTE FUNCTION chaos.note_ending();
 
 CREATE FUNCTION chaos.note_applied() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
@@ -63,10 +64,24 @@ CREATE TRIGGER chaos_note AFTER INSERT ON engine.event_log
 """
 
 
+_OBSERVE: LiteralString = """
+CREATE TRIGGER chaos_note AFTER UPDATE OF {status} ON {items}
+    FOR EACH ROW WHEN (NEW.{status} IN ({success}, {error})) EXECUTE FUNCTION chaos.note_result({status});
+CREATE TRIGGER chaos_note AFTER UPDATE OF status ON {jobs}
+    FOR EACH ROW WHEN (NEW.status IN ('completed', 'failed')) EXECUTE FUNCTION chaos.note_ending();
+"""
+
+
 def install(superuser_url: str) -> None:
     """Install the triggers in a migrated database."""
     with psycopg.connect(superuser_url, autocommit=True) as connection:
         connection.execute(_INSTALL)
+
+
+def observe(superuser_url: str, batch: Batch[Any, Any]) -> None:
+    """Record the results and ends of a batch from now on."""
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        connection.execute(composed(batch, _OBSERVE))
 
 
 def remove(superuser_url: str) -> None:

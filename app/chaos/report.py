@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+NAMED = 5
+"""Cases that a violation lists."""
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:
@@ -14,6 +17,14 @@ class Violation:
 
     law: str
     detail: str
+
+
+@dataclass(slots=True)
+class Findings:
+    """Violations, and cases of a known limit."""
+
+    violations: list[Violation] = field(default_factory=list)
+    known_limits: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +56,10 @@ class Wait:
 
 @dataclass(slots=True)
 class Report:
-    """A run. `accepted`: jobs, items and events with a known commit. `home`: the directory, if it was kept."""
+    """A run. `accepted`: jobs, items and events with a known commit. `portal`: counters of the domains' simulators.
+
+    `home`: the directory, if it was kept.
+    """
 
     seed: int
     minutes: float
@@ -103,3 +117,10 @@ def _rank(ordered: Sequence[float], share: float) -> float:
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
+
+
+def none(law: str, wrong: Sequence[object]) -> Iterator[Violation]:
+    """Yield a violation that names the first cases, if there is one."""
+    if wrong:
+        named = "; ".join(str(one) for one in wrong[:NAMED])
+        yield Violation(law, f"{len(wrong)} times, e.g. {named}")

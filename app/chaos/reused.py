@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-import events
+from app.chaos.item_results import Item, failure
+from app.chaos.part import Work
 from app.context import Connection
-from events import Event, robot
+from events import Event
 
 _APPLIED_RESULT = """
 SELECT event_id, tenant_id, data FROM engine.event_log
- WHERE event_id >= %s AND type = 'robot/item.completed' ORDER BY event_id LIMIT 1
+ WHERE event_id >= %s AND type = %s ORDER BY event_id LIMIT 1
 """
 
 
-def under_applied_id(connection: Connection, start: UUID, now: datetime) -> list[Event[robot.ItemCompleted]]:
+def under_applied_id(connection: Connection, work: Work, start: UUID, now: datetime) -> list[Event[Any]]:
     """Return an event with the id of the first applied result from `start` on; an empty list without one."""
-    row = connection.execute(_APPLIED_RESULT, [start]).fetchone()
+    row = connection.execute(_APPLIED_RESULT, [start, work.batch.completed.type]).fetchone()
     if row is None:
         return []
     event_id, tenant_id, data = row
-    return [events.new(_tagged(data), now=now, subject=UUID(data["job_id"]), tenant=tenant_id, event_id=event_id)]
+    item = (UUID(data[work.batch.job_id]), UUID(data[work.batch.item_id]), tenant_id)
+    return [failure(work, item, data["attempt"], _unique(), now, event_id)]
 
 
-def under_one_id(items: Sequence[dict[str, Any]], now: datetime) -> list[Event[robot.ItemCompleted]]:
-    """Return two results with one new id for each item."""
+def under_one_id(work: Work, item: Item, attempt: int, now: datetime) -> list[Event[Any]]:
+    """Return two results of an attempt at an item, with one new id."""
     event_id = uuid4()
-    return [
-        events.new(
-            _tagged({"job_id": item["job_id"], "item_id": item["id"], "attempt": item["retry_count"]}),
-            now=now,
-            subject=item["job_id"],
-            tenant=item["workspace_id"],
-            event_id=event_id,
-        )
-        for item in items
-        for _ in range(2)
-    ]
+    return [failure(work, item, attempt, _unique(), now, event_id) for _ in range(2)]
 
 
-def _tagged(about: dict[str, Any]) -> robot.ItemCompleted:
-    """Return a failure of an item with a unique message."""
-    return robot.ItemCompleted(
-        job_id=about["job_id"],
-        item_id=about["item_id"],
-        attempt=about["attempt"],
-        status="error",
-        error_type="unknown",
-        error_message=f"reused {uuid4()}",
-    )
+def _unique() -> str:
+    return f"reused {uuid4()}"

@@ -9,26 +9,27 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from app.chaos import ending
-from app.chaos.actors import Actor
 from app.chaos.auditor import Auditor
-from app.chaos.cancellations import Cancellations
 from app.chaos.fault_context import FaultContext
-from app.chaos.fault_scheduler import FaultScheduler
+from app.chaos.fault_scheduler import FaultScheduler, deck
 from app.chaos.model import Model
 from app.chaos.operator import Operator
+from app.chaos.part import ActorOf, Chaos, ChaosPart
 from app.chaos.producer import Producer
 from app.chaos.recovery import Watch
 from app.chaos.redelivery import Redelivery
 from app.chaos.report import Report
+from app.chaos.results import Results
 from app.chaos.scheduler import Scheduler
-from app.chaos.stage import Stage, stage
-from app.chaos.tenants import Flooding, Hanging, Small
+from app.chaos.setup import declared, opened, stage
+from app.chaos.stage import Stage
 from app.chaos.waits import Waits
 from app.chaos.worker_pool import worker_pool
 from app.errors import SetupError
@@ -37,19 +38,6 @@ from app.postgres import embedded
 _START_LIMIT_S = 60.0
 """Seconds for the workers to start, and for the opening faults. Generous for busy machines."""
 _LAST_TURN_S = 100.0
-_ACTORS: tuple[type[Actor], ...] = (
-    Producer,
-    Producer,
-    Redelivery,
-    Redelivery,
-    Operator,
-    Scheduler,
-    Cancellations,
-    Flooding,
-    Hanging,
-    Small,
-)
-
 Say = Callable[[str], None]
 
 
@@ -63,16 +51,19 @@ class Wanted:
 
 
 def run(wanted: Wanted, say: Say) -> Report:
-    """Execute a run. `report.home` is its directory, if it was kept.
+    """Execute a run with the parts of all installed domains. `report.home` is its directory, if it was kept.
 
-    The directory is kept after violations or an error of the run itself, not after an interrupt.
+    Raises `SetupError` if no domain declares a part. The directory is kept after violations or an error of the run
+    itself, not after an interrupt.
     """
+    chaos = declared()
     home = Path(tempfile.mkdtemp(prefix="tallyman-chaos-"))
     report, keep = Report(wanted.seed, wanted.minutes), True
     try:
-        with stage(home) as set_up:
+        environment = {name: value for one in chaos for name, value in one.environment.items()}
+        with stage(home, environment) as set_up:
             say(f"seed {wanted.seed}; server, portal and logs in {home}")
-            _play(set_up, wanted, report, say)
+            _play(set_up, chaos, wanted, report, say)
         keep = bool(report.violations)
     except KeyboardInterrupt:
         keep = False
@@ -92,18 +83,31 @@ def _clear(home: Path) -> None:
     shutil.rmtree(home, ignore_errors=True)
 
 
-def _play(set_up: Stage, wanted: Wanted, report: Report, say: Say) -> None:
+def _play(set_up: Stage, chaos: list[Chaos], wanted: Wanted, report: Report, say: Say) -> None:
     model, watch = Model(), Watch(set_up)
-    with worker_pool(set_up.home / "logs", set_up.environment, wanted.workers) as workers:
+    with (
+        opened(chaos, set_up, model) as parts,
+        worker_pool(set_up.home / "logs", set_up.environment, wanted.workers) as workers,
+    ):
         fault_context = FaultContext(set_up, workers, watch, wanted.minutes * 60)
         _wait_for(fault_context)
         watch.start()
-        _let_loose(fault_context, wanted, model, report, say)
-        report.quiet_after = ending.wait_until_quiet(fault_context, model)
+        _let_loose(fault_context, wanted, model, parts, report, say)
+        report.quiet_after = ending.wait_until_quiet(fault_context, model, parts)
         workers.stop()
         watch.finish()
-        ending.judge(fault_context, model, report)
-        ending.count(fault_context, model, report)
+        ending.judge(fault_context, model, parts, report)
+        ending.count(fault_context, model, parts, report)
+
+
+def _actors(parts: Sequence[ChaosPart]) -> Iterator[ActorOf]:
+    """Yield the actors of a run: for the jobs of every part, the operator, and the parts' own."""
+    for work in [part.work for part in parts if part.work is not None]:
+        yield from (partial(Producer, work=work), partial(Producer, work=work))
+        yield from (partial(Results, work=work), partial(Results, work=work), partial(Scheduler, work=work))
+    yield from (Redelivery, Redelivery, partial(Operator, parts=parts))
+    for part in parts:
+        yield from part.actors
 
 
 def _wait_for(fault_context: FaultContext) -> None:
@@ -117,15 +121,18 @@ def _wait_for(fault_context: FaultContext) -> None:
         time.sleep(0.1)
 
 
-def _let_loose(fault_context: FaultContext, wanted: Wanted, model: Model, report: Report, say: Say) -> None:
+def _let_loose(
+    fault_context: FaultContext, wanted: Wanted, model: Model, parts: Sequence[ChaosPart], report: Report, say: Say
+) -> None:
     """Run actors, faults and checks of the invariants for the wanted time."""
-    actors = [kind(fault_context.stage, model, f"{wanted.seed}-{number}") for number, kind in enumerate(_ACTORS)]
+    makers = enumerate(_actors(parts))
+    actors = [make(fault_context.stage, model, f"{wanted.seed}-{number}") for number, make in makers]
     began = time.monotonic()
     fault_scheduler, auditor = (
-        FaultScheduler(fault_context, model, wanted.seed, began, say),
+        FaultScheduler(fault_context, model, deck(wanted.seed, parts), began, say),
         Auditor(fault_context.stage, began),
     )
-    waits = Waits(fault_context.stage)
+    waits = Waits(fault_context.stage, [queue for part in parts for queue in part.queues])
     for thread in (*actors, fault_scheduler, auditor, waits):
         thread.start()
     try:

@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
-import events
 from app.chaos.actors import Actor, until_known
+from app.chaos.item_results import SOME_ITEMS, Item, failure
+from app.chaos.model import Model
 from app.chaos.observer import DELAYED
+from app.chaos.part import Work
+from app.chaos.stage import Stage
 from app.context import HandlerContext
+from app.engine.batches.tables import statement
 from app.engine.delivery.aside import database_now
 from app.engine.queue.publish import publish
-from events import Event, robot
+from events import Event
 
 _BULK = (20, 80)
 """Events of each delay in one action."""
@@ -28,10 +31,6 @@ _PARCELS = (1, None, None, None)
 """Events in a row; None: as many as fit. Rows of one event are rare: after a crash each is delivered alone."""
 _NEVER_ASKED = 1000
 """An attempt that no item of a run reaches."""
-_ITEMS = """
-SELECT i.job_id, i.id, j.workspace_id FROM logistics.robot_job_items i JOIN logistics.robot_jobs j ON j.id = i.job_id
- ORDER BY random() LIMIT 40
-"""
 
 _Bulk = tuple[float, Sequence[Event[Any]]]
 """Events and their delay in seconds."""
@@ -42,10 +41,14 @@ class Scheduler(Actor):
 
     pause = 4.0
 
+    def __init__(self, stage: Stage, model: Model, seed: str, *, work: Work) -> None:
+        super().__init__(stage, model, seed)
+        self._work = work
+
     def act(self) -> None:
         """Publish one bulk for each range of delays, in one transaction."""
         with self.stage.connect() as connection:
-            items = connection.execute(_ITEMS).fetchall()
+            items = connection.execute(statement(self._work.batch, SOME_ITEMS)).fetchall()
             now = HandlerContext.begin(connection).now
         if not items:
             return
@@ -60,8 +63,8 @@ class Scheduler(Actor):
         sizes[-1] = max(1, int(sizes[-1] * _SHARE_OF_THE_LAST))
         return [(round(self.dice.uniform(*span), 3), size) for span, size in zip(_DELAYS_S, sizes, strict=True)]
 
-    def _results(self, items: Sequence[tuple[UUID, UUID, UUID]], now: datetime, size: int) -> list[Event[Any]]:
-        return [_result(self.dice.choice(items), now) for _ in range(size)]
+    def _results(self, items: Sequence[Item], now: datetime, size: int) -> list[Event[Any]]:
+        return [failure(self._work, self.dice.choice(items), _NEVER_ASKED, DELAYED, now) for _ in range(size)]
 
     def _publish(self, bulks: Sequence[_Bulk], batch_size: int | None) -> None:
         with self.stage.connect() as connection:
@@ -69,16 +72,3 @@ class Scheduler(Actor):
                 # Noted before publication: another actor may read the events right after the commit.
                 self.model.delay([event.id for event in some], database_now(connection) + timedelta(seconds=delay))
                 publish(connection, *some, delay=delay, batch_size=batch_size)
-
-
-def _result(item: tuple[UUID, UUID, UUID], now: datetime) -> Event[robot.ItemCompleted]:
-    job_id, item_id, workspace_id = item
-    said = robot.ItemCompleted(
-        job_id=job_id,
-        item_id=item_id,
-        attempt=_NEVER_ASKED,
-        status="error",
-        error_type="unknown",
-        error_message=DELAYED,
-    )
-    return events.new(said, now=now, subject=job_id, tenant=workspace_id)

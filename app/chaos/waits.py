@@ -2,30 +2,31 @@
 
 A slow machine delays all rows, which is no violation. A wait therefore counts only while the database answers and the
 row is neither locked nor in a paused queue. A row is a violation if it has waited too long and too much work of the
-same kind (applied events, calls at the portals) has passed it.
+same kind (applied events, ended calls) has passed it.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import LiteralString
 
 import httpx
 import psycopg
 from psycopg.rows import class_row
 
+from app.chaos.part import WatchedQueue
 from app.chaos.report import Violation, Wait
 from app.chaos.stage import Stage
 from app.context import Connection
+from app.engine.routing import EVENTS_QUEUE
 
 LONGEST_S = 10.0
-"""Seconds that a row may wait while others are processed."""
-MOST_PASSED = {"events": 1000, "robots": 150}
-"""Applied events and ended portal calls allowed during a wait. A violation exceeds this and `LONGEST_S`."""
+"""Seconds that a row may wait while others are processed. A violation exceeds this and `WatchedQueue.most_passed`."""
+_MOST_EVENTS = 1000
+"""Applied events allowed during a wait."""
 _LOOK_EVERY_S = 0.5
 _LONGEST_LOOK_S = 1.0
 """Most seconds that a pause between two checks counts: the state in between is unknown."""
@@ -61,9 +62,10 @@ class Look:
 class Comparison:
     """Compares each check with the previous one. Collects the longest wait of each queue and the violations."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_passed: Mapping[str, int]) -> None:
         self.violations: list[Violation] = []
-        self.longest: dict[str, Wait] = {queue: Wait(queue) for queue in MOST_PASSED}
+        self.longest: dict[str, Wait] = {queue: Wait(queue) for queue in most_passed}
+        self._most_passed = most_passed
         self._waiting: dict[int, Wait] = {}
         self._last: Look | None = None
 
@@ -77,17 +79,28 @@ class Comparison:
             if before is not None and (earlier := seen.get(row_id)) is not None:
                 passed = look.done[queue] - before.done[queue]
                 wait = Wait(queue, earlier.seconds + waited, earlier.passed + passed)
-                self.violations += _broken(row_id, earlier, wait)
+                self.violations += self._broken(row_id, earlier, wait)
             self._waiting[row_id] = wait
             self.longest[queue] = max(self.longest[queue], wait, key=lambda one: one.seconds)
 
+    def _broken(self, row_id: int, before: Wait, now: Wait) -> Iterator[Violation]:
+        """Yield a violation when the wait first exceeds the limits."""
+        if self._is_too_long(now) and not self._is_too_long(before):
+            waited = f"has waited for {now.seconds:.1f} s while {now.passed} others were done"
+            law = "due work goes on beside a flood, a hanging portal and locks"
+            yield Violation(law, f"row {row_id} of {now.queue} {waited}")
+
+    def _is_too_long(self, wait: Wait) -> bool:
+        return wait.seconds > LONGEST_S and wait.passed > self._most_passed[wait.queue]
+
 
 class Waits(threading.Thread):
-    """A thread that checks due rows twice a second: of events, and of the small tenant's effects."""
+    """A thread that checks due rows twice a second: of events, and of the domains' watched queues."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, queues: Sequence[WatchedQueue]) -> None:
         super().__init__(name="waits", daemon=True)
-        self.found = Comparison()
+        self._queues = (WatchedQueue(EVENTS_QUEUE, _applied, _MOST_EVENTS), *queues)
+        self.found = Comparison({one.queue: one.most_passed for one in self._queues})
         self._stage = stage
         self._over = threading.Event()
 
@@ -103,28 +116,17 @@ class Waits(threading.Thread):
         self.join()
 
     def _look(self, connection: Connection) -> Look:
-        rows = [*self._due(connection, "events", None), *self._due(connection, "robots", str(self._stage.small))]
-        (applied,) = connection.execute(_APPLIED).fetchone() or (0,)
-        done = {"events": applied, "robots": sum(_calls(portal.record()) for portal in self._stage.portals)}
+        rows = [row for one in self._queues for row in _due(connection, one)]
+        done = {one.queue: one.done(connection) for one in self._queues}
         return Look({row.row_id: row.queue for row in rows}, done, time.monotonic())
 
-    def _due(self, connection: Connection, queue: LiteralString, tenant: str | None) -> list[_Row]:
-        wanted = {"queue": queue, "tenant": tenant, "most": _EACH}
-        return connection.cursor(row_factory=class_row(_Row)).execute(_DUE, wanted).fetchall()
+
+def _applied(connection: Connection) -> int:
+    (applied,) = connection.execute(_APPLIED).fetchone() or (0,)
+    return int(applied)
 
 
-def _calls(record: Mapping[str, int]) -> int:
-    return sum(record[what] for what in ("accepted", "refused", "errors", "timeouts"))
-
-
-def is_too_long(wait: Wait) -> bool:
-    """Return whether a row has waited too long while others were processed."""
-    return wait.seconds > LONGEST_S and wait.passed > MOST_PASSED[wait.queue]
-
-
-def _broken(row_id: int, before: Wait, now: Wait) -> Iterator[Violation]:
-    """Yield a violation when the wait first exceeds the limits."""
-    if is_too_long(now) and not is_too_long(before):
-        whose = "an effect of the small tenant" if now.queue == "robots" else "an event"
-        detail = f"row {row_id}, {whose}, has waited for {now.seconds:.1f} s while {now.passed} others were done"
-        yield Violation("due work goes on beside a flood, a hanging portal and locks", detail)
+def _due(connection: Connection, watched: WatchedQueue) -> list[_Row]:
+    tenant = None if watched.tenant is None else str(watched.tenant)
+    wanted = {"queue": watched.queue, "tenant": tenant, "most": _EACH}
+    return connection.cursor(row_factory=class_row(_Row)).execute(_DUE, wanted).fetchall()

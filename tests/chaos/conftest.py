@@ -11,6 +11,7 @@ from app.chaos import observer
 from app.chaos.model import Model, Submission
 from app.context import Connection
 from app.logistics.jobs import create_robot_job
+from app.logistics.store import ROBOT_JOBS
 from app.simulators.portal import Portal
 from tests.conftest import Database
 from tests.helpers.factories import Workspace
@@ -25,6 +26,7 @@ ORDERS = 5
 def model(database: Database, connection: Connection, workspace: Workspace, portal: Portal) -> Iterator[Model]:
     """One job that was submitted, accepted and done, and what its producer knows of it."""
     observer.install(database.superuser_url)
+    observer.observe(database.superuser_url, ROBOT_JOBS)
     try:
         shop = equip(connection, workspace.id, portal)
         order_ids = shop.order(ORDERS)

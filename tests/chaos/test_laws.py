@@ -9,8 +9,11 @@ from uuid import uuid4
 
 from app.chaos import ending, laws
 from app.chaos.model import Model
-from app.chaos.report import summarise
+from app.chaos.report import Violation, summarise
 from app.context import Connection
+from app.logistics.fixtures.chaos import order_laws
+from app.logistics.fixtures.chaos.books import Books
+from app.logistics.fixtures.chaos.orders import robot_work
 from app.testing.tables import keep
 from tests.chaos.conftest import KEY
 from tests.conftest import Database
@@ -18,7 +21,13 @@ from tests.conftest import Database
 
 def broken(connection: Connection, model: Model) -> set[str]:
     """The laws that are broken."""
-    return {violation.law for violation in laws.check(connection, model)}
+    orders = order_laws.check(connection, Books(), [], [])
+    return {violation.law for violation in (*check(connection, model), *orders)}
+
+
+def check(connection: Connection, model: Model) -> list[Violation]:
+    """The violations of the generic laws, with the jobs of logistics."""
+    return laws.check(connection, model, [robot_work([], Books())])
 
 
 TAMPERED: dict[str, LiteralString] = {
@@ -82,7 +91,7 @@ def test_the_mark_of_a_discarded_call_may_stay(overlooking: Connection, model: M
 
 def test_every_law_can_be_broken(database: Database, overlooking: Connection, model: Model) -> None:
     """A run in which nothing went wrong breaks none; tampered with, each is named."""
-    assert laws.check(overlooking, model) == []
+    assert check(overlooking, model) == []
     silent = []
     with keep(database.superuser_url) as kept:
         for law, statement in TAMPERED.items():
@@ -90,7 +99,7 @@ def test_every_law_can_be_broken(database: Database, overlooking: Connection, mo
             silent += [] if law in broken(overlooking, model) else [law]
             kept.restore()
         assert silent == []
-        assert laws.check(overlooking, model) == []
+        assert check(overlooking, model) == []
 
 
 def test_what_the_model_knows_better_is_found(overlooking: Connection, model: Model) -> None:
@@ -117,7 +126,7 @@ def test_a_delayed_event_that_is_early_or_lost_is_found(overlooking: Connection,
     now = datetime.now(UTC)
     overlooking.execute("INSERT INTO chaos.applied VALUES (%s, %s), (%s, %s)", [in_time, now, early, now])
     model.delay([in_time], now)
-    assert laws.check(overlooking, model) == []
+    assert check(overlooking, model) == []
     model.delay([early], now + timedelta(milliseconds=1))
     model.delay([in_time], now + timedelta(hours=1))  # a second try of the same publish: the first may have committed
     model.deliver([uuid4()], "delayed")

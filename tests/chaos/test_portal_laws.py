@@ -8,12 +8,14 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app.chaos import order_laws, portal_laws
 from app.chaos.fault_context import Freeze
 from app.chaos.model import Model
-from app.chaos.order_laws import IN_FLIGHT
-from app.chaos.portal_laws import LONG_ENOUGH, Entry, Findings
+from app.chaos.report import Findings
 from app.context import Connection
+from app.logistics.fixtures.chaos import order_laws, portal_laws
+from app.logistics.fixtures.chaos.books import Books
+from app.logistics.fixtures.chaos.order_laws import IN_FLIGHT
+from app.logistics.fixtures.chaos.portal_laws import LONG_ENOUGH, Entry
 from app.logistics.rules import request_id
 from app.simulators.portal import Portal
 from tests.chaos.conftest import ORDERS
@@ -32,7 +34,7 @@ def books(
 ) -> Findings:
     """What is found in the books when the workspace has this account."""
     ((workspace_id,),) = connection.execute("SELECT id FROM tenancy.workspaces").fetchall()
-    return portal_laws.check(connection, model, entries, {workspace_id: account}, freezes)
+    return portal_laws.check(connection, Books(), entries, {workspace_id: account}, freezes)
 
 
 def test_books_that_are_wrong_are_found(overlooking: Connection, model: Model, entries: list[Entry]) -> None:
@@ -63,19 +65,20 @@ def test_a_cancelled_order_that_is_entered_is_found(
     """Not if its call had begun; always if no robot had begun it; and a cancelled order stays cancelled."""
     item_orders = dict(overlooking.execute("SELECT id, order_id FROM logistics.robot_job_items").fetchall())
     in_flight, late, never = entries[:3]
+    known = Books()
     overlooking.execute("UPDATE logistics.orders SET status = 'cancelled'")
-    model.cancel(item_orders[in_flight.item_id], in_flight.began_at, is_begun=True)
-    assert list(order_laws.check(overlooking, model, entries, [])) == []
-    model.cancel(item_orders[late.item_id], late.began_at - IN_FLIGHT - timedelta(milliseconds=1), is_begun=True)
-    model.cancel(item_orders[never.item_id], never.began_at, is_begun=False)
+    known.cancel(item_orders[in_flight.item_id], in_flight.began_at, is_begun=True)
+    assert list(order_laws.check(overlooking, known, entries, [])) == []
+    known.cancel(item_orders[late.item_id], late.began_at - IN_FLIGHT - timedelta(milliseconds=1), is_begun=True)
+    known.cancel(item_orders[never.item_id], never.began_at, is_begun=False)
     overlooking.execute("UPDATE logistics.orders SET status = 'shipped' WHERE id = %s", [item_orders[late.item_id]])
-    assert {one.law for one in order_laws.check(overlooking, model, entries, [])} == {
+    assert {one.law for one in order_laws.check(overlooking, known, entries, [])} == {
         "a cancelled order stays cancelled",
         "no call for a cancelled order begins",
         "an order that was cancelled before a robot began it is not entered",
     }
     call = frozen(late, LONG_ENOUGH)
-    explained = {one.law for one in order_laws.check(overlooking, model, entries, [call])}
+    explained = {one.law for one in order_laws.check(overlooking, known, entries, [call])}
     assert "no call for a cancelled order begins" not in explained
 
 

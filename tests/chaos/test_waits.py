@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from app.chaos.waits import LONGEST_S, MOST_PASSED, Comparison, Look
+from app.chaos.waits import LONGEST_S, Comparison, Look
 
 ROW = 4711
 TURNS = 30
+MOST_PASSED = {"events": 1000, "robots": 150}
 
 
 def looked(seconds: float, calls: int, *, present: tuple[bool, ...] = (True,) * TURNS) -> Comparison:
     """Waits after looks at one effect's row, each so many seconds and calls after the one before."""
-    waits = Comparison()
+    waits = Comparison(MOST_PASSED)
     for action, is_there in enumerate(present):
         rows = {ROW: "robots"} if is_there else {}
         waits.note(Look(rows, {"events": 0, "robots": action * calls}, action * seconds))
