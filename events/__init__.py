@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from events import order, robot
+from events import collection, order, robot
 from events.base import KINDS, SIZE_LIMIT, Event, InvalidEvent, Kind, Payload, new, new_id
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "InvalidEvent",
     "Payload",
     "Unreadable",
+    "collection",
     "new",
     "new_id",
     "order",
