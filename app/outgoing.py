@@ -18,6 +18,7 @@ used, except for loopback addresses. `.netrc` is not read. A POST is sent once, 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
 
@@ -201,6 +203,17 @@ def _broken_body(error: aiohttp.ClientPayloadError) -> OutgoingError:
     if isinstance(error.__cause__, ContentEncodingError):
         return UnreadableAnswer("cannot read the answer: its compression does not match its headers")
     return ConnectionLost("the connection broke: the answer is incomplete")
+
+
+def is_base_url(text: str) -> bool:
+    """Whether `text` is an http or https URL without user, query, fragment and white space."""
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - reading the port is what checks it
+    except ValueError:
+        return False
+    is_plain = "@" not in parts.netloc and not parts.query and not parts.fragment
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and is_plain and not re.search(r"\s", text)
 
 
 def _url(address: str) -> URL:

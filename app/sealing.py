@@ -1,10 +1,11 @@
-"""Sealing: encrypt the passwords of carriers' portals for the database, with AES-256-GCM.
+"""Sealing: encrypt passwords and API keys for the database, with AES-256-GCM.
 
     sealed:v1:<key id>:<base64url of nonce and ciphertext>
 
-The ciphertext is bound to its tenant, carrier and row: it cannot be decrypted in another row. Keys come from
-TALLYMAN_KEYS. The first key encrypts, all keys decrypt; to rotate, put a new key first. Without DATABASE_URL, the key
-is in `<home>/sealing.key`, which is created once.
+The ciphertext is bound to its tenant, account and row: it cannot be decrypted in another row. The account is a
+carrier's name, or `marketplace:` and a marketplace's name. Keys come from TALLYMAN_KEYS. The first key encrypts, all
+keys decrypt; to rotate, put a new key first. Without DATABASE_URL, the key is in `<home>/sealing.key`, which is created
+once.
 """
 
 from __future__ import annotations
@@ -38,18 +39,18 @@ _HOW_TO_MAKE_ONE = (
 )
 
 
-def seal(secret: SecretStr, tenant: UUID, carrier: str, row_id: UUID) -> str:
+def seal(secret: SecretStr, tenant: UUID, account: str, row_id: UUID) -> str:
     """Encrypt `secret` for the row `row_id`. Returns the sealed text. Raises `SetupError` if there is no key."""
-    return keyring().seal(secret, tenant, carrier, row_id)
+    return keyring().seal(secret, tenant, account, row_id)
 
 
-def unseal(sealed: str, tenant: UUID, carrier: str, row_id: UUID) -> SecretStr:
+def unseal(sealed: str, tenant: UUID, account: str, row_id: UUID) -> SecretStr:
     """Decrypt the result of `seal()`. Returns the secret.
 
     Raises `SetupError` if the key is missing, and `Permanent` if `sealed` was altered, or sealed for another tenant,
-    carrier or row.
+    account or row.
     """
-    return keyring().unseal(sealed, tenant, carrier, row_id)
+    return keyring().unseal(sealed, tenant, account, row_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,35 +72,35 @@ class Keyring:
             keys[found["id"]] = base64.b64decode(found["material"])
         return cls(keys)
 
-    def seal(self, secret: SecretStr, tenant: UUID, carrier: str, row_id: UUID) -> str:
+    def seal(self, secret: SecretStr, tenant: UUID, account: str, row_id: UUID) -> str:
         """Encrypt `secret` for one row with the first key. Returns the sealed text."""
         key_id, key = next(iter(self.keys.items()))
         nonce = os.urandom(_NONCE_BYTES)
-        sealed = AESGCM(key).encrypt(nonce, secret.get_secret_value().encode(), _place(tenant, carrier, row_id))
+        sealed = AESGCM(key).encrypt(nonce, secret.get_secret_value().encode(), _place(tenant, account, row_id))
         return f"sealed:v1:{key_id}:{base64.urlsafe_b64encode(nonce + sealed).decode()}"
 
-    def unseal(self, sealed: str, tenant: UUID, carrier: str, row_id: UUID) -> SecretStr:
+    def unseal(self, sealed: str, tenant: UUID, account: str, row_id: UUID) -> SecretStr:
         """Decrypt a sealed text of this row with the key that it names. Raises `SetupError`, `Permanent`."""
         found = _SEALED.fullmatch(sealed)
         if found is None:
-            raise Permanent(f"the password of {carrier} in row {row_id} is not sealed:v1; set it again")
+            raise Permanent(f"the secret of {account} in row {row_id} is not sealed:v1; set it again")
         key = self.keys.get(found["key_id"])
         if key is None:
             raise SetupError(
-                f"the password of {carrier} was sealed with the key {found['key_id']!r}, and there are only"
-                f" {', '.join(self.keys)}: add that key to TALLYMAN_KEYS, or set the password again"
+                f"the secret of {account} was sealed with the key {found['key_id']!r}, and there are only"
+                f" {', '.join(self.keys)}: add that key to TALLYMAN_KEYS, or set the secret again"
             )
-        return self._open(key, found["body"], tenant, carrier, row_id)
+        return self._open(key, found["body"], tenant, account, row_id)
 
-    def _open(self, key: bytes, body: str, tenant: UUID, carrier: str, row_id: UUID) -> SecretStr:
+    def _open(self, key: bytes, body: str, tenant: UUID, account: str, row_id: UUID) -> SecretStr:
         try:
             raw = base64.urlsafe_b64decode(body)
-            opened = AESGCM(key).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _place(tenant, carrier, row_id))
+            opened = AESGCM(key).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _place(tenant, account, row_id))
         except (InvalidTag, binascii.Error, ValueError):
             # `from None`, because the cause may contain parts of the text, which must not be logged.
             raise Permanent(
-                f"the password of {carrier} in row {row_id} does not open: it was altered, or sealed for another"
-                " tenant, carrier or row, or its key's id has another key now; set it again"
+                f"the secret of {account} in row {row_id} does not open: it was altered, or sealed for another"
+                " tenant, account or row, or its key's id has another key now; set it again"
             ) from None
         return SecretStr(opened.decode())
 
@@ -146,5 +147,5 @@ def _make(path: Path) -> None:
         Path(draft).unlink()
 
 
-def _place(tenant: UUID, carrier: str, row_id: UUID) -> bytes:
-    return f"{tenant}|{carrier}|{row_id}".encode()
+def _place(tenant: UUID, account: str, row_id: UUID) -> bytes:
+    return f"{tenant}|{account}|{row_id}".encode()

@@ -5,12 +5,10 @@ Passwords are encrypted before they are stored. Only robots decrypt them, right 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -21,6 +19,7 @@ from app.context import Connection, Context
 from app.errors import Conflict, InvalidInput, NotFound, Permanent
 from app.logistics.fields import carrier_name, is_printable
 from app.logistics.gateway import Credentials
+from app.outgoing import is_base_url
 from events import new_id
 
 AccountKey = tuple[UUID, str]
@@ -177,20 +176,10 @@ def _check(username: str | None, password: SecretStr | None, portal_url: str | N
     for name, text in {"username": username, "password": secret}.items():
         if text is not None and not (text.strip() and is_printable(text)):
             raise InvalidInput(f"{name}: must not be empty or hold control characters")
-    if portal_url is not None and not _is_portal_url(portal_url):
+    if portal_url is not None and not is_base_url(portal_url):
         raise InvalidInput("portal_url: must be like https://portal.example.org, without user, query or fragment")
     if max_sessions is not None and not 1 <= max_sessions <= MOST_SESSIONS:
         raise InvalidInput(f"max_sessions: must be 1 to {MOST_SESSIONS}, not {max_sessions}")
-
-
-def _is_portal_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        parts.port  # noqa: B018 - reading the port is what checks it
-    except ValueError:
-        return False
-    is_plain = "@" not in parts.netloc and not parts.query and not parts.fragment
-    return parts.scheme in {"http", "https"} and bool(parts.hostname) and is_plain and not re.search(r"\s", text)
 
 
 def _missing(carrier: Carrier) -> list[str]:

@@ -104,7 +104,7 @@ MUTANTS = (
         "a sealed password is not shown in a repr",
     ),
     Mutant(
-        _CARRIERS,
+        "app/outgoing.py",
         'is_plain = "@" not in parts.netloc and not parts.query and not parts.fragment',
         "is_plain = not parts.query and not parts.fragment",
         _TEST_CARRIERS,
