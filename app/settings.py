@@ -101,6 +101,11 @@ class Settings(BaseSettings):
     portal_settle: float = Field(default=15.0, ge=0)
     """Grace period: a portal may still enter an order this long after a call failed, and is not asked before."""
 
+    marketplace_timeout: float = Field(default=30.0, gt=0)
+    """Time limit of one call to a marketplace."""
+    marketplace_settle: float = Field(default=30.0, ge=0)
+    """Grace period: a marketplace may still charge a call this long after it failed, and is not asked before."""
+
     def home_directory(self) -> Path:
         """Return `home` as an absolute path. Raises `SetupError` if it needs a home directory that does not exist."""
         try:
