@@ -15,7 +15,7 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Cursor = Annotated[str, StringConstraints(max_length=1000)]
 ItemType = Literal["amazon_product", "ebay_seller"]
-PauseReason = Literal["user", "budget", "overrun", "credentials"]
+PauseReason = Literal["user", "budget", "overrun", "credentials", "place"]
 
 
 @event_type("collection/job.submitted")

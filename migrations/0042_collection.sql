@@ -28,8 +28,10 @@ CREATE OR REPLACE TRIGGER collection_settings_updated_at BEFORE UPDATE ON collec
     FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
 
 CREATE TABLE IF NOT EXISTS collection.places (
-    org_id uuid PRIMARY KEY REFERENCES tenancy.orgs (id) ON DELETE CASCADE
+    org_id uuid PRIMARY KEY REFERENCES tenancy.orgs (id) ON DELETE CASCADE,
+    id uuid NOT NULL GENERATED ALWAYS AS (org_id) STORED
 );
+COMMENT ON COLUMN collection.places.id IS 'Equals org_id. The engine finds rows that are locked by their column id.';
 COMMENT ON TABLE collection.places IS
     'One row an organisation, locked while its runs are started, so that concurrent starts cannot exceed max_concurrent_runs.';
 
@@ -128,7 +130,7 @@ COMMENT ON COLUMN collection.collection_runs.checkpoint IS
 COMMENT ON COLUMN collection.collection_runs.unwanted IS 'Ids of items and names of sellers that are skipped.';
 COMMENT ON COLUMN collection.collection_runs.pause_reason IS
     'user: by a person. budget: the next page does not fit the cap. overrun: a charge did not fit the cap.'
-    ' credentials: the marketplace refuses the API key. place: resumed, and waits until fewer runs are running.';
+    ' credentials: the marketplace refuses the API key. place: it continues by itself when fewer runs are running.';
 COMMENT ON COLUMN collection.collection_runs.changed_by IS 'Who paused, resumed or cancelled the run last.';
 COMMENT ON COLUMN collection.collection_runs.request_fingerprint IS
     'SHA-256 of the request, which distinguishes a repeated request from another one with the same key.';

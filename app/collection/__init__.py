@@ -1,1 +1,7 @@
-"""Collection: products and sellers from paid APIs, under a budget that cannot be overspent."""
+"""Collection domain: products and sellers from paid APIs, under a budget that cannot be overspent."""
+
+from __future__ import annotations
+
+from app.engine.registration import Domain
+
+DOMAIN = Domain(name="collection", schemas=("collection",), parts="app.collection.parts:PARTS")
