@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,13 +13,17 @@ from pydantic import SecretStr
 
 import events
 from app.collection import accounts, budget, pages, runs
+from app.collection.fixtures.collector import equip
 from app.collection.rules import CategoryPlan
 from app.collection.store import Run
 from app.context import Connection, Context
 from app.engine.queue.publish import publish
+from app.settings import settings
+from app.simulators.marketplace import Behaviour, Marketplace, serve
 from app.testing.deliver import deliver
 from events import Payload
 from events.collection import FoundItem, PageCompleted
+from tests.helpers.collecting import Desk, imbalances
 from tests.helpers.factories import make_user, make_workspace
 from tests.helpers.support import scalar
 
@@ -123,3 +127,27 @@ def other(connection: Connection) -> Team:
     made = make_team(connection)
     made.equip("http://127.0.0.1:9")
     return made
+
+
+@pytest.fixture(scope="session")
+def market_server() -> Iterator[Marketplace]:
+    """One simulated marketplace for the session."""
+    with serve() as market:
+        yield market
+
+
+@pytest.fixture
+def market(market_server: Marketplace, monkeypatch: pytest.MonkeyPatch) -> Marketplace:
+    """The simulated marketplace, with an empty ledger and without faults. It may be asked at once."""
+    monkeypatch.setenv("TALLYMAN_MARKETPLACE_SETTLE", "0")
+    settings.cache_clear()
+    market_server.start_over(Behaviour())
+    return market_server
+
+
+@pytest.fixture
+def desk(database: object, connection: Connection, market: Marketplace) -> Iterator[Desk]:
+    """An organisation with an account at the simulated marketplace. At the end, every run's books balance."""
+    made = equip(connection, make_workspace(connection).org_id, market)
+    yield Desk(made.connection, made.org_id, made.user_id, made.market)
+    assert imbalances(connection) == []
