@@ -4,4 +4,9 @@ from __future__ import annotations
 
 from app.engine.registration import Domain
 
-DOMAIN = Domain(name="collection", schemas=("collection",), parts="app.collection.parts:PARTS")
+DOMAIN = Domain(
+    name="collection",
+    schemas=("collection",),
+    parts="app.collection.parts:PARTS",
+    fixtures="app.collection.fixtures:FIXTURES",
+)
