@@ -13,6 +13,7 @@ from events import Event, collection
 
 STARTING = frozenset({collection.JobSubmitted, collection.RunPaused, collection.JobCompleted})
 """The types whose handlers start waiting runs."""
+_OF_PAGES = collection.PageRequested | collection.PageCompleted
 
 
 def job_submitted(context: HandlerContext, submitted: Sequence[Event[collection.JobSubmitted]]) -> Iterable[Event[Any]]:
@@ -48,7 +49,7 @@ def lock(connection: Connection, events: Sequence[Event[Any]]) -> None:
     """
     starting = [event for event in events if type(event.data) in STARTING]
     startable = places.lock(connection, _tenants(starting))
-    settled = (run_id for event in events if (run_id := settled_run(event)) is not None)
+    settled = (run_id for event in events if (run_id := run_of(event)) is not None)
     store.lock_runs(connection, {*startable, *settled})
 
 
@@ -57,10 +58,14 @@ def place_of(event: Event[Any]) -> UUID | None:
     return event.tenantid if type(event.data) in STARTING else None
 
 
-def settled_run(event: Event[Any]) -> UUID | None:
-    """Return the id of the run that an event's handler changes; None if it changes none."""
-    data = event.data
-    return data.run_id if isinstance(data, collection.PageCompleted | collection.ItemCompleted) else None
+def run_of(event: Event[Any]) -> UUID | None:
+    """Return the id of the run that an event changes; None if its handler only starts runs."""
+    return event.data.run_id if isinstance(event.data, _OF_PAGES | collection.ItemCompleted) else None
+
+
+def page_of(event: Event[Any]) -> UUID | None:
+    """Return the id of the page that an event changes; None if it changes none."""
+    return event.data.page_id if isinstance(event.data, _OF_PAGES) else None
 
 
 def _tenants(said: Iterable[Event[Any]]) -> set[UUID]:

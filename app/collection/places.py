@@ -46,7 +46,13 @@ def lock(connection: Connection, org_ids: Iterable[UUID]) -> list[UUID]:
         return []
     connection.execute(_ADD, [orgs])
     connection.execute(_LOCK, [orgs])
-    return _next(connection, orgs)
+    return startable(connection, orgs)
+
+
+def startable(connection: Connection, org_ids: Sequence[UUID]) -> list[UUID]:
+    """Return the runs of organisations that may start now, by id. Without the lock, only a forecast."""
+    wanted = {"orgs": list(org_ids), "default": rules.CONCURRENT_RUNS}
+    return connection.cursor(row_factory=scalar_row).execute(_NEXT, wanted).fetchall()
 
 
 def start_waiting(context: HandlerContext, org_ids: Iterable[UUID]) -> list[Event[Any]]:
@@ -65,8 +71,3 @@ def start_waiting(context: HandlerContext, org_ids: Iterable[UUID]) -> list[Even
             pages.insert_first(connection, run.id, run.org_id, prices)
     requested = pages.request_pending(connection, context.now, started)
     return [*requested, *budget.finish(context, started)]
-
-
-def _next(connection: Connection, orgs: Sequence[UUID]) -> list[UUID]:
-    wanted = {"orgs": orgs, "default": rules.CONCURRENT_RUNS}
-    return connection.cursor(row_factory=scalar_row).execute(_NEXT, wanted).fetchall()

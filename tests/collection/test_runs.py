@@ -158,7 +158,7 @@ def test_a_page_of_the_list_is_checked(team: Team, other: Team) -> None:
     """An unknown status and a wrong limit are refused. A run of another organisation starts no page."""
     for given in ({"status": "done"}, {"limit": 0}, {"limit": 1001}):
         with pytest.raises(InvalidInput, match=f"^{next(iter(given))}: "):
-            runs.list_runs(team.context, **given)  # type: ignore[arg-type]
+            runs.list_runs(team.context, **given)
     team.create()
     assert runs.list_runs(team.context, before=other.create().id) == []
 
