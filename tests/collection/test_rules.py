@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from itertools import product
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -156,3 +157,10 @@ def test_a_fingerprint_distinguishes_requests() -> None:
     }
     assert len(others) == 5
     assert same not in others
+
+
+def test_the_drawing_shows_the_same_transitions() -> None:
+    """The diagram in docs/collection.md has an arrow for each transition, and no other."""
+    text = (Path(__file__).parents[2] / "docs" / "collection.md").read_text(encoding="utf-8")
+    arrows = set(re.findall(r"^    (\w+) --> (\w+):", text, re.MULTILINE))
+    assert arrows == {(before, after) for before, allowed in TRANSITIONS.items() for after in allowed}
