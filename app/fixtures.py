@@ -1,10 +1,11 @@
-"""Declare what tests and chaos runs need of a domain: `Domain.fixtures` is the address of a `Fixtures`.
+"""Declare what tests, chaos runs and benchmarks need of a domain: `Domain.fixtures` is the address of a `Fixtures`.
 
 The generic runners iterate over the installed domains:
 
     crashes     `app.testing.cases`: crash each handler and effect at every statement
     isolation   `app.testing.isolation`: the rows that each role reaches in each table
     chaos       `python cli.py chaos`: run everything under faults, then check the laws
+    bench       `python cli.py bench fan-in`: measure how many results a second are applied
 
 Nothing that a worker or producer runs imports a domain's fixtures.
 """
@@ -19,6 +20,7 @@ from uuid import UUID
 
 from app.chaos.part import Chaos
 from app.context import Connection
+from app.engine.batches import Batch
 from events import Event, Payload
 
 WorldT = TypeVar("WorldT")
@@ -97,10 +99,43 @@ class Isolation:
     moves: Sequence[tuple[str, LiteralString]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class BenchItem:
+    """One item of a benchmark: ids of the item, of what it is about (an order), and of its job."""
+
+    id: UUID
+    about_id: UUID
+    job_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchJobs:
+    """The jobs that `bench fan-in --domain` measures.
+
+    batch          the jobs' batch
+    tables         further tables with rows of the jobs, as (schema, table); emptied before each run
+    insert         insert jobs of a workspace, in progress, with all their items
+    result         make the result of an item, a success or a failure; `number` is unique among the items
+    follows        the type of the event that a success publishes besides the job's completion, if any
+    has_baselines  whether `app.bench.plain` and `app.bench.limit` have this batch's statements for comparison
+    """
+
+    batch: Batch[Any, Any]
+    insert: Callable[[Connection, UUID, Sequence[BenchItem]], None]
+    result: Callable[[BenchItem, int, bool], Payload]
+    tables: Sequence[tuple[str, str]] = ()
+    follows: type[Payload] | None = None
+    has_baselines: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixtures:
-    """What tests and chaos runs need of a domain. A domain without handlers, effects or tables leaves the part out."""
+    """What tests, chaos runs and benchmarks need of a domain. Each part is optional.
+
+    A domain with handlers or effects needs `crashes`, one with tables `isolation`: the tests name what is missing.
+    """
 
     crashes: Crashes[Any] | None = None
     isolation: Isolation | None = None
     chaos: Chaos | None = None
+    bench: BenchJobs | None = None

@@ -1,4 +1,4 @@
-"""`bench fan-in`: rate of applied results, including ledger, counters and `robot/job.completed`."""
+"""`bench fan-in`: rate of applied results, including ledger, counters and the completion of jobs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.bench import limit, worker
 from app.bench.conditions import conditions
-from app.bench.job_fixtures import JobFixtures, job_fixtures
+from app.bench.job_fixtures import JobFixtures, bench_jobs, job_fixtures
 from app.bench.plain import CONCURRENCY, Plain
 from app.bench.report import Report
 from app.bench.rounds import Claim, Contender, Measured, alternate
@@ -62,20 +62,30 @@ class _Stage:
 
     def contenders(self) -> dict[str, Contender]:
         """Return all contenders by name."""
-        return {
+        ours: dict[str, Contender] = {
             BATCHES: lambda: self.ours(batch_size=None, statistics="fresh"),
             STALE: lambda: self.ours(batch_size=None, statistics="stale"),
             SINGLES: lambda: self.ours(batch_size=1, statistics="fresh"),
             STALE_SINGLES: lambda: self.ours(batch_size=1, statistics="stale"),
-            LIMIT: self.limit,
-            PLAIN: self.plain,
         }
+        return ours | ({LIMIT: self.limit, PLAIN: self.plain} if self.fixtures.jobs.has_baselines else {})
 
 
 def run(
-    *, rounds: int, say: Say, shipped: bool = False, shapes: Sequence[str] = tuple(SHAPES), scale: float = 1
+    *,
+    rounds: int,
+    say: Say,
+    shipped: bool = False,
+    domain: str | None = None,
+    shapes: Sequence[str] = tuple(SHAPES),
+    scale: float = 1,
 ) -> Report:
-    """Measure every shape with `scale` times its results. `shipped`: results also ship their orders."""
+    """Measure every shape with `scale` times its results. `shipped`: results are successes, for example ship orders.
+
+    `domain`: whose jobs are measured; default: the first that declares some. Without baselines of its own, only this
+    program is measured. Raises `InvalidInput` for a domain without jobs.
+    """
+    jobs = bench_jobs(domain)
     measured: list[Measured] = []
     claims: list[Claim] = []
     with temporary_database() as made:
@@ -84,7 +94,7 @@ def run(
         for shape in shapes:
             say(f"fan-in {shape}")
             sizes = [scaled(size, scale) for size in SHAPES[shape]]
-            stage = _Stage(made, job_fixtures(made, sizes, shipped=shipped))
+            stage = _Stage(made, job_fixtures(made, sizes, shipped=shipped, jobs=jobs))
             found = alternate(shape, "results/s", stage.contenders(), rounds)
             measured += found.values()
             claims += _claims(shape, {name: one.median for name, one in found.items()})
@@ -97,11 +107,18 @@ def run(
 
 
 def _claims(shape: str, rate: dict[str, float]) -> list[Claim]:
+    baselines = _beside_baselines(shape, rate) if PLAIN in rate else []
+    return [
+        *baselines,
+        Claim(f"{shape}: parcels, stale ÷ fresh", rate[STALE] / rate[BATCHES], least=0.8),
+        Claim(f"{shape}: one by one, stale ÷ fresh", rate[STALE_SINGLES] / rate[SINGLES], least=0.8),
+    ]
+
+
+def _beside_baselines(shape: str, rate: dict[str, float]) -> list[Claim]:
     return [
         Claim(f"{shape}: parcels ÷ plain", rate[BATCHES] / rate[PLAIN], least=40),
         Claim(f"{shape}: parcels ÷ limit", rate[BATCHES] / rate[LIMIT], least=0.5),
         Claim(f"{shape}: one by one ÷ plain", rate[SINGLES] / rate[PLAIN], least=12),
         Claim(f"{shape}: one by one ÷ limit", rate[SINGLES] / rate[LIMIT], least=0.15),
-        Claim(f"{shape}: parcels, stale ÷ fresh", rate[STALE] / rate[BATCHES], least=0.8),
-        Claim(f"{shape}: one by one, stale ÷ fresh", rate[STALE_SINGLES] / rate[SINGLES], least=0.8),
     ]

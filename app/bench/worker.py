@@ -18,9 +18,7 @@ from app.context import HandlerContext
 from app.engine.domain import Handler, use, wiring
 from app.engine.routing import EVENTS_QUEUE
 from app.engine.worker.app import app, fresh_connector
-from events import Event, Payload
-from events.order import OrderUpdated
-from events.robot import JobCompleted
+from events import Event
 
 CONCURRENCY = 2
 """Concurrent deliveries of events, as in `cli.py work`."""
@@ -120,11 +118,10 @@ class _Finish:
 
 
 async def _count(fixtures: JobFixtures) -> float:
-    expected = len(fixtures.sizes) + (fixtures.total if fixtures.shipped else 0)
+    expected = sum(fixtures.following.values())
     finish = _Finish(expected, asyncio.get_running_loop(), asyncio.Event())
     own = wiring()
-    following: tuple[type[Payload], ...] = (JobCompleted, OrderUpdated)
-    watched = {kind: finish.after(own.handlers[kind]) for kind in following}
+    watched = {kind: finish.after(own.handlers[kind]) for kind in fixtures.following}
     with app.replace_connector(fresh_connector()), use(replace(own, handlers={**own.handlers, **watched})):
         async with app.open_async(), app.at_work(CONCURRENCY):
             serving = app.serve(queues=[EVENTS_QUEUE], concurrency=CONCURRENCY, install_signal_handlers=False)

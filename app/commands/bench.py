@@ -42,13 +42,18 @@ def fan_in(
     *,
     rounds: Rounds = 3,
     scale: Scale = 1,
-    shipped: Annotated[bool, typer.Option("--shipped", help="Each result also ships its order.")] = False,
+    shipped: Annotated[
+        bool, typer.Option("--shipped", help="Results are successes; each also ships its order.")
+    ] = False,
+    domain: Annotated[
+        str | None, typer.Option("--domain", help="Domain whose jobs are measured; default: the first with some.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure applied results a second. Baselines: plain Procrastinate and bare SQL statements."""
     from app.bench import fan_in
 
-    _measure(fan_in.run, as_json=as_json, rounds=rounds, shipped=shipped, scale=scale)
+    _measure(fan_in.run, as_json=as_json, rounds=rounds, shipped=shipped, domain=domain, scale=scale)
 
 
 @app.command("publish")

@@ -67,7 +67,8 @@ class Domain:
     it owns. `parts`: a `Parts`, or its address as `module:NAME`, which `app.loading` imports when it is needed.
     `commands`: a Typer app or its address, by the name of the command-line group. `migrations`: the directory of a
     domain in a separate package. `fixtures`: the address of an `app.fixtures.Fixtures`: crash cases, isolation
-    fixtures, and the part of a chaos run. Raises `SetupError` for a bad or reserved name, or a missing directory.
+    fixtures, the part of a chaos run, jobs for benchmarks. Raises `SetupError` for a bad or reserved name, or a missing
+    directory.
     """
 
     name: str

@@ -115,6 +115,7 @@ def test_rounds_take_turns_in_both_directions() -> None:
         (["backlog", "--scale", "much"], "--scale"),
         (["robots", "--rounds", "0"], "--rounds"),
         (["robots", "--portal-ms", "-1"], "--portal-ms"),
+        (["fan-in", "--domain", "nowhere"], "'nowhere' declares no jobs for benchmarks"),
         (["plot"], "files"),
         (["plot", "no-such-file.json"], "files"),
     ],
