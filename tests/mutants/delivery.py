@@ -24,6 +24,7 @@ _FENCE = "app/engine/queue/job_manager.py"
 _BISECT, _TEST_BISECT = "app/engine/delivery/bisect.py", "tests/engine/delivery/test_bisect.py"
 _LOCKED, _TEST_LOCKED = "app/engine/delivery/locked.py", "tests/logistics/test_locked_jobs.py"
 _UNKNOWN, _TEST_UNKNOWN = "app/engine/delivery/unknown.py", "tests/engine/delivery/test_unknown.py"
+_REUSED, _TEST_REUSED = "app/engine/delivery/reused.py", "tests/engine/delivery/test_reused.py"
 _DISTINCT, _TEST_DISTINCT = "app/engine/queue/distinct.py", "tests/engine/queue/test_distinct.py"
 
 MUTANTS = (
@@ -118,6 +119,55 @@ MUTANTS = (
         "UPDATE engine.failed_jobs dead SET resolved_at = NULL",
         _TEST_LEDGER,
         "no event is applied and dead",
+    ),
+    Mutant(
+        _LEDGER,
+        "IS DISTINCT FROM (e.type, e.tenantid::text, e.data)),",
+        "IS NULL),",
+        _TEST_REUSED,
+        "an event with other data does not resolve the dead letter with its id",
+    ),
+    Mutant(
+        _LEDGER,
+        "if event_id not in others or event_id in copies",
+        "if event_id not in others",
+        _TEST_REUSED,
+        "a copy of a dead event is applied, also behind another event with its id",
+    ),
+    Mutant(
+        _LEDGER,
+        "and not (queued.event_id in letters and differs_from_letter(letters[queued.event_id], queued))",
+        "",
+        _TEST_REUSED,
+        "an effect with the id of a dead letter and other data is not called",
+    ),
+    Mutant(
+        _REUSED,
+        "if _differ(first.setdefault(event_id, queued), queued):",
+        "if first.setdefault(event_id, queued) is None:",
+        _TEST_REUSED,
+        "of two events with one id that are buried together neither is lost",
+    ),
+    Mutant(
+        _DEAD,
+        "apart = {other.queued: own_id(other.queued) for other in others}",
+        "apart, others = {}, []",
+        _TEST_REUSED,
+        "a letter whose id another event took at the same moment is not resolved by it",
+    ),
+    Mutant(
+        _APPLY,
+        'if other.place == "dead"',
+        "if False",
+        _TEST_REUSED,
+        "an event with the id of a dead letter does not give up the letter's position",
+    ),
+    Mutant(
+        "app/engine/dead_letters/handover.py",
+        "key = effect.key(dead) if effect.call_key else event_id",
+        "key = effect.key(dead)",
+        _TEST_REUSED,
+        "an edit of an event with a taken id leaves the mark of the other one's call",
     ),
     Mutant(
         _DISTINCT,

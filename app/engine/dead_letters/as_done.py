@@ -37,6 +37,8 @@ def resolve_as_done(
     with connection.transaction():
         letter = letters.find(connection, wanted)
         dead, result = _result(letter, data)
+        if letter.event_id != dead.id:
+            raise Conflict(f"dead letter: its id {dead.id} belongs to another event; `dead edit` gives it a new one")
         seized = letter_locks.seize(connection, [dead])
         if not seized:
             raise Conflict(f"dead letter: the call of event {dead.id} is being made at this moment; its outcome counts")

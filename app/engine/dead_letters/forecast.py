@@ -11,9 +11,11 @@ from uuid import UUID
 import events
 from app.context import Connection
 from app.engine.dead_letters import awaited
-from app.engine.dead_letters.letters import Dead
+from app.engine.dead_letters.letters import Dead, DeadLetter
+from app.engine.delivery import reused
 from app.engine.domain import Forecast, wiring
 from app.engine.effects.calls import live
+from app.engine.queue.envelope import QueuedEvent
 from events import Event, Unreadable
 
 Class = Literal["already_applied", "valid", "valid_after_upcast", "invalid", "in_doubt", "blocked"]
@@ -99,10 +101,20 @@ def classify(connection: Connection, found: Sequence[Dead], answers: Mapping[UUI
     for letter_id, plan_id in awaited.in_the_queue(connection, [letter.id for letter in found]).items():
         forecasts[by_letter[letter_id]] = Forecast(blocked=f"replayed, waiting: `dead replay {plan_id}` waits for it")
     said = {event.id: answers.get(event.id) or _unasked(event) for event in _in_doubt(connection, events_)}
+    apart = taken(connection, [one for one in zip(found, read, strict=True) if one[0].event_id in applied])
     return [
-        _class(letter, event, letter.event_id in applied, forecasts, said)
+        _class(letter, event, letter.event_id in applied, letter.id in apart, forecasts, said)
         for letter, event in zip(found, read, strict=True)
     ]
+
+
+def taken(connection: Connection, applied: Sequence[tuple[Dead | DeadLetter, Event[Any] | Unreadable]]) -> set[UUID]:
+    """Return the letters whose id the ledger has for a different event, until the sweep gives them ids of their own."""
+    if not applied:
+        return set()
+    letters = {QueuedEvent(0, 0, letter.event_data, event): letter.id for letter, event in applied}
+    others, _ = reused.compare(connection, list(letters))
+    return {letters[one.queued] for one in others}
 
 
 def _forecasts(connection: Connection, read: Sequence[Event[Any]]) -> dict[UUID, Forecast]:
@@ -120,17 +132,19 @@ def _class(
     letter: Dead,
     event: Event[Any] | Unreadable,
     is_applied: bool,  # noqa: FBT001 - the verdict of the ledger
+    is_taken: bool,  # noqa: FBT001 - the ledger has another event
     forecasts: Mapping[UUID, Forecast],
     answers: Mapping[UUID, str],
 ) -> Classified:
+    if is_taken or (isinstance(event, Event) and letter.event_id != event.id):
+        event_id = event.id if isinstance(event, Event) else letter.event_id
+        return Classified(
+            letter, "invalid", f"its id {event_id} belongs to another event; `dead edit` gives it a new one"
+        )
     if is_applied:
         return Classified(letter, "already_applied", "the ledger has it")
     if isinstance(event, Unreadable):
         return Classified(letter, "invalid", event.reason)
-    if letter.event_id != event.id:
-        return Classified(
-            letter, "invalid", f"its id {event.id} belongs to another event; `dead edit` gives it a new one"
-        )
     forecast = forecasts.get(event.id, Forecast())
     if forecast.blocked:
         return Classified(letter, "blocked", forecast.blocked)

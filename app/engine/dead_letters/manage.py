@@ -73,7 +73,7 @@ def edit(
         # The lock order of deliveries: the position, the call, the ledger, the letter.
         if letter.event_id is not None:
             ordering.take_over(connection, letter.event_id, event.id)
-        entered = handover.hand_over(connection, letter.event_data, event)
+        entered = handover.hand_over(connection, letter, event)
         _lock_one(connection, letter, [entered] if entered else [])
         publish(connection, event)
         note = f"edited by {actor}: event {event.id} takes its place"

@@ -17,6 +17,7 @@ from psycopg import Rollback
 
 from app.context import Connection, HandlerContext
 from app.engine.dead_letters import letter_locks
+from app.engine.dead_letters.forecast import taken as taken_ids
 from app.engine.dead_letters.letters import DeadLetter
 from app.engine.dead_letters.plan import PlanLetter
 from app.engine.delivery.ledger import enter
@@ -79,9 +80,11 @@ def redeliver(connection: Connection, taken: Sequence[PlanLetter], *, again: boo
     dead = [one for one in _dead(found, read) if one.letter.id not in idle and _may_go(one, seized, again=again)]
     held, fresh = _enter_and_lock(connection, [found[one] for one in idle], dead)
     dead = [one for one in dead if one.letter.id in held]
-    over = {one.letter.id: "the ledger has it" for one in dead if one.is_revived and one.event.id not in fresh}
+    late = [one for one in dead if one.is_revived and one.event.id not in fresh]
+    apart = taken_ids(connection, [(one.letter, one.event) for one in late])
+    over = {one.letter.id: "the ledger has it" for one in late if one.letter.id not in apart}
     ends = _close(connection, {one: detail for one, detail in {**idle, **over}.items() if one in held})
-    ends += _deliver(connection, [one for one in dead if one.letter.id not in over], seized, again=again)
+    ends += _deliver(connection, [one for one in dead if one not in late], seized, again=again)
     ended = {end.letter_id for end in ends}
     return ends + [End(one.letter_id, outcome="skipped") for one in taken if one.letter_id not in ended]
 

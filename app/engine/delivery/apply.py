@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.context import Connection, HandlerContext
-from app.engine.delivery import bury, ledger, unknown
+from app.engine.delivery import bury, unknown
 from app.engine.delivery.bisect import ROUTE
-from app.engine.delivery.ledger import enter, reused
+from app.engine.delivery.ledger import enter
 from app.engine.domain import wiring
 from app.engine.queue import ordering
 from app.engine.queue.distinct import Ids
@@ -27,8 +27,7 @@ def apply(connection: Connection, queued_events: Sequence[QueuedEvent]) -> int:
     """
     queued_events = ordering.take_next(connection, unknown.take_out(connection, queued_events, refusal, lambda: ROUTE))
     fresh = enter(connection, queued_events)
-    if len(fresh) < len(queued_events):
-        bury.bury_apart(connection, [(one, ledger.refusal(one)) for one in reused(connection, queued_events, fresh)])
+    others = bury.bury_reused(connection, queued_events, fresh)
     context = HandlerContext.begin(connection)
     handlers, subscriptions = wiring().handlers, wiring().subscriptions
     kinds = sorted({type(event.data) for event in fresh}, key=lambda payload: payload.type)
@@ -42,7 +41,9 @@ def apply(connection: Connection, queued_events: Sequence[QueuedEvent]) -> int:
         if subscribed := subscriptions.get(kind):
             publish_all(connection, copies(subscribed, some), ids=published)
     published.check()
-    ordering.leave(connection, queued_events)
+    # A dead event keeps its position.
+    kept = {other.queued for other in others if other.place == "dead"}
+    ordering.leave(connection, [queued for queued in queued_events if queued not in kept])
     return len(fresh)
 
 

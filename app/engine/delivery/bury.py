@@ -6,16 +6,16 @@ import hashlib
 import json
 import re
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID, uuid5
 
 from pydantic_core import to_json
 
 from app.context import Connection
-from app.engine.delivery import ledger
+from app.engine.delivery import reused
 from app.engine.queue.envelope import QueuedEvent
-from events import Event, Unreadable
+from events import Event, Unreadable, parse_all
 
 _BURY = """
 INSERT INTO engine.failed_jobs AS dead
@@ -40,8 +40,24 @@ DO UPDATE SET error_message = excluded.error_message, error_stack = excluded.err
               retry_count = excluded.retry_count, failed_at = now(),
               history = dead.history || jsonb_build_object('at', dead.failed_at, 'error_class', dead.error_class,
                             'error_message', dead.error_message, 'retry_count', dead.retry_count)
+        WHERE dead.event_id = ANY(%s::uuid[])
+           OR (dead.event_data ->> 'type', dead.event_data ->> 'tenantid', dead.event_data -> 'data')
+              IS NOT DISTINCT FROM
+              (excluded.event_data ->> 'type', excluded.event_data ->> 'tenantid', excluded.event_data -> 'data')
+RETURNING event_id
 """
 # An event that another delivery has applied is not dead, even if this delivery failed.
+
+_APPLIED = """
+SELECT f.id, f.event_data FROM engine.failed_jobs f
+ WHERE f.resolved_at IS NULL AND f.failed_at > now() - interval '1 hour'
+   AND EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = f.event_id)
+ ORDER BY f.id FOR UPDATE OF f
+"""
+_RESOLVE = """
+UPDATE engine.failed_jobs f SET resolved_at = now(), replaced_by = coalesce(r.replaced_by, f.replaced_by)
+  FROM unnest(%s::uuid[], %s::uuid[]) AS r (id, replaced_by) WHERE f.id = r.id
+"""
 
 _FORGET_RESCUES = "DELETE FROM engine.event_rescues WHERE event_id = ANY(%s::uuid[])"
 # Only an admin replays a dead letter, so the count of rescues restarts at zero.
@@ -56,12 +72,14 @@ def bury(connection: Connection, dead: Iterable[tuple[QueuedEvent, BaseException
 
     An event with an open dead letter keeps that row with the newest error; the earlier error moves to its history, as
     does that of an event that it replaced. An event that another delivery has applied gets no letter. An event whose id
-    the ledger has for a different event is buried as by `bury_apart()`.
+    belongs to a different event, applied or dead, is buried as by `bury_apart()`.
     """
     given = list(dead)
-    apart = {id(queued) for queued in ledger.other_facts(connection, [queued for queued, _ in given])}
-    rows = [{**_row(one, why), "event_id": _own_id(one) if id(one) in apart else one.event_id} for one, why in given]
-    return _write(connection, given, rows)
+    left = _compare_and_write(connection, given)
+    if left:
+        # Another delivery has applied or buried an event with one of these ids since they were compared.
+        _compare_and_write(connection, left)
+    return len(given)
 
 
 def bury_apart(connection: Connection, dead: Iterable[tuple[QueuedEvent, BaseException]]) -> int:
@@ -71,24 +89,77 @@ def bury_apart(connection: Connection, dead: Iterable[tuple[QueuedEvent, BaseExc
     failure of the same content updates the same letter.
     """
     given = list(dead)
-    return _write(connection, given, [{**_row(one, why), "event_id": _own_id(one)} for one, why in given])
+    _write(connection, given, [own_id(queued) for queued, _ in given], copies=())
+    return len(given)
+
+
+def bury_reused(
+    connection: Connection, queued_events: Sequence[QueuedEvent], fresh: Sequence[Event[Any]]
+) -> list[reused.Reuse]:
+    """Bury the events of a list whose id belongs to a different event, with `ReusedId`. Returns them.
+
+    `fresh`: the events of the list to which their ids belong from now on, as `ledger.enter()` returns them.
+    """
+    if len(fresh) == len(queued_events):
+        return []
+    found = reused.find(connection, queued_events, fresh)
+    bury_apart(connection, [(one.queued, one.error) for one in found])
+    return found
+
+
+def resolve_applied(connection: Connection) -> None:
+    """Resolve the recent dead letters whose events another delivery has applied.
+
+    If one delivery buries an event while another one applies an event with its id, neither sees the other's change. If
+    that is a different event, the dead one moves to a letter as by `bury_apart()`.
+    """
+    letters = connection.execute(_APPLIED).fetchall()
+    if not letters:
+        return
+    read = parse_all([raw for _, raw in letters])
+    queued_events = [QueuedEvent(0, 0, raw, event) for (_, raw), event in zip(letters, read, strict=True)]
+    others, _ = reused.compare(connection, queued_events)
+    apart = {other.queued: own_id(other.queued) for other in others}
+    ids = [letter_id for letter_id, _ in letters]
+    connection.execute(_RESOLVE, [ids, [apart.get(queued) for queued in queued_events]])
+    bury_apart(connection, [(other.queued, other.error) for other in others])
+
+
+def own_id(queued: QueuedEvent) -> UUID:
+    """Return the id of the dead letter of an event whose id belongs to a different event."""
+    content = {name: queued.raw.get(name) for name in ("type", "tenantid", "data")}
+    return uuid5(queued.event_id or UUID(int=0), json.dumps(content, sort_keys=True))
+
+
+def _compare_and_write(
+    connection: Connection, given: Sequence[tuple[QueuedEvent, BaseException]]
+) -> list[tuple[QueuedEvent, BaseException]]:
+    """Write dead letters. Returns the events that got none because of an event that was not there when compared."""
+    others, copies = reused.compare(connection, [queued for queued, _ in given])
+    apart = {one.queued for one in others}
+    ids = [own_id(queued) if queued in apart else queued.event_id for queued, _ in given]
+    done = _write(connection, given, ids, copies) | copies
+    return [pair for pair, event_id in zip(given, ids, strict=True) if event_id and event_id not in done]
 
 
 def _write(
-    connection: Connection, dead: Sequence[tuple[QueuedEvent, BaseException]], rows: Sequence[dict[str, Any]]
-) -> int:
+    connection: Connection,
+    given: Sequence[tuple[QueuedEvent, BaseException]],
+    ids: Sequence[UUID | None],
+    copies: Collection[UUID],
+) -> set[UUID | None]:
+    """Insert or update the letters of events, under `ids`. Returns the ids of the letters that were written.
+
+    `copies`: ids whose open letter holds the same event. Any other letter is changed only if its JSON is the same.
+    """
+    if not given:
+        return set()
+    rows = [{**_row(queued, why), "event_id": event_id} for (queued, why), event_id in zip(given, ids, strict=True)]
     rows = list({row["event_id"] or id(row): row for row in rows}.values())
-    if rows:
-        connection.execute(_BURY, [to_json(rows).decode()])
-        # Rescues are counted under the ids that events carry.
-        ids = {*(row["event_id"] for row in rows), *(queued.event_id for queued, _ in dead)}
-        connection.execute(_FORGET_RESCUES, [list(ids)])
-    return len(rows)
-
-
-def _own_id(queued: QueuedEvent) -> UUID:
-    content = {name: queued.raw.get(name) for name in ("type", "tenantid", "data")}
-    return uuid5(queued.event_id or UUID(int=0), json.dumps(content, sort_keys=True))
+    written = {event_id for (event_id,) in connection.execute(_BURY, [to_json(rows).decode(), list(copies)])}
+    # Rescues are counted under the ids that events carry.
+    connection.execute(_FORGET_RESCUES, [list({*ids, *(queued.event_id for queued, _ in given)})])
+    return written
 
 
 def fingerprint(job_type: str, error_class: str, message: str) -> str:

@@ -24,6 +24,12 @@ _LEASE_IS_FRESH = 1.0
 """Seconds for which a lease check is valid for further calls."""
 
 _OVER = "DELETE FROM engine.calls WHERE call_key = ANY(%s)"
+_NEVER_BEGUN = "DELETE FROM engine.calls WHERE call_key = ANY(%s) AND tries = 1"
+# A call that an earlier try left in doubt stays in doubt; its grace period is over.
+_BEGUN_BEFORE = """
+UPDATE engine.calls SET tries = tries - 1, ask_after = clock_timestamp() WHERE call_key = ANY(%s) AND tries > 1
+"""
+_RENAME = "UPDATE engine.calls SET event_id = %s, call_key = %s WHERE call_key = %s"
 _CHECK = """
 SELECT engine.is_live(%s, %s, %s), EXISTS (SELECT FROM engine.paused_queues WHERE queue_name = %s)
 """
@@ -227,6 +233,18 @@ def end_calls(connection: Connection, keys: Sequence[UUID]) -> None:
     """Delete the marks of calls. A delivery that claims one of these keys later begins the call anew, not in doubt."""
     if keys:
         connection.execute(_OVER, [list(keys)])
+
+
+def unmark_calls(connection: Connection, keys: Sequence[UUID]) -> None:
+    """Unmark calls that were marked as begun and not made, so that no delivery asks the other side about them."""
+    if keys:
+        connection.execute(_NEVER_BEGUN, [keys])
+        connection.execute(_BEGUN_BEFORE, [keys])
+
+
+def rename_call(connection: Connection, key: UUID, event_id: UUID, new_key: UUID) -> None:
+    """Pass the mark of a call to the event `event_id`, under `new_key`."""
+    connection.execute(_RENAME, [event_id, new_key, key])
 
 
 def in_hand(connection: Connection, keys: Sequence[UUID], grace_period: float) -> bool:

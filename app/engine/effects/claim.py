@@ -21,7 +21,7 @@ from app.context import Connection, HandlerContext
 from app.engine.delivery import aside, bury, unknown
 from app.engine.delivery.engine import Engine
 from app.engine.delivery.ledger import enter as enter_ledger
-from app.engine.delivery.ledger import first_of_each, refusal, reused
+from app.engine.delivery.ledger import not_applied
 from app.engine.delivery.locked import LONGEST_DELAY_S, find_locked
 from app.engine.delivery.retry import is_disconnect
 from app.engine.delivery.settle import settle
@@ -38,6 +38,7 @@ from app.engine.effects.calls import (
     end_calls,
     event_of,
     grace_left,
+    unmark_calls,
 )
 from app.engine.queue.envelope import QueuedEvent, remembered
 from app.engine.queue.lease import Delivery, LeaseLost, acknowledge, lock_delivery, read
@@ -48,7 +49,6 @@ _BUSY_DELAY = 1.0
 """Seconds until an event whose call another live delivery is making is tried again."""
 
 _WHERE = "SELECT queue_name, priority, share FROM engine.queue_rows WHERE place = 'queue' AND row_id = %s"
-_APPLIED = "SELECT event_id FROM engine.event_log WHERE event_id = ANY(%s)"
 _BEGIN = """
 INSERT INTO engine.calls AS c (call_key, event_id, row_id, attempts, worker_id)
 SELECT call_key, event_id, %(row_id)s, %(attempts)s, %(worker_id)s
@@ -107,12 +107,10 @@ def _claim(
         else queued_events
     )
     known = unknown.take_out(connection, free, _refusal, lambda: _route(connection, delivery))
-    wanted = _not_applied(connection, known)
+    wanted = not_applied(connection, known)
     batch = _take_on(connection, engine, delivery, queued_events, wanted)
-    if len(wanted) < len(known):
-        # After the calls: events come later in the lock order.
-        others = reused(connection, known, [event_of(queued) for queued in wanted])
-        bury.bury_apart(connection, [(queued, refusal(queued)) for queued in others])
+    # After the calls: events come later in the lock order.
+    bury.bury_reused(connection, known, [event_of(queued) for queued in wanted])
     return batch
 
 
@@ -179,12 +177,6 @@ def _admit(
     return granted, queued_events
 
 
-def _not_applied(connection: Connection, queued_events: Sequence[QueuedEvent]) -> list[QueuedEvent]:
-    by_id = first_of_each(queued_events)
-    applied = {event_id for (event_id,) in connection.execute(_APPLIED, [list(by_id)])}
-    return [queued for event_id, queued in by_id.items() if event_id not in applied]
-
-
 def _of_one_effect(connection: Connection, queued_events: list[QueuedEvent]) -> tuple[Effect | None, list[QueuedEvent]]:
     """Return the effect of the first event, and the events of that effect. The others are put back."""
     if not queued_events:
@@ -215,9 +207,12 @@ def _begin(
         wait = grace_left(connection, [keys[event_of(queued).id] for queued in others])
         again(connection, others, delay=max(_BUSY_DELAY, wait))
     mine = [queued for queued in queued_events if queued.event_id in doubts]
-    # The INSERT may have waited for a delivery that has recorded the event.
-    open_ = _not_applied(connection, mine)
-    end_calls(connection, [keys[event_of(queued).id] for queued in mine if queued not in open_])
+    # The INSERT may have waited for a delivery that has recorded the event, or buried another event with its id.
+    open_ = not_applied(connection, mine)
+    reused = bury.bury_reused(connection, mine, [event_of(queued) for queued in open_])
+    dead = [one.queued for one in reused if one.place == "dead"]
+    unmark_calls(connection, [keys[event_of(queued).id] for queued in dead])
+    end_calls(connection, [keys[event_of(queued).id] for queued in mine if queued not in open_ and queued not in dead])
     return [(queued, doubts[event_of(queued).id]) for queued in open_]
 
 
@@ -237,8 +232,9 @@ def _prepare(
         is_last = (effect.policy or lease.engine.policy).is_last(queued.attempt)
         call = Call(in_doubt, queued.attempt, is_last, partial(lease.recheck, wanted))
         tasks.append(Task(queued, wanted.event, effect.key(wanted.event), wanted, call, bound.get(wanted.event.id)))
-    enter_ledger(connection, [queued for queued, _ in queued_events.values()])
-    end_calls(connection, [effect.key(event_of(queued)) for queued, _ in queued_events.values()])
+    obsolete = [queued for queued, _ in queued_events.values()]
+    bury.bury_reused(connection, obsolete, enter_ledger(connection, obsolete))
+    end_calls(connection, [effect.key(event_of(queued)) for queued in obsolete])
     return tasks
 
 

@@ -8,13 +8,14 @@ from collections import Counter
 import structlog
 
 from app.context import Connection, HandlerContext
+from app.engine.delivery import bury
 from app.engine.delivery.ledger import enter as enter_ledger
 from app.engine.delivery.retry import retry_after_of, spends_nothing
 from app.engine.delivery.settle import carry_out
 from app.engine.delivery.transactions import retry_on_conflict
 from app.engine.domain import ConcurrencyLimit
 from app.engine.effects import concurrency, cooldowns
-from app.engine.effects.calls import EffectBatch, Task, again, end_calls, lock_calls
+from app.engine.effects.calls import EffectBatch, Task, again, end_calls, lock_calls, rename_call, unmark_calls
 from app.engine.effects.verdict import Failure, Result, Verdict, decide_outcome
 from app.engine.queue.lease import LeaseLost, acknowledge, lock_delivery, wait_again
 from app.engine.queue.publish import publish
@@ -27,11 +28,6 @@ UPDATE engine.calls SET ask_after = clock_timestamp() + %(grace_period)s * inter
  WHERE call_key = ANY(%(keys)s)
 """
 _GOES_ON = "UPDATE engine.calls SET begun_at = clock_timestamp() WHERE row_id = %s"
-_NEVER_BEGUN = "DELETE FROM engine.calls WHERE call_key = ANY(%s) AND tries = 1"
-# A call that an earlier try left in doubt stays in doubt; its grace period is over.
-_BEGUN_BEFORE = """
-UPDATE engine.calls SET tries = tries - 1, ask_after = clock_timestamp() WHERE call_key = ANY(%s) AND tries > 1
-"""
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +105,7 @@ def hand_back(batch: EffectBatch, *, stops: bool = False) -> None:
             concurrency.lock_limits(connection, batch.limits)
             lock_delivery(connection, batch.delivery)
             lock_calls(connection, [task.key for task in batch.tasks])
-            _forget(connection, rest)
+            unmark_calls(connection, [task.key for task in rest])
             _begin_grace_period(connection, batch, begun)
             queued_events = [task.queued for task in rest]
             if stops and queued_events:
@@ -129,14 +125,6 @@ def hand_back(batch: EffectBatch, *, stops: bool = False) -> None:
     batch.tasks = []
 
 
-def _forget(connection: Connection, tasks: list[Task]) -> None:
-    """Unmark calls that were marked as begun and not made, so that no delivery asks the other side about them."""
-    keys = [task.key for task in tasks]
-    if keys:
-        connection.execute(_NEVER_BEGUN, [keys])
-        connection.execute(_BEGUN_BEFORE, [keys])
-
-
 def _begin_grace_period(connection: Connection, batch: EffectBatch, begun: list[Task]) -> None:
     if begun:
         wanted = {"keys": [task.key for task in begun], "grace_period": batch.effect.grace_period()}
@@ -154,15 +142,26 @@ def _resize(connection: Connection, batch: EffectBatch, rest: list[Task]) -> dic
 
 def _record(connection: Connection, batch: EffectBatch, ended: list[tuple[Task, Verdict]]) -> None:
     results = [(task, verdict.payload) for task, verdict in ended if isinstance(verdict, Result)]
-    applied = {event.id for event in enter_ledger(connection, [task.queued for task, _ in results])}
-    now = HandlerContext.begin(connection).now
+    queued_events = [task.queued for task, _ in results]
+    entered = enter_ledger(connection, queued_events)
+    others = {one.queued for one in bury.bury_reused(connection, queued_events, entered)}
+    applied, now = {event.id for event in entered}, HandlerContext.begin(connection).now
     publish(connection, *(task.event.follow(payload, now) for task, payload in results if task.event.id in applied))
-    end_calls(connection, [task.key for task, _ in results])
+    end_calls(connection, [task.key for task, _ in results if task.queued not in others])
+    _leave_in_doubt(connection, batch, [task for task, _ in results if task.queued in others])
     _fail(connection, batch, [(task, verdict) for task, verdict in ended if isinstance(verdict, Failure)])
 
 
+def _leave_in_doubt(connection: Connection, batch: EffectBatch, tasks: list[Task]) -> None:
+    """Pass the calls of events that were buried apart to their letters. The calls were made and have no result."""
+    _begin_grace_period(connection, batch, tasks)
+    for task in tasks:
+        letter_event = bury.own_id(task.queued)
+        rename_call(connection, task.key, letter_event, task.key if batch.effect.call_key else letter_event)
+
+
 def _fail(connection: Connection, batch: EffectBatch, failed: list[tuple[Task, Failure]]) -> None:
-    _forget(connection, [task for task, failure in failed if not failure.may_have_been_made])
+    unmark_calls(connection, [task.key for task, failure in failed if not failure.may_have_been_made])
     _begin_grace_period(connection, batch, [task for task, failure in failed if failure.may_have_been_made])
     cooldowns.begin(connection, _cooldowns(batch, [task for task, _ in failed]))
     for task, failure in failed:

@@ -84,15 +84,6 @@ UPDATE public.procrastinate_jobs j SET scheduled_at = now() + waits.n * interval
   FROM unnest(%s::bigint[]) WITH ORDINALITY AS waits (row_id, n)
  WHERE j.id = waits.row_id
 """
-_RESOLVE = """
-WITH open AS MATERIALIZED (
-    SELECT f.id FROM engine.failed_jobs f
-     WHERE f.resolved_at IS NULL AND f.failed_at > now() - interval '1 hour'
-       AND EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = f.event_id)
-     ORDER BY f.id FOR UPDATE OF f)
-UPDATE engine.failed_jobs f SET resolved_at = now() FROM open WHERE f.id = open.id
-"""
-# If one delivery buries an event while another one applies it, neither sees the other's change.
 _FAILED = """
 SELECT id AS row_id, task_name, args::text AS args, 0 AS rescues FROM public.procrastinate_jobs
  WHERE id = ANY (ARRAY(SELECT f.id FROM public.procrastinate_jobs f WHERE f.status = 'failed'))
@@ -201,7 +192,7 @@ def sweep(connection: Connection) -> int:
     """
     with connection.transaction():
         connection.execute(_BY_INDEX)
-        connection.execute(_RESOLVE)
+        bury.resolve_applied(connection)
         failed = (
             connection.cursor(row_factory=class_row(Rescued)).execute(_FAILED, {"queues": wiring().queues()}).fetchall()
         )

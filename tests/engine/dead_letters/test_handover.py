@@ -29,7 +29,7 @@ _MARKS = "SELECT call_key, event_id FROM engine.calls"
 def hand_over(connection: Connection, letter: DeadLetter, copy: Event[Any]) -> object:
     """Transfer the call in a transaction, as an edit does."""
     with connection.transaction():
-        return handover.hand_over(connection, letter.event_data, copy)
+        return handover.hand_over(connection, letter, copy)
 
 
 @pytest.mark.parametrize("has_key", [True, False])

@@ -19,7 +19,7 @@ from app.engine.batches import counters, store
 from app.engine.batches.counters import Counted
 from app.engine.batches.tables import JobTable
 from app.engine.dead_letters import letter_locks
-from app.engine.delivery import ledger, locked
+from app.engine.delivery import ledger, locked, reused
 from app.engine.domain import Effect
 from app.engine.effects import calls
 from app.engine.queue import job_manager, lease
@@ -256,9 +256,12 @@ the_ledger_takes_everything = _edited(
 
 ids_collide_silently = _patched(Ids, add=lambda _ids, _events, _texts: None)
 the_ledger_compares_no_data = _edited(
-    ledger, "_OTHER_FACTS", "(l.type, l.tenant_id, l.data) IS DISTINCT FROM (e.type, e.tenantid, e.data)", "false"
+    reused, "_OTHER_FACTS", "(l.type, l.tenant_id, l.data) IS DISTINCT FROM (e.type, e.tenantid, e.data)", "false"
 )
-one_of_an_id_in_a_batch_is_dropped = _patched(ledger, _differ=lambda _one, _other: False)
+one_of_an_id_in_a_batch_is_dropped = _patched(reused, same_fact=lambda _one, _other: True)
+a_dead_letter_is_resolved_by_any_event_with_its_id = _edited(
+    ledger, "_LEDGER", "IS DISTINCT FROM (e.type, e.tenantid::text, e.data)", "IS NULL"
+)
 
 
 # Locks -------------------------------------------------------------------------------------------
