@@ -39,6 +39,18 @@ def test_two_facts_with_one_id_are_one_applied_and_one_dead(race: Race, *, toget
     assert scalar(race.stage.connection, _DEAD) == ["second"]
 
 
+def test_a_fact_with_the_id_of_a_dead_letter_leaves_it_open(race: Race) -> None:
+    """Neither the letter is taken for the other fact, nor the other fact for the letter."""
+    first = say("first")
+    race.stage.world.broken.add("first")
+    publish(race.stage.connection, first)
+    _deliver(race)
+    publish(race.stage.connection, first.model_copy(update={"data": Said(word="second")}))
+    _deliver(race)
+    assert snapshot(race.stage.connection)[0].heard == {}
+    assert sorted(scalar(race.stage.connection, _DEAD)) == ["first", "second"]
+
+
 def _deliver(race: Race) -> None:
     while (hand := race.stage.take("events")) is not None:
         race.stage.deliver(hand)

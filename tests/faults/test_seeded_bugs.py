@@ -137,6 +137,13 @@ BUGS = {
         wrong.one_of_an_id_in_a_batch_is_dropped,
         lambda race: ids.test_two_facts_with_one_id_are_one_applied_and_one_dead(race, together=True),
     ),
+    "a dead letter is resolved by any event with its id": Seeded(
+        wrong.a_dead_letter_is_resolved_by_any_event_with_its_id,
+        ids.test_a_fact_with_the_id_of_a_dead_letter_leaves_it_open,
+    ),
+    "a dead letter is resolved by any event with its id: walked": Seeded(
+        wrong.a_dead_letter_is_resolved_by_any_event_with_its_id, machine_by_hand
+    ),
     "what is locked takes its batch along": Seeded(
         wrong.what_is_locked_takes_its_batch_along, locks.test_a_locked_job_delays_no_other_job
     ),

@@ -36,6 +36,7 @@ HAPPENS = {
     "disable before a call",
     "discarded",
     "edited",
+    "id of a dead letter reused",
     "id reused",
     "job cancelled",
     "killed too often",
@@ -92,6 +93,8 @@ def walk_by_hand(database: Database) -> None:
         machine.redeliver(list(range(40)), together=True)
         machine.pause_or_resume("robots")
         machine.work(["events", "robots", "events", "events"], [])
+        machine.reuse_of_a_dead_word(0, broken=True)
+        machine.reuse_of_a_dead_word(0, broken=False)
         machine.replay(0, everything=True)
         machine.mend()
         steer_by_hand(machine)

@@ -6,6 +6,7 @@ And what workers that share out their deliveries do to effects of two shops.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -114,25 +115,37 @@ class Neighbours(Operators):
         self.happened["written by an older version"] += 1
         self.check()
 
-    @precondition(lambda self: self._words())
+    @precondition(lambda self: self._words(self.model.applied))
     @rule(which=WHICH)
     def reuse(self, which: int) -> None:
         """Another word is said under the id of one that was heard."""
-        words = self._words()
+        self._reuse(self._words(self.model.applied), which)
+        self.happened["id reused"] += 1
+        self.check()
+
+    @precondition(lambda self: "events" not in self.paused and self._words(self.model.dead))
+    @rule(which=WHICH, broken=st.booleans())
+    def reuse_of_a_dead_word(self, which: int, *, broken: bool) -> None:
+        """Another word is said under the id of one that is dead, and delivered: the dead one stays what it is."""
+        word = self._reuse(self._words(self.model.dead), which)
+        if broken:
+            self.stage.world.broken.add(word)
+        while (hand := self.fetch("events")) is not None:
+            self.deliver(hand, [])
+        self.stage.world.broken.discard(word)
+        self.happened["id of a dead letter reused"] += 1
+
+    def _reuse(self, words: list[UUID], which: int) -> str:
+        """Say another word under the id of one of these; the word."""
         event = words[which % len(words)]
         other = toy.say(f"reused {len(self.model.reused)}")
         publish(self.stage.connection, other.model_copy(update={"id": event}))
         self.model.reused.add((event, Word(other.data.word)))
-        self.happened["id reused"] += 1
-        self.check()
+        return other.data.word
 
-    def _words(self) -> list[UUID]:
+    def _words(self, among: Collection[UUID]) -> list[UUID]:
         event_specs: dict[UUID, EventSpec] = self.model.event_specs
-        return [
-            event
-            for event, event_spec in event_specs.items()
-            if isinstance(event_spec, Word) and event in self.model.applied
-        ]
+        return [event for event, event_spec in event_specs.items() if isinstance(event_spec, Word) and event in among]
 
     # Turns ----------------------------------------------------------------------------------------
 
