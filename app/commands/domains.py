@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from app.commands.output import Edge, report
+from app.commands.edge import Edge, report
 from app.errors import SetupError
 
 

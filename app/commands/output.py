@@ -1,12 +1,6 @@
-"""Output of commands: results on stdout, notes and one-line errors on stderr, stable exit codes.
+"""Output of commands: results on stdout, notes on stderr.
 
-    0    done
-    1    failed: the server, its schema or an outside system
-    2    invalid input
-    3    not finished in time: `dead replay --wait`
-    130  interrupted
-
-Results are tables on a terminal, tab-separated text otherwise, and JSON with `--json`.
+Results are tables on a terminal, tab-separated text otherwise, and JSON with `--json`. `edge` reports errors.
 """
 
 from __future__ import annotations
@@ -23,55 +17,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
-from typer.core import TyperGroup
 
-from app.errors import InvalidFile, InvalidInput, TallymanError
+from app.errors import InvalidInput
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
-    import psycopg
-    import pydantic
     from rich.console import Console
 
-_WANTS_JSON = "tallyman.json"
-_MOST_PROBLEMS = 50
-"""Problems of an InvalidFile that are printed; `--json` prints all."""
-_SCHEMA_IS_MISSING = {"42P01", "42883", "3F000", "42704"}
-"""SQLSTATE of a table, function, schema or other object that does not exist."""
+WANTS_JSON = "tallyman.json"
+"""The key in an invocation's `meta` that says whether `--json` was given."""
 
 
 _ZONE: ContextVar[str | None] = ContextVar("zone", default=None)
-"""The time zone of the times that this command prints, unless as JSON."""
+"""The time zone of the times that this command prints, unless as JSON. `edge` resets it for each command."""
 
 
 def _remember(context: typer.Context, value: bool) -> bool:  # noqa: FBT001 - the signature of a Typer callback
     # All contexts of one invocation share `meta`, so that `Edge` can choose the format of an error.
-    context.meta[_WANTS_JSON] = value
+    context.meta[WANTS_JSON] = value
     return value
 
 
 Json = Annotated[bool, typer.Option("--json", callback=_remember, help="Print JSON for programs.")]
 """The option of every command that prints a result."""
-
-
-class Edge(TyperGroup):
-    """The root command group: turns a command's exception into a line on stderr and an exit code."""
-
-    def prepare(self) -> None:
-        """Prepare the process for any command. Errors are reported like a command's errors."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command. Raises only exceptions that Typer turns into an exit code."""
-        _ZONE.set(None)
-        try:
-            self.prepare()
-            return super().invoke(ctx)
-        except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError):
-            raise
-        except KeyboardInterrupt as error:
-            raise typer.Exit(130) from error
-        except Exception as error:
-            raise typer.Exit(report(error, as_json=ctx.meta.get(_WANTS_JSON, False))) from error
 
 
 def emit(data: object, *, as_json: bool, human: object = None) -> None:
@@ -115,19 +83,6 @@ def confirm(question: str, *, yes: bool) -> None:
         raise typer.Abort
 
 
-def report(error: Exception, *, as_json: bool) -> int:
-    """Print an error on stderr. Returns the exit code."""
-    code, message = _verdict(error)
-    if as_json:
-        details = {name: value for name, value in vars(error).items() if isinstance(error, TallymanError)}
-        note(json.dumps({"error": type(error).__name__, "message": message, **plain(details)}, ensure_ascii=False))
-    else:
-        note(f"error: {message}")
-        for problem in _problems(error):
-            note(f"  {problem}")
-    return code
-
-
 def plain(value: Any) -> Any:
     """Convert `value` to JSON types: times as ISO 8601, durations in seconds, UUID and Decimal as text."""
     match value:
@@ -147,53 +102,6 @@ def plain(value: Any) -> Any:
             return plain(_fields(value))
         case _:
             return str(value)
-
-
-def _verdict(error: Exception) -> tuple[int, str]:
-    """Return the exit code and the message in one line."""
-    import psycopg
-    import pydantic
-
-    from events import InvalidEvent
-
-    match error:
-        case InvalidInput():
-            return 2, str(error)
-        case TallymanError():
-            return 1, str(error)
-        case InvalidEvent():
-            return 2, str(error)
-        case pydantic.ValidationError():
-            return 2, "; ".join(_validation(error))
-        case psycopg.Error():
-            return 1, _database_message(error)
-        case OSError():
-            return 1, str(error)
-        case _:
-            return 1, f"{type(error).__name__}: {error} (this is a bug)"
-
-
-def _validation(error: pydantic.ValidationError) -> list[str]:
-    # Exclude the input: it may be a key.
-    found = error.errors(include_input=False, include_url=False)
-    return [f"{'.'.join(map(str, one['loc'])) or error.title}: {one['msg']}" for one in found]
-
-
-def _database_message(error: psycopg.Error) -> str:
-    """Return the message of a database or driver error, without secrets."""
-    if error.sqlstate in _SCHEMA_IS_MISSING:
-        return f"{error.diag.message_primary}; is the schema up to date? Try: python cli.py db migrate"
-    if error.sqlstate is None and "connection info string" in str(error):
-        # The driver's message repeats the connection string, including the password.
-        return "DATABASE_URL (or MIGRATION_DATABASE_URL) is not a PostgreSQL connection string"
-    return f"database: {error.diag.message_primary or ' '.join(str(error).split())}"
-
-
-def _problems(error: Exception) -> list[str]:
-    if not isinstance(error, InvalidFile):
-        return []
-    more = len(error.problems) - _MOST_PROBLEMS
-    return [*error.problems[:_MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
 
 
 def _is_record(data: object) -> bool:
@@ -258,8 +166,8 @@ def _console() -> Console:
     return Console()
 
 
-def show_times_in(timezone: str) -> None:
-    """Print this command's times in this time zone (an IANA name). JSON keeps UTC."""
+def show_times_in(timezone: str | None) -> None:
+    """Print this command's times in this time zone (an IANA name), or as they are. JSON keeps UTC."""
     _ZONE.set(timezone)
 
 

@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from app.commands.batches import sub_app
-from app.commands.output import Edge
+from app.commands.edge import Edge
 from app.context import Connection
 from app.engine import batches, domain
 from app.testing.drain import drain_all

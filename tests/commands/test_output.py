@@ -16,7 +16,8 @@ import typer
 from pydantic import BaseModel, SecretStr
 from typer.testing import CliRunner
 
-from app.commands.output import Edge, Json, emit, plain, report
+from app.commands.edge import Edge, report
+from app.commands.output import Json, emit, plain
 from app.errors import Busy, DuplicateRequest, InvalidFile, NotFound, SetupError
 
 SOME_ID = UUID(int=7)
