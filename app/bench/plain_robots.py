@@ -18,7 +18,8 @@ from app.bench.temporary_database import TemporaryDatabase
 from app.bench.workspace import CITY, PASSWORD, USERNAME
 from app.context import Connection
 from app.logistics import rules
-from app.logistics.gateway import Account, Credentials, HttpPortal, OrderForm
+from app.logistics.gateway import Account, Credentials, OrderForm
+from app.logistics.http_portal import HttpPortal
 
 _JOB = """
 INSERT INTO logistics.robot_jobs (workspace_id, total_items, status, started_at) VALUES (%s, %s, %s, now()) RETURNING id

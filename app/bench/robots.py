@@ -28,7 +28,8 @@ from app.demo.processes import PortalProcess, portal
 from app.engine.routing import EVENTS_QUEUE
 from app.logistics import rules
 from app.logistics.effects import ROBOTS_QUEUE
-from app.logistics.gateway import HttpPortal, OrderForm
+from app.logistics.gateway import OrderForm
+from app.logistics.http_portal import HttpPortal
 from app.logistics.jobs import create_robot_job
 from events import new_id
 

@@ -27,7 +27,6 @@ from app.logistics.coverage import Ambiguous, Covered, NotCovered
 from app.logistics.gateway import (
     Accepted,
     Account,
-    HttpPortal,
     LoginRefused,
     OrderForm,
     OrderRefused,
@@ -35,6 +34,7 @@ from app.logistics.gateway import (
     PortalProtocolError,
     PortalTimeout,
 )
+from app.logistics.http_portal import HttpPortal
 from app.logistics.orders import Order
 from app.logistics.store import ROBOT_JOBS
 from app.logistics.traces import Traces

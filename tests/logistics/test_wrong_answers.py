@@ -12,8 +12,9 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from app.logistics.gateway import Account, Credentials, HttpPortal, PortalProtocolError
-from tests.logistics.test_gateway import form
+from app.logistics.gateway import Account, Credentials, PortalProtocolError
+from app.logistics.http_portal import HttpPortal
+from tests.logistics.test_http_portal import form
 
 _ANOTHER = {"reference": "another", "tracking_number": "T-1", "city": "BOGOTA (C/MARCA)"}
 

@@ -11,7 +11,7 @@ _TEST_EXECUTE = "tests/engine/effects/test_execute.py"
 _REPLAY = "app/engine/dead_letters/replay.py"
 _TEST_REPLAY = "tests/engine/dead_letters/test_replay.py tests/engine/dead_letters/test_replay_edges.py"
 _REDELIVER, _TEST_REDELIVER = "app/engine/dead_letters/redeliver.py", "tests/engine/dead_letters/test_redeliver.py"
-_GATEWAY, _TEST_GATEWAY = "app/logistics/gateway.py", "tests/logistics/test_gateway.py"
+_GATEWAY, _TEST_GATEWAY = "app/logistics/http_portal.py", "tests/logistics/test_http_portal.py"
 _OUTGOING, _TEST_OUTGOING = "app/outgoing.py", "tests/test_outgoing.py"
 
 MUTANTS = (
