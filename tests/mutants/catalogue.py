@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants import decisions, delivery, effects, imports, logistics, queue, schema
+from tests.mutants import decisions, delivery, effects, fairness, imports, logistics, queue, schema
 
 MUTANTS = (
     *decisions.MUTANTS,
@@ -12,4 +12,5 @@ MUTANTS = (
     *schema.MUTANTS,
     *delivery.MUTANTS,
     *effects.MUTANTS,
+    *fairness.MUTANTS,
 )

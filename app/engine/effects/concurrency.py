@@ -2,7 +2,8 @@
 
 A slot belongs to a delivery. It is free as soon as the delivery's queue row is finished, put back or rescued, so a
 crashed worker holds slots only until its deliveries are rescued. A row that finds all slots taken is parked: it waits
-outside the queue (`put_back` with a limit). The delivery that frees a slot moves the longest parked row into the queue.
+outside the queue (`put_back` with a limit). The delivery that frees a slot moves the longest parked row into the queue,
+and keeps the slot for it: no other delivery takes it before that row is fetched, for ten seconds at most.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def lock_limits(connection: Connection, limits: Iterable[ConcurrencyLimit]) -> N
 
 
 def wake_parked(connection: Connection, limit: ConcurrencyLimit) -> None:
-    """Make the longest parked row due, if the limit has a free slot and is not cooling down."""
+    """Make the longest parked row due and keep a slot for it, if the limit has a free one and is not cooling down."""
     connection.execute(_WAKE, {"key": limit.key, "most": limit.most})
 
 

@@ -75,7 +75,8 @@ SELECT (SELECT count(*) FROM public.procrastinate_jobs j
   FROM own
 """
 _HELD_SLOTS = """
-SELECT count(*) FROM engine.slots s WHERE s.key = %s AND engine.is_live(s.row_id, s.attempts, s.worker_id)
+SELECT count(*) FROM engine.slots s
+ WHERE s.key = %s AND engine.is_taken(s.row_id, s.attempts, s.worker_id, s.reserved_until)
 """
 _DEAD = """
 SELECT count(*) AS events, (array_agg(id ORDER BY failed_at))[1] AS letter_id, min(job_type) AS type,

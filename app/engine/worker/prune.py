@@ -107,7 +107,7 @@ _RULES = (
         "NOT EXISTS (SELECT FROM public.procrastinate_jobs j WHERE j.id = old.row_id AND j.status = 'todo')",
     ),
     Rule("engine", "rests", "old.until < now() - interval '1 day'"),
-    Rule("engine", "slots", "NOT engine.is_live(old.row_id, old.attempts, old.worker_id)"),
+    Rule("engine", "slots", "NOT engine.is_taken(old.row_id, old.attempts, old.worker_id, old.reserved_until)"),
 )
 
 _ACTIONS = Rule(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 from procrastinate import PsycopgConnector
@@ -147,21 +148,28 @@ def test_a_weight_is_obeyed_at_the_next_fetch_of_a_lone_tenant(connection: Conne
     assert [delivery.share.weight for delivery in state.in_hand] == [1.0, 1.0, 3.0]
 
 
-def test_who_waits_alone_is_given_room_by_another_tenants_deliveries(connection: Connection, outside: Outside) -> None:
-    """The tenant that was served last is the only one that waits; all deliveries are of another tenant."""
-    publish(connection, *wants(B, 1))
-    state = FairShare(2)
-    for row_id, tenant in ((-1, A), (-2, A), (-3, B)):
-        state.begin(row_id, Share("toys", str(tenant)))
-    state.end(-3)
+@pytest.mark.parametrize(
+    ("running", "ended", "waits", "yields"),
+    [("AAB", 2, B, "A"), ("ABBB", None, A, "B"), ("AB", None, A, ""), ("AA", None, A, "")],
+    ids=["all of another tenant", "most of another tenant", "in balance", "all its own"],
+)
+def test_who_waits_alone_is_given_room_by_another_tenants_deliveries(
+    connection: Connection, outside: Outside, running: str, ended: int | None, waits: UUID, yields: str
+) -> None:
+    """Also if it was served last, or has some of the deliveries itself; never by its own."""
+    publish(connection, *wants(waits, 1))
+    state = FairShare(len(running) - (ended is not None))
+    for row_id, name in enumerate(running):
+        state.begin(row_id, Share("toys", str({"A": A, "B": B}[name])))
+    if ended is not None:
+        state.end(ended)
 
     async def run() -> bool:
         async with queue() as connector:
             return await fetch.make_room(connector, ["toys"], state)
 
-    assert asyncio.run(run())
-    assert state.of(-1) is not None
-    assert [delivery.share.tenant for delivery in state.in_hand if delivery.must_yield] == [str(A)]
+    assert asyncio.run(run()) is bool(yields)
+    assert "".join(NAMES[delivery.share.tenant] for delivery in state.in_hand if delivery.must_yield) == yields
 
 
 def test_a_row_that_has_no_share_to_choose_is_fetched_too(connection: Connection, outside: Outside) -> None:
