@@ -29,6 +29,7 @@ from app.collection.reasons import (
 from app.collection.store import Run
 from app.context import Connection
 from app.engine.batches.explainers import Lost
+from app.engine.effects import cooldowns
 from app.engine.inspect.explain import explain
 from app.engine.inspect.reasons import Reason
 from app.engine.inspect.waiting import CoolingDown, Parked
@@ -132,8 +133,7 @@ def with_accounts(connection: Connection, org_id: UUID, reasons: Sequence[Reason
     """Return the reasons of an organisation's waiting events in terms of its accounts, and accounts it cannot use."""
     wanted = {"org": org_id, "marketplace": None}
     accounts = connection.cursor(row_factory=class_row(_Account)).execute(_ACCOUNTS, wanted).fetchall()
-    unusable = [AccountUnusable(org_id, one.marketplace, one.obstacle) for one in accounts if one.obstacle]
-    return [*unusable, *_of_accounts(reasons, accounts)]
+    return [*_unusable(connection, accounts), *_of_accounts(reasons, accounts)]
 
 
 def tenant_of(connection: Connection, id_: UUID) -> UUID | None:
@@ -165,8 +165,19 @@ def _state(connection: Connection, run: Run) -> Iterator[Reason]:
 
 def _obstacles(connection: Connection, run: Run) -> Iterator[Reason]:
     accounts = _accounts(connection, run)
-    if why := accounts[0].obstacle if accounts else "does not exist":
-        yield AccountUnusable(run.org_id, run.marketplace, why)
+    if not accounts:
+        yield AccountUnusable(run.org_id, run.marketplace, "does not exist")
+    yield from _unusable(connection, accounts)
+
+
+def _unusable(connection: Connection, accounts: Sequence[_Account]) -> Iterator[Reason]:
+    """Yield accounts that are disabled or incomplete, and those that the marketplace asked to wait."""
+    for one in accounts:
+        if one.obstacle:
+            yield AccountUnusable(one.org_id, one.marketplace, one.obstacle)
+    by_key = {limit_key(one.id): one.marketplace for one in accounts}
+    for rest in cooldowns.find(connection, list(by_key)):
+        yield AccountResting(by_key[rest.key], rest.reason, rest.until)
 
 
 def _of_accounts(reasons: Iterable[Reason], accounts: Iterable[_Account]) -> Iterator[Reason]:
@@ -177,8 +188,8 @@ def _of_accounts(reasons: Iterable[Reason], accounts: Iterable[_Account]) -> Ite
             case Parked(key=key) if account := by_key.get(key):
                 busy = (account.marketplace, reason.held, account.max_calls, reason.since)
                 yield CallsBusy(reason.events, *busy)
-            case CoolingDown(key=key) if account := by_key.get(key):
-                yield AccountResting(account.marketplace, reason.why, reason.until)
+            case CoolingDown(key=key) if key in by_key:
+                pass  # `_unusable` reads it, also for pages that were put back
             case _:
                 yield reason
 

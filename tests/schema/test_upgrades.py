@@ -49,3 +49,24 @@ def test_the_marks_of_calls_get_keys(addresses: tuple[str, str], tmp_path: Path)
         assert connection.execute("SELECT event_id, call_key FROM engine.calls").fetchall() == [(event_id, event_id)]
         forced = "SELECT relforcerowsecurity FROM pg_class WHERE oid = 'engine.calls'::regclass"
         assert connection.execute(forced).fetchone() == (True,)
+
+
+def test_an_organisation_can_collect_after_the_upgrade(addresses: tuple[str, str], tmp_path: Path) -> None:
+    """Organisations are kept, with the default settings and no run. A second run changes nothing."""
+    owner, superuser = addresses
+    (migration,) = Sources.installed().directory.glob("*_collection.sql")
+    migrate.migrate(owner, before(migration.name, tmp_path))
+    org_id = uuid4()
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        connection.execute("INSERT INTO tenancy.orgs (id, name) VALUES (%s, 'acme')", [org_id])
+    migrate.migrate(owner)
+    assert migrate.migrate(owner) == []
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        settings = "INSERT INTO collection.collection_settings (org_id) VALUES (%s) RETURNING budget_cap_cents"
+        assert connection.execute(settings, [org_id]).fetchone() == (2500,)
+        assert connection.execute("SELECT count(*) FROM collection.collection_runs").fetchone() == (0,)
+        forced = """
+        SELECT count(*) FROM pg_class c WHERE c.relnamespace = 'collection'::regnamespace AND c.relkind = 'r'
+           AND NOT c.relforcerowsecurity
+        """
+        assert connection.execute(forced).fetchone() == (0,)
