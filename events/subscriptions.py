@@ -1,8 +1,8 @@
-"""Subscriptions: the type of event under which a subscriber is given the events of another type.
+"""Subscriptions: the event types of the copies that subscribers receive.
 
-A subscription is an event type of its own, `SUBSCRIBER:TYPE`, with the payload of its source. So a program of an older
-version, or without the subscriber, does not know the type, and lets such an event wait. Under the source's own type,
-marked with an attribute, it would keep the attribute unread and apply the event as its owner a second time.
+A subscription has its own event type, `SUBSCRIBER:TYPE`, and the payload of its source type. An older program, or one
+without the subscriber, does not know the type and leaves the event waiting. If copies had the source's type and an
+attribute as a mark, such a program would ignore the attribute and apply the event a second time.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from events.base import KINDS, Event, Payload, event_type
 
 
 def subscription(subscriber: str, source: type[Payload], *, sequenced: bool) -> type[Payload]:
-    """The payload class of what `subscriber` is given of `source`'s events; it is registered once.
+    """Return the payload class of a subscriber's copies of `source`, and register it unless it is registered.
 
-    It is a subclass of `source`, of the same version and with the same upcasters. `sequenced`: as of `event_type()`.
+    The class is a subclass of `source` with the same version and upcasters. `sequenced`: see `event_type()`.
     """
     name = f"{subscriber}:{source.type}"
     known = KINDS.get(name)
@@ -31,10 +31,10 @@ def subscription(subscriber: str, source: type[Payload], *, sequenced: bool) -> 
 
 
 def copy_for(copied: type[Payload], event: Event[Any]) -> Event[Any]:
-    """The event of the subscription `copied` that gives `event` to the subscriber.
+    """Return the copy of an event for a subscription. `copied`: the subscription's payload class.
 
-    It has an id of its own, derived from the event's and the subscription's; the same data, source, subject, tenant,
-    time and extension attributes; and the event as its cause. A sequenced event without a subject becomes its own.
+    The copy has an id derived from the event's id and the subscription; the same data, source, subject, tenant, time
+    and extension attributes; and the event as its cause. A sequenced event without a subject gets its id as subject.
     """
     kind = KINDS[copied.type]
     envelope = kind.extended if event.model_extra else kind.event
@@ -51,6 +51,6 @@ def copy_for(copied: type[Payload], event: Event[Any]) -> Event[Any]:
         causationid=event.id,
         correlationid=event.correlationid or event.id,
         traceparent=event.traceparent,
-        # Valid already: it was read as the source's.
+        # Not validated again: the data was validated as the source's payload.
         data=copied.model_construct(_fields_set=event.data.model_fields_set, **dict(event.data)),
     )

@@ -1,9 +1,9 @@
-"""Subscribers: who else is given the events of a type, beside its owner.
+"""Subscribers: parts of the program that receive copies of another domain's events.
 
-An event type has one owner, whose handler applies its events, and any number of subscribers: an outgoing webhook, or
-another domain's reaction to a completed job. The commit that applies an event for its owner publishes a copy of it for
-each subscriber. A copy is an event of a type of its own (`events.subscriptions`), so each subscriber applies it once,
-with retries and dead letters of its own.
+An event type has one owner, whose handler applies its events, and any number of subscribers, such as an outgoing
+webhook or another domain's reaction to a completed job. The commit that applies an event for its owner publishes a copy
+for each subscriber. A copy has its own event type (`events.subscriptions`). Each subscriber therefore applies it once,
+with its own retries and dead letters.
 """
 
 from __future__ import annotations
@@ -26,22 +26,23 @@ def subscriber(
     handlers: Mapping[type[Payload], Handler] | None = None,
     effects: Mapping[type[Payload], Effect] | None = None,
 ) -> Wiring:
-    """The wiring of a subscriber: a domain lists it among its `Parts.wirings`.
+    """Return the wiring of a subscriber, for a domain's `Parts.wirings`.
 
-    `name` is `domain/name`, and unique in the program. `handlers` and `effects` are keyed by the payload classes of the
-    types that it subscribes to. They get events whose data are of a subclass of those, and whose type is
-    `NAME:TYPE`. A handler gets a subject's sequenced events in order; an effect does not. Raises `SetupError` for a
-    name that cannot be used, a type that is in both, or no type.
+    `name`: `domain/name`, unique in the program. `handlers`, `effects`: by the payload classes of the subscribed types.
+    Their events have the type `NAME:TYPE`, and data of a subclass of the payload class. A handler gets a subject's
+    sequenced events in order; an effect does not. Raises `SetupError` for an invalid name, for a type in both mappings,
+    and without any type.
     """
     handled, performed = handlers or {}, effects or {}
     if not _NAME.fullmatch(name):
         raise SetupError(
-            f"subscriber {name!r}: a name is domain/name, of lower-case letters, digits and _ (part two: - and . too)"
+            f"subscriber {name!r}: the name must be domain/name, of lower-case letters, digits and _ (the second part"
+            " may also have - and .)"
         )
     if twice := [payload.type for payload in handled if payload in performed]:
-        raise SetupError(f"subscriber {name}: {twice[0]} has a handler and an effect; give it one of them")
+        raise SetupError(f"subscriber {name}: {twice[0]} has a handler and an effect; remove one")
     if not handled and not performed:
-        raise SetupError(f"subscriber {name}: it subscribes to no event type; give it handlers or effects")
+        raise SetupError(f"subscriber {name}: it has no event type; add handlers or effects")
     by_handler = {one: subscription(name, one, sequenced=one.sequenced) for one in handled}
     by_effect = {one: subscription(name, one, sequenced=False) for one in performed}
     return Wiring(
@@ -52,5 +53,5 @@ def subscriber(
 
 
 def copies(subscriptions: Sequence[type[Payload]], events: Iterable[Event[Any]]) -> Iterator[Event[Any]]:
-    """A copy of each event for each of the subscriptions to its type."""
+    """Return a copy of each event for each subscription. `subscriptions`: those to the type of the events."""
     return (copy_for(copied, event) for copied in subscriptions for event in events)
