@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from procrastinate import PsycopgConnector
 
 from app.context import Connection
 from app.engine.domain import wiring
+from app.engine.queue.delayed import promote
 from app.engine.worker.app import app, fresh_connector
+from app.engine.worker.liveness import SessionLost
 
 _DUE = """
 SELECT EXISTS (
@@ -27,22 +31,11 @@ _WAITING = "SELECT count(*) FROM engine.waiting(%s) WHERE status IN ('todo', 'do
 
 
 def drain(*, queues: list[str] | None = None, concurrency: int = 4) -> None:
-    """Run a real worker on the environment's database until no row of `queues` (None: all) is due.
+    """Run real workers on the environment's database, one after the other, until no row of `queues` (None: all) is due.
 
     Events that were put back stay delayed. `drain_all` delivers them too.
     """
-
-    async def run() -> None:
-        connector = fresh_connector()
-        with app.replace_connector(connector):
-            async with app.open_async():
-                options: dict[str, Any] = {"concurrency": concurrency, **({"queues": queues} if queues else {})}
-                while await _due(connector, queues):
-                    await app.run_worker_async(
-                        wait=False, install_signal_handlers=False, listen_notify=False, **options
-                    )
-
-    asyncio.run(run())
+    asyncio.run(_drain(queues, concurrency, is_done=lambda: True))
 
 
 def drain_all(connection: Connection, *, rounds: int = 20) -> None:
@@ -50,13 +43,49 @@ def drain_all(connection: Connection, *, rounds: int = 20) -> None:
 
     Raises `AssertionError` if rows still wait after `rounds`.
     """
-    for _ in range(rounds):
-        drain()
+    left = iter(range(rounds - 1))
+
+    def is_done() -> bool:
         for statement in _ALL_IS_DUE:
             connection.execute(statement)
-        if not waiting(connection):
-            return
-    raise AssertionError(f"still waiting after {rounds} rounds: {waiting(connection)} rows")
+        waits = waiting(connection)
+        if waits and next(left, None) is None:
+            raise AssertionError(f"still waiting after {rounds} rounds: {waits} rows")
+        return not waits
+
+    asyncio.run(_drain(None, 4, is_done))
+
+
+async def _drain(queues: list[str] | None, concurrency: int, is_done: Callable[[], bool]) -> None:
+    """Run workers whenever a row is due, until none is and `is_done`."""
+    connector = fresh_connector(least=1)
+    with app.replace_connector(connector):
+        async with app.open_async():
+            while True:
+                if await _due(connector, queues):
+                    with suppress(SessionLost):
+                        return await _serve(connector, queues, concurrency, is_done)
+                elif is_done():
+                    return None
+
+
+async def _serve(
+    connector: PsycopgConnector, queues: list[str] | None, concurrency: int, is_done: Callable[[], bool]
+) -> None:
+    """Run workers of one process. Its pools and its session cost more than most deliveries, so they are kept."""
+    options: dict[str, Any] = {"concurrency": concurrency, **({"queues": queues} if queues else {})}
+    app.job_manager.is_stopping = False
+    async with app.at_work(concurrency):  # which moves due rows into the queue first
+        while True:
+            await app.serve(wait=False, listen_notify=False, **options)
+            if not await _due(connector, queues) and is_done():
+                return
+            await asyncio.to_thread(_promote)
+
+
+def _promote() -> None:
+    with app.engine.pool.connection() as connection:
+        promote(connection)
 
 
 def waiting(connection: Connection) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from uuid import UUID
 
 import psycopg
@@ -168,8 +169,9 @@ class PrintShop:
         return Counter(self.printed.values())
 
 
+@cache
 def install(database: Database) -> None:
-    """Make the domain's tables, as the owner of the other tables."""
+    """Make the domain's tables, as the owner of the other tables, once in a database."""
     with psycopg.connect(database.owner_url, autocommit=True) as connection:
         connection.execute(TABLES)
 

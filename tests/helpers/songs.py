@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 from uuid import UUID
 
@@ -159,8 +160,9 @@ async def find(_work: Work[Variant]) -> Payload | None:
     return None
 
 
+@cache
 def install(database: Database) -> None:
-    """Make the tables, as the owner of the others."""
+    """Make the tables, as the owner of the others, once in a database."""
     with psycopg.connect(database.owner_url, autocommit=True) as connection:
         connection.execute(TABLES)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from uuid import UUID
 
 import psycopg
@@ -32,8 +33,9 @@ GRANT ALL ON toy.heard, toy.heard_id_seq TO service_role;
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+@cache
 def install(database: Database) -> None:
-    """Make the toy's schema and table, always as the owner of the other tables."""
+    """Make the toy's schema and table, as the owner of the other tables, once in a database."""
     with psycopg.connect(database.owner_url, autocommit=True) as connection:
         connection.execute(_TABLES)
 

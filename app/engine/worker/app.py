@@ -85,9 +85,12 @@ def _pool(**options: Any) -> AsyncConnectionPool[Any]:
     return _Pool(database.conninfo(**_PLANNER), timeout=database.pool_timeout(), **options)
 
 
-def fresh_connector() -> procrastinate.PsycopgConnector:
-    """Return a worker's connector with its own pool: the app's pool cannot be opened again in another event loop."""
-    least, most = connections.QUEUE_POOL
+def fresh_connector(least: int = connections.QUEUE_POOL[0]) -> procrastinate.PsycopgConnector:
+    """Return a worker's connector with its own pool: the app's pool cannot be opened again in another event loop.
+
+    `least`: connections that the pool opens before they are needed.
+    """
+    most = connections.QUEUE_POOL[1]
     return procrastinate.PsycopgConnector(json_loads=load_arguments, pool_factory=_pool, min_size=least, max_size=most)
 
 
