@@ -35,6 +35,8 @@ class CrashCase(Generic[WorldT]):
     arrange      set up the database, and return the events to publish; without any, the waiting events are delivered
     drained      queues to deliver before the crashes start, after `arrange`
     settings     settings of the program during the case, as for `app.settings.using`
+    hold         SQL by which another session locks rows during the delivery; "": none
+    quick        crash before each statement only, without the other faults
     batch_size, dead, makes_room  arguments of `app.testing.crashes.crash_everywhere`
     """
 
@@ -46,6 +48,8 @@ class CrashCase(Generic[WorldT]):
     batch_size: int | None = None
     dead: int = 0
     makes_room: bool = False
+    hold: LiteralString = ""
+    quick: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

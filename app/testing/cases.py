@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from app.context import Connection
@@ -14,6 +15,7 @@ from app.tenancy.store import create_workspace
 from app.testing.crashes import Report, crash_everywhere
 from app.testing.database import Database
 from app.testing.drain import drain
+from app.testing.faults import Fault
 
 
 def served(domain: Domain) -> list[str]:
@@ -61,4 +63,11 @@ def _run(database: Database, crashes: Crashes[Any], case: CrashCase[Any], world:
         batch_size=case.batch_size,
         dead=case.dead,
         makes_room=case.makes_room,
+        hold=(lambda other: other.execute(case.hold)) if case.hold else None,
+        faults=faults(case),
     )
+
+
+def faults(case: CrashCase[Any]) -> Sequence[Fault]:
+    """Return the faults to try at each statement of a case."""
+    return [Fault.DIES_BEFORE] if case.quick else list(Fault)

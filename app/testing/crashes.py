@@ -12,12 +12,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
+from uuid import UUID
 
 from app.context import Connection
 from app.engine.domain import Effect, Handler, Invariant, Policy, Wiring, wiring
 from app.program import INVARIANTS
 from app.testing.database import Database
 from app.testing.faults import Fault, Point, Strike
+from app.testing.published import everything
 from app.testing.runs import Laboratory, Run, Scenario, laboratory, waiting_events
 from events import Event
 
@@ -50,6 +52,8 @@ def crash_everywhere(  # noqa: PLR0913 - each names a part of the experiment, an
     policy: Policy | None = None,
     invariants: Iterable[Invariant] = INVARIANTS,
     makes_room: bool = False,
+    hold: Callable[[Connection], object] | None = None,
+    faults: Collection[Fault] = tuple(Fault),
 ) -> Report:
     """Deliver `events` without faults, then with every fault at every statement. All runs must end in the same state.
 
@@ -67,6 +71,12 @@ def crash_everywhere(  # noqa: PLR0913 - each names a part of the experiment, an
 
     `makes_room`: request each delivery of effects to end early as its first call begins.
 
+    `hold(connection)` locks rows in the transaction of another session. The session holds them until the fault has
+    occurred or no row is due; a healthy worker delivers what waited. The end must be that of a run without locks.
+    Raises `AssertionError` if no event waited for them.
+
+    `faults`: the faults to try.
+
     Raises `AssertionError` with the fault, the statement and the difference, and `TypeError` for events of several
     types unless `served` is a wiring. Do not call it in an event loop.
     """
@@ -82,8 +92,10 @@ def crash_everywhere(  # noqa: PLR0913 - each names a part of the experiment, an
             batch_size,
             tuple(invariants),
             makes_room,
+            hold,
+            _repeated(room.connection, given),
         )
-        return _everywhere(room, scenario, dead)
+        return _everywhere(room, scenario, dead, faults)
 
 
 def _wiring(served: Handler | Effect | Wiring, events: Sequence[Event[Any]]) -> Wiring:
@@ -101,13 +113,22 @@ def _wiring(served: Handler | Effect | Wiring, events: Sequence[Event[Any]]) -> 
     return replace(own, handlers={**handlers, kind: served}, effects=effects)
 
 
-def _everywhere(room: Laboratory, scenario: Scenario, dead: int) -> Report:
-    calm = room.run(scenario)
+def _repeated(connection: Connection, events: Sequence[Event[Any]]) -> frozenset[UUID]:
+    """Return the ids of the events that are applied or dead already: they wait for another delivery."""
+    done = {one.id for one in everything(connection) if one.place != "waiting"}
+    return frozenset(event.id for event in events if event.id in done)
+
+
+def _everywhere(room: Laboratory, scenario: Scenario, dead: int, faults: Collection[Fault]) -> Report:
+    calm = room.run(replace(scenario, hold=None))
     _accept(calm, dead)
-    _same(calm, room.run(scenario), "in a second undisturbed run (name what differs from run to run in `ignore`)")
+    second = room.run(scenario)
+    _same(calm, second, "in a second undisturbed run (name what differs from run to run in `ignore`)")
+    if scenario.hold is not None and not second.set_aside:
+        raise AssertionError("hold: no event waited for the locks; hold rows that the deliveries need")
     _same(calm, room.run(scenario, twice=True), "when the events are delivered twice")
     tried: Counter[Fault] = Counter()
-    for fault in Fault:
+    for fault in faults:
         # Until no point is left: with concurrent calls, the number of points can differ between runs.
         for at in count():
             run = room.run(scenario, Strike(fault, at))
@@ -115,7 +136,7 @@ def _everywhere(room: Laboratory, scenario: Scenario, dead: int) -> Report:
             if run.struck is None:
                 break
             tried[fault] += 1
-    return Report(calm.points, tried)
+    return Report(second.points, tried)
 
 
 def _when(run: Run, fault: Fault) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 
 from app.context import Connection
 from app.engine.queue.envelope import QueuedEvent, Row, open_rows
@@ -26,7 +26,9 @@ SELECT row_id, args::text AS args FROM engine.waiting()
 _APPLIED = """
 SELECT 'applied' AS place, event_id AS id, type, causation_id, data FROM engine.event_log ORDER BY applied_at, event_id
 """
-_DEAD = "SELECT event_data::text FROM engine.failed_jobs WHERE resolved_at IS NULL ORDER BY failed_at, id"
+_DEAD = """
+SELECT event_id, event_data::text FROM engine.failed_jobs WHERE resolved_at IS NULL ORDER BY failed_at, id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,13 @@ def assert_published(
 def everything(connection: Connection) -> list[Found]:
     """Return all events of the database, one entry for each place. Includes unreadable ones."""
     waiting = connection.cursor(row_factory=class_row(Row)).execute(_WAITING).fetchall()
-    dead = connection.cursor(row_factory=scalar_row).execute(_DEAD).fetchall()
+    dead = connection.execute(_DEAD).fetchall()
+    buried = zip(dead, open_rows([Row(0, text) for _, text in dead]), strict=True)
     return [
         *(_found("waiting", queued) for queued in open_rows(waiting)),
         *connection.cursor(row_factory=class_row(Found)).execute(_APPLIED),
-        *(_found("dead", queued) for queued in open_rows([Row(0, text) for text in dead])),
+        # A letter whose event reuses the id of another event has an id of its own.
+        *(replace(_found("dead", queued), id=event_id) for (event_id, _), queued in buried),
     ]
 
 

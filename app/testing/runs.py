@@ -18,6 +18,7 @@ from app.engine.domain import Invariant, Policy, Wiring, use
 from app.engine.inspect.invariants import audit
 from app.engine.queue.envelope import Row, open_rows
 from app.engine.queue.publish import publish
+from app.settings import using
 from app.testing import wires, worker
 from app.testing.database import Database
 from app.testing.faults import Died, Point, Strike, Watch
@@ -27,6 +28,8 @@ from app.testing.worker import Fetched, Process, QueueClient
 from events import Event
 
 _MOST_DELIVERIES = 500
+_LOCK_PATIENCE_S = 0.01
+"""Time that a delivery waits for a lock of another session, while a scenario holds some."""
 
 # A cut connection holds its locks until the server detects the loss. Each connection of a watched process also holds
 # this lock shared, so a session that gets it exclusively knows that all these connections have ended.
@@ -37,6 +40,9 @@ _TOGETHER = "SELECT pg_advisory_unlock(hashtextextended('app.testing', 0))"
 _WAITING = """
 SELECT row_id, args::text AS args FROM engine.waiting() WHERE status = 'todo' ORDER BY place DESC, row_id
 """
+_SET_ASIDE = """
+SELECT count(*) FROM engine.queue_rows WHERE split_part(error, ':', 1) IN ('RowLocked', 'LockNotAvailable')
+"""
 _DEATHS = """
 SELECT format('%s %s: %s: %s', job_type, event_id, error_class, error_message) FROM engine.failed_jobs
  WHERE resolved_at IS NULL
@@ -45,7 +51,10 @@ SELECT format('%s %s: %s: %s', job_type, event_id, error_class, error_message) F
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """The parameters of `crash_everywhere`. `is_new`: the events must be published first."""
+    """The parameters of `crash_everywhere`. `is_new`: the events must be published first.
+
+    `repeated`: events that were delivered before, so that they are in several places until the end.
+    """
 
     wiring: Wiring
     events: Sequence[Event[Any]]
@@ -56,6 +65,8 @@ class Scenario:
     batch_size: int | None
     invariants: Sequence[Invariant]
     makes_room: bool = False
+    hold: Callable[[Connection], object] | None = None
+    repeated: frozenset[UUID] = frozenset()
 
     @property
     def event_ids(self) -> set[UUID]:
@@ -65,13 +76,17 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The result of a run: its points, the index of the fault's point, final state, dead letters and violations."""
+    """The result of a run: its points, the index of the fault's point, final state, dead letters and violations.
+
+    `set_aside`: rows of events that waited for locks when no other row was due.
+    """
 
     points: Sequence[Point]
     struck: int | None
     state: State
     deaths: Sequence[str]
     complaints: list[str] = field(default_factory=list)
+    set_aside: int = 0
 
 
 @contextmanager
@@ -127,41 +142,64 @@ class Laboratory:
         for _ in range(scenario.is_new + twice):
             self._publish(scenario)
         watch = Watch(strike)
-        self._live(scenario, watch)
-        complaints = misplaced(self.connection, scenario.event_ids, duplicates=twice)
+        set_aside = self._live(scenario, watch)
+        repeated = scenario.event_ids if twice else scenario.repeated
+        complaints = misplaced(self.connection, scenario.event_ids, repeated=repeated)
         self._end(scenario)
         if twice:
             self._publish(scenario)
             self._end(scenario)
         complaints += [line for line in self._violations(scenario) if line not in complaints]
-        return Run(watch.points, watch.struck, self._state(scenario), self._deaths(), complaints)
+        return Run(watch.points, watch.struck, self._state(scenario), self._deaths(), complaints, set_aside)
 
     def _publish(self, scenario: Scenario) -> None:
         with use(scenario.wiring), self.connection.transaction():
             publish(self.connection, *scenario.events, batch_size=scenario.batch_size)
 
-    def _live(self, scenario: Scenario, watch: Watch) -> None:
-        """Deliver the events with a watched worker, until the fault has occurred or no row waits."""
+    def _live(self, scenario: Scenario, watch: Watch) -> int:
+        """Deliver the events with a watched worker, until the fault has occurred or no row waits.
+
+        If the scenario holds locks: while they are held, until the fault has occurred or no row is due. Returns how
+        many rows wait for the locks.
+        """
         watched = replace(
             scenario.wiring, effects={p: wires.watched(e, watch) for p, e in scenario.wiring.effects.items()}
         )
-        worker_id = worker.register(self.connection)
+        worker_id, set_aside = worker.register(self.connection), 0
         with (
             wires.pool(watch, self.address, _ATTEND) as pool,
             closing(Process(pool, self.healthy.engine.policy)) as mortal,
             suppress(Died),
         ):
-            for fetched in self._rows(worker_id):
-                if fetched.holds(scenario.event_ids):
-                    self._deliver(fetched, mortal, watched, makes_room=scenario.makes_room)
-                else:
-                    self._deliver(fetched, self.healthy, scenario.wiring)
-                if watch.struck is not None:
-                    break
+            if scenario.hold is not None:
+                with self._held(scenario.hold):
+                    self._work(self._due(worker_id), scenario, watched, mortal, watch)
+                    set_aside = self.connection.cursor(row_factory=scalar_row).execute(_SET_ASIDE).fetchone() or 0
+            else:
+                self._work(self._rows(worker_id), scenario, watched, mortal, watch)
         self.connection.execute(_ALONE)
         self.connection.execute(_TOGETHER)
         if watch.is_dead:
             worker.rescue_from(worker_id, self.connection)
+        return set_aside
+
+    def _work(
+        self, rows: Iterator[Fetched], scenario: Scenario, watched: Wiring, mortal: Process, watch: Watch
+    ) -> None:
+        for fetched in rows:
+            if fetched.holds(scenario.event_ids):
+                self._deliver(fetched, mortal, watched, makes_room=scenario.makes_room)
+            else:
+                self._deliver(fetched, self.healthy, scenario.wiring)
+            if watch.struck is not None:
+                break
+
+    @contextmanager
+    def _held(self, hold: Callable[[Connection], object]) -> Iterator[None]:
+        """Hold locks in another session during the block."""
+        with using(lock_patience=_LOCK_PATIENCE_S), doors.connect(self.address) as other:
+            hold(other)
+            yield
 
     def _end(self, scenario: Scenario) -> None:
         """Deliver with a healthy worker until no row waits."""
@@ -171,6 +209,11 @@ class Laboratory:
     def _deliver(self, fetched: Fetched, process: Process, wiring: Wiring, *, makes_room: bool = False) -> None:
         succeeded = process.deliver(fetched, wiring, makes_room=makes_room)
         self.queue_client.end(fetched, succeeded=succeeded)
+
+    def _due(self, worker_id: int) -> Iterator[Fetched]:
+        """Yield fetched rows until none is due."""
+        while (fetched := worker.fetch(self.connection, worker_id)) is not None:
+            yield fetched
 
     def _rows(self, worker_id: int) -> Iterator[Fetched]:
         """Yield fetched rows until none waits. Delayed rows are made due when no other row is due."""
@@ -192,4 +235,4 @@ class Laboratory:
     def _violations(self, scenario: Scenario) -> list[str]:
         broken = [verdict for verdict in audit(self.connection, scenario.invariants) if not verdict.holds]
         lines = [f"violated: {verdict.name}: {verdict.rows}" for verdict in broken]
-        return [*misplaced(self.connection, scenario.event_ids, duplicates=False), *lines]
+        return [*misplaced(self.connection, scenario.event_ids), *lines]

@@ -21,6 +21,7 @@ from app.program import WIRING
 from app.settings import settings
 from app.simulators.portal import Portal, Rule
 from app.testing import worker
+from app.testing.crashes import crash_everywhere
 from app.testing.faults import Fault
 from events.robot import ItemRequested
 from tests.conftest import Database
@@ -111,6 +112,29 @@ def test_an_item_that_was_begun_is_asked_about(database: Database, shop: Shop, p
         shop.connection.execute("DELETE FROM engine.failed_jobs")
     drain_all(shop.connection)
     assert portal.record.summary().accepted == 1
+
+
+def test_a_worker_may_die_on_an_edited_request_whose_first_event_comes_again(
+    database: Database, shop: Shop, portal: Portal
+) -> None:
+    """Crashed before any statement, or after a commit or a call: the portal has the order once."""
+    in_doubt(database, shop)
+    first = events.parse(letters.find(shop.connection, scalar(shop.connection, _LETTER)).event_data)
+    edit(shop)
+    publish(shop.connection, first)
+    (entry,) = portal.record.entries
+
+    def arrange() -> None:
+        portal.start_over()
+        portal.record.accept(entry.account, entry.form, entry.accepted_at.timestamp())
+
+    crash_everywhere(
+        database,
+        WIRING.effects[ItemRequested],
+        arrange=arrange,
+        observe=lambda _: [entry.form.reference for entry in portal.record.entries],
+        faults=[Fault.DIES_BEFORE, Fault.DIES_AFTER],
+    )
 
 
 # Another job with the same order -----------------------------------------------------------------

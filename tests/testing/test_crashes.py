@@ -161,3 +161,13 @@ def test_the_tables_are_put_back_after_a_failure(database: Database, connection:
     found(database, wrong.own_connection)
     assert scalar(connection, "SELECT count(*) FROM toy.heard") == waiting(connection) == 0
     assert not connection.execute("SELECT FROM pg_namespace WHERE nspname = 'crash_everywhere'").fetchall()
+
+
+# Locks of other sessions --------------------------------------------------------------------------
+
+
+def test_locks_that_no_event_waits_for_are_refused(database: Database) -> None:
+    """A scene that shows nothing is an error."""
+    hold = "SELECT FROM toy.heard FOR UPDATE"
+    with pytest.raises(AssertionError, match="no event waited for the locks"):
+        crash_everywhere(database, toy.hear, [say("a")], hold=lambda other: other.execute(hold))

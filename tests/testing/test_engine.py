@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
+from app.context import Connection
 from app.engine.domain import Policy
+from app.engine.queue.publish import publish
 from app.testing.crashes import crash_everywhere
+from app.testing.deliver import deliver
 from events import Event
 from tests.conftest import Database
 from tests.helpers import toy
 from tests.helpers.sequences import StepFaults, paths, step
-from tests.helpers.toy import Echo, Outside, say, want
+from tests.helpers.toy import Echo, Outside, Said, say, want
 from tests.helpers.wrong_handlers import Telegraph
 
 pytestmark = pytest.mark.usefixtures("outside")
@@ -86,3 +89,12 @@ def test_calls(database: Database, outside: Outside, word: Event[Any], options: 
 def test_a_call_that_is_given_up_in_words(database: Database, outside: Outside) -> None:
     """What the effect says in the end is said once."""
     crash_everywhere(database, outside.wiring(give_up=True), [want("a", "never")], policy=ONE_ATTEMPT)
+
+
+def test_an_event_with_the_id_of_a_dead_letter(database: Database, connection: Connection, outside: Outside) -> None:
+    """The letter stays open, the other event is one letter, and its neighbour is applied."""
+    first = say("a", "bad")
+    publish(connection, first)
+    deliver(connection)
+    other = first.model_copy(update={"data": Said(word="b")})
+    crash_everywhere(database, outside.wiring(), [other, say("c")], dead=2)

@@ -10,8 +10,7 @@ import pytest
 from app.context import Connection
 from app.engine.registration import Domain
 from app.fixtures import CrashCase
-from app.testing.cases import cases, run_case, without_case
-from app.testing.faults import Fault
+from app.testing.cases import cases, faults, run_case, without_case
 from app.wiring import DOMAINS
 from tests.conftest import Database
 
@@ -42,4 +41,4 @@ def test_a_worker_may_die_anywhere(
 ) -> None:
     """Nothing is lost, nothing happens twice, and the outside world has each order as often as it should."""
     report = run_case(database, connection, domain, case)
-    assert all(report.tried[fault] for fault in Fault)
+    assert all(report.tried[fault] for fault in faults(case))
