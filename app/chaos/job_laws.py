@@ -33,11 +33,16 @@ _QUERIES: dict[str, LiteralString] = {
           FROM (SELECT job_id, generation, count(*) AS endings FROM chaos.endings
                  WHERE job_id IN (SELECT id FROM {jobs}) GROUP BY 1, 2) e
           FULL JOIN (SELECT job_id, generation, count(*) AS said
-                       FROM (SELECT subject_id AS job_id,
-                                    -- A payload without the generation counts in the order of time.
-                                    coalesce((data ->> 'generation')::bigint, row_number() OVER (
-                                        PARTITION BY subject_id ORDER BY occurred_at, event_id)) AS generation
-                               FROM engine.event_log WHERE type = {says_job_completed}) completed
+                       FROM (SELECT s.job_id, coalesce(s.generation, e.generation, -s.nth) AS generation
+                               FROM (SELECT subject_id AS job_id, (data ->> 'generation')::bigint AS generation,
+                                            row_number() OVER (
+                                                PARTITION BY subject_id ORDER BY occurred_at, event_id) AS nth
+                                       FROM engine.event_log WHERE type = {says_job_completed}) s
+                               -- A payload without the generation belongs to the job's nth end.
+                               LEFT JOIN (SELECT job_id, generation, row_number() OVER (
+                                                     PARTITION BY job_id ORDER BY generation) AS nth
+                                            FROM (SELECT DISTINCT job_id, generation FROM chaos.endings) d) e
+                                      ON (e.job_id, e.nth) = (s.job_id, s.nth)) completed
                       GROUP BY 1, 2) l
                ON (l.job_id, l.generation) = (e.job_id, e.generation)
          WHERE (coalesce(e.endings, 0), coalesce(l.said, 0)) <> (1, 1)

@@ -64,13 +64,13 @@ SELECT a.event_id, due.at AS due_at, a.at AS applied_at
 """
 # A letter of an event that reuses an id has a new `event_id`; the event's id is in its data.
 _REUSED = """
-SELECT said.message, said.id AS event_id, said.is_applied,
+SELECT said.message, said.id AS event_id, said.is_taken,
        EXISTS (SELECT FROM engine.event_log l
                 WHERE l.event_id = said.id AND l.data ->> 'error_message' = said.message) AS is_in_ledger,
        (SELECT count(*) FROM engine.failed_jobs f
          WHERE f.event_data ->> 'id' = said.id::text AND f.event_data -> 'data' ->> 'error_message' = said.message
-           AND f.error_class = 'ReusedId' AND f.resolved_at IS NULL) AS letters
-  FROM unnest(%s::text[], %s::uuid[], %s::boolean[]) AS said (message, id, is_applied)
+           AND f.event_id <> said.id AND f.resolved_at IS NULL) AS letters
+  FROM unnest(%s::text[], %s::uuid[], %s::boolean[]) AS said (message, id, is_taken)
 """
 _OPEN_LETTERS = """
 SELECT event_id, job_type, error_message, event_data -> 'data' ->> 'error_message' AS said FROM engine.failed_jobs
@@ -114,13 +114,13 @@ def _delays(connection: Connection, model: Model) -> Iterator[Violation]:
 
 
 def _reused_ids(connection: Connection, model: Model) -> Iterator[Violation]:
-    """Of several events with one id, one is in the ledger, and each of the others is one dead letter."""
-    said = [(message, one.event_id, one.is_applied) for message, one in model.reused.items()]
+    """Of several events with one id, at most one is in the ledger, and each of the others is one dead letter."""
+    said = [(message, one.event_id, one.is_taken) for message, one in model.reused.items()]
     found = _rows(connection, _REUSED, [list(column) for column in zip(*said, strict=True)]) if said else []
     wrong = [
         row
         for row in found
-        if row["letters"] != (0 if row["is_in_ledger"] else 1) or (row["is_applied"] and row["is_in_ledger"])
+        if row["letters"] != (0 if row["is_in_ledger"] else 1) or (row["is_taken"] and row["is_in_ledger"])
     ]
     yield from none("an event with another event's id is one dead letter", wrong)
 

@@ -30,10 +30,10 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Reused:
-    """An event with the id of another event. `is_applied`: the other one was applied before this was published."""
+    """An event with the id of another event. `is_taken`: the other one was applied or dead when this was published."""
 
     event_id: UUID
-    is_applied: bool
+    is_taken: bool
 
 
 @dataclass(slots=True)
@@ -91,10 +91,10 @@ class Model:
         with self._lock:
             return event_id in self.delayed
 
-    def reuse(self, event_id: UUID, message: str, *, is_applied: bool) -> None:
+    def reuse(self, event_id: UUID, message: str, *, is_taken: bool) -> None:
         """Note an event to be published with the id of another event."""
         with self._lock:
-            self.reused[message] = Reused(event_id, is_applied)
+            self.reused[message] = Reused(event_id, is_taken)
 
     def take_back_events(self, events: Iterable[UUID]) -> None:
         """Note events whose publication was rolled back: they must not exist."""

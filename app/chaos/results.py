@@ -4,7 +4,7 @@ late         a result of an earlier attempt of the item
 early        a result of an attempt that was not requested yet
 foreign      a result of the current attempt: it counts if it is the first
 stranger     a result for another tenant's item: it must be dead-lettered
-reused       a result with the id of an applied event, or two results with one id: one must be dead-lettered
+reused       a result with the id of an applied or dead event, or two results with one id: one must be dead-lettered
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from app.chaos.item_results import failure, success
 from app.chaos.model import Kind, Model
 from app.chaos.part import Work
 from app.chaos.redelivery import Delivery
-from app.chaos.reused import under_applied_id, under_one_id
+from app.chaos.reused import under_applied_id, under_dead_id, under_one_id
 from app.chaos.stage import Stage
 from app.context import Connection, HandlerContext
 from app.engine.batches.tables import statement
@@ -108,19 +108,23 @@ class Results(Delivery):
         return success(self._work, about, attempt, now, may_count=tenant is None)
 
     def _reuse(self) -> None:
-        """Publish an event with the id of an applied one, or two events with one new id, each in its own commit."""
+        """Publish an event with the id of an applied or dead one, or two with one new id, each in its own commit."""
+        way = self.dice.choice(("applied", "dead", "new"))
         with self.stage.connect() as connection:
             now = HandlerContext.begin(connection).now
-            if self.dice.random() < 0.5:  # noqa: PLR2004 - of two ways
-                some, is_applied = under_applied_id(connection, self._work, self.anywhere(), now), True
-            else:
-                some, is_applied = self._two_with_one_id(connection, now), False
+            match way:
+                case "applied":
+                    some = under_applied_id(connection, self._work, self.anywhere(), now)
+                case "dead":
+                    some = under_dead_id(connection, self._work, self.anywhere(), now)
+                case _:
+                    some = self._two_with_one_id(connection, now)
         for event in some:
-            self.model.reuse(event.id, event.data.error_message, is_applied=is_applied)
+            self.model.reuse(event.id, event.data.error_message, is_taken=way != "new")
             until_known(partial(self.publish, [event], [0.0]))
             self.model.deliver([event.id], "reused")
         if some:
-            self.model.count("delivered reused")
+            self.model.count(f"delivered reused, {way} id")
 
     def _two_with_one_id(self, connection: Connection, now: datetime) -> list[Event[Any]]:
         for item in self._items(connection, waiting=True)[:1]:

@@ -149,7 +149,7 @@ def test_an_event_with_another_events_id_that_is_not_dead_once_is_found(overlook
     (event_id,) = overlooking.execute(
         "SELECT event_id FROM engine.event_log WHERE type = 'robot/item.completed'"
     ).fetchall()[0]
-    model.reuse(event_id, "reused 1", is_applied=True)
+    model.reuse(event_id, "reused 1", is_taken=True)
     law = {"an event with another event's id is one dead letter"}
     assert broken(overlooking, model) == law
     overlooking.execute(REUSED, ["reused 1", event_id])

@@ -30,7 +30,8 @@ from tests.conftest import Database
 from tests.helpers import songs
 from tests.helpers.songs import SONGS
 
-KINDS = ("late", "early", "foreign", "stranger", "reused")
+REUSED = ("reused, applied id", "reused, dead id", "reused, new id")
+KINDS = ("late", "early", "foreign", "stranger", *REUSED)
 
 
 def invent(_workspace: UUID, size: int, _dice: Random) -> tuple[Any, frozenset[str]]:
