@@ -40,14 +40,22 @@ RESULTS = st.lists(st.tuples(WHICH, st.sampled_from([0, 0, 0, 0, -1, 1]), st.boo
 class Tallyman(Neighbours):
     """The rules. Each does one thing to the program and to the model, and compares them."""
 
-    @initialize(count=st.integers(1, 4), begun=st.booleans())
-    def orders_come_in(self, count: int, *, begun: bool) -> None:
-        """A shop has orders, and a job for some of them, which robots may have been asked for."""
+    @initialize(count=st.integers(1, 4), begun=st.booleans(), both=st.booleans(), dead=st.booleans())
+    def orders_come_in(self, count: int, *, begun: bool, both: bool = False, dead: bool = False) -> None:
+        """A shop has orders, and a job for some of them, which robots may have been asked for.
+
+        `both`: the other shop has a job too, and they share a worker. `dead`: there is a dead word, and its id is used
+        again.
+        """
         self.orders = self.stage.shop.order(ORDERS)
         self.strange = self.stage.other.order(ORDERS)
         self.submit(0, count, None)
         if begun:
             self.work(["events"], [])
+        if both:
+            self.submit_in_both_shops(0, [])
+        if dead:
+            self.reuse_of_a_dead_word(0, broken=False)
 
     # What producers and robots say ----------------------------------------------------------------
 
@@ -136,6 +144,15 @@ class Tallyman(Neighbours):
         self.model.early -= {event.id for event in again}
         self.happened["redelivered"] += len(again)
         self.check()
+
+    @precondition(lambda self: not self.paused and not self.disabled)
+    @rule(first=st.integers(0, ORDERS - 1), moods=MOOD)
+    def submit_in_both_shops(self, first: int, moods: list[Any]) -> None:
+        """Both shops submit at once, and one worker shares its deliveries out between their requests."""
+        self.submit(first, 1, None)
+        self.submit(first, 1, None, elsewhere=True)
+        self.work(["events", "events"], [])
+        self.take_turns(moods)
 
     # What workers do ------------------------------------------------------------------------------
 

@@ -123,17 +123,25 @@ class Neighbours(Operators):
         self.happened["id reused"] += 1
         self.check()
 
-    @precondition(lambda self: "events" not in self.paused and self._words(self.model.dead))
+    @precondition(lambda self: "events" not in self.paused)
     @rule(which=WHICH, broken=st.booleans())
     def reuse_of_a_dead_word(self, which: int, *, broken: bool) -> None:
         """Another word is said under the id of one that is dead, and delivered: the dead one stays what it is."""
+        if not self._words(self.model.dead):
+            first = toy.say(f"dead {len(self.model.event_specs)}")
+            self.stage.world.broken.add(first.data.word)
+            self.publish([first], together=True)
+            self._deliver_events()
         word = self._reuse(self._words(self.model.dead), which)
         if broken:
             self.stage.world.broken.add(word)
-        while (hand := self.fetch("events")) is not None:
-            self.deliver(hand, [])
+        self._deliver_events()
         self.stage.world.broken.discard(word)
         self.happened["id of a dead letter reused"] += 1
+
+    def _deliver_events(self) -> None:
+        while (hand := self.fetch("events")) is not None:
+            self.deliver(hand, [])
 
     def _reuse(self, words: list[UUID], which: int) -> str:
         """Say another word under the id of one of these; the word."""
