@@ -215,6 +215,27 @@ def test_a_start_and_a_lower_limit_agree(team: Team, database: Database) -> None
     assert team.get(second).status == "pending"
 
 
+def test_a_change_waits_for_a_start(team: Team, database: Database) -> None:
+    """It locks places before runs, as a start does, and then lets the run wait that has just been started."""
+    first = team.start()
+    second = team.create()
+
+    def change() -> None:
+        with doors.connect(database.url, autocommit=True) as connection:
+            set_settings(Context.start(connection, team.org_id), actor="ana", max_concurrent_runs=1)
+
+    with doors.connect(database.url) as starter:
+        places.lock(starter, [team.org_id])
+        with ThreadPoolExecutor(1) as thread:
+            changed = thread.submit(change)
+            until_somebody_waits(team.connection)
+            assert len(places.start_waiting(Context.start(starter, team.org_id), [team.org_id])) == 1
+            starter.commit()
+            changed.result(LIMIT_S)
+    assert team.statuses(first, second) == ["running", "paused"]
+    assert team.get(second).pause_reason == "place"
+
+
 def _resubmit(team: Team, database: Database) -> None:
     with doors.connect(database.url) as connection:
         assert places.start_waiting(Context.start(connection, team.org_id), [team.org_id]) == []

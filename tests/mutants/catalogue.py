@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants import decisions, delivery, effects, fairness, imports, logistics, queue, schema
+from tests.mutants import collection_runs, decisions, delivery, effects, fairness, imports, logistics, queue, schema
 
 MUTANTS = (
     *decisions.MUTANTS,
@@ -13,4 +13,5 @@ MUTANTS = (
     *delivery.MUTANTS,
     *effects.MUTANTS,
     *fairness.MUTANTS,
+    *collection_runs.MUTANTS,
 )
