@@ -146,19 +146,23 @@ def test_two_starts_at_the_same_instant_do_not_take_the_same_place(team: Team, d
         )
 
 
-def test_a_start_sees_the_place_that_another_transaction_takes(team: Team, database: Database) -> None:
-    """A start waits for the other one, and counts again after it has the lock."""
+def test_two_starts_of_different_runs_do_not_take_the_same_place(team: Team, database: Database) -> None:
+    """An older run is resumed while another start takes the last place: the second start waits, and counts again."""
     set_settings(team.context, actor="ana", max_concurrent_runs=1)
-    for _ in range(2):
-        team.create()
+    older = team.start()
+    runs.pause_run(team.context, older.id, actor="ana")
+    younger = team.create()
+    team.connection.execute("DELETE FROM public.procrastinate_jobs")
     with doors.connect(database.url) as first, doors.connect(database.url) as second:
         assert len(places.start_waiting(Context.start(first, team.org_id), [team.org_id])) == 1
+        runs.resume_run(team.context, older.id, actor="ana")
         with ThreadPoolExecutor(1) as thread:
             waiting = thread.submit(places.start_waiting, Context.start(second, team.org_id), [team.org_id])
             until_somebody_waits(team.connection)
             first.commit()
             assert waiting.result(LIMIT_S) == []
-        second.rollback()
+        second.commit()
+    assert team.statuses(older, younger) == ["paused", "running"]
 
 
 def test_a_cancelled_run_is_not_started(team: Team, database: Database) -> None:
