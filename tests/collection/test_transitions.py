@@ -198,12 +198,14 @@ def test_a_cancelled_run_makes_no_further_call_and_keeps_its_books(team: Team) -
 
 @pytest.mark.parametrize("make", [pending, running, paused, waiting])
 def test_a_cancellation_is_published_once(team: Team, make: Callable[[Team], Run]) -> None:
-    """With the run's totals, whatever state it was in."""
+    """With the run's totals, whatever state it was in. No page of it waits any more."""
     run = make(team)
     runs.cancel_run(team.context, run.id, actor="ana")
     team.apply()
     said = [data for (data,) in team.connection.execute(_SAID, ["collection/job.completed"])]
     assert [(one["run_id"], one["status"], one["actual_cost_cents"]) for one in said] == [(str(run.id), "cancelled", 0)]
+    left = "SELECT DISTINCT status FROM collection.collection_pages WHERE run_id = %s"
+    assert team.connection.execute(left, [run.id]).fetchall() == ([] if make is pending else [("cancelled",)])
 
 
 def test_a_run_that_was_paused_at_its_last_page_completes_when_it_is_resumed(team: Team) -> None:
