@@ -1,4 +1,4 @@
-"""The toy domain, installed in the tests' database and served by the engine."""
+"""Fixtures of the engine's tests: the toy domain and its engine."""
 
 from __future__ import annotations
 
@@ -48,4 +48,11 @@ def mail(outside: Outside) -> Iterator[Mail]:
     """An effect whose other side cannot be asked, with its wiring in force."""
     made = Mail(outside)
     with domain.use(made.wiring()):
+        yield made
+
+
+@pytest.fixture
+def engine(database: Database) -> Iterator[Engine]:
+    """An engine whose deliveries the test makes; three attempts an event."""
+    with sequences.engine(database) as made:
         yield made

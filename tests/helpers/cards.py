@@ -1,4 +1,4 @@
-"""A domain of a test's own: postcards, which a print shop prints. All of it is a `Batch`, two tables and two calls."""
+"""A test domain declared as a `Batch`: postcards that a print shop prints."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Requested(batch.ItemRequested):
 
 @event_type("test/card.completed")
 class Completed(batch.ItemCompleted):
-    """A card was printed, or not."""
+    """The result of a card."""
 
     print_number: str | None = None
 
@@ -133,7 +133,7 @@ PRINTS = Batch(
 
 @dataclass(slots=True)
 class PrintShop:
-    """The outside world. It refuses a card to `nowhere`, may be `closed` for so many calls, and its printer may jam."""
+    """A simulated print shop. It refuses a card to `nowhere`, fails `closed` calls, and can be jammed."""
 
     printed: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -159,33 +159,33 @@ class PrintShop:
         return work.succeeded(print_number=f"P-{known[0]}") if known else None
 
     def start_over(self) -> None:
-        """Print nothing so far."""
+        """Forget all printed cards and requests."""
         self.printed.clear()
         self.asked.clear()
 
     @property
     def times(self) -> Counter[str]:
-        """How often the card to each address was printed."""
+        """The number of prints of the card to each address."""
         return Counter(self.printed.values())
 
 
 @cache
 def install(database: Database) -> None:
-    """Make the domain's tables, as the owner of the other tables, once in a database."""
+    """Create the domain's tables once in a database, as the owner of the other tables."""
     with psycopg.connect(database.owner_url, autocommit=True) as connection:
         connection.execute(TABLES)
 
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """A workspace that has cards printed."""
+    """A workspace that submits cards."""
 
     connection: Connection
     workspace_id: UUID
 
     @property
     def context(self) -> Context:
-        """A context on behalf of the office, now."""
+        """A context for the workspace, with the current time."""
         return Context.start(self.connection, self.workspace_id)
 
     def submit(self, *addresses: str, key: str | None = None, paper: str = "matt") -> Print:
@@ -194,9 +194,9 @@ class Office:
         return batches.submit(self.context, PRINTS, items, request={"paper": paper}, idempotency_key=key)
 
     def job(self, job_id: UUID) -> Print:
-        """A job as it is now."""
+        """Return the current state of a job."""
         return batches.get_job(self.context, PRINTS, job_id)
 
     def cards(self, job_id: UUID) -> list[Card]:
-        """A job's cards as they are now."""
+        """Return the current state of a job's cards."""
         return batches.get_page(self.context, PRINTS, job_id).items

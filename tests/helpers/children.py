@@ -1,4 +1,4 @@
-"""Child processes of tests: started with default signals, limited in time, and gone when the test ends."""
+"""Child processes of tests: default signals, a time limit, and ended with the test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLI = (sys.executable, "cli.py")
 
 @contextmanager
 def child(*command: str, environment: Mapping[str, str] | None = None, **pipes: Any) -> Iterator[subprocess.Popen[str]]:
-    """A process that has ended when the block ends, by SIGTERM or by force; `pipes` as for `subprocess.Popen`."""
+    """Run a process that ends with the block, by SIGTERM or SIGKILL. `pipes`: as for `subprocess.Popen`."""
     process = children.start(command, environment=environment, **pipes)
     try:
         yield process
@@ -43,7 +43,7 @@ def finished(
 
 
 def read_line(stream: IO[str] | None, limit: float = LIMIT_S) -> str:
-    """The next line of a child's pipe; empty at its end. Fails if it does not come within `limit` seconds."""
+    """Return the next line of a child's pipe; empty at its end. Fails after `limit` seconds."""
     assert stream is not None
     lines: list[str] = []
     # A thread, because what the stream has buffered is not seen by select().
@@ -56,7 +56,7 @@ def read_line(stream: IO[str] | None, limit: float = LIMIT_S) -> str:
 
 @contextmanager
 def default_signals(*numbers: signal.Signals) -> Iterator[None]:
-    """Give signals their default effect, also where the test run was started with them ignored."""
+    """Give signals their default effect, even if the test run was started with them ignored."""
     before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
     try:
         yield
@@ -77,5 +77,5 @@ def ignored_signals(*numbers: signal.Signals) -> Iterator[None]:
 
 
 def without_database_urls() -> dict[str, str]:
-    """The environment of this process, without what names a database."""
+    """Return the environment of this process without the variables that name a database."""
     return {name: value for name, value in os.environ.items() if "DATABASE_URL" not in name}

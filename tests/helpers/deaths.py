@@ -1,4 +1,4 @@
-"""Workers that die in a call: the delivery is made as a worker makes it, dies on the way, and is rescued."""
+"""Workers that crash during a call, and rescues of their deliveries."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SILENCE = "UPDATE public.procrastinate_workers SET last_heartbeat = '-infinity'
 
 
 def die_in_a_call(database: Database, connection: Connection, wiring: Wiring, fault: Fault) -> Fetched | None:
-    """Let a new worker deliver what is due next, and die of its first call; the row, None if nothing is due.
+    """Deliver the next due row with a new worker that crashes at its first call.
 
-    A delivery that makes no call ends well.
+    Returns the row; None if nothing is due. A delivery without a call ends without a crash.
     """
     worker_id = worker.register(connection)
     fetched = worker.fetch(connection, worker_id)
@@ -38,6 +38,6 @@ def die_in_a_call(database: Database, connection: Connection, wiring: Wiring, fa
 
 
 def rescued(connection: Connection, **limits: float) -> list[Rescued]:
-    """What a rescue frees under these limits."""
+    """Rescue deliveries under these limits. Returns the rescued rows."""
     limited: Settings = settings().model_copy(update=limits)
     return rescue(connection, limited)

@@ -1,4 +1,4 @@
-"""Rows that tests start from, one builder a table; what a test does not say does not matter to it."""
+"""Builders of rows, one for each table. Columns that a test does not name have any valid value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _numbers = count(1)
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A workspace, as far as tests care."""
+    """The columns of a workspace that tests use."""
 
     id: UUID
     org_id: UUID
@@ -22,7 +22,7 @@ class Workspace:
 
 
 def make_workspace(connection: Connection, name: str | None = None) -> Workspace:
-    """A workspace of an organisation of its own."""
+    """Insert a workspace with an organisation of its own."""
     name = name or f"workspace {next(_numbers)}"
     org_id = _id(connection, "INSERT INTO tenancy.orgs (name) VALUES (%s) RETURNING id", [f"org of {name}"])
     statement = "INSERT INTO tenancy.workspaces (org_id, name) VALUES (%s, %s) RETURNING id"
@@ -30,14 +30,14 @@ def make_workspace(connection: Connection, name: str | None = None) -> Workspace
 
 
 def make_user(connection: Connection) -> UUID:
-    """A person who belongs to nothing."""
+    """Insert a person without memberships."""
     return _id(
         connection, "INSERT INTO auth.users (email) VALUES (%s) RETURNING id", [f"u{next(_numbers)}@example.org"]
     )
 
 
 def make_member(connection: Connection, workspace: Workspace, role: str = "member") -> UUID:
-    """A person who belongs to a workspace."""
+    """Insert a person who is a member of a workspace."""
     user_id = make_user(connection)
     connection.execute(
         "INSERT INTO tenancy.workspace_members (workspace_id, user_id, role) VALUES (%s, %s, %s)",

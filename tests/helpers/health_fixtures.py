@@ -1,4 +1,4 @@
-"""Examinations in tests: faults that are brought about and taken away again, and what the doctor finds meanwhile."""
+"""Faults for health checks, and the findings of the doctor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUBJECTS = [checkup.subject for checkup in CHECKUPS]
 
 
 def findings(limits: Limits | None = None) -> list[Finding]:
-    """What the doctor finds; whatever is wrong comes with what to do."""
+    """Return all findings of the doctor. Checks that each finding that is not `ok` has a remedy."""
     with check_context(limits) as examined:
         found = examine(examined, CHECKUPS)
     assert all(one.remedy for one in found if one.level != "ok")
@@ -26,13 +26,13 @@ def findings(limits: Limits | None = None) -> list[Finding]:
 
 
 def of(subject: str, limits: Limits | None = None) -> list[tuple[str, str]]:
-    """Level and text of what is found of one subject."""
+    """Return level and text of the findings about a subject."""
     return [(one.level, one.what) for one in findings(limits) if one.subject == subject]
 
 
 @contextmanager
 def fault(address: str, begin: str, end: str) -> Iterator[Connection]:
-    """A fault that somebody with this login brings about, and takes away."""
+    """Run `begin` at the start of the block and `end` at its end, with this login."""
     with psycopg.connect(address, autocommit=True) as admin:
         admin.execute(begin)
         try:
@@ -42,7 +42,7 @@ def fault(address: str, begin: str, end: str) -> Iterator[Connection]:
 
 
 def enlist(connection: Connection) -> int:
-    """Register a worker that serves every queue and lives for longer than the test, and its event types; its id."""
+    """Register a worker, with its event types, that serves every queue and stays alive. Returns its id."""
     event_types.register(connection)
     worker_id = int(scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()"))
     connection.execute(

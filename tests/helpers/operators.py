@@ -1,4 +1,4 @@
-"""What tests of the operator's tools need: a worker that stops although something waits."""
+"""A worker for tests of operators' tools that ends although rows wait."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.engine.worker.app import _pool, app, load_arguments
 
 
 def work_once(*, queues: list[str] | None = None, concurrency: int = 4) -> None:
-    """Run a real worker until it finds nothing that it may take, whatever else waits."""
+    """Run a real worker until it finds no row that it may fetch."""
 
     async def run() -> None:
         # A worker of an earlier test had another event loop; its pool cannot be used again.

@@ -1,4 +1,4 @@
-"""What robots say of items, made up: results as values and as events, and what a workspace looks like after them."""
+"""Results of robots made up for tests, as payloads and as events, and the state of the workspace after them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tests.helpers.shops import Shop
 
 
 def submitted(shop: Shop, count: int) -> tuple[RobotJob, list[RobotJobItem]]:
-    """A new job of so many orders, and its items."""
+    """Submit a job of new orders. Returns it and its items."""
     job = create_robot_job(shop.context, shop.order(count))
     return job, items_of(shop, job.id)
 
 
 def items_of(shop: Shop, job_id: UUID) -> list[RobotJobItem]:
-    """A job's items, a thousand at most."""
+    """Return up to a thousand items of a job."""
     return get_job_with_items(shop.context, job_id, limit=1000).items
 
 
 def success(item: RobotJobItem, number: str | None = None, *, attempt: int | None = None) -> ItemCompleted:
-    """The item's order was entered."""
+    """Return the result of an order that was entered."""
     return ItemCompleted(
         job_id=item.job_id,
         item_id=item.id,
@@ -45,7 +45,7 @@ def success(item: RobotJobItem, number: str | None = None, *, attempt: int | Non
 
 
 def failure(item: RobotJobItem, kind: ErrorType = "portal", *, attempt: int | None = None) -> ItemCompleted:
-    """The item's order was not entered."""
+    """Return the result of an order that was not entered."""
     return ItemCompleted(
         job_id=item.job_id,
         item_id=item.id,
@@ -57,28 +57,28 @@ def failure(item: RobotJobItem, kind: ErrorType = "portal", *, attempt: int | No
 
 
 def said(shop: Shop, result: ItemCompleted, *, tenant: UUID | None = None) -> Event[ItemCompleted]:
-    """A result as a new event of the shop's, or of whose it claims to be."""
+    """Return the event of a result. `tenant`: default is the shop's workspace."""
     return events.new(result, now=datetime.now(UTC), subject=result.job_id, tenant=tenant or shop.workspace_id)
 
 
 def without_tenant(result: ItemCompleted) -> Event[ItemCompleted]:
-    """A result that does not say whose it is."""
+    """Return the event of a result without a tenant."""
     return events.new(result, now=datetime.now(UTC), subject=result.job_id, tenant=None)
 
 
 def ledger(connection: Connection, kind: str) -> list[dict[str, Any]]:
-    """The data of every applied event of a type, oldest first."""
+    """Return the data of the applied events of a type, oldest first."""
     rows = connection.execute("SELECT data FROM engine.event_log WHERE type = %s ORDER BY applied_at, event_id", [kind])
     return [data for (data,) in rows]
 
 
 def broken(connection: Connection) -> list[object]:
-    """The invariants that do not hold."""
+    """Return the invariants that are violated."""
     return [verdict for verdict in audit(connection, INVARIANTS) if not verdict.holds]
 
 
 def everything(connection: Connection) -> list[list[Any]]:
-    """Every job, item, order and queue row, to see that something changed nothing."""
+    """Return all jobs, items, orders and queue rows, to compare them before and after."""
     tables = ("logistics.robot_jobs", "logistics.robot_job_items", "logistics.orders", "public.procrastinate_jobs")
     return [connection.execute(f"SELECT * FROM {table} ORDER BY id").fetchall() for table in tables]  # noqa: S608
 

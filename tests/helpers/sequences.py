@@ -1,6 +1,6 @@
-"""A toy domain in which order matters: steps are taken one after the other, on many paths.
+"""A test domain with sequenced events: steps on paths. A path is the events' subject.
 
-A fault belongs to a step by its number and can be mended, as a deployment mends a bug.
+Faults belong to steps by number, and can be removed as a deployment fixes a bug.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from tests.helpers.support import scalar
 
 @event_type("toy/step.taken", sequenced=True)
 class Step(Payload):
-    """One step on the path that is the event's subject."""
+    """A step on a path."""
 
     n: int
 
 
 @dataclass(slots=True)
 class StepFaults:
-    """What happens to steps: `shaky` ones fail so many deliveries more, `broken` ones every delivery."""
+    """Faults of steps. `shaky`: deliveries that still fail, by number. `broken`: numbers that always fail."""
 
     shaky: dict[int, int] = field(default_factory=dict)
     broken: set[int] = field(default_factory=set)
 
     def walk(self, context: HandlerContext, steps: list[Event[Step]]) -> Iterable[Event[Step]]:
-        """Take the steps in the order of the list, or fail."""
+        """Apply the steps in the order of the list, or fail."""
         for event in steps:
             n = event.data.n
             if n in self.broken:
@@ -60,34 +60,34 @@ class StepFaults:
         return ()
 
     def wiring(self) -> Wiring:
-        """Steps, and words that know no order."""
+        """Return the wiring of steps, and of words, which are not sequenced."""
         return Wiring(handlers={Step: self.walk, toy.Said: toy.hear, toy.Echo: toy.echo}, effects={})
 
 
 def step(path: UUID, n: int) -> Event[Step]:
-    """A step as an event."""
+    """Return the event of a step."""
     return events.new(Step(n=n), now=toy.NOW, subject=path, tenant=None)
 
 
 def paths(count: int) -> list[UUID]:
-    """So many subjects."""
+    """Return new subjects."""
     return [uuid4() for _ in range(count)]
 
 
 def taken(connection: Connection, path: UUID) -> list[int]:
-    """The steps that were taken on a path, in order."""
+    """Return the applied steps of a path, in order."""
     rows = connection.execute("SELECT word FROM toy.heard WHERE starts_with(word, %s) ORDER BY id", [f"{path}:"])
     return [int(word.rpartition(":")[2]) for (word,) in rows]
 
 
 def held(connection: Connection) -> int:
-    """How many events are held."""
+    """Return the number of held events."""
     return int(scalar(connection, "SELECT count(*) FROM engine.sequence WHERE held IS NOT NULL"))
 
 
 @contextmanager
 def engine(database: Database) -> Iterator[Engine]:
-    """An engine whose deliveries a test makes one by one; three attempts an event."""
+    """An engine for single deliveries in a test. Events have three attempts."""
     pool: ConnectionPool[Connection] = doors.pool(max_size=4, address=database.url)
     try:
         yield Engine(pool, Policy(most_attempts=3, base=100.0))
@@ -96,7 +96,7 @@ def engine(database: Database) -> Iterator[Engine]:
 
 
 def fetch(connection: Connection) -> tuple[Delivery, bool] | None:
-    """What a worker does before it delivers: the delivery, and whether its siblings may come along."""
+    """Fetch a due row as a worker does. Returns the delivery, and whether it may take siblings."""
     row = connection.execute(
         "SELECT id, attempts, worker_id, task_name = 'consume' FROM procrastinate_fetch_job_v2(ARRAY['events'], NULL)"
     ).fetchone()
@@ -104,7 +104,7 @@ def fetch(connection: Connection) -> tuple[Delivery, bool] | None:
 
 
 def deliver(engine: Engine, connection: Connection) -> bool:
-    """Deliver what is due next; False when nothing is."""
+    """Deliver the next due row. Returns False if none is due."""
     fetched = fetch(connection)
     if fetched is None:
         return False
@@ -114,19 +114,19 @@ def deliver(engine: Engine, connection: Connection) -> bool:
 
 
 def deliver_all(worker: Engine, connection: Connection) -> None:
-    """Deliver whatever is due, until nothing is."""
+    """Deliver rows until none is due."""
     while deliver(worker, connection):
         pass
 
 
 def make_due(connection: Connection) -> None:
-    """Let the time pass for which events were put back."""
+    """Make all delayed rows due."""
     connection.execute("UPDATE engine.delayed SET due_at = now()")
     promote(connection)
 
 
 def replay(connection: Connection, event_id: UUID) -> None:
-    """Put a dead event into the queue again, as `dead replay` does."""
+    """Publish a dead event again, as `dead replay` does."""
     text = scalar(
         connection, "SELECT event_data::text FROM engine.failed_jobs WHERE event_id = %s ORDER BY failed_at", event_id
     )

@@ -1,4 +1,4 @@
-"""Another batch, under names of its own: songs in variants, with an enum for their status."""
+"""Another batch with other names: songs with variants, and an enum for their status."""
 
 from __future__ import annotations
 
@@ -149,20 +149,20 @@ SONGS = Batch(
 
 
 async def generate(work: Work[Variant]) -> Payload:
-    """Generate a variant; the first attempt at the second fails."""
+    """Generate a variant. The first attempt at variant 2 fails."""
     if work.item.variant_number == 2 and work.reference.endswith("-0"):
         return work.failed("out of tune")
     return work.succeeded(duration_ms=1000 * work.item.variant_number)
 
 
 async def find(_work: Work[Variant]) -> Payload | None:
-    """Nothing is ever found."""
+    """Find nothing."""
     return None
 
 
 @cache
 def install(database: Database) -> None:
-    """Make the tables, as the owner of the others, once in a database."""
+    """Create the tables once in a database, as the owner of the other tables."""
     with psycopg.connect(database.owner_url, autocommit=True) as connection:
         connection.execute(TABLES)
 

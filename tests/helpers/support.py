@@ -1,4 +1,4 @@
-"""What tests do to the whole program: let workers run until nothing is left to do, and look into the queue."""
+"""Run workers until nothing is left to do, and read values from the database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["deliver", "drain", "drain_all", "scalar", "waiting", "working"]
 
 
 def scalar(connection: Connection, statement: str, *parameters: object) -> Any:
-    """The one value that a query returns."""
+    """Return the single value of a query."""
     row = connection.execute(statement, parameters).fetchone()
     assert row is not None
     return row[0]
@@ -25,7 +25,7 @@ def scalar(connection: Connection, statement: str, *parameters: object) -> Any:
 
 @contextmanager
 def working(url: str) -> Iterator[None]:
-    """A worker that keeps draining in a thread of its own, while the caller waits for what comes of it."""
+    """Run a worker in a thread during the block. It delivers everything, again and again."""
     done = threading.Event()
 
     def work() -> None:

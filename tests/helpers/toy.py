@@ -1,6 +1,6 @@
-"""A toy domain: things are said, and a table counts how often each was heard.
+"""A test domain: words that a handler counts in a table, and calls that an effect makes.
 
-What an event's `mood` says decides how its handler fares, so a test writes down the fault it wants.
+The `mood` of an event decides which fault its handler or call meets.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 @cache
 def install(database: Database) -> None:
-    """Make the toy's schema and table, as the owner of the other tables, once in a database."""
+    """Create the domain's schema and table once in a database, as the owner of the other tables."""
     with psycopg.connect(database.owner_url, autocommit=True) as connection:
         connection.execute(_TABLES)
 
 
 @event_type("toy/word.said")
 class Said(Payload):
-    """A word, and how hearing it goes."""
+    """A word for the handler. `mood`: the fault. `echoes`: the number of events that follow."""
 
     word: str
     mood: str = "fine"
@@ -51,14 +51,14 @@ class Said(Payload):
 
 @event_type("toy/echo.heard")
 class Echo(Payload):
-    """What follows from a word."""
+    """An event that follows from a word."""
 
     word: str
 
 
 @event_type("toy/call.wanted")
 class Wanted(Payload):
-    """A call to the outside."""
+    """A request for a call. `mood`: the fault. `limit`: the key of its concurrency limit."""
 
     word: str
     mood: str = "fine"
@@ -67,14 +67,14 @@ class Wanted(Payload):
 
 @event_type("toy/call.made")
 class Made(Payload):
-    """What came of a call."""
+    """The result of a call."""
 
     word: str
     outcome: str
 
 
 def hear(context: HandlerContext, said: list[Event[Said]]) -> Iterator[Event[Echo]]:
-    """Count the words; fail as their moods say."""
+    """Insert the words into the table, or fail as a mood says."""
     for event in said:
         match event.data.mood:
             case "bad":
@@ -97,39 +97,39 @@ def hear(context: HandlerContext, said: list[Event[Said]]) -> Iterator[Event[Ech
 
 
 def echo(context: HandlerContext, heard: list[Event[Echo]]) -> Iterable[Event[Echo]]:
-    """Count the echoes."""
+    """Insert the echoes into the table."""
     for event in heard:
         note(context, event.id, f"echo of {event.data.word}")
     return ()
 
 
 def made(context: HandlerContext, calls: list[Event[Made]]) -> Iterable[Event[Made]]:
-    """Count what came of calls."""
+    """Insert the results of calls into the table."""
     for event in calls:
         note(context, event.id, f"{event.data.word}: {event.data.outcome}")
     return ()
 
 
 def note(context: HandlerContext, event_id: UUID, word: str) -> None:
-    """One more row of what was heard."""
+    """Insert a row into the table."""
     context.connection.execute("INSERT INTO toy.heard (event_id, word) VALUES (%s, %s)", [event_id, word])
 
 
 class Outside:
-    """The outside world: remembers every call, and answers as the event's mood says."""
+    """The outside world of the effect: records each call, and answers as the event's mood says."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, Call]] = []
         self.stale: set[str] = set()
 
     def prepare(self, _context: HandlerContext, wanted: Sequence[Event[Wanted]]) -> Iterator[Prepared]:
-        """Everything is wanted but what is `stale`."""
+        """Prepare every event whose word is not in `stale`."""
         for event in wanted:
             if event.data.word not in self.stale:
                 yield Prepared(event, event.data)
 
     def limits(self, _connection: Connection, wanted: Sequence[Event[Wanted]]) -> dict[UUID, ConcurrencyLimit]:
-        """Two calls at once in each limit that is named."""
+        """Return a limit of two concurrent calls for each event that names one."""
         return {event.id: ConcurrencyLimit(event.data.limit, 2) for event in wanted if event.data.limit}
 
     async def call(self, prepared: Prepared, call: Call) -> Payload:
@@ -145,7 +145,7 @@ class Outside:
         return Made(word=wanted.word, outcome="asked" if call.in_doubt else "made")
 
     def wiring(self, *, give_up: bool = False, can_be_asked: bool = True, batch_size: int = 25) -> Wiring:
-        """The toy's wiring around this outside."""
+        """Return the domain's wiring with this outside world."""
         effect = Effect(
             queue="toys",
             limits=self.limits,
@@ -159,10 +159,10 @@ class Outside:
 
 
 def say(word: str, mood: str = "fine", echoes: int = 0) -> Event[Said]:
-    """A word as an event."""
+    """Return the event of a word."""
     return events.new(Said(word=word, mood=mood, echoes=echoes), now=NOW, subject=None, tenant=None)
 
 
 def want(word: str, mood: str = "fine", limit: str | None = None, tenant: UUID | None = None) -> Event[Wanted]:
-    """A call as an event."""
+    """Return the request for a call."""
     return events.new(Wanted(word=word, mood=mood, limit=limit), now=NOW, subject=None, tenant=tenant)

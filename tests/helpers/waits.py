@@ -1,4 +1,4 @@
-"""Waits for what has to happen: each looks at the thing itself, and ends with an error in time."""
+"""Waits for conditions. Each checks the condition itself, and fails after a time limit."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ SELECT 1 FROM pg_locks JOIN pg_stat_activity USING (pid)
 
 
 def until_somebody_waits(connection: Connection, least: int = 1) -> None:
-    """Until so many statements of this database wait for a lock."""
+    """Wait until at least `least` statements of this database wait for a lock."""
     end = time.monotonic() + LIMIT_S
     while len(connection.execute(SOMEBODY_WAITS).fetchall()) < least:
         assert time.monotonic() < end, f"not {least} wait for a lock"
 
 
 def until(listener: Connection, condition: Callable[[], object], *, limit: float = LIMIT_S) -> None:
-    """Until the condition is true: looked at when a job changes, and ten times a second in case it is not about one.
+    """Wait until the condition is true. Checks it at each change of a job, and ten times a second.
 
-    `listener` is an autocommit connection that is used for nothing else.
+    `listener`: an autocommit connection that is used for nothing else.
     """
     end = time.monotonic() + limit
     changes = listen(listener, timeout=_LOOK_ANYWAY_S)

@@ -1,4 +1,4 @@
-"""Workers as processes of their own: started, asked to stop, killed. Whatever still runs ends with its pool."""
+"""Workers in processes of their own. A pool ends those that still run."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ _STOP_LIMIT_S = 20
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker in the test's environment; `log` is what it writes."""
+    """A worker process with the test's environment. `log`: its output."""
 
     process: subprocess.Popen[str]
     log: Path
 
     def stop(self, limit: float = _STOP_LIMIT_S) -> int:
-        """Ask it to stop as systemd would; its exit code. Raises `TimeoutExpired` after `limit` seconds."""
+        """Send SIGTERM and wait. Returns the exit status. Raises `TimeoutExpired` after `limit` seconds."""
         self.process.terminate()
         return self.process.wait(limit)
 
     def kill(self) -> None:
-        """Nothing of it can clean up."""
+        """Kill it with SIGKILL."""
         self.process.kill()
         assert self.process.wait(_STOP_LIMIT_S) == -signal.SIGKILL
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerPool:
-    """Starts workers, whose logs go into `directory`."""
+    """Starts workers. `directory`: for their logs."""
 
     directory: Path
     workers: list[Worker]
 
     def work(self, *arguments: str) -> Worker:
-        """`python cli.py work`: the supervised worker."""
+        """Start `python cli.py work`, the supervised worker."""
         return self._start(sys.executable, "cli.py", "work", *arguments)
 
     def plain(self, *arguments: str) -> Worker:
-        """Procrastinate's own worker, by way of `python -m`, which finds the program in the directory it is in."""
+        """Start Procrastinate's own worker by `python -m`, in the directory of the program."""
         return self._start(sys.executable, "-m", "procrastinate", APP, "worker", *arguments)
 
     def script(self, *arguments: str) -> Worker:
-        """Procrastinate's own worker by its own command, as its users know it."""
+        """Start Procrastinate's own worker by its console script."""
         return self._start(str(Path(sys.executable).with_name("procrastinate")), APP, "worker", *arguments)
 
     def _start(self, *command: str) -> Worker:
@@ -63,7 +63,7 @@ class WorkerPool:
 
 @contextmanager
 def worker_pool(directory: Path) -> Iterator[WorkerPool]:
-    """A pool of which no worker is left when the block ends."""
+    """A pool whose workers end with the block."""
     made = WorkerPool(directory, [])
     try:
         yield made

@@ -1,4 +1,4 @@
-"""Handlers and effects that are wrong, in the ways in which people get them wrong."""
+"""Handlers and effects with typical mistakes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HEARD = "INSERT INTO toy.heard (event_id, word) VALUES (%s, %s)"
 
 
 def own_connection(context: HandlerContext, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
-    """Writes through a connection of its own, which nobody rolls back."""
+    """Write through a separate connection, which is not rolled back."""
     with doors.connect(autocommit=True) as connection:
         for event in said:
             connection.execute(_HEARD, [event.id, event.data.word])
@@ -27,7 +27,7 @@ def own_connection(context: HandlerContext, said: list[Event[Said]]) -> Iterable
 
 
 def said_elsewhere(context: HandlerContext, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
-    """Publishes on a connection of its own, in a transaction of its own."""
+    """Publish in a separate transaction."""
     for event in said:
         note(context, event.id, event.data.word)
     with doors.connect() as connection:
@@ -36,7 +36,7 @@ def said_elsewhere(context: HandlerContext, said: list[Event[Said]]) -> Iterable
 
 
 def commits(context: HandlerContext, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
-    """Commits what it has, to be on the safe side."""
+    """Commit inside the delivery."""
     for event in said:
         note(context, event.id, event.data.word)
         context.connection.execute("COMMIT")
@@ -46,16 +46,16 @@ def commits(context: HandlerContext, said: list[Event[Said]]) -> Iterable[Event[
 
 @dataclass(slots=True)
 class Counting:
-    """Counts in the process what it should count in the database."""
+    """Count in the process instead of in the database."""
 
     heard: int = 0
 
     def start_over(self) -> None:
-        """Count from none."""
+        """Reset the count."""
         self.heard = 0
 
     def __call__(self, context: HandlerContext, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
-        """Note the words, and count them."""
+        """Insert the words, and count them."""
         for event in said:
             note(context, event.id, event.data.word)
             self.heard += 1
@@ -64,12 +64,12 @@ class Counting:
 
 @dataclass(slots=True)
 class Remembering:
-    """Remembers in the process what it has noted, before that is committed."""
+    """Remember in the process what was inserted, before it is committed."""
 
     known: set[str] = field(default_factory=set)
 
     def __call__(self, context: HandlerContext, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
-        """Note the words that are new."""
+        """Insert the words that are not remembered."""
         for event in said:
             if event.data.word not in self.known:
                 self.known.add(event.data.word)
@@ -79,12 +79,12 @@ class Remembering:
 
 @dataclass(frozen=True, slots=True)
 class Filing:
-    """Writes a line to a file for each word: an outside world that no transaction covers."""
+    """Write a line to a file for each word, outside any transaction."""
 
     path: Path
 
     def __call__(self, context: HandlerContext, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
-        """Note the words, in the file too."""
+        """Insert the words, and write them to the file."""
         for event in said:
             with self.path.open("a") as file:
                 file.write(f"{event.data.word}\n")
@@ -94,14 +94,14 @@ class Filing:
 
 @dataclass(slots=True)
 class Telegraph:
-    """An outside world that sends whatever it is given, and can be asked whether it sent something."""
+    """An outside world that sends words, and can be asked what it sent."""
 
     sent: list[str] = field(default_factory=list)
     asks: bool = True
     """Whether the effect asks when in doubt: the wrong one does not."""
 
     def prepare(self, _context: HandlerContext, wanted: Sequence[Event[Wanted]]) -> Iterable[Prepared]:
-        """Every word is wanted."""
+        """Prepare every word."""
         return [Prepared(event, event.data) for event in wanted]
 
     async def send(self, prepared: Prepared, call: Call) -> Made:
@@ -113,21 +113,21 @@ class Telegraph:
         return Made(word=word, outcome="sent")
 
     def effect(self) -> Effect:
-        """The effect around it."""
+        """Return the effect."""
         return Effect(queue="toys", prepare=self.prepare, call=self.send)
 
     def observe(self, _connection: object) -> list[str]:
-        """What was sent, in no order."""
+        """Return the sent words, sorted."""
         return sorted(self.sent)
 
 
 def fails(_context: HandlerContext, _said: list[Event[Said]]) -> Iterable[Event[Echo]]:
-    """Never works."""
+    """Always fail."""
     raise Transient("not today")
 
 
 def throws_dice(context: HandlerContext, said: list[Event[Said]]) -> Iterable[Event[Echo]]:
-    """Writes what nobody can foretell; that alone is no fault."""
+    """Write random values, which is no mistake."""
     for event in said:
         note(context, event.id, uuid4().hex)
     return ()

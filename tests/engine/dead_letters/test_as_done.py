@@ -24,9 +24,9 @@ def test_the_recorded_result_continues_as_if_the_effect_had_returned_it(connecti
     result = resolve_as_done(connection, event.id, {"outcome": "in the box"}, note="seen", actor="ana")
     assert (result.type, result.causationid, result.data.word) == ("toy/call.made", event.id, "letter")
     assert result.id == event.follow(Made(word="letter", outcome="sent"), result.time).id
+    assert scalar(connection, "SELECT count(*) FROM engine.calls") == 0
     drain_all(connection)
     assert (mail.sent, deaths(connection), heard(connection)) == ([], [], ["letter: in the box"])
-    assert scalar(connection, "SELECT count(*) FROM engine.calls") == 0
     assert scalar(connection, "SELECT notes FROM engine.failed_jobs") == "seen"
     assert scalar(connection, "SELECT reason FROM engine.actions WHERE action = 'resolve as done'") == "seen"
     with pytest.raises(Conflict, match="resolved already"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from app import database as doors
 from app.context import Connection
 from app.engine.dead_letters import awaited, replay
@@ -137,14 +139,22 @@ def test_only_queues_with_replayed_letters_are_obstacles(connection: Connection,
     assert awaited.obstacles(connection, plan.id) == []
 
 
-def test_the_time_limit_counts_from_the_last_publication(connection: Connection, outside: Outside) -> None:
-    """`rest` returns False without sleeping when it is over; `put` restarts it. Without a limit it never is."""
-    patience = awaited.Patience(connection, new_id(), most=0.0, tell=print)
-    assert not patience.rest(Progress())
-    patience.most = 3600.0
-    assert patience.rest(Progress())
-    patience.most = 1e-9
+def test_the_time_limit_counts_from_the_last_publication(
+    connection: Connection, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it is over, `rest` returns False without sleeping. Without a limit it never is."""
+    now = 0.0
+    monkeypatch.setattr("app.engine.dead_letters.awaited.time.monotonic", lambda: now)
+    patience = awaited.Patience(connection, new_id(), most=60.0, tell=print)
     patience.put()
+    assert patience.rest(Progress())
+    now = 60.0
+    assert not patience.rest(Progress())
+    patience.put()
+    assert patience.rest(Progress())
+    now = 119.9
+    assert patience.rest(Progress())
+    now = 1e9
     assert not patience.rest(Progress())
     patience.most = None
     assert patience.rest(Progress())

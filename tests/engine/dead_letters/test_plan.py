@@ -1,4 +1,4 @@
-"""Plans: of every letter that the filters mean, however many, as they are at one moment."""
+"""Plans: all letters that match the filters, in one snapshot."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ INSERT INTO engine.failed_jobs (job_type, event_data, error_message, retry_count
 
 
 def bury_many(connection: Connection, count: int) -> None:
-    """So many dead words, many of which died at the same moment."""
+    """Insert dead words, many with the same time of failure."""
     connection.execute(_LETTERS, {"event": say("word").json_bytes().decode(), "count": count})
     connection.commit()
 
 
 def bury_in_doubt(connection: Connection, event: Event[Any]) -> None:
-    """A dead letter of an effect whose call was begun."""
+    """Insert a dead letter of an effect whose call was begun."""
     connection.execute(_ONE, [event.type, event.json_bytes().decode(), "no", event.id])
     connection.execute(
         "INSERT INTO engine.calls (call_key, event_id, row_id, attempts) VALUES (%s, %s, 0, 0)", [event.id] * 2
@@ -47,10 +47,10 @@ def bury_in_doubt(connection: Connection, event: Event[Any]) -> None:
 
 
 @pytest.mark.parametrize("page", [1, 3, 500])
-def test_a_plan_has_every_letter_once_in_the_order_of_death(
+def test_a_plan_has_every_letter_once_oldest_failure_first(
     connection: Connection, outside: Outside, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
-    """Whatever the size of a page, also of letters that died at the same moment."""
+    """For any page size, also with equal times of failure."""
     monkeypatch.setattr(letters, "PAGE", page)
     bury_many(connection, 20)
     plan = plans.make(connection, Filters(), actor="ana")
@@ -65,7 +65,7 @@ def test_a_plan_has_every_letter_once_in_the_order_of_death(
 
 
 def test_a_plan_is_not_held_in_memory(connection: Connection, outside: Outside) -> None:
-    """Eight times as many letters take no more memory, within a factor of two; none of it holds all of them."""
+    """Eight times as many letters take less than twice the memory."""
     peaks = []
     for count in (1_000, 7_000):
         bury_many(connection, count)
@@ -80,7 +80,7 @@ def test_a_plan_is_not_held_in_memory(connection: Connection, outside: Outside) 
 def test_changes_are_counted_once_over_all_pages(
     connection: Connection, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two letters about one item, on two pages, change one item and the counters of one job."""
+    """Two letters about one item, on two pages, count one item and one job."""
     monkeypatch.setattr(letters, "PAGE", 2)
     bury_many(connection, 6)
     item, job = uuid4(), uuid4()
@@ -96,7 +96,7 @@ def test_changes_are_counted_once_over_all_pages(
 def test_a_call_that_came_into_doubt_after_the_others_were_asked_is_in_doubt(
     connection: Connection, outside: Outside
 ) -> None:
-    """The other side is asked before the letters are frozen: one that dies meanwhile is not taken for valid."""
+    """The other side is asked before the letters are frozen. A later letter in doubt is not valid."""
     first, late = want("first"), want("late")
     bury_in_doubt(connection, first)
 

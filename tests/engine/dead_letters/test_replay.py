@@ -1,4 +1,4 @@
-"""Replay: what a plan foretells is what happens, once, at the pace that was asked for."""
+"""Replay: the letters of a plan are redelivered once, at the given pace."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tests.helpers.support import scalar, working
 from tests.helpers.toy import Outside
 
 
-def test_a_plan_is_carried_out_and_resolves_its_letters(
+def test_a_replay_applies_and_resolves_the_letters(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """After the cause is mended every letter of the plan is applied once, by its own event id, and resolved by that."""
+    """Each is applied once with its own event id."""
     ids = buried(connection, "a", "b", "c")
     plan = plans.make(connection, Filters(), actor="ana")
     assert {one.class_ for one in plans.letters(connection, plan.id)} == {"valid"}
@@ -37,10 +37,10 @@ def test_a_plan_is_carried_out_and_resolves_its_letters(
     assert [done.action for done in audit_log.history(connection, plan.id)] == ["replayed", "replay", "plan"]
 
 
-def test_what_dies_again_keeps_the_history_of_both_deaths(
+def test_a_letter_that_dies_again_keeps_its_history(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """One letter, the newest error, and the death before it in its history."""
+    """One letter with the newest error; the earlier one is in its history."""
     event_id = buried(connection, "hopeless")[0]
     plan = plans.make(connection, Filters(), actor="ana")
     with healed(), working(database.url):
@@ -52,7 +52,7 @@ def test_what_dies_again_keeps_the_history_of_both_deaths(
 
 
 def test_a_canary_that_dies_stops_the_replay(database: Database, connection: Connection, outside: Outside) -> None:
-    """The first few are waited for; the others stay in the plan, and the same plan goes on once it is mended."""
+    """The other letters stay in the plan. The same plan goes on later."""
     buried(connection, "hopeless 1")
     buried(connection, "fine 1", "fine 2", "fine 3")
     plan = plans.make(connection, Filters(), actor="ana")
@@ -67,7 +67,7 @@ def test_a_canary_that_dies_stops_the_replay(database: Database, connection: Con
 def test_a_replay_stops_past_a_percentage_of_failures(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """It is never far ahead of what it knows, so that stopping leaves most of a bad plan alone."""
+    """Few letters are without an outcome at a time, so most of a bad plan is left."""
     buried(connection, *[f"hopeless {n:02}" for n in range(40)])
     plan = plans.make(connection, Filters(), actor="ana")
     with healed(), working(database.url):
@@ -78,7 +78,7 @@ def test_a_replay_stops_past_a_percentage_of_failures(
 
 
 def test_a_rate_is_kept(database: Database, connection: Connection, outside: Outside) -> None:
-    """At so many a second, the letters of a plan take as long as that: no step is larger than what is due."""
+    """No step publishes more letters than are due."""
     buried(connection, *[f"w{n:02}" for n in range(12)])
     plan = plans.make(connection, Filters(), actor="ana")
     steps: list[int] = []
@@ -94,8 +94,8 @@ def test_a_rate_is_kept(database: Database, connection: Connection, outside: Out
     assert max(later - earlier for earlier, later in zip([0, *steps], steps, strict=False)) < 12
 
 
-def test_two_who_replay_one_plan_share_the_work(database: Database, connection: Connection, outside: Outside) -> None:
-    """Each letter is taken out of the plan once: every word is heard once, whichever replayed it."""
+def test_two_concurrent_replays_share_a_plan(database: Database, connection: Connection, outside: Outside) -> None:
+    """Each letter is redelivered once."""
     buried(connection, *[f"w{n:03}" for n in range(100)])
     plan = plans.make(connection, Filters(), actor="ana")
 
@@ -113,7 +113,7 @@ def test_two_who_replay_one_plan_share_the_work(database: Database, connection: 
 def test_an_interrupted_replay_goes_on_where_it_was(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """What was replayed before the interruption is not replayed again."""
+    """No letter is redelivered twice."""
     buried(connection, *[f"w{n}" for n in range(6)])
     plan = plans.make(connection, Filters(), actor="ana")
 
@@ -130,7 +130,7 @@ def test_an_interrupted_replay_goes_on_where_it_was(
 
 
 def test_a_plan_whose_letters_have_changed_is_stale(connection: Connection, outside: Outside) -> None:
-    """Nothing is done by a plan that foretold something else: it says which letters changed, and how."""
+    """`Conflict` names the changed letters, and nothing is redelivered."""
     first, _ = buried(connection, "a", "b")
     plan = plans.make(connection, Filters(), actor="ana")
     letter = manage.resolve(connection, [first], note="by hand", actor="luis")[0]
@@ -140,8 +140,8 @@ def test_a_plan_whose_letters_have_changed_is_stale(connection: Connection, outs
 
 
 @pytest.mark.parametrize("pace", [Pace(rate=0), Pace(rate=-1), Pace(canary=0), Pace(stop_at=101)])
-def test_what_is_no_pace_is_refused(connection: Connection, outside: Outside, pace: Pace) -> None:
-    """A rate of zero would never end: it is an error that names the field."""
+def test_a_bad_pace_is_refused(connection: Connection, outside: Outside, pace: Pace) -> None:
+    """The error names the field."""
     plan = plans.make(connection, Filters(), actor="ana")
     with pytest.raises(InvalidInput, match=r"^(rate|canary|stop-at): "):
         replay.run(connection, plan, pace, actor="ana", reason=None, show=NOBODY)

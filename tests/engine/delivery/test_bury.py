@@ -1,4 +1,4 @@
-"""Dead letters: an event is in one state, whatever a delivery met that did not see another one's commit."""
+"""Bury: write dead letters, one for an event that is not applied."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.helpers.toy import Outside, Said, say
 
 
 def buried(connection: Connection, event: Event[Said]) -> int:
-    """Bury an event; the dead letters that there are then."""
+    """Bury an event. Returns the number of dead letters."""
     raw = event.model_dump(mode="json", exclude_none=True)
     bury.bury(connection, [(QueuedEvent(0, 0, raw, event), Permanent("no"))])
     return int(scalar(connection, "SELECT count(*) FROM engine.failed_jobs"))
 
 
-def test_what_another_delivery_has_applied_is_not_buried(connection: Connection, outside: Outside) -> None:
-    """It is in the ledger, so it is not dead."""
+def test_an_applied_event_is_not_buried(connection: Connection, outside: Outside) -> None:
+    """Another delivery applied it."""
     event = say("applied")
     publish(connection, event)
     deliver(connection)
@@ -32,8 +32,8 @@ def test_what_another_delivery_has_applied_is_not_buried(connection: Connection,
     assert buried(connection, say("dead")) == 1
 
 
-def test_what_cannot_be_read_under_an_applied_id_is_buried_apart(connection: Connection, outside: Outside) -> None:
-    """The ledger's entry does not make it vanish; where it says what was applied, there is nothing to bury."""
+def test_an_unreadable_event_under_an_applied_id_is_buried_apart(connection: Connection, outside: Outside) -> None:
+    """Unless the ledger has the same content: then nothing is buried."""
     event = say("applied")
     publish(connection, event)
     deliver(connection)
@@ -45,7 +45,7 @@ def test_what_cannot_be_read_under_an_applied_id_is_buried_apart(connection: Con
 
 
 def test_the_same_failure_of_two_events_has_one_fingerprint() -> None:
-    """Ids, numbers and quoted values make no difference; type, error and words do."""
+    """Ids, numbers and quoted values do not count; type, error and words do."""
 
     def failure(job_type: str = "t", error: str = "E", words: str = "is of job", n: int = 1) -> str:
         return bury.fingerprint(job_type, error, f"item {uuid4()} {words} {n}, 'Ana {n}' and \"Q{n}\"")
@@ -55,7 +55,7 @@ def test_the_same_failure_of_two_events_has_one_fingerprint() -> None:
 
 
 def test_no_local_variable_is_in_a_stored_stack(connection: Connection, outside: Outside) -> None:
-    """The frames and the message are; a variable may hold a password."""
+    """It has frames and message. A variable may hold a password."""
 
     def fail(n: int) -> None:
         secret = "hunter" + str(n)

@@ -1,32 +1,39 @@
-"""Consume: every event ends every delivery applied, put back or buried, and exactly one of these."""
+"""Consume: after a delivery each event is in one state: applied, put back or buried."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+
+import psycopg
 
 from app.context import Connection
 from app.database import as_service
 from app.engine.delivery import sibling_limit
+from app.engine.delivery.consume import consume
 from app.engine.queue.publish import publish
 from app.settings import using
-from tests.helpers import toy
+from tests.conftest import Database
+from tests.helpers import sequences, toy
 from tests.helpers.dead_letters import healed
 from tests.helpers.support import drain, drain_all, scalar, waiting
-from tests.helpers.toy import say
+from tests.helpers.toy import Outside, say
 
 
 def heard(connection: Connection) -> list[str]:
-    """Every word that was heard, in order."""
+    """Return the applied words, in alphabetical order."""
     return [word for (word,) in connection.execute("SELECT word FROM toy.heard ORDER BY word, id")]
 
 
 def dead(connection: Connection) -> list[str]:
-    """The error classes of the dead letters."""
+    """Return the error classes of the dead letters."""
     return [name for (name,) in connection.execute("SELECT error_class FROM engine.failed_jobs ORDER BY error_class")]
 
 
-def test_an_event_is_heard_if_and_only_if_its_transaction_commits(connection: Connection, outside: toy.Outside) -> None:
-    """Publishing belongs to the caller's transaction: rolled back, it was never said."""
+def test_an_event_is_published_if_and_only_if_its_transaction_commits(
+    connection: Connection, outside: toy.Outside
+) -> None:
+    """An event of a rolled back transaction does not exist."""
     with as_service(connection):
         publish(connection, say("kept"))
     try:
@@ -40,8 +47,8 @@ def test_an_event_is_heard_if_and_only_if_its_transaction_commits(connection: Co
     assert waiting(connection) == 0
 
 
-def test_waiting_siblings_are_taken_along_in_one_transaction(connection: Connection, outside: toy.Outside) -> None:
-    """Single rows that wait together are applied together: one ledger timestamp is one transaction."""
+def test_waiting_siblings_are_applied_in_one_transaction(connection: Connection, outside: toy.Outside) -> None:
+    """One timestamp in the ledger shows one transaction."""
     for n in range(sibling_limit.FIRST):
         publish(connection, say(f"{n:02}"))
     drain(concurrency=1)
@@ -49,8 +56,8 @@ def test_waiting_siblings_are_taken_along_in_one_transaction(connection: Connect
     assert scalar(connection, "SELECT count(DISTINCT applied_at) FROM engine.event_log") == 1
 
 
-def test_an_event_that_is_delivered_twice_takes_effect_once(connection: Connection, outside: toy.Outside) -> None:
-    """The ledger refuses what it knows, in the same batch and in a later one."""
+def test_an_event_that_is_delivered_twice_is_applied_once(connection: Connection, outside: toy.Outside) -> None:
+    """In the same batch and in a later one."""
     event = say("once", echoes=1)
     publish(connection, event)
     publish(connection, event)
@@ -60,8 +67,8 @@ def test_an_event_that_is_delivered_twice_takes_effect_once(connection: Connecti
     assert heard(connection) == ["echo of once", "once"]
 
 
-def test_what_follows_is_published_in_the_same_commit(connection: Connection, outside: toy.Outside) -> None:
-    """Consequences carry their cause and have ids that are derived from it."""
+def test_resulting_events_are_published_in_the_same_commit(connection: Connection, outside: toy.Outside) -> None:
+    """They have their cause, and ids that are derived from it."""
     event = say("loud", echoes=3)
     publish(connection, event)
     drain()
@@ -70,7 +77,7 @@ def test_what_follows_is_published_in_the_same_commit(connection: Connection, ou
 
 
 def test_failing_events_are_buried_and_the_others_applied(connection: Connection, outside: toy.Outside) -> None:
-    """In a batch and among siblings, a permanent error costs its own event and no other."""
+    """In a batch and among siblings, a permanent error buries its own event only."""
     batch = [say(f"p{n}", "bad" if n in {3, 17} else "fine") for n in range(20)]
     with connection.transaction():
         publish(connection, *batch)
@@ -83,7 +90,7 @@ def test_failing_events_are_buried_and_the_others_applied(connection: Connection
 
 
 def test_a_handler_can_name_the_failing_events(connection: Connection, outside: toy.Outside) -> None:
-    """Named events are buried without a search, the rest is applied in one transaction."""
+    """Named events are buried without a bisection. The others are applied in one transaction."""
     publish(connection, *[say(f"w{n:02}", "named" if n in {1, 2} else "fine") for n in range(10)])
     drain()
     assert len(heard(connection)) == 8
@@ -91,7 +98,7 @@ def test_a_handler_can_name_the_failing_events(connection: Connection, outside: 
 
 
 def test_a_dead_letter_holds_the_event_as_it_was_published(connection: Connection, outside: toy.Outside) -> None:
-    """What is buried can be replayed: the whole event, its error, and a fingerprint without particulars."""
+    """It has the whole event, the error, and the fingerprint."""
     event = say("lost", "bad")
     publish(connection, event)
     drain()
@@ -107,7 +114,7 @@ def test_a_dead_letter_holds_the_event_as_it_was_published(connection: Connectio
 def test_a_transient_error_puts_the_event_back_until_its_attempts_are_spent(
     connection: Connection, outside: toy.Outside
 ) -> None:
-    """Six deliveries, then a dead letter that counts them; how long it waits in between is in `test_delays`."""
+    """Six deliveries, then a dead letter with their number. `test_delays` checks the delays."""
     publish(connection, say("patient", "later"), say("other"))
     drain()
     assert heard(connection) == ["other"]
@@ -117,7 +124,7 @@ def test_a_transient_error_puts_the_event_back_until_its_attempts_are_spent(
 
 
 def test_a_bug_is_tried_again_before_it_is_final(connection: Connection, outside: toy.Outside) -> None:
-    """An error that nobody foresaw may be mended by the next deployment."""
+    """The next deployment may fix it."""
     publish(connection, say("oops", "bug"))
     drain()
     assert dead(connection) == []
@@ -126,15 +133,15 @@ def test_a_bug_is_tried_again_before_it_is_final(connection: Connection, outside
 
 
 def test_a_deadlock_spends_no_attempt(connection: Connection, outside: toy.Outside) -> None:
-    """What another transaction did says nothing about the event: it goes back as if it had never been tried."""
+    """It is caused by another transaction, so the event is put back with the same attempt."""
     publish(connection, say("unlucky", "deadlock"))
     drain()
     assert dead(connection) == []
     assert scalar(connection, "SELECT args->'data'->>'word' FROM engine.delayed") == "unlucky"
 
 
-def test_what_is_no_event_becomes_a_dead_letter(connection: Connection, outside: toy.Outside) -> None:
-    """Unknown types and versions, extra fields, arguments that are no object: buried, and nothing else suffers."""
+def test_arguments_that_are_no_event_are_buried(connection: Connection, outside: toy.Outside) -> None:
+    """Unknown types and versions, extra fields, arguments that are no object. The other events are applied."""
     good = json.loads(say("good").json_bytes())
     rows = [
         good,
@@ -160,7 +167,7 @@ def test_what_is_no_event_becomes_a_dead_letter(connection: Connection, outside:
 
 
 def test_a_later_success_resolves_the_dead_letter(connection: Connection, outside: toy.Outside) -> None:
-    """No event is applied and dead: whichever delivery applies it resolves its letter in the same commit."""
+    """In the commit that applies the event."""
     event = say("twice", "bad")
     publish(connection, event)
     drain()
@@ -172,7 +179,7 @@ def test_a_later_success_resolves_the_dead_letter(connection: Connection, outsid
 
 
 def test_an_event_within_the_limit_is_never_too_large(connection: Connection, outside: toy.Outside) -> None:
-    """What PostgreSQL adds in blanks, or JSON in escapes, counts for nothing, whatever else is in the row."""
+    """Blanks that PostgreSQL adds and escapes of JSON do not count, whatever else is in the row."""
     words = ["ñ" * 120_000, json.dumps([[n] for n in range(24_000)])]
     publish(connection, *[say(word) for word in words], say("bad neighbour", "bad"))
     drain_all(connection)
@@ -180,8 +187,8 @@ def test_an_event_within_the_limit_is_never_too_large(connection: Connection, ou
     assert dead(connection) == ["Permanent"]
 
 
-def test_what_python_cannot_read_becomes_a_dead_letter(connection: Connection, outside: toy.Outside) -> None:
-    """A number of thousands of digits is JSON to PostgreSQL: it stops neither the fetch nor its neighbours."""
+def test_json_that_python_cannot_read_is_buried(connection: Connection, outside: toy.Outside) -> None:
+    """PostgreSQL accepts a number of thousands of digits. The fetch and the other events go on."""
     good = json.loads(say("good").json_bytes())
     for args in (f'{{"huge": {"9" * 5000}}}', f'{{"events": [{{"huge": {"9" * 5000}}}]}}', json.dumps(good)):
         connection.execute(
@@ -192,3 +199,59 @@ def test_what_python_cannot_read_becomes_a_dead_letter(connection: Connection, o
     drain_all(connection)
     assert heard(connection) == ["good"]
     assert dead(connection) == ["InvalidEvent"] * 2
+
+
+def test_a_delivery_whose_lease_is_lost_applies_nothing(
+    database: Database, connection: Connection, outside: toy.Outside
+) -> None:
+    """Another worker has fetched the row: 0 is returned, and the row is left to that worker."""
+    publish(connection, say("word"))
+    with sequences.engine(database) as engine:
+        (delivery, _) = sequences.fetch(connection) or (None, False)
+        assert delivery is not None
+        assert consume(engine, replace(delivery, attempts=7), siblings=True) == 0
+        assert (heard(connection), waiting(connection)) == ([], 1)
+        assert consume(engine, delivery, siblings=True) == 1
+        assert consume(engine, delivery, siblings=True) == 0
+    assert (heard(connection), waiting(connection)) == (["word"], 0)
+
+
+def test_a_delivery_without_siblings_takes_its_own_row_only(
+    database: Database, connection: Connection, outside: toy.Outside
+) -> None:
+    """So does the repeated delivery of a single event."""
+    for word in ("a", "b", "c"):
+        publish(connection, say(word))
+    with sequences.engine(database) as engine:
+        (delivery, _) = sequences.fetch(connection) or (None, False)
+        assert delivery is not None
+        assert consume(engine, delivery, siblings=False) == 1
+        (delivery, _) = sequences.fetch(connection) or (None, False)
+        assert delivery is not None
+        connection.execute("UPDATE public.procrastinate_jobs SET attempts = 1 WHERE id = %s", [delivery.row_id])
+        assert consume(engine, replace(delivery, attempts=1), siblings=True) == 1
+    assert heard(connection) == ["a", "b"]
+
+
+def test_a_claim_reads_the_index_whatever_the_statistics_say(
+    database: Database, connection: Connection, outside: Outside
+) -> None:
+    """With the statistics of an empty table and thousands of waiting rows, the claim neither sorts nor scans."""
+    with psycopg.connect(database.superuser_url, autocommit=True) as admin:
+        admin.execute("ANALYZE public.procrastinate_jobs")
+        publish(connection, *[say(f"w{n}") for n in range(3000)], batch_size=1)
+        row = connection.execute("SELECT id FROM public.procrastinate_jobs ORDER BY id LIMIT 1").fetchone()
+        assert row is not None
+        admin.execute("UPDATE public.procrastinate_jobs SET status = 'doing' WHERE id = %s", row)
+        admin.execute("LOAD 'auto_explain'")
+        for name, value in {"log_min_duration": "0", "log_nested_statements": "on", "log_level": "notice"}.items():
+            admin.execute(f"SET auto_explain.{name} = {value}")
+        plans: list[str] = []
+        admin.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
+        taken = admin.execute("SELECT count(*) FROM engine.claim(%s, 0, NULL, 499)", row).fetchone()
+    assert taken == (500,)
+    siblings = [plan for plan in plans if "SKIP LOCKED" in plan]
+    assert len(siblings) == 1
+    assert "procrastinate_jobs_priority_idx_v1" in siblings[0]
+    assert "Sort" not in siblings[0]
+    assert "Seq Scan" not in siblings[0]

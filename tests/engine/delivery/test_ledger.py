@@ -1,4 +1,4 @@
-"""Ledger: an id stands for one fact, whichever row, batch or delivery brings it."""
+"""Ledger: an id stands for one combination of type, tenant and data, in any row, batch or delivery."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from tests.helpers.toy import Said, say, want
 
 
 def other(event: Event[Said], word: str) -> Event[Said]:
-    """An event with the same id and other data."""
+    """Return an event with the same id and other data."""
     return event.model_copy(update={"data": Said(word=word)})
 
 
 def heard(connection: Connection) -> list[str]:
-    """Every word that was heard."""
+    """Return the applied words."""
     return [word for (word,) in connection.execute("SELECT word FROM toy.heard ORDER BY word")]
 
 
 def dead(connection: Connection) -> list[tuple[str, str]]:
-    """The unresolved dead letters: the word and the class of error."""
+    """Return word and error class of the open dead letters."""
     return connection.execute(
         "SELECT event_data->'data'->>'word', error_class FROM engine.failed_jobs WHERE resolved_at IS NULL ORDER BY 1"
     ).fetchall()
 
 
-def test_an_applied_id_with_other_data_was_not_applied_before(connection: Connection, outside: toy.Outside) -> None:
-    """It is a dead letter whose error says `key`; delivered again, it is the same letter."""
+def test_an_applied_id_with_other_data_is_buried(connection: Connection, outside: toy.Outside) -> None:
+    """The error recommends a `key`. A second delivery updates the same letter."""
     event = say("first")
     publish(connection, event)
     drain()
@@ -56,10 +56,10 @@ def test_an_applied_id_with_other_data_was_not_applied_before(connection: Connec
     assert all(verdict.holds for verdict in audit(connection, ENGINE))
 
 
-def test_a_copy_of_an_applied_event_behind_another_with_its_id_was_applied_before(
+def test_a_copy_beside_a_different_event_with_its_id_is_no_conflict(
     connection: Connection, outside: toy.Outside
 ) -> None:
-    """In one transaction with the other, in either order: each is compared with the ledger, not with its neighbour."""
+    """In one transaction, in either order: each is compared with the ledger."""
     event = say("first")
     publish(connection, event)
     drain()
@@ -72,10 +72,10 @@ def test_a_copy_of_an_applied_event_behind_another_with_its_id_was_applied_befor
     assert waiting(connection) == 0
 
 
-def test_of_two_facts_with_one_id_in_a_batch_one_is_applied_and_one_is_dead(
+def test_of_two_events_with_one_id_in_a_batch_one_is_applied_and_one_is_buried(
     connection: Connection, outside: toy.Outside
 ) -> None:
-    """In one transaction too: neither is lost without a word."""
+    """Also in one transaction."""
     event = say("first")
     with connection.transaction():
         for one in (event, other(event, "second"), event, other(event, "third")):
@@ -86,8 +86,8 @@ def test_of_two_facts_with_one_id_in_a_batch_one_is_applied_and_one_is_dead(
     assert waiting(connection) == 0
 
 
-def test_the_same_event_again_was_applied_before(connection: Connection, outside: toy.Outside) -> None:
-    """Told at another time, for another cause, or with a default written out: it is the same fact."""
+def test_the_same_event_again_is_no_conflict(connection: Connection, outside: toy.Outside) -> None:
+    """Another time or cause, or a default that is written out, makes no difference."""
     event = say("same")
     publish(connection, event)
     drain()
@@ -106,15 +106,15 @@ def test_the_same_event_again_was_applied_before(connection: Connection, outside
 def test_events_are_applied_in_their_order_when_one_of_them_is_repeated(
     connection: Connection, outside: toy.Outside
 ) -> None:
-    """Of each id the first, in the order of publication: what contradicts an event stays behind it."""
+    """The first event of each id, in the order of publication."""
     first, second, third = say("c"), say("b"), say("a")
     rows = [Row(number, to_json(event).decode()) for number, event in enumerate([first, second, first, third])]
     with connection.transaction():
         assert [event.data.word for event in enter(connection, open_rows(rows))] == ["c", "b", "a"]
 
 
-def test_an_older_version_of_an_applied_event_was_applied_before(connection: Connection, outside: toy.Outside) -> None:
-    """The raw data differ and the fact does not: both are read as the current version."""
+def test_an_older_version_of_an_applied_event_is_no_conflict(connection: Connection, outside: toy.Outside) -> None:
+    """Both are compared in the current version."""
     kind = KINDS["toy/word.said"]
     Said.version = 2
     upcaster(Said, since=1)(lambda data: {"word": data["text"]})
@@ -137,7 +137,7 @@ def test_an_older_version_of_an_applied_event_was_applied_before(connection: Con
 def test_an_effect_with_an_applied_id_and_other_data_is_not_called(
     connection: Connection, outside: toy.Outside
 ) -> None:
-    """Neither called nor taken for done, in a later batch and in the same one."""
+    """It is buried, in a later batch and in the same one."""
     event = want("first")
     second = event.model_copy(update={"data": toy.Wanted(word="second")})
     publish(connection, event)
@@ -156,7 +156,7 @@ def test_an_effect_with_an_applied_id_and_other_data_is_not_called(
 def test_a_letter_with_the_id_of_another_event_is_edited_not_replayed(
     connection: Connection, outside: toy.Outside
 ) -> None:
-    """A plan says so; edited, it is published under an id of its own and applied."""
+    """The plan has it as invalid. An edit publishes it under a new id."""
     event = say("first")
     publish(connection, event)
     drain()
@@ -173,10 +173,10 @@ def test_a_letter_with_the_id_of_another_event_is_edited_not_replayed(
 
 
 def row(raw: dict[str, Any]) -> dict[str, Any]:
-    """A queue row of one event."""
+    """Return a queue row of one event."""
     return {"queue": "events", "task": "consume", "priority": 10, "delay": 0, "args": raw}
 
 
 def batch(raws: list[dict[str, Any]]) -> dict[str, Any]:
-    """A queue row of several effects."""
+    """Return a queue row of several effects."""
     return {"queue": "toys", "task": "perform", "priority": 0, "delay": 0, "args": {"attempt": 0, "events": raws}}

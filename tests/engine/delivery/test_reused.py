@@ -15,7 +15,7 @@ from app.engine.dead_letters import letters, manage, replay
 from app.engine.dead_letters import plan as plans
 from app.engine.dead_letters.letters import Filters
 from app.engine.dead_letters.replay import Pace
-from app.engine.delivery import bury, ledger
+from app.engine.delivery import bury, ledger, reused
 from app.engine.delivery.consume import consume
 from app.engine.domain import Policy
 from app.engine.inspect.explain import explain_event
@@ -33,6 +33,7 @@ from events.base import upcaster
 from tests.conftest import Database
 from tests.helpers import sequences
 from tests.helpers.dead_letters import healed
+from tests.helpers.queued import queued
 from tests.helpers.sequences import StepFaults, step, taken
 from tests.helpers.support import deliver, scalar, working
 from tests.helpers.toy import Outside, Said, Wanted, say, want
@@ -349,3 +350,20 @@ def test_letters_cost_an_ordinary_delivery_no_statement(database: Database, conn
     plain = statements(database, connection, say("a"), say("b"))
     assert statements(database, connection, say("c"), first) == plain
     assert len(plain) < len(statements(database, connection, say("c"), other(second, Said(word="x")))) <= len(plain) + 5
+
+
+def test_reuses_are_found_with_the_place_of_the_other_event(connection: Connection) -> None:
+    """In the ledger, among the dead letters, or earlier in the list. Copies, and new ids, are no reuses."""
+    applied, lost, new = say("applied"), say("dead"), say("new")
+    ledger.enter(connection, [queued(applied)])
+    bury.bury(connection, [(queued(lost), Permanent("no"))])
+    repeated = [queued(other(event, Said(word="other"))) for event in (applied, lost, new)]
+    given = [queued(applied), queued(lost), queued(new), *repeated]
+    places = [(repeated[0], "applied"), (repeated[1], "dead"), (repeated[2], "beside")]
+    found = reused.find(connection, given, fresh=[given[2].event])  # type: ignore[list-item]
+    assert [(reuse.queued, reuse.place) for reuse in found] == places
+    found, copies = reused.compare(connection, given)
+    assert [(reuse.queued, reuse.place) for reuse in found] == places
+    assert copies == {applied.id, lost.id}
+    assert str(found[1].error).startswith(f"toy/word.said {lost.id}: another event with this id")
+    assert f"`dead show {lost.id}`" in str(found[1].error)

@@ -1,4 +1,4 @@
-"""Pace and parts: deliveries stay short where events take long, and a batch whose worker died is shared out."""
+"""Sibling limit: deliveries stay short if events are slow. A batch whose worker crashed is split."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ KILLER = "n37"
         (TARGET_S / 2, [32, 32]),
     ],
 )
-def test_quick_deliveries_take_along_more_each_time(seconds: float, expected: list[int]) -> None:
-    """Twice as much, or four times if they are very quick, up to what a batch may hold."""
+def test_quick_deliveries_raise_the_limit(seconds: float, expected: list[int]) -> None:
+    """By two, or by four if they are very quick, up to the size of a batch."""
     sibling_limit, taken = SiblingLimit(), []
     for _ in expected:
         taken.append(sibling_limit.current())
@@ -49,15 +49,15 @@ def test_quick_deliveries_take_along_more_each_time(seconds: float, expected: li
         (1, 0.6, 1),
     ],
 )
-def test_a_slow_delivery_makes_the_next_one_smaller(events: int, seconds: float, left: int) -> None:
-    """To what fits into the wished time; never less than one."""
+def test_a_slow_delivery_lowers_the_limit(events: int, seconds: float, left: int) -> None:
+    """To the number that fits into the target time, at least one."""
     sibling_limit = SiblingLimit()
     sibling_limit.adjust(events, seconds)
     assert sibling_limit.current() == left
 
 
 def fetch(connection: Connection) -> Delivery:
-    """A worker that has not been heard of for an hour takes the next row."""
+    """Fetch the next row with a worker whose heartbeat is an hour old."""
     worker = int(scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()"))
     connection.execute(
         "UPDATE public.procrastinate_workers SET last_heartbeat = now() - interval '1 hour' WHERE id = %s", [worker]
@@ -69,19 +69,19 @@ def fetch(connection: Connection) -> Delivery:
 
 
 def sizes(connection: Connection) -> list[int]:
-    """How many events each waiting row holds."""
+    """Return the number of events of each waiting row."""
     rows = connection.execute("SELECT id, args::text FROM public.procrastinate_jobs WHERE status = 'todo' ORDER BY id")
     return [len(open_rows([Row(*row)])) for row in rows.fetchall()]
 
 
 def words(connection: Connection, delivery: Delivery) -> list[str]:
-    """What is said in a delivery's row."""
+    """Return the words of a delivery's row."""
     args = scalar(connection, "SELECT args::text FROM public.procrastinate_jobs WHERE id = %s", delivery.row_id)
     return [letter.raw["data"]["word"] for letter in open_rows([Row(delivery.row_id, args)])]
 
 
 def die(database: Database, connection: Connection, most_rescues: int) -> list[int]:
-    """Deliver until a worker has the event that kills; it dies and is rescued. The sizes of the rows then."""
+    """Deliver until a worker has the event that crashes it, and rescue that. Returns the sizes of the rows then."""
     with ConnectionPool(doors.conninfo(database.url), min_size=1, max_size=2, open=True) as pool:
         while True:
             delivery = fetch(connection)
@@ -93,10 +93,10 @@ def die(database: Database, connection: Connection, most_rescues: int) -> list[i
     return sizes(connection)
 
 
-def test_a_batch_whose_worker_died_is_split_until_its_killer_stands_alone(
+def test_a_batch_whose_worker_crashed_is_split_until_the_cause_is_alone(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """Into sixteen parts that workers share, then into single events; only the killer is buried."""
+    """Into sixteen parts, then into single events. Only the cause is buried."""
     publish(connection, *[say(f"n{n}") for n in range(40)])
     most = settings().most_rescues
     assert die(database, connection, most) == [40]
@@ -108,10 +108,10 @@ def test_a_batch_whose_worker_died_is_split_until_its_killer_stands_alone(
     assert scalar(connection, "SELECT count(*) FROM toy.heard") == 39
 
 
-def test_where_another_death_would_bury_them_events_go_alone_at_once(
+def test_events_are_single_before_the_last_rescue(
     database: Database, connection: Connection, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An event is not buried for its company."""
+    """No event is buried for a crash that another one causes."""
     monkeypatch.setenv("TALLYMAN_MOST_RESCUES", "1")
     settings.cache_clear()
     publish(connection, *[say(f"n{n}") for n in range(40)])

@@ -1,4 +1,4 @@
-"""Unknown: what this program does not know waits for a worker that does, and is dead only after its patience."""
+"""Unknown events: they wait for a worker that knows them, and are buried only after `unknown_patience`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from psycopg.types.json import Jsonb
 
 from app.context import Connection
 from app.engine import domain
+from app.engine.delivery import unknown
+from app.engine.delivery.apply import refusal
+from app.engine.delivery.bisect import ROUTE
 from app.engine.domain import Wiring
 from app.engine.inspect.explain import explain_event
 from app.engine.inspect.live_check import check
@@ -19,6 +22,7 @@ from app.engine.queue.publish import publish
 from app.settings import using
 from events import KINDS
 from tests.helpers import toy
+from tests.helpers.queued import queued, unreadable
 from tests.helpers.support import drain, drain_all, scalar, waiting
 from tests.helpers.toy import say, want
 
@@ -32,7 +36,7 @@ UPDATE engine.delayed SET due_at = '-infinity', args = args || jsonb_build_objec
 
 @contextmanager
 def old(*names: str) -> Iterator[None]:
-    """A program of before these types were declared."""
+    """Run a program that does not know these types."""
     taken = {name: KINDS.pop(name) for name in names}
     try:
         yield
@@ -41,12 +45,12 @@ def old(*names: str) -> Iterator[None]:
 
 
 def dead(connection: Connection) -> list[Any]:
-    """The error classes of the dead letters."""
+    """Return the error classes of the dead letters."""
     return connection.execute("SELECT error_class FROM engine.failed_jobs").fetchall()
 
 
 def test_an_unknown_type_waits_for_a_worker_that_knows_it(connection: Connection, outside: toy.Outside) -> None:
-    """The others of its batch are applied; it spends no attempt, and a new worker applies it."""
+    """The other events of its batch are applied. It spends no attempt, and a new worker applies it."""
     new = say("x").follow(toy.Echo(word="new"), toy.NOW)
     with connection.transaction():
         publish(connection, new, say("known"))
@@ -63,7 +67,7 @@ def test_an_unknown_type_waits_for_a_worker_that_knows_it(connection: Connection
 
 
 def test_a_newer_version_waits_too(connection: Connection, outside: toy.Outside) -> None:
-    """An old worker meets the version of a new producer."""
+    """A new producer published it for an old worker."""
     raw = {**json.loads(say("newer").json_bytes()), "dataschema": "toy/word.said/2"}
     row = {"queue": "events", "task": "consume", "priority": 10, "delay": 0, "args": raw}
     connection.execute("SELECT engine.enqueue(%s)", [Jsonb([row])])
@@ -73,7 +77,7 @@ def test_a_newer_version_waits_too(connection: Connection, outside: toy.Outside)
 
 
 def test_the_wait_is_counted_from_the_first_delivery_and_ends(connection: Connection, outside: toy.Outside) -> None:
-    """The delay grows with the wait up to half a minute; after the patience it is a dead letter, as published."""
+    """The delay grows up to half a minute. After `unknown_patience` the event is buried."""
     event = say("never")
     publish(connection, event)
     with old("toy/word.said"), using(unknown_patience=600):
@@ -97,7 +101,7 @@ def test_the_wait_is_counted_from_the_first_delivery_and_ends(connection: Connec
 
 
 def test_an_unknown_effect_waits_in_its_queue(connection: Connection, outside: toy.Outside) -> None:
-    """A worker of effects puts it back where it was: no worker of handlers gets it."""
+    """A worker of effects puts it back there, not in the queue of handlers."""
     publish(connection, want("a"), want("b"))
     with old("toy/call.wanted"):
         drain()
@@ -111,7 +115,7 @@ def test_an_unknown_effect_waits_in_its_queue(connection: Connection, outside: t
 
 @pytest.mark.parametrize("patience", [600, 0])
 def test_a_type_without_a_handler_here_waits_too(connection: Connection, outside: toy.Outside, patience: float) -> None:
-    """The old program knows the type, as an effect or as nothing; without patience it is dead at once."""
+    """The program knows the type as an effect, or does not serve it. Without patience it is buried at once."""
     publish(connection, say("w"), say("x").follow(toy.Echo(word="e"), toy.NOW))
     with domain.use(Wiring(handlers={toy.Said: toy.hear}, effects={})), using(unknown_patience=patience):
         drain()
@@ -122,7 +126,7 @@ def test_a_type_without_a_handler_here_waits_too(connection: Connection, outside
 
 
 def test_a_rescued_batch_of_unknown_events_waits(connection: Connection, outside: toy.Outside) -> None:
-    """Also where the batch is unpacked because its worker died."""
+    """Also if the batch is split because its worker crashed."""
     publish(connection, say("x").follow(toy.Echo(word="new"), toy.NOW), say("known"))
     connection.execute("UPDATE public.procrastinate_jobs SET attempts = 1")
     with old("toy/echo.heard"):
@@ -130,9 +134,24 @@ def test_a_rescued_batch_of_unknown_events_waits(connection: Connection, outside
     assert (dead(connection), waiting(connection)) == ([], 1)
 
 
-def test_the_check_before_a_deployment_says_that_it_waits(connection: Connection, outside: toy.Outside) -> None:
-    """Unknown here is a finding, and not yet a dead letter."""
+def test_the_check_before_a_deployment_reports_waiting_events(connection: Connection, outside: toy.Outside) -> None:
+    """An unknown type is a finding, not a dead letter."""
     publish(connection, say("later"))
     with old("toy/word.said"):
         (finding,) = check(connection).findings
     assert "waits for a worker that knows it" in finding.why
+
+
+def test_only_unknown_events_are_taken_out(connection: Connection, outside: toy.Outside) -> None:
+    """Known events are returned in their order; an event that cannot be parsed is buried at once."""
+    first, last = queued(say("first")), queued(say("last"))
+    refused, broken = queued(want("refused")), unreadable(say("broken"))
+    with connection.transaction():
+        left = unknown.take_out(connection, [first, refused, broken, last], refusal, lambda: ROUTE)
+    assert left == [first, last]
+    assert dead(connection) == [("InvalidEvent",)]
+    error = scalar(connection, "SELECT args->>'error' FROM engine.delayed")
+    assert (unknown.is_unknown(error), "is an effect" in error) == (True, True)
+    assert not unknown.is_unknown("RowLocked: x")
+    known = [first, last]
+    assert unknown.take_out(connection, known, refusal, lambda: ROUTE) is known
