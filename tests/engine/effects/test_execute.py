@@ -1,40 +1,31 @@
-"""Perform: outside calls are made in no transaction, and what came of each is recorded once."""
+"""Execute: calls are made outside transactions, and each outcome is recorded once."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import psycopg
 import pytest
 
-from app import database as doors
 from app.context import Connection
 from app.engine import domain
 from app.engine.delivery.engine import Engine
-from app.engine.domain import Call, Effect, Policy, Prepared, Wiring
+from app.engine.domain import Call, Prepared
 from app.engine.effects.execute import perform
-from app.engine.queue.lease import Delivery
 from app.engine.queue.publish import publish
 from app.settings import using
 from events import Payload
 from tests.conftest import Database
 from tests.helpers import toy
+from tests.helpers.blocking_calls import Blocking, fetch, heard, outside_that, play, until
 from tests.helpers.support import deliver, drain, drain_all, scalar, waiting
 from tests.helpers.toy import Outside, want
 from tests.helpers.waits import SOMEBODY_WAITS
 
 
-def heard(connection: Connection) -> list[str]:
-    """What came of calls, in order."""
-    return [word for (word,) in connection.execute("SELECT word FROM toy.heard ORDER BY word")]
-
-
-def test_every_call_of_a_batch_is_made_once_and_its_outcome_counted_once(
-    connection: Connection, outside: Outside
-) -> None:
-    """A batch of calls ends with as many results, an empty queue and no call under way."""
+def test_each_call_of_a_batch_is_made_and_recorded_once(connection: Connection, outside: Outside) -> None:
+    """Afterwards the queue is empty and no call is marked."""
     publish(connection, *[want(f"w{n:02}") for n in range(40)])
     drain()
     assert heard(connection) == [f"w{n:02}: made" for n in range(40)]
@@ -43,8 +34,8 @@ def test_every_call_of_a_batch_is_made_once_and_its_outcome_counted_once(
     assert scalar(connection, "SELECT count(*) FROM engine.calls") == 0
 
 
-def test_an_event_that_is_asked_for_twice_is_called_once(connection: Connection, outside: Outside) -> None:
-    """Two rows with one event, delivered side by side or one after the other, make one call."""
+def test_an_event_in_two_rows_is_called_once(connection: Connection, outside: Outside) -> None:
+    """Delivered at the same time or one after the other."""
     event = want("one")
     publish(connection, event)
     publish(connection, event)
@@ -55,8 +46,8 @@ def test_an_event_that_is_asked_for_twice_is_called_once(connection: Connection,
     assert len(outside.calls) == 1
 
 
-def test_what_nobody_waits_for_any_more_is_recorded_and_not_called(connection: Connection, outside: Outside) -> None:
-    """An effect's event that was overtaken counts as applied."""
+def test_an_obsolete_event_is_applied_without_a_call(connection: Connection, outside: Outside) -> None:
+    """The effect does not prepare it."""
     outside.stale.add("old")
     publish(connection, want("old"), want("new"))
     drain()
@@ -64,8 +55,8 @@ def test_what_nobody_waits_for_any_more_is_recorded_and_not_called(connection: C
     assert scalar(connection, "SELECT count(*) FROM engine.event_log WHERE type = 'toy/call.wanted'") == 2
 
 
-def test_a_transient_error_asks_before_it_calls_again(connection: Connection, outside: Outside) -> None:
-    """After a time-out the call may have happened: the next delivery knows that it is in doubt."""
+def test_after_a_transient_error_the_call_is_in_doubt(connection: Connection, outside: Outside) -> None:
+    """It may have been made, so the next delivery asks first."""
     publish(connection, want("shy", "once"), want("bold"))
     drain_all(connection)
     assert heard(connection) == ["bold: made", "shy: asked"]
@@ -73,15 +64,15 @@ def test_a_transient_error_asks_before_it_calls_again(connection: Connection, ou
 
 
 def test_a_permanent_error_buries_its_own_event(connection: Connection, outside: Outside) -> None:
-    """The requesting event is the dead letter; its siblings are done."""
+    """The other events of the batch are applied."""
     publish(connection, want("no", "bad"), want("yes"))
     drain_all(connection)
     assert heard(connection) == ["yes: made"]
     assert scalar(connection, "SELECT job_type FROM engine.failed_jobs") == "toy/call.wanted"
 
 
-def test_an_effect_that_gives_up_says_so(connection: Connection, outside: Outside) -> None:
-    """The last attempt's transient error becomes what the effect says of it; without that, a dead letter."""
+def test_an_effect_can_give_up(connection: Connection, outside: Outside) -> None:
+    """The last transient error becomes the effect's result; without `give_up`, a dead letter."""
     with domain.use(outside.wiring(give_up=True)):
         publish(connection, want("stubborn", "never"))
         drain_all(connection)
@@ -89,8 +80,8 @@ def test_an_effect_that_gives_up_says_so(connection: Connection, outside: Outsid
     assert [call.is_last for _, call in outside.calls] == [False] * 5 + [True]
 
 
-def test_in_doubt_and_nobody_to_ask_is_for_a_person(connection: Connection, outside: Outside) -> None:
-    """Where the other side cannot be asked, a call is never made twice blindly."""
+def test_a_call_in_doubt_that_cannot_be_asked_about_is_buried(connection: Connection, outside: Outside) -> None:
+    """It is never repeated."""
     with domain.use(outside.wiring(can_be_asked=False)):
         publish(connection, want("unsure", "once"))
         drain_all(connection)
@@ -99,7 +90,7 @@ def test_in_doubt_and_nobody_to_ask_is_for_a_person(connection: Connection, outs
 
 
 def test_an_event_with_a_handler_is_no_effect(connection: Connection, outside: Outside) -> None:
-    """A wrong event in the wrong task becomes a dead letter, not a call."""
+    """In the wrong task it is buried, not called."""
     connection.execute(
         "INSERT INTO public.procrastinate_jobs (queue_name, task_name, args) VALUES ('toys', 'perform', %s::jsonb)",
         [toy.say("hello").json_bytes().decode()],
@@ -109,79 +100,8 @@ def test_an_event_with_a_handler_is_no_effect(connection: Connection, outside: O
     assert scalar(connection, "SELECT error_message FROM engine.failed_jobs").endswith("it is no effect")
 
 
-class Blocking:
-    """An outside whose calls wait until the test lets them go."""
-
-    def __init__(self) -> None:
-        self.under_way = 0
-        self.most = 0
-        self.calls = 0
-        self.begun = asyncio.Event()
-        self.go = asyncio.Event()
-        self._turns = asyncio.Semaphore(0)
-
-    def take_one(self) -> None:
-        """Let one call go."""
-        self._turns.release()
-
-    async def call(self, prepared: Prepared, _call: Call) -> Payload:
-        """Count the calls, and how many run at once."""
-        self.calls += 1
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
-        self.begun.set()
-        waits = {asyncio.ensure_future(self.go.wait()), asyncio.ensure_future(self._turns.acquire())}
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-        self.under_way -= 1
-        return toy.Made(word=prepared.work.word, outcome="made")
-
-
-Scenario = Callable[[Engine, Blocking], Awaitable[None]]
-
-
-def play(database: Database, outside: Outside, scenario: Scenario) -> None:
-    """Run a scenario with an engine whose outside is blocking."""
-
-    async def run() -> None:
-        blocking = Blocking()
-        wiring = outside.wiring()
-        effect = Effect(queue="toys", limits=outside.limits, prepare=outside.prepare, call=blocking.call, at_once=6)
-        with domain.use(domain.Wiring(wiring.handlers, {toy.Wanted: effect})):
-            pool = doors.pool(max_size=8, address=database.url)
-            try:
-                async with asyncio.timeout(20):
-                    await scenario(Engine(pool, Policy(base=0.01)), blocking)
-            finally:
-                pool.close()
-
-    asyncio.run(run())
-
-
-async def until(seen: Callable[[], object]) -> None:
-    """Let the event loop turn until something is seen; `play()` bounds how long."""
-    while not seen():  # noqa: ASYNC110 - what is waited for is in the database or in another task
-        await asyncio.sleep(0)
-
-
-def fetch(connection: Connection) -> Delivery:
-    """What a worker does before it delivers: register, and fetch a row."""
-    worker_id = scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()")
-    row = connection.execute(
-        "SELECT id, attempts, worker_id FROM procrastinate_fetch_job_v2(ARRAY['toys']::varchar[], %s)", [worker_id]
-    ).fetchone()
-    assert row is not None
-    assert row[0] is not None, "no row is due"
-    return Delivery(*row)
-
-
-def test_calls_run_side_by_side_but_never_more_than_a_limit_allows(
-    database: Database, connection: Connection, outside: Outside
-) -> None:
-    """Deliveries share the slots of a limit; an event that finds none waits, with the same attempt."""
+def test_concurrent_calls_keep_to_the_limit(database: Database, connection: Connection, outside: Outside) -> None:
+    """Deliveries share its slots. An event without a slot waits with the same attempt."""
     publish(connection, *[want(f"a{n}", limit="account") for n in range(4)])
     publish(connection, *[want(f"b{n}", limit="account") for n in range(4)])
 
@@ -201,10 +121,10 @@ def test_calls_run_side_by_side_but_never_more_than_a_limit_allows(
     play(database, outside, scenario)
 
 
-def test_a_delivery_that_must_stop_hands_back_what_it_has_not_done(
+def test_a_cancelled_delivery_requeues_open_events(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """Cancelled in the middle: what was in the air is in doubt next time, what had not begun is not."""
+    """Calls in progress are in doubt next time; the others are not."""
     publish(connection, *[want(f"w{n:02}") for n in range(10)])
 
     async def scenario(engine: Engine, blocking: Blocking) -> None:
@@ -223,10 +143,10 @@ def test_a_delivery_that_must_stop_hands_back_what_it_has_not_done(
     assert sorted(call.in_doubt for _, call in outside.calls) == [False] * 4 + [True] * 6
 
 
-def test_an_outcome_that_comes_while_another_is_written_is_not_forgotten(
+def test_an_outcome_during_a_commit_is_recorded_by_the_next(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """The row shrinks by what was written, not by what has happened meanwhile."""
+    """The row keeps the events that the commit did not record."""
     publish(connection, want("early"), want("late"))
 
     async def scenario(engine: Engine, blocking: Blocking) -> None:
@@ -247,7 +167,7 @@ def test_an_outcome_that_comes_while_another_is_written_is_not_forgotten(
 
 
 def test_a_zombie_records_nothing(database: Database, connection: Connection, outside: Outside) -> None:
-    """A worker that was taken for dead comes back: its outcome is not recorded, the new owner's is."""
+    """A worker that was declared dead continues. Only the new owner's outcome is recorded."""
     publish(connection, want("disputed"))
 
     async def scenario(engine: Engine, blocking: Blocking) -> None:
@@ -270,7 +190,7 @@ def test_a_zombie_records_nothing(database: Database, connection: Connection, ou
 def test_a_call_belongs_to_one_live_delivery_at_a_time(
     database: Database, connection: Connection, outside: Outside, *, live: bool
 ) -> None:
-    """While a delivery that has the call in hand lives, another one of the same event waits; then it is in doubt."""
+    """Another delivery of the event waits; if the first one is not live, the call is in doubt."""
     event = want("shared")
     publish(connection, event)
     publish(connection, event)
@@ -294,16 +214,8 @@ def test_a_call_belongs_to_one_live_delivery_at_a_time(
     assert heard(connection) == ["shared: made"]
 
 
-def outside_that(
-    call: Callable[[Prepared, Call], Awaitable[Payload]], outside: Outside, grace_period: float = 0.0
-) -> Wiring:
-    """The toy's wiring around another way of calling."""
-    effect = Effect(queue="toys", prepare=outside.prepare, call=call, grace_period=lambda: grace_period)
-    return Wiring(outside.wiring().handlers, {toy.Wanted: effect})
-
-
-def test_an_effect_that_says_nothing_is_an_error_and_no_loss(connection: Connection, outside: Outside) -> None:
-    """Whatever an effect returns that is no payload, its event is put back or buried, never forgotten."""
+def test_an_effect_must_return_a_payload(connection: Connection, outside: Outside) -> None:
+    """Otherwise its event is put back or buried."""
 
     async def forgetful(_prepared: Prepared, _call: Call) -> Payload:
         return None  # type: ignore[return-value]
@@ -314,8 +226,8 @@ def test_an_effect_that_says_nothing_is_an_error_and_no_loss(connection: Connect
     assert scalar(connection, "SELECT error_class FROM engine.failed_jobs") == "TypeError"
 
 
-def test_an_outcome_that_cannot_be_written_is_its_own_events_error(connection: Connection, outside: Outside) -> None:
-    """One result that the database cannot hold: its event is buried, its neighbours are done, and called once."""
+def test_an_outcome_that_cannot_be_stored_fails_its_own_event(connection: Connection, outside: Outside) -> None:
+    """The other events are applied, and called once."""
     calls: list[str] = []
 
     async def odd(prepared: Prepared, _call: Call) -> Payload:
@@ -331,7 +243,7 @@ def test_an_outcome_that_cannot_be_written_is_its_own_events_error(connection: C
 
 
 def test_the_other_side_is_not_asked_before_the_grace_period_ends(connection: Connection, outside: Outside) -> None:
-    """After a call that ended half way its event waits as long as the other side may still be making up its mind."""
+    """The event of a call that failed in the middle waits until then."""
     with domain.use(outside_that(outside.call, outside, grace_period=60)):
         publish(connection, want("slow", "once"))
         drain()
@@ -345,7 +257,7 @@ def test_the_other_side_is_not_asked_before_the_grace_period_ends(connection: Co
 
 
 def test_a_call_that_was_left_behind_has_its_grace_period(connection: Connection, outside: Outside) -> None:
-    """A worker that died said nothing: from the first look at its call on, the other side has its time."""
+    """It begins when a delivery first finds the call."""
     event = want("orphan")
     publish(connection, event)
     connection.execute("INSERT INTO engine.calls (event_id, row_id, attempts) VALUES (%s, 0, 0)", [event.id])
@@ -358,7 +270,7 @@ def test_a_call_that_was_left_behind_has_its_grace_period(connection: Connection
 def test_an_event_that_was_recorded_meanwhile_is_not_called(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """A delivery that had to wait for another one's record sees it: two rows with one event make one call."""
+    """A claim that waited for another record checks the ledger again."""
     event = want("twice")
     publish(connection, event)
     publish(connection, event)
@@ -386,8 +298,8 @@ def test_an_event_that_was_recorded_meanwhile_is_not_called(
     play(database, outside, scenario)
 
 
-def test_a_limit_whose_waker_ended_early_wakes_the_next(connection: Connection, outside: Outside) -> None:
-    """A woken row whose events nobody waits for any more passes the slot on."""
+def test_a_claim_without_calls_wakes_the_next_parked_row(connection: Connection, outside: Outside) -> None:
+    """The woken row was obsolete."""
     outside.stale.add("overtaken")
     publish(connection, want("overtaken", limit="account"))
     publish(connection, want("patient", limit="account"))

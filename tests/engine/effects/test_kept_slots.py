@@ -14,8 +14,7 @@ from app.engine.queue.lease import Delivery
 from app.engine.queue.publish import publish
 from app.engine.worker.prune import prune
 from tests.conftest import Database
-from tests.engine.effects.test_execute import Blocking, play, until
-from tests.engine.effects.test_waking import due
+from tests.helpers.blocking_calls import Blocking, due, play, until
 from tests.helpers.support import scalar
 from tests.helpers.toy import Outside, want
 

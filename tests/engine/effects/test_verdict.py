@@ -1,4 +1,4 @@
-"""Verdict: what the outcome of one call leads to."""
+"""Verdict: the decision for each outcome of a call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SETTLE_S = 90.0
 
 
 async def _still_mine() -> None:
-    """Nothing has changed."""
+    """Check nothing."""
 
 
 async def _call(_prepared: Prepared, _call: Call) -> Payload:
@@ -51,14 +51,14 @@ def _task(*, begun: bool = True, attempt: int = 0) -> Task:
 
 
 def test_a_payload_is_the_result() -> None:
-    """What an effect returns is published."""
+    """It is published."""
     said = Said(word="done")
     assert decide_outcome(_task(), said, _effect(), POLICY, 0.0) == Result(said)
 
 
 @pytest.mark.parametrize(("begun", "least"), [(True, SETTLE_S), (False, 0.0)])
 def test_a_call_that_may_have_been_made_waits_for_the_grace_period(begun: bool, least: float) -> None:  # noqa: FBT001
-    """Before that the other side may not know of what it is about to accept; a call that never began need not wait."""
+    """A call that was not begun waits for the policy's delay only."""
     match decide_outcome(_task(begun=begun), Transient("away"), _effect(), POLICY, 0.0):
         case Failure(_, PutBack(delay, 1), made):
             assert made is begun
@@ -68,8 +68,8 @@ def test_a_call_that_may_have_been_made_waits_for_the_grace_period(begun: bool, 
             raise AssertionError(other)
 
 
-def test_what_a_delay_costs_is_never_an_attempt_of_one_who_is_busy() -> None:
-    """Somebody else holds what is needed: the attempt stays."""
+def test_a_busy_error_spends_no_attempt() -> None:
+    """The resource is in use."""
     verdict = decide_outcome(_task(begun=False), Busy("taken"), _effect(), POLICY, 0.0)
     assert isinstance(verdict, Failure)
     assert isinstance(verdict.decision, PutBack)
@@ -77,7 +77,7 @@ def test_what_a_delay_costs_is_never_an_attempt_of_one_who_is_busy() -> None:
 
 
 def test_a_transient_error_of_the_last_attempt_is_given_up() -> None:
-    """The effect says what is published; without `give_up` the event is buried, and not before the last attempt."""
+    """The result is the effect's `give_up` payload. Without it the event is buried."""
     given_up = Said(word="gave up")
     error = Transient("away")
     effect = _effect(give_up=lambda _prepared, _error: given_up)
@@ -95,8 +95,8 @@ def test_a_permanent_error_is_buried_and_never_given_up() -> None:
     assert decide_outcome(_task(), error, effect, POLICY, 0.0) == Failure(error, Bury(), may_have_been_made=True)
 
 
-def test_where_nobody_can_be_asked_a_person_decides_at_once() -> None:
-    """A call that may have been made is buried as in doubt; one that was not made is tried again."""
+def test_a_call_that_cannot_be_asked_about_is_buried_at_once() -> None:
+    """If it may have been made; otherwise it is tried again."""
     effect = _effect(can_be_asked=False, give_up=lambda _prepared, _error: Said(word="gave up"))
     verdict = decide_outcome(_task(attempt=1), Transient("cut off"), effect, POLICY, 0.0)
     assert isinstance(verdict, Failure)

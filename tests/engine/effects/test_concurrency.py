@@ -1,4 +1,4 @@
-"""Waking: a delivery that frees a slot wakes the row that has been parked for longest, without waiting for a rescuer.
+"""Concurrency limits: slots over all workers, and parked rows that the delivery that frees a slot wakes.
 
 Rows are delivered by hand, so nothing else could have woken them.
 """
@@ -8,36 +8,33 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import LiteralString
 from uuid import uuid4
 
 import pytest
+from psycopg.errors import LockNotAvailable
 
+from app import database as doors
 from app.context import Connection
 from app.engine.delivery.engine import Engine
+from app.engine.domain import ConcurrencyLimit
+from app.engine.effects import concurrency, cooldowns
 from app.engine.effects.concurrency import wake_all
 from app.engine.effects.execute import perform
-from app.engine.queue.publish import publish
+from app.engine.queue.lease import Delivery
+from app.engine.queue.publish import publish, put_back
 from tests.conftest import Database
-from tests.engine.effects.test_execute import Blocking, fetch, heard, play, until
+from tests.helpers.blocking_calls import Blocking, due, fetch, heard, play, until
 from tests.helpers.support import deliver, scalar
 from tests.helpers.toy import Outside, want
 
-_DUE = """
-SELECT coalesce(args #>> '{events,0,data,word}', args #>> '{data,word}') FROM public.procrastinate_jobs
- WHERE queue_name = 'toys' AND status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now()) ORDER BY id
-"""
 _FORGET_WORKERS = "UPDATE public.procrastinate_jobs SET worker_id = NULL WHERE status = 'doing'"
 
 Crowd = Callable[[Engine, Blocking, "asyncio.Task[int]"], Awaitable[None]]
 
 
-def due(connection: Connection) -> list[str]:
-    """The words of the rows that a worker would find."""
-    return [word for (word,) in connection.execute(_DUE)]
-
-
 def crowded(database: Database, connection: Connection, outside: Outside, scenario: Crowd) -> None:
-    """Run a scenario: one delivery holds both slots of a limit, and three rows are parked for it, in order."""
+    """Run a scenario in which one delivery holds both slots of a limit, and three rows are parked for it."""
 
     async def whole(engine: Engine, blocking: Blocking) -> None:
         publish(connection, want("a1", limit="account"), want("a2", limit="account"))
@@ -58,7 +55,7 @@ def crowded(database: Database, connection: Connection, outside: Outside, scenar
 def test_a_recorded_outcome_wakes_the_longest_parked(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """One slot is free, so one row is woken: the first of those that wait."""
+    """One slot is free, so one row is woken."""
 
     async def scenario(_: Engine, blocking: Blocking, _holder: asyncio.Task[int]) -> None:
         blocking.take_one()
@@ -68,10 +65,8 @@ def test_a_recorded_outcome_wakes_the_longest_parked(
     crowded(database, connection, outside, scenario)
 
 
-def test_a_woken_row_that_is_not_wanted_any_more_wakes_the_next(
-    database: Database, connection: Connection, outside: Outside
-) -> None:
-    """It has nothing to call, so it gives its slot up in its claim."""
+def test_an_obsolete_woken_row_wakes_the_next(database: Database, connection: Connection, outside: Outside) -> None:
+    """It has nothing to call, so its claim frees the slot."""
     outside.stale.add("b")
 
     async def scenario(engine: Engine, blocking: Blocking, _holder: asyncio.Task[int]) -> None:
@@ -83,10 +78,10 @@ def test_a_woken_row_that_is_not_wanted_any_more_wakes_the_next(
     crowded(database, connection, outside, scenario)
 
 
-def test_a_delivery_that_must_stop_wakes_the_longest_parked(
+def test_a_stopping_delivery_wakes_the_longest_parked(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """A worker that is told to stop hands back what it has begun, and its slots with it."""
+    """It requeues its events and frees its slots."""
 
     async def scenario(_: Engine, _blocking: Blocking, holder: asyncio.Task[int]) -> None:
         holder.cancel()
@@ -97,8 +92,8 @@ def test_a_delivery_that_must_stop_wakes_the_longest_parked(
     crowded(database, connection, outside, scenario)
 
 
-def test_upkeep_wakes_for_a_delivery_that_died(database: Database, connection: Connection, outside: Outside) -> None:
-    """A dead delivery holds no slot; it cannot wake anybody, so upkeep does, one row a turn."""
+def test_upkeep_wakes_rows_for_a_crashed_delivery(database: Database, connection: Connection, outside: Outside) -> None:
+    """It holds no slot. Each pass wakes one row."""
 
     async def scenario(_: Engine, _blocking: Blocking, _holder: asyncio.Task[int]) -> None:
         wake_all(connection)
@@ -112,10 +107,8 @@ def test_upkeep_wakes_for_a_delivery_that_died(database: Database, connection: C
     crowded(database, connection, outside, scenario)
 
 
-def test_the_last_outcome_lets_all_the_parked_go_on_one_after_the_other(
-    database: Database, connection: Connection, outside: Outside
-) -> None:
-    """Each delivery wakes the next: by hand, without a rescuer and before any time is up, everything is called."""
+def test_each_delivery_wakes_the_next_parked_row(database: Database, connection: Connection, outside: Outside) -> None:
+    """All calls are made without a rescuer and before any delay ends."""
 
     async def scenario(_: Engine, blocking: Blocking, holder: asyncio.Task[int]) -> None:
         blocking.go.set()
@@ -126,10 +119,10 @@ def test_the_last_outcome_lets_all_the_parked_go_on_one_after_the_other(
     assert heard(connection) == ["a1: made", "a2: made", "b: made", "c: made", "d: made"]
 
 
-def test_a_limit_that_tenants_share_wakes_the_longest_parked_of_all(
+def test_rows_of_all_tenants_are_woken_in_the_order_of_parking(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """One key, several tenants: they are woken in the order in which they were parked, whichever frees a slot."""
+    """For a limit that tenants share."""
     a, b = uuid4(), uuid4()
 
     async def scenario(engine: Engine, blocking: Blocking) -> None:
@@ -153,10 +146,10 @@ def test_a_limit_that_tenants_share_wakes_the_longest_parked_of_all(
     assert words[-3:] == ["b1", "a3", "b2"]
 
 
-def test_what_a_stopping_worker_hands_back_keeps_its_place(
+def test_events_of_a_stopping_worker_keep_their_position(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """A row that was published later comes after it, and the row is delivered as if it had not been before."""
+    """They come before rows that were published later, and have no attempt more."""
 
     async def scenario(engine: Engine, blocking: Blocking) -> None:
         publish(connection, *(want(word, limit="account") for word in ("a1", "a2", "older", "old")))
@@ -175,3 +168,64 @@ def test_what_a_stopping_worker_hands_back_keeps_its_place(
     deliver(connection)
     assert heard(connection) == ["a1: asked", "a2: asked", "newer: made", "old: made", "older: made"]
     assert scalar(connection, "SELECT count(*) FROM engine.calls") == 0
+
+
+def delivery_in_progress(connection: Connection) -> Delivery:
+    """Return a delivery of a live worker."""
+    publish(connection, want("held"))
+    return fetch(connection)
+
+
+def test_slots_are_shared_by_all_deliveries(connection: Connection, outside: Outside) -> None:
+    """A delivery holds at most the free ones. It can take more, give some back, and keeps those of other limits."""
+    account, other = ConcurrencyLimit("account", 3), ConcurrencyLimit("other", 1)
+    first, second = delivery_in_progress(connection), delivery_in_progress(connection)
+    assert concurrency.take(connection, first, {account: 2, other: 5}) == {account: 2, other: 1}
+    assert concurrency.take(connection, second, {account: 2, other: 1}) == {account: 1, other: 0}
+    assert concurrency.take(connection, first, {account: 1}) == {account: 1}
+    assert concurrency.take(connection, second, {account: 2}) == {account: 2}
+    assert scalar(connection, "SELECT count(*) FROM engine.slots WHERE key = 'other'") == 1
+
+
+_RESCUE = "UPDATE public.procrastinate_jobs SET attempts = attempts + 1 WHERE id = %s"
+_REMOVE = "DELETE FROM public.procrastinate_jobs WHERE id = %s"
+
+
+@pytest.mark.parametrize("end", [_RESCUE, _REMOVE], ids=["rescued", "removed"])
+def test_a_delivery_that_ended_holds_no_slot(connection: Connection, outside: Outside, end: LiteralString) -> None:
+    """Its slots are free at once."""
+    account = ConcurrencyLimit("account", 1)
+    first, second = delivery_in_progress(connection), delivery_in_progress(connection)
+    concurrency.take(connection, first, {account: 1})
+    connection.execute(end, [first.row_id])
+    assert concurrency.take(connection, second, {account: 1}) == {account: 1}
+
+
+def test_a_locked_limit_is_locked_for_every_session(
+    database: Database, connection: Connection, outside: Outside
+) -> None:
+    """Until the transaction ends no other session takes slots of it. Other limits are free."""
+    account, other = ConcurrencyLimit("account", 1), ConcurrencyLimit("other", 1)
+    delivery = delivery_in_progress(connection)
+    with doors.connect(database.url, autocommit=True) as session:
+        session.execute("SET lock_timeout = '50ms'")
+        with connection.transaction():
+            concurrency.lock_limits(connection, [account])
+            with pytest.raises(LockNotAvailable):
+                concurrency.take(session, delivery, {account: 1})
+            assert concurrency.take(session, delivery, {other: 1}) == {other: 1}
+        assert concurrency.take(session, delivery, {account: 1}) == {account: 1}
+
+
+def test_no_row_is_woken_during_a_cooldown(connection: Connection, outside: Outside) -> None:
+    """A parked row is due after the cooldown, or when its time is up."""
+    account = ConcurrencyLimit("account", 1)
+    event = want("parked", limit="account")
+    raw = event.model_dump(mode="json", exclude_none=True)
+    put_back(connection, [(event, raw)], delay=concurrency.PARKED_S, attempt=0, limit=account)
+    cooldowns.begin(connection, {"account": (60.0, "slow down")})
+    concurrency.wake_parked(connection, account)
+    assert due(connection) == []
+    connection.execute("DELETE FROM engine.rests")
+    concurrency.wake_parked(connection, account)
+    assert due(connection) == ["parked"]
