@@ -1,4 +1,4 @@
-"""Delayed rows: what is not due waits outside the queue, and counts as waiting everywhere."""
+"""Delayed rows: rows that are not due wait outside the queue, and count as waiting."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from app.engine.queue.delayed import Promoter, promote, take_scheduled
 from app.engine.queue.publish import publish, put_back
 from app.testing.published import assert_published
 from tests.conftest import Database
-from tests.engine.effects.test_execute import until
 from tests.helpers import toy
+from tests.helpers.blocking_calls import until
 from tests.helpers.support import deliver, drain, drain_all, scalar, waiting
 from tests.helpers.toy import Outside, say, want
 
@@ -30,12 +30,12 @@ _DUE_NOW = "UPDATE engine.delayed SET due_at = clock_timestamp() - id * interval
 
 
 def counts(connection: Connection) -> tuple[int, int]:
-    """Rows in the queue, and rows that are delayed."""
+    """Return the number of rows in the queue, and of delayed rows."""
     return scalar(connection, _QUEUE), scalar(connection, _DELAYED)
 
 
 def test_a_delayed_event_waits_outside_the_queue_until_it_is_due(connection: Connection, outside: Outside) -> None:
-    """No fetch reads past it: `deliver` finds nothing, and promoting moves it only when its time has come."""
+    """No fetch reads it. It is promoted when it is due."""
     publish(connection, say("later"), delay=3600)
     publish(connection, say("now"))
     assert counts(connection) == (1, 1)
@@ -49,8 +49,8 @@ def test_a_delayed_event_waits_outside_the_queue_until_it_is_due(connection: Con
     assert sorted(word for (word,) in connection.execute("SELECT word FROM toy.heard")) == ["later", "now"]
 
 
-def test_a_row_keeps_its_place_in_the_order_of_the_queue(connection: Connection, outside: Outside) -> None:
-    """Rows are delivered in the order of publication, whichever of them were delayed, and for how long."""
+def test_a_promoted_row_keeps_its_position(connection: Connection, outside: Outside) -> None:
+    """Rows are delivered in the order of publication, whichever were delayed."""
     publish(connection, say("written first"), delay=3600)
     publish(connection, say("written second"))
     publish(connection, say("written third"), delay=60)
@@ -60,10 +60,8 @@ def test_a_row_keeps_its_place_in_the_order_of_the_queue(connection: Connection,
     assert words == ["written first", "written second", "written third"]
 
 
-def test_a_woken_row_comes_before_those_that_were_published_after_it_was_parked(
-    connection: Connection, outside: Outside
-) -> None:
-    """Else they would take the slot that was freed for it, and it would be parked again behind all others."""
+def test_a_woken_row_comes_before_later_ones(connection: Connection, outside: Outside) -> None:
+    """Otherwise they would take the free slot, and it would be parked again behind them."""
     parked, later = want("parked"), want("later")
     raw = parked.model_dump(mode="json", exclude_none=True)
     put_back(connection, [(parked, raw)], delay=300, attempt=0, limit=ConcurrencyLimit("account", 1))
@@ -76,7 +74,7 @@ def test_a_woken_row_comes_before_those_that_were_published_after_it_was_parked(
 
 
 def test_a_promoted_row_is_the_row_that_was_published(connection: Connection, outside: Outside) -> None:
-    """Queue, task, priority and arguments are those of a row that is published without a delay."""
+    """Queue, task, priority and arguments are those of a row without a delay."""
     event = say("same")
     read = "SELECT to_jsonb(j) - 'id' FROM public.procrastinate_jobs j"
     publish(connection, event)
@@ -88,14 +86,14 @@ def test_a_promoted_row_is_the_row_that_was_published(connection: Connection, ou
     assert connection.execute(read).fetchall() == at_once
 
 
-def test_a_parked_row_needs_a_time_at_which_it_looks_for_itself(connection: Connection, outside: Outside) -> None:
-    """Without one it could wait for ever."""
+def test_a_parked_row_needs_a_delay(connection: Connection, outside: Outside) -> None:
+    """Without one it could wait forever."""
     with pytest.raises(ValueError, match=r"^0$"):
         put_back(connection, [(want("w"), {})], delay=0, attempt=0, limit=ConcurrencyLimit("account", 1))
 
 
 def test_every_limit_with_a_free_slot_is_woken(connection: Connection, outside: Outside) -> None:
-    """However many rows each has: one row of each in a turn, the longest parked."""
+    """One row of each limit at a time, the longest parked."""
     for word in ("first", "second"):
         for key in ("a", "b", "c"):
             event = want(f"{word} of {key}")
@@ -107,8 +105,8 @@ def test_every_limit_with_a_free_slot_is_woken(connection: Connection, outside: 
     assert counts(connection) == (3, 3)
 
 
-def test_promoting_says_when_the_next_row_is_due(connection: Connection, outside: Outside) -> None:
-    """In seconds by the database's clock; None when nothing is delayed."""
+def test_promoting_returns_when_the_next_row_is_due(connection: Connection, outside: Outside) -> None:
+    """In seconds by the database's clock; None without delayed rows."""
     assert promote(connection) == (0, None)
     publish(connection, say("later"), delay=3600)
     moved, next_s = promote(connection)
@@ -118,7 +116,7 @@ def test_promoting_says_when_the_next_row_is_due(connection: Connection, outside
 
 
 def test_a_delay_is_kept_or_lost_with_the_transaction(connection: Connection, outside: Outside) -> None:
-    """A rollback of the publisher leaves nothing behind, and a rollback of a promotion leaves the row delayed."""
+    """A rollback of the publisher leaves nothing, a rollback of a promotion leaves the row delayed."""
     with connection.transaction(force_rollback=True):
         publish(connection, say("never"), delay=60)
     assert counts(connection) == (0, 0)
@@ -130,7 +128,7 @@ def test_a_delay_is_kept_or_lost_with_the_transaction(connection: Connection, ou
 
 
 def test_two_workers_never_promote_one_row_twice(database: Database, connection: Connection, outside: Outside) -> None:
-    """One holds its rows locked in an open transaction: the other moves the rest and waits for nothing."""
+    """Rows that another transaction promotes are skipped without waiting."""
     publish(connection, *[say(f"w{n}") for n in range(3)], delay=60, batch_size=1)
     connection.execute(_DUE_NOW)
     with doors.connect(database.url) as other:
@@ -140,8 +138,8 @@ def test_two_workers_never_promote_one_row_twice(database: Database, connection:
     assert counts(connection) == (3, 0)
 
 
-def test_what_is_put_back_is_delayed_with_its_attempt(connection: Connection, outside: Outside) -> None:
-    """And comes back with it."""
+def test_an_event_is_put_back_with_its_attempt(connection: Connection, outside: Outside) -> None:
+    """The next delivery has the attempt."""
     event = say("again")
     raw = event.model_dump(mode="json", exclude_none=True)
     put_back(connection, [(event, raw)], delay=60, attempt=2, error="Transient: not now")
@@ -152,8 +150,8 @@ def test_what_is_put_back_is_delayed_with_its_attempt(connection: Connection, ou
     assert (args["attempt"], args["error"], args["events"]) == (2, "Transient: not now", [raw])
 
 
-def test_a_delayed_event_is_waiting_for_whoever_asks(connection: Connection, outside: Outside) -> None:
-    """The gate before a deployment reads it, the plugin's assertion finds it, and the backlog counts it."""
+def test_a_delayed_event_counts_as_waiting(connection: Connection, outside: Outside) -> None:
+    """For the check before a deployment, the plugin's assertion and the backlog."""
     publish(connection, event := say("later"), delay=3600)
     assert [(one.id, one.place) for one in assert_published(connection, toy.Said)] == [(event.id, "waiting")]
     assert check(connection).looked_at["waiting"] == 1
@@ -164,7 +162,7 @@ def test_a_delayed_event_is_waiting_for_whoever_asks(connection: Connection, out
 def test_a_promoter_moves_a_row_when_its_time_comes(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """A promoter that sleeps for an hour is called by the notification of a row that is due soon."""
+    """The notification of a row that is due soon wakes a sleeping promoter."""
 
     async def run() -> float:
         with doors.pool() as pool:
@@ -186,7 +184,7 @@ def test_a_promoter_moves_a_row_when_its_time_comes(
 def test_a_row_that_is_due_soon_is_notified_and_a_later_one_is_not(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """Workers look every few seconds by themselves: only a shorter delay costs a notification."""
+    """Promoters check every few seconds anyway, so only short delays need a notification."""
     with doors.connect(database.url, autocommit=True) as listener:
         listener.execute('LISTEN "procrastinate_queue_v1#events"')
         publish(connection, say("in an hour"), delay=3600)
@@ -195,8 +193,8 @@ def test_a_row_that_is_due_soon_is_notified_and_a_later_one_is_not(
     assert heard == ['{"type": "row_delayed"}']
 
 
-def test_rows_that_the_version_before_scheduled_are_set_aside(connection: Connection, outside: Outside) -> None:
-    """They keep their time; parked ones stay where they are noted, and another program's job is not touched."""
+def test_scheduled_rows_of_an_older_version_are_moved(connection: Connection, outside: Outside) -> None:
+    """They keep their time. Parked rows and other programs' rows stay."""
     publish(connection, say("scheduled"), want("parked"))
     connection.execute("UPDATE public.procrastinate_jobs SET scheduled_at = now() + interval '1 hour'")
     connection.execute(
@@ -213,8 +211,8 @@ def test_rows_that_the_version_before_scheduled_are_set_aside(connection: Connec
     assert timedelta(minutes=59) < left <= timedelta(hours=1)
 
 
-def test_rows_that_the_version_before_parked_are_woken_first(connection: Connection, outside: Outside) -> None:
-    """They are older than those that are parked in the new place."""
+def test_rows_parked_by_an_older_version_are_woken_first(connection: Connection, outside: Outside) -> None:
+    """They are older than those in `engine.delayed`."""
     publish(connection, want("old"))
     connection.execute("UPDATE public.procrastinate_jobs SET scheduled_at = now() + interval '1 hour'")
     connection.execute("INSERT INTO engine.parked (row_id, key) SELECT id, 'k' FROM public.procrastinate_jobs")
@@ -231,7 +229,7 @@ def test_rows_that_the_version_before_parked_are_woken_first(connection: Connect
 def test_fetching_and_promoting_read_an_index_however_much_is_delayed(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """With the statistics of an empty table, no plan of a promotion sorts or scans."""
+    """With the statistics of an empty table, no plan sorts or scans."""
     with psycopg.connect(database.superuser_url, autocommit=True) as admin:
         admin.execute("ANALYZE engine.delayed")
         publish(connection, *[say(f"w{n}") for n in range(3000)], delay=3600, batch_size=1)
@@ -248,7 +246,7 @@ def test_fetching_and_promoting_read_an_index_however_much_is_delayed(
 
 
 def test_a_worker_delivers_what_becomes_due_while_it_runs(connection: Connection, outside: Outside) -> None:
-    """A real worker, its own promoter, and a put-back event: it is applied without help."""
+    """A real worker with its promoter applies an event that was put back."""
     publish(connection, say("moody", "later"))
     drain()
     assert counts(connection) == (0, 1)

@@ -1,6 +1,6 @@
-"""Delays: what waits for its time waits as long as it should, and nothing but time makes it due.
+"""Delays: each wait has the right length, and only time makes the row due.
 
-Rows are delivered by hand: a real worker's upkeep and `drain_all` would hide a delay that was lost.
+Rows are delivered one by one: a real worker's upkeep and `drain_all` would hide a lost delay.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from app.engine.queue.publish import publish
 from app.settings import settings
 from app.testing.worker import let_time_pass
 from events import Event
-from tests.engine.effects.test_execute import outside_that
+from tests.helpers.blocking_calls import outside_that
 from tests.helpers.support import deliver, scalar
 from tests.helpers.toy import NOW, Outside, Said, Wanted
 
@@ -27,33 +27,33 @@ SLACK_S = 10
 
 
 @pytest.fixture(autouse=True)
-def check_context(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Delays that no test outlives by itself."""
+def long_delays(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Delays that are longer than any test."""
     monkeypatch.setenv("TALLYMAN_RETRY_BASE", str(BASE_S))
     monkeypatch.setenv("TALLYMAN_RETRY_CAP", str(CAP_S))
     settings.cache_clear()
 
 
 def said(subject: UUID, mood: str) -> Event[Said]:
-    """A word about a subject."""
+    """Return the event of a word about a subject."""
     return events.new(Said(word="word", mood=mood), now=NOW, subject=subject, tenant=None)
 
 
 def waits(connection: Connection, subject: UUID) -> tuple[int, float]:
-    """The deliveries behind the subject's one event that waits, and the seconds until it is due."""
+    """Return the attempt of the subject's waiting event, and the seconds until it is due."""
     (entry,) = [entry for entry in timeline(connection, subject) if entry.state == "waiting"]
     assert entry.at is not None
     return entry.attempt or 0, (entry.at - scalar(connection, "SELECT now()")).total_seconds()
 
 
 def assert_about(seconds: float, least: float, most: float) -> None:
-    """Between two delays, and the time that looking took."""
+    """Assert that a delay is between two limits, with tolerance for the time of the check."""
     assert least - SLACK_S < seconds <= most
 
 
 @pytest.mark.parametrize("kind", [Said, Wanted])
 def test_an_event_is_put_back_for_longer_each_time(connection: Connection, kind: type[Said | Wanted]) -> None:
-    """Between half and all of the doubled base, up to the cap, for handlers and effects; then it is buried."""
+    """Between half and all of the doubled base, up to the cap. After the last attempt it is buried."""
     subject, mood = uuid4(), "later" if kind is Said else "never"
     publish(connection, events.new(kind(word="word", mood=mood), now=NOW, subject=subject, tenant=None))
     for attempt in range(5):
@@ -69,7 +69,7 @@ def test_an_event_is_put_back_for_longer_each_time(connection: Connection, kind:
     assert (entry.state, entry.attempt) == ("dead", 6)
 
 
-def test_what_is_published_for_later_waits_as_long(connection: Connection) -> None:
+def test_a_published_delay_is_kept(connection: Connection) -> None:
     """Alone or with others in a row."""
     alone, together = uuid4(), uuid4()
     publish(connection, said(alone, "fine"), delay=600)
@@ -82,8 +82,8 @@ def test_what_is_published_for_later_waits_as_long(connection: Connection) -> No
     assert {entry.state for subject in (alone, together) for entry in timeline(connection, subject)} == {"applied"}
 
 
-def test_an_event_that_a_deadlock_put_back_has_no_delivery_behind_it(connection: Connection) -> None:
-    """It waits between half and one and a half of the base, as if it had never been tried."""
+def test_a_deadlock_spends_no_attempt_and_has_a_short_delay(connection: Connection) -> None:
+    """It waits between half and one and a half of the base."""
     subject = uuid4()
     publish(connection, said(subject, "deadlock"))
     assert deliver(connection) == 1
@@ -93,7 +93,7 @@ def test_an_event_that_a_deadlock_put_back_has_no_delivery_behind_it(connection:
 
 
 def test_a_call_that_failed_waits_for_its_grace_period(connection: Connection, outside: Outside) -> None:
-    """Where the retry would come sooner, the other side may still be at work on the call."""
+    """If the retry would come sooner."""
     subject = uuid4()
     publish(connection, events.new(Wanted(word="w", mood="never"), now=NOW, subject=subject, tenant=None))
     with domain.use(outside_that(outside.call, outside, grace_period=500)):

@@ -1,4 +1,4 @@
-"""Distinct: two different events with one id are never published together; an exact repeat is one event."""
+"""Event ids: two different events with one id are rejected, an exact repeat is one event."""
 
 from __future__ import annotations
 
@@ -26,24 +26,26 @@ Handle = Callable[[HandlerContext, list[Event[Any]]], Iterable[Event[Any]]]
 
 
 def lines(cause: Event[Said], count: int) -> list[Event[Echo]]:
-    """Consequences of one type that differ, without a key."""
+    """Return different results of one type without a key."""
     return [cause.follow(Echo(word=f"line {n}"), toy.NOW) for n in range(count)]
 
 
 def served(handle: Handle) -> Wiring:
-    """The toy's wiring, with words handled this way."""
+    """Use the toy domain with another handler of words."""
     return Wiring(handlers={Said: handle, Echo: toy.echo, Made: toy.made}, effects={})
 
 
 def test_different_events_with_one_id_are_not_published(connection: Connection, outside: toy.Outside) -> None:
-    """The error names the type and says `key`; nothing of the call is published."""
+    """The error names the type and recommends a `key`. Nothing of the call is published."""
     with pytest.raises(ReusedId, match=r"toy/echo\.heard .*key"), as_service(connection):
         publish(connection, *lines(say("order"), 4))
     assert waiting(connection) == 0
 
 
-async def test_nor_by_an_asynchronous_producer(database: Database, outside: toy.Outside) -> None:
-    """The same rule in an event loop."""
+async def test_different_events_with_one_id_are_not_published_asynchronously(
+    database: Database, outside: toy.Outside
+) -> None:
+    """The same rule for asyncio."""
     async with await AsyncConnection.connect(doors.conninfo(database.url)) as connection:
         with pytest.raises(ReusedId, match="key"):
             await publish_async(connection, *lines(say("order"), 2))
@@ -52,7 +54,7 @@ async def test_nor_by_an_asynchronous_producer(database: Database, outside: toy.
 def test_other_data_another_tenant_or_another_type_is_another_event(
     connection: Connection, outside: toy.Outside
 ) -> None:
-    """Whatever differs of the fact itself counts."""
+    """Each of them makes a difference."""
     event = say("one")
     for other in (
         event.model_copy(update={"data": Said(word="two")}),
@@ -64,7 +66,7 @@ def test_other_data_another_tenant_or_another_type_is_another_event(
 
 
 def test_an_exact_repeat_is_one_event(connection: Connection, outside: toy.Outside) -> None:
-    """A fact that determines its id may be said by several causes, at several times."""
+    """Time and cause may differ."""
     fact = say("fact").id
     told = [say(f"cause {n}").follow(Echo(word="same"), toy.NOW, event_id=fact) for n in range(3)]
     publish(connection, *told)
@@ -74,7 +76,7 @@ def test_an_exact_repeat_is_one_event(connection: Connection, outside: toy.Outsi
 
 
 def test_a_handler_that_reuses_an_id_is_refused(connection: Connection, outside: toy.Outside) -> None:
-    """Its event is a dead letter that says why, the others of its batch are applied."""
+    """Its event is buried with the reason; the others of its batch are applied."""
 
     def handle(context: HandlerContext, said: list[Event[Said]]) -> Iterator[Event[Echo]]:
         for event in said:
@@ -96,8 +98,8 @@ def test_a_handler_that_reuses_an_id_is_refused(connection: Connection, outside:
     assert "key" in why
 
 
-def test_a_long_stream_is_looked_at_as_a_whole(connection: Connection, outside: toy.Outside) -> None:
-    """Also where thousands of events lie between two with one id."""
+def test_a_long_stream_is_compared_as_a_whole(connection: Connection, outside: toy.Outside) -> None:
+    """Also if thousands of events lie between two with one id."""
     cause = say("long")
 
     def stream(*numbers: int) -> Iterator[Event[Echo]]:
@@ -110,8 +112,8 @@ def test_a_long_stream_is_looked_at_as_a_whole(connection: Connection, outside: 
         assert publish_all(connection, stream(*range(12_000))) == 12_000
 
 
-def test_types_of_one_delivery_are_looked_at_together(connection: Connection, outside: toy.Outside) -> None:
-    """Two handlers that publish under one id for different facts: neither is lost, the second is a dead letter."""
+def test_results_of_all_handlers_are_compared(connection: Connection, outside: toy.Outside) -> None:
+    """Two handlers that publish different events with one id: the second is buried."""
     shared = say("shared").id
 
     def tell(context: HandlerContext, some: list[Event[Any]]) -> Iterator[Event[Made]]:
@@ -127,15 +129,15 @@ def test_types_of_one_delivery_are_looked_at_together(connection: Connection, ou
     assert dead == [("toy/call.made", "ReusedId")]
 
 
-def test_the_id_stands_where_it_is_read() -> None:
-    """Publishing reads the ids out of the JSON that it writes: every attribute may be there."""
+def test_the_id_has_a_fixed_position_in_the_json() -> None:
+    """With every attribute present."""
     event = say("word")
     whole = event.model_copy(update={"tenantid": event.id, "datacontenttype": "application/json", "subject": event.id})
     assert [one.json_bytes().decode()[distinct._ID] for one in (event, whole)] == [str(event.id)] * 2  # noqa: SLF001
 
 
 def test_a_stream_that_is_compared_in_parts_has_no_id_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ids are compared part by part in a long stream; a repeat is found, different ids are not refused."""
+    """A repeat is found, and different ids are accepted."""
     monkeypatch.setattr(distinct, "_AT_ONCE", 1000)
     events = [say(f"word {n}") for n in range(6000)]
     texts = [event.json_bytes().decode() for event in events]

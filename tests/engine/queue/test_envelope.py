@@ -1,4 +1,4 @@
-"""The format of a queue row: written and read in one module, and in one view for SQL."""
+"""The format of a queue row, written and read in one module and one SQL view."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tests.helpers.support import drain, drain_all, scalar
 from tests.helpers.toy import Outside, say, want
 
 
-def test_an_error_is_remembered_as_far_as_it_can_be_stored() -> None:
-    """Its class and the beginning of its message, without what PostgreSQL's JSON cannot hold."""
+def test_a_stored_error_is_cut() -> None:
+    """Its class and the beginning of its message, without characters that PostgreSQL cannot store."""
     assert remembered(Transient("no answer")) == "Transient: no answer"
     assert remembered(Transient("a\x00b" + "x" * 1000)) == "Transient: ab" + "x" * 297
     assert remembered(Transient("half \ud800")) == "Transient: half ?"
 
 
-def test_a_row_remembers_its_error_and_its_events_are_the_same(connection: Connection, outside: Outside) -> None:
-    """Quotes and all; the reader of the row finds the event and its attempt, as without an error."""
+def test_a_row_stores_its_error_beside_the_events(connection: Connection, outside: Outside) -> None:
+    """Also with quotes. Events and attempt are read as without an error."""
     for event in (say("w"), want("c")):
         raw = event.model_dump(mode="json", exclude_none=True)
         put_back(connection, [(event, raw)], delay=0, attempt=2, error='Transient: "no" \\ answer')
@@ -39,8 +39,8 @@ def test_a_row_remembers_its_error_and_its_events_are_the_same(connection: Conne
         assert (letter.event, letter.attempt) == (event, 2)
 
 
-def test_an_event_without_attempts_goes_back_as_it_came(connection: Connection, outside: Outside) -> None:
-    """A deadlock says nothing about it: its row is as if it had never been tried."""
+def test_an_event_without_attempts_is_written_as_published(connection: Connection, outside: Outside) -> None:
+    """After a deadlock its row is as if it had never been delivered."""
     event = say("unlucky")
     raw = event.model_dump(mode="json", exclude_none=True)
     put_back(connection, [(event, raw)], delay=1, attempt=0, error="DeadlockDetected: ")
@@ -48,7 +48,7 @@ def test_an_event_without_attempts_goes_back_as_it_came(connection: Connection, 
 
 
 def test_attributes_of_a_producer_stay_with_the_event(connection: Connection, outside: Outside) -> None:
-    """Content type and extensions are in the row of a put-back event and in its dead letter."""
+    """Content type and extensions are kept in a put-back row and in a dead letter."""
     own = {"datacontenttype": "application/json", "partitionkey": "p-1", "sampled": False}
     event = events.parse({**say("lost", "later").model_dump(mode="json", exclude_none=True), **own})
     publish(connection, event)
@@ -61,7 +61,7 @@ def test_attributes_of_a_producer_stay_with_the_event(connection: Connection, ou
 
 
 def test_the_view_reads_a_row_as_the_program_does(connection: Connection, outside: Outside) -> None:
-    """Events, attempt and error of every kind of row, and of rows that are none of this format."""
+    """Events, attempt and error of every kind of row, and of rows in another format."""
     event = json.loads(say("w").json_bytes())
     told: list[Any] = [
         event,
@@ -99,7 +99,7 @@ def test_the_view_reads_a_row_as_the_program_does(connection: Connection, outsid
 def test_what_is_written_is_read(
     events_: list[dict[str, Any]], attempt: int, error: str | None, share: str | None
 ) -> None:
-    """Whatever a row says beside its events, its letters are the events that were written, with their attempt."""
+    """Events and attempt, whatever else the row stores."""
     route = Route("calls", 0, 500, effect_of="x" if share else None, share=share)
     task, args = write(route, [json.dumps(one) for one in events_], attempt, error)
     letters = open_rows([Row(1, args)])

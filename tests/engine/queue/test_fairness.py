@@ -1,4 +1,4 @@
-"""Fairness: no tenant's effects keep another's waiting, in the real queue and with real workers."""
+"""Fairness between tenants, in the real queue and with real workers."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ NAMES = {str(tenant): name for name, tenant in zip("ABCDE", (A, B, C, D, E), str
 
 
 def wants(tenant: UUID | None, count: int, limit: str | None = None) -> list[Event[Wanted]]:
-    """So many calls of a tenant."""
+    """Return calls of a tenant."""
     return [want(f"{NAMES.get(str(tenant), '-')}{n}", tenant=tenant, limit=limit) for n in range(count)]
 
 
 def by_account(wiring: Wiring) -> Wiring:
-    """The wiring with a tenant's calls in accounts, each named by the limit."""
+    """Return the wiring with accounts, named by the limit."""
     effect = replace(wiring.effects[Wanted], account="limit")
     return Wiring(wiring.handlers, {Wanted: effect})
 
 
 @asynccontextmanager
 async def queue() -> AsyncIterator[PsycopgConnector]:
-    """A worker's connections."""
+    """Connections of a worker."""
     connector = fresh_connector()
     await connector.open_async()
     try:
@@ -57,7 +57,10 @@ async def queue() -> AsyncIterator[PsycopgConnector]:
 
 
 def taken(connection: Connection, capacity: int, count: int, *, queues: list[str] | None = None) -> list[str]:
-    """The shares of the rows that a worker takes one after the other, `capacity` in hand, the oldest ended first."""
+    """Return the shares of the rows that a worker fetches one after the other.
+
+    It has `capacity` deliveries, and ends the oldest one when all are taken.
+    """
     worker_id = scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()")
 
     async def run() -> list[str]:
@@ -79,7 +82,7 @@ def taken(connection: Connection, capacity: int, count: int, *, queues: list[str
 
 
 def test_a_row_belongs_to_one_share(connection: Connection, outside: Outside) -> None:
-    """Events of different tenants or accounts never travel together, and a row says whose it is."""
+    """Events of different tenants or accounts never share a row. The row stores the share."""
     with domain.use(by_account(outside.wiring())):
         publish(connection, *wants(A, 2, "x"), *wants(B, 2), *wants(A, 2, "y"), *wants(A, 1, "x"))
     rows = connection.execute(
@@ -101,7 +104,7 @@ def test_a_row_belongs_to_one_share(connection: Connection, outside: Outside) ->
     ],
 )
 def test_a_row_of_an_older_program_has_a_share_too(connection: Connection, args: Any, share: str) -> None:
-    """It is the tenant of the first event; whatever a row holds, it can be inserted and is taken."""
+    """The tenant of its first event. Any row can be inserted and fetched."""
     connection.execute(
         "INSERT INTO procrastinate_jobs (queue_name, task_name, args) VALUES ('robots', 'perform', %s::jsonb)",
         [json.dumps(args)],
@@ -110,7 +113,7 @@ def test_a_row_of_an_older_program_has_a_share_too(connection: Connection, args:
 
 
 def test_tenants_are_served_by_share(connection: Connection, outside: Outside) -> None:
-    """A flood that came first does not come first: tenants alternate while both have rows waiting."""
+    """Tenants alternate while both have rows waiting, whichever came first."""
     for _ in range(10):
         publish(connection, *wants(A, 2))
     for _ in range(3):
@@ -120,15 +123,13 @@ def test_tenants_are_served_by_share(connection: Connection, outside: Outside) -
     assert order[6:] == "AA"
 
 
-def test_a_tenant_that_comes_behind_a_flood_is_called_in_the_middle_of_it(
-    connection: Connection, outside: Outside
-) -> None:
-    """A worker with one delivery at once calls the second tenant after at most two rows of the first."""
+def test_a_tenant_behind_many_rows_of_another_is_called_early(connection: Connection, outside: Outside) -> None:
+    """A worker with one delivery calls it after at most two rows of the first tenant."""
     come_behind_a_flood(connection, outside)
 
 
 def come_behind_a_flood(connection: Connection, outside: Outside) -> None:
-    """Ten rows of a tenant, then one of another, and a worker that delivers one at a time."""
+    """Publish ten rows of a tenant and one of another, and deliver them one at a time."""
     publish(connection, *wants(A, 250))
     publish(connection, *wants(B, 5))
     drain(concurrency=1)
@@ -138,7 +139,7 @@ def come_behind_a_flood(connection: Connection, outside: Outside) -> None:
 
 
 def test_a_weight_is_a_share_of_the_deliveries(connection: Connection, outside: Outside) -> None:
-    """A tenant of weight 3 has three deliveries in hand where one of weight 1 has one."""
+    """A tenant of weight 3 has three deliveries for each one of a tenant of weight 1."""
     connection.execute(
         "INSERT INTO engine.tenant_weights (tenant_id, weight, set_by, reason) VALUES (%s, 3, 'test', 'pays more')", [B]
     )
@@ -148,8 +149,8 @@ def test_a_weight_is_a_share_of_the_deliveries(connection: Connection, outside: 
     assert Counter(NAMES[share] for share in taken(connection, 4, 4)) == {"A": 1, "B": 3}
 
 
-def test_a_thousand_tenants_are_all_served_before_any_flood_is(connection: Connection, outside: Outside) -> None:
-    """Nobody starves, however many wait: in a thousand and one deliveries everybody has had one."""
+def test_each_of_a_thousand_tenants_is_served_once_first(connection: Connection, outside: Outside) -> None:
+    """In a thousand and one deliveries each tenant has one."""
     for _ in range(100):
         publish(connection, *wants(A, 1))
     tenants = [UUID(int=1000 + n) for n in range(1000)]
@@ -159,7 +160,7 @@ def test_a_thousand_tenants_are_all_served_before_any_flood_is(connection: Conne
 
 
 def test_every_account_of_a_tenant_is_served(connection: Connection, outside: Outside) -> None:
-    """However many accounts a tenant has, each gets its turn before any has a second one, and so does every tenant."""
+    """Each account is served once before any a second time, and tenants share equally."""
     accounts = [f"account-{n:02}" for n in range(20)]
     with domain.use(by_account(outside.wiring())):
         for _ in range(2):
@@ -172,17 +173,15 @@ def test_every_account_of_a_tenant_is_served(connection: Connection, outside: Ou
 
 
 def test_events_come_before_effects_for_a_worker_of_both(connection: Connection, outside: Outside) -> None:
-    """A worker that serves everything takes what has the higher priority first, as ever."""
+    """The higher priority is fetched first."""
     publish(connection, *wants(A, 1))
     publish(connection, say("first"))
     first, second = taken(connection, 2, 2)
     assert (first, second) == ("-", str(A))
 
 
-def test_what_waits_is_found_by_the_index_whatever_the_statistics_say(
-    database: Database, connection: Connection, outside: Outside
-) -> None:
-    """With the statistics of an empty table and thousands of rows, neither the search nor the fetch sorts or scans."""
+def test_waiting_shares_are_found_by_the_index(database: Database, connection: Connection, outside: Outside) -> None:
+    """With the statistics of an empty table and thousands of rows, no plan sorts or scans."""
     with psycopg.connect(database.superuser_url, autocommit=True) as admin:
         admin.execute("ANALYZE public.procrastinate_jobs")
         publish(connection, *wants(A, 3000), batch_size=1)
@@ -213,7 +212,7 @@ def test_what_waits_is_found_by_the_index_whatever_the_statistics_say(
 
 
 def test_a_row_that_shrinks_stays_in_its_share(connection: Connection, outside: Outside) -> None:
-    """What is left of a row after some of its outcomes were recorded, and is rescued, waits where it waited."""
+    """A row whose outcomes were recorded in part and that is rescued keeps its share."""
     with domain.use(by_account(outside.wiring())):
         publish(connection, *wants(A, 3, "x"))
         with connection.transaction():
@@ -226,12 +225,9 @@ def test_a_row_that_shrinks_stays_in_its_share(connection: Connection, outside: 
     assert scalar(connection, "SELECT args ->> 'share' FROM procrastinate_jobs") == f"{A}/x"
 
 
-# Making room ------------------------------------------------------------------------------------
-
-
 @dataclass
 class Portals:
-    """An outside of which every call waits until the test lets its tenant's go."""
+    """An outside world in which calls wait until the test ends those of their tenant."""
 
     begun: list[str] = field(default_factory=list)
     under_way: Counter[str] = field(default_factory=Counter)
@@ -239,7 +235,7 @@ class Portals:
     _waits: dict[str, list[asyncio.Event]] = field(default_factory=dict)
 
     async def call(self, prepared: Prepared, _call: Call) -> Payload:
-        """Wait to be let go."""
+        """Wait for the test."""
         name = NAMES[str(prepared.event.tenantid)]
         self.begun.append(prepared.work.word)
         self.under_way[name] += 1
@@ -251,7 +247,7 @@ class Portals:
         return toy.Made(word=prepared.work.word, outcome="made")
 
     def let_go(self, name: str) -> None:
-        """The calls of a tenant that are under way are answered."""
+        """End the calls of a tenant."""
         for go in self._waits.pop(name, []):
             go.set()
 
@@ -260,7 +256,7 @@ Scenario = Callable[[Portals], Awaitable[None]]
 
 
 def play(outside: Outside, scenario: Scenario, *, concurrency: int) -> None:
-    """Run a scenario beside a real worker whose calls the scenario lets go."""
+    """Run a scenario beside a real worker."""
 
     async def run() -> None:
         portals = Portals()
@@ -284,13 +280,13 @@ def play(outside: Outside, scenario: Scenario, *, concurrency: int) -> None:
 
 
 async def until(seen: Callable[[], object]) -> None:
-    """Let the event loop turn until something is seen; `play()` bounds how long."""
+    """Run the event loop until the condition is true. `play()` limits the time."""
     while not seen():  # noqa: ASYNC110 - what is waited for is in another task
         await asyncio.sleep(0)
 
 
 def asked() -> list[RunningDelivery]:
-    """The deliveries of this process that were asked to make room."""
+    """Return the deliveries of this process that must yield."""
     return [
         delivery for state in app.job_manager.fair_shares.values() for delivery in state.in_hand if delivery.must_yield
     ]
@@ -303,8 +299,8 @@ def _impatient() -> Iterator[None]:
         yield
 
 
-def test_a_flood_makes_room_for_another_tenant_after_one_call(connection: Connection, outside: Outside) -> None:
-    """All deliveries are of a flood; who comes is called when the calls under way end, not when the flood does."""
+def test_a_delivery_yields_to_another_tenant_after_its_calls(connection: Connection, outside: Outside) -> None:
+    """The other tenant is called when the calls in progress end."""
     publish(connection, *wants(A, 40))
 
     async def scenario(portals: Portals) -> None:
@@ -325,8 +321,8 @@ def test_a_flood_makes_room_for_another_tenant_after_one_call(connection: Connec
     assert scalar(connection, "SELECT count(*) FROM engine.calls") == 0
 
 
-def test_tenants_whose_portals_hang_make_room_for_one_whose_does_not(connection: Connection, outside: Outside) -> None:
-    """Four tenants hold the four deliveries; a fifth gets one as soon as one call of theirs has ended."""
+def test_hanging_tenants_yield_to_another_one(connection: Connection, outside: Outside) -> None:
+    """Four tenants have the four deliveries. A fifth gets one as soon as one call has ended."""
     for tenant in (A, B, C, D):
         publish(connection, *wants(tenant, 4))
 
@@ -347,8 +343,8 @@ def test_tenants_whose_portals_hang_make_room_for_one_whose_does_not(connection:
         play(outside, scenario, concurrency=4)
 
 
-def test_a_tenant_that_is_alone_keeps_everything(connection: Connection, outside: Outside) -> None:
-    """However much of its own waits, no delivery of a lone tenant is asked to end."""
+def test_a_lone_tenant_keeps_all_deliveries(connection: Connection, outside: Outside) -> None:
+    """No delivery must yield to rows of its own tenant."""
     publish(connection, *wants(A, 40))
 
     async def scenario(portals: Portals) -> None:
@@ -363,8 +359,8 @@ def test_a_tenant_that_is_alone_keeps_everything(connection: Connection, outside
         play(outside, scenario, concurrency=2)
 
 
-def test_what_was_handed_back_was_never_tried(connection: Connection, outside: Outside) -> None:
-    """Events whose calls were not begun wait with the attempts they had, and marks of calls are what they were."""
+def test_handed_back_events_spend_no_attempt(connection: Connection, outside: Outside) -> None:
+    """Marks of their calls are as before."""
     given = wants(A, 4)
     publish(connection, *given)
     connection.execute(

@@ -1,4 +1,4 @@
-"""The lease: a queue row is held by one delivery."""
+"""The lease: one delivery holds a queue row."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
 def test_a_row_that_was_given_away_is_not_held(connection: Connection, outside: Outside, change: LiteralString) -> None:
-    """The row's attempts and worker are the delivery's lease: with any other it is another delivery's."""
+    """A lease with other attempts or another worker belongs to another delivery."""
     publish(connection, say("word"))
     worker_id = scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()")
     row_id = scalar(connection, "SELECT id FROM public.procrastinate_jobs")

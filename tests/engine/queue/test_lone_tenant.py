@@ -1,4 +1,4 @@
-"""Fetches for a lone tenant: as cheap as first come, first served, until another tenant's row is due."""
+"""Fetches for a lone tenant: as cheap as first come, first served, until another tenant has a due row."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FETCH = sql.SQL("SELECT id FROM engine.fetch_effect(NULL, NULL, NULL, '{{q}}', {
 
 
 def statements(connection: Connection, queues: Sequence[str], fair_share: FairShare | None) -> list[int]:
-    """The statements that each fetch takes until it finds nothing."""
+    """Return the number of statements of each fetch, until no row is found."""
     worker_id = scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()")
     counts: list[int] = []
 
@@ -111,7 +111,7 @@ def test_a_share_is_alone_while_no_other_has_a_due_row(
 
 
 def fetched(connection: Connection, state: FairShare, count: int) -> str:
-    """The tenants of the rows that a worker fetches one after the other and keeps."""
+    """Return the tenants of the rows that a worker fetches and keeps."""
     worker_id = scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()")
 
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""A worker's notifications: none is lost, and none is handled for ever."""
+"""Notifications of new rows: none is lost, and each is handled once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HEARD = "SELECT count(*) FROM toy.heard"
 
 
 def test_a_notification_during_a_fetch_is_seen_after_it() -> None:
-    """It survives the silence that follows the fetch, and not the one after that."""
+    """It survives the first `clear()`, not the second."""
     notification = LatchedNotification()
     notification.set()
     notification.clear()
@@ -32,10 +32,10 @@ def test_a_notification_during_a_fetch_is_seen_after_it() -> None:
     assert not notification.is_set()
 
 
-async def test_a_row_that_comes_while_a_worker_looks_in_vain_does_not_wait_for_the_poll(
+async def test_a_row_that_comes_during_an_empty_fetch_is_fetched_at_once(
     database: Database, connection: Connection, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The row and its notification arrive between the fetch, which found nothing, and the worker's hearing so."""
+    """The notification arrives before the worker sees that the fetch found nothing."""
     fetch, make = job_manager.FencedManager.fetch_job, app._worker  # noqa: SLF001 - between these two it happens
     notifications: list[asyncio.Event] = []
     rung: list[bool] = []

@@ -1,4 +1,4 @@
-"""Sequence: a subject's events are applied in the order of their publication, whatever happens to them."""
+"""Ordering: events of a subject are applied in the order of publication."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from tests.helpers.waits import LIMIT_S, until_somebody_waits
 
 
 def heard(connection: Connection) -> list[str]:
-    """The words that were heard."""
+    """Return the applied words."""
     return [word for (word,) in connection.execute("SELECT word FROM toy.heard WHERE word !~ ':' ORDER BY word")]
 
 
 def test_a_subjects_events_wait_behind_one_that_was_put_back(
     connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
-    """Its later events are held, those of other subjects and types are not; when it is applied, they follow."""
+    """Later events are held until it is applied. Other subjects and types are not."""
     path, other = paths(2)
     step_faults.shaky[2] = 1
     publish(connection, *[step(path, n) for n in range(5)], *[step(other, n) for n in range(10, 13)], toy.say("word"))
@@ -61,10 +61,10 @@ def test_a_subjects_events_wait_behind_one_that_was_put_back(
 
 
 @pytest.mark.parametrize("batch_size", [1, None])
-def test_one_that_fails_among_many_holds_those_behind_it(
+def test_a_failing_event_holds_the_later_ones_of_its_subject(
     connection: Connection, step_faults: StepFaults, worker: Engine, batch_size: int | None
 ) -> None:
-    """In a batch and among siblings, wherever the bisect splits: a subject's order holds."""
+    """In a batch and among siblings, wherever the bisection splits."""
     some = paths(3)
     step_faults.broken = {7}
     step_faults.shaky = {13: 2}
@@ -83,10 +83,10 @@ def test_one_that_fails_among_many_holds_those_behind_it(
     assert taken(connection, some[1]) == list(range(1, 30, 3))
 
 
-def test_what_is_delivered_together_is_applied_in_order(
+def test_events_of_one_delivery_are_applied_in_order(
     connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
-    """Whatever the order of their rows: an event that was put back has a younger row than those behind it."""
+    """Whatever the order of their rows: an event that was put back has a newer row."""
     (path,) = paths(1)
     publish(connection, step(path, 0), step(path, 1), step(path, 2), batch_size=1)
     connection.execute(
@@ -98,10 +98,10 @@ def test_what_is_delivered_together_is_applied_in_order(
     assert scalar(connection, "SELECT count(DISTINCT applied_at) FROM engine.event_log") == 1
 
 
-def test_hundreds_that_were_held_follow_in_order(
+def test_hundreds_of_held_events_follow_in_order(
     connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
-    """They come out in batches, each when the one before it is applied."""
+    """In batches, each after its predecessor."""
     (path,) = paths(1)
     step_faults.shaky = {0: 1}
     publish(connection, *[step(path, n) for n in range(1, 1201)], step(path, 1201))
@@ -118,7 +118,7 @@ def test_hundreds_that_were_held_follow_in_order(
 def test_an_event_does_not_overtake_one_that_another_worker_has(
     connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
-    """Fetched and not delivered yet, or lost with its worker: the second is held until the first is applied."""
+    """While the first is fetched and not delivered, or its worker crashed, the second is held."""
     (path,) = paths(1)
     publish(connection, step(path, 0), batch_size=1)
     first = fetch(connection)
@@ -134,7 +134,7 @@ def test_an_event_does_not_overtake_one_that_another_worker_has(
 def test_two_deliveries_of_one_subject_decide_one_after_the_other(
     connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
-    """While one is being applied, the other waits for its commit; then its turn has come."""
+    """The second waits for the commit of the first, and is then next in order."""
     (path,) = paths(1)
     entered, go = threading.Event(), threading.Event()
 
@@ -163,7 +163,7 @@ def test_two_deliveries_of_one_subject_decide_one_after_the_other(
 def test_many_workers_keep_every_subjects_order(
     connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
-    """Singles and batches, delivered four at once by a real worker."""
+    """Single events and batches, four deliveries at once."""
     some = paths(5)
     for n in range(0, 300, 6):
         publish(connection, *[step(some[m % 5], m) for m in range(n, n + 6)], batch_size=None if n % 4 else 1)
@@ -175,7 +175,7 @@ def test_many_workers_keep_every_subjects_order(
 def test_the_order_is_that_of_the_commits_of_one_producer_after_the_other(
     connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
-    """Rows of the queue have other priorities and delays: neither changes the order of a subject."""
+    """Priorities and delays of rows do not change it."""
     (path,) = paths(1)
     publish(connection, step(path, 0), delay=60)
     publish(connection, step(path, 1))
@@ -188,10 +188,8 @@ def test_the_order_is_that_of_the_commits_of_one_producer_after_the_other(
     assert taken(connection, path) == [0, 1, 2]
 
 
-def test_an_event_that_is_published_or_delivered_twice_has_one_place(
-    connection: Connection, step_faults: StepFaults, worker: Engine
-) -> None:
-    """Copies of an applied event are acknowledged at once, copies of a held one are held with it."""
+def test_a_repeated_event_has_one_position(connection: Connection, step_faults: StepFaults, worker: Engine) -> None:
+    """Copies of an applied event are acknowledged; copies of a held event are held."""
     (path,) = paths(1)
     step_faults.shaky = {0: 2}
     steps = [step(path, n) for n in range(2)]
@@ -207,8 +205,8 @@ def test_an_event_that_is_published_or_delivered_twice_has_one_place(
     assert scalar(connection, "SELECT count(*) FROM engine.sequence") == 0
 
 
-def test_what_is_not_sequenced_costs_no_query(connection: Connection, outside: toy.Outside) -> None:
-    """Not one statement is sent: a connection that is closed will do."""
+def test_other_events_cost_no_query(connection: Connection, outside: toy.Outside) -> None:
+    """No statement is sent for them."""
     connection.close()
     event = toy.say("word")
     letters = [QueuedEvent(1, 0, None, event)]
@@ -219,7 +217,7 @@ def test_what_is_not_sequenced_costs_no_query(connection: Connection, outside: t
 
 
 def test_a_sequenced_event_needs_a_subject_and_a_handler(connection: Connection, step_faults: StepFaults) -> None:
-    """Without a subject it is not published, and no effect is carried out in order."""
+    """It is not published without a subject, and an effect cannot be sequenced."""
     with pytest.raises(InvalidEvent, match="subject"):
         publish(connection, events.new(Step(n=1), now=toy.NOW, subject=None, tenant=None))
     assert waiting(connection) == 0

@@ -1,4 +1,4 @@
-"""Sequence and crashes: wherever a worker dies, nothing is lost, nothing is applied twice, and the order holds."""
+"""Ordering and crashes: no event is lost or applied twice, and the order holds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UPDATE public.procrastinate_jobs SET status = 'todo', attempts = attempts + 1, w
 
 
 class Dying(psycopg.Cursor[Any]):
-    """A cursor whose connection breaks before its `left`-th statement from now, and all others' with it."""
+    """A cursor whose connection, like all others, breaks before the `left`-th statement."""
 
     left: ClassVar[int] = 0
 
@@ -42,7 +42,7 @@ class Dying(psycopg.Cursor[Any]):
 
 
 def dies(database: Database, connection: Connection, after: int) -> bool:
-    """Deliver the next row with a worker that dies after so many statements; whether it did."""
+    """Deliver the next row with a worker that crashes after a number of statements. Returns whether it crashed."""
 
     def mortal(opened: Connection) -> None:
         opened.cursor_factory = Dying
@@ -61,7 +61,7 @@ def dies(database: Database, connection: Connection, after: int) -> bool:
 
 
 def behind_a_dead_one(connection: Connection, step_faults: StepFaults, worker: Engine, path: UUID) -> None:
-    """A dead event is replayed with two held behind it; the delivery applies it and calls them."""
+    """Replay a dead event with two held events behind it."""
     step_faults.broken = {0}
     publish(connection, *[step(path, n) for n in range(3)])
     deliver_all(worker, connection)
@@ -70,26 +70,26 @@ def behind_a_dead_one(connection: Connection, step_faults: StepFaults, worker: E
 
 
 def among_others(connection: Connection, step_faults: StepFaults, worker: Engine, path: UUID) -> None:
-    """A batch in the middle of which one is put back: the delivery searches for it and holds the ones behind."""
+    """Put back one event in the middle of a batch."""
     step_faults.shaky = {1: 1}
     publish(connection, *[step(path, n) for n in range(4)])
 
 
 def before_its_turn(connection: Connection, step_faults: StepFaults, worker: Engine, path: UUID) -> None:
-    """An event whose predecessor waits for its time: the delivery holds it."""
+    """Deliver an event whose predecessor is delayed."""
     publish(connection, step(path, 0), delay=60)
     publish(connection, step(path, 1))
 
 
 @pytest.mark.parametrize("scenario", [behind_a_dead_one, among_others, before_its_turn])
-def test_a_worker_may_die_before_any_statement(
+def test_a_worker_may_crash_before_any_statement(
     database: Database,
     connection: Connection,
     step_faults: StepFaults,
     worker: Engine,
     scenario: Callable[[Connection, StepFaults, Engine, UUID], None],
 ) -> None:
-    """After a rescue the state is that of an undisturbed run."""
+    """After a rescue the state is that of a run without a crash."""
     for after in count():
         (path,) = paths(1)
         scenario(connection, step_faults, worker, path)

@@ -1,7 +1,7 @@
-"""Sequence, at random: publications, deliveries, failures, crashes, replays and discards in any order, against a model.
+"""Ordering against a model: random publications, deliveries, failures, crashes, replays and discards.
 
-The model knows the order of publication, and what was given up. Whatever happens, a subject's applied events are a
-beginning of that order, every event is in exactly one place, and what is not sequenced is never in the way or delayed.
+The model has the order of publication and the discarded events. At any time, the applied events of a subject are the
+beginning of that order, and every event is in one place. Events that are not sequenced are never delayed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ SELECT (e ->> 'id')::uuid, 'waiting'
 
 @dataclass(slots=True)
 class Model:
-    """What was said, in order, and what happened to it that is not the engine's doing."""
+    """The published events in order, and the discarded ones."""
 
     connection: Connection
     worker: Engine
@@ -65,7 +65,7 @@ class Model:
     replayed: set[UUID] = field(default_factory=set)
 
     def act(self, name: str, *arguments: Any) -> None:
-        """Do one thing."""
+        """Do one action."""
         match name:
             case "publish":
                 self.publish(arguments[0], together=arguments[1])
@@ -77,7 +77,7 @@ class Model:
                 getattr(self, name)(*arguments)
 
     def publish(self, wanted: list[tuple[int | None, str]], *, together: bool) -> None:
-        """Say steps and words with their faults: fine, shaky or broken."""
+        """Publish steps and words with their faults."""
         made: list[Event[Step] | Event[toy.Said]] = []
         for path, fault in wanted:
             n = len(self.said) + len(made)
@@ -93,14 +93,14 @@ class Model:
         publish(self.connection, *made, batch_size=None if together else 1)
 
     def deliver_all(self) -> None:
-        """Deliver what is due: after that, no word waits, whatever the paths are like."""
+        """Deliver all due rows. Afterwards no word waits."""
         while deliver(self.worker, self.connection):
             pass
         words = [event.data.word for event in self.said if isinstance(event.data, toy.Said)]
         assert self.words() == sorted(words)
 
     def crash(self) -> None:
-        """A worker takes a row and dies; the row is rescued."""
+        """Fetch a row with a worker that crashes, and rescue it."""
         fetch(self.connection)
         self.connection.execute(
             "UPDATE public.procrastinate_jobs SET status = 'todo', attempts = attempts + 1, worker_id = NULL"
@@ -108,26 +108,26 @@ class Model:
         )
 
     def mend(self) -> None:
-        """A deployment mends every bug."""
+        """Remove all faults, as a deployment does."""
         self.step_faults.broken.clear()
         self.step_faults.shaky.clear()
 
     def dead(self) -> list[UUID]:
-        """The dead events, oldest first."""
+        """Return the dead events, oldest first."""
         rows = self.connection.execute(
             "SELECT event_id FROM engine.failed_jobs WHERE resolved_at IS NULL ORDER BY failed_at, event_id"
         )
         return [event_id for (event_id,) in rows]
 
     def replay(self, which: int) -> None:
-        """Replay one of the dead."""
+        """Replay a dead event."""
         if dead := self.dead():
             event_id = dead[which % len(dead)]
             self.replayed.add(event_id)
             replay(self.connection, event_id)
 
     def discard(self, which: int) -> None:
-        """Give up one of the dead that nobody replays."""
+        """Discard a dead event that is not being replayed."""
         if dead := [event_id for event_id in self.dead() if event_id not in self.replayed]:
             event_id = dead[which % len(dead)]
             self.given_up.add(event_id)
@@ -138,11 +138,11 @@ class Model:
                 )
 
     def words(self) -> list[str]:
-        """The words that were heard."""
+        """Return the applied words."""
         return [word for (word,) in self.connection.execute("SELECT word FROM toy.heard WHERE word !~ ':' ORDER BY 1")]
 
     def expected(self, path: UUID) -> list[int]:
-        """The steps of a path that will be taken in the end."""
+        """Return the steps of a path that will be applied in the end."""
         return [
             event.data.n
             for event in self.said
@@ -150,7 +150,7 @@ class Model:
         ]
 
     def check(self) -> None:
-        """Every law, at this commit."""
+        """Check every rule at this commit."""
         for path in self.subjects:
             so_far = taken(self.connection, path)
             assert so_far == self.expected(path)[: len(so_far)]
@@ -166,7 +166,7 @@ class Model:
         assert not [event_id for event_id, found in places.items() if {"applied", "dead"} <= found]
 
     def finish(self) -> None:
-        """Mend everything, replay every dead event, the newest first, and let everything be delivered."""
+        """Remove all faults, replay the dead events, the newest first, and deliver everything."""
         self.mend()
         for _ in range(len(self.said) + 1):
             for event_id in reversed(self.dead()):
@@ -179,16 +179,16 @@ class Model:
             assert taken(self.connection, path) == self.expected(path)
 
     def waits(self) -> bool:
-        """Whether anything is in the queue or held."""
+        """Return whether events are in the queue or held."""
         return bool(self.connection.execute(f"SELECT FROM ({_PLACES}) p (id, place) WHERE place = 'waiting'").rowcount)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=ACTIONS)
-def test_whatever_happens_a_subjects_events_are_applied_in_order(
+def test_random_actions_keep_the_order(
     database: Database, outside: toy.Outside, actions: list[tuple[Any, ...]]
 ) -> None:
-    """Each action is followed by every law, and in the end all is applied that was not given up."""
+    """All rules hold after each action. In the end all events are applied that were not discarded."""
     step_faults = StepFaults()
     with (
         psycopg.connect(database.superuser_url, autocommit=True) as admin,

@@ -1,4 +1,4 @@
-"""Sequence and admins: what is dead, replayed, given up, replaced or left behind keeps or loses its position."""
+"""Ordering and operators: the positions of dead, replayed, discarded and replaced events."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.helpers.support import scalar
 def test_events_wait_behind_a_dead_one_until_it_is_replayed(
     connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
-    """The replay keeps the position of each: replayed in the wrong order, they are applied in the right one."""
+    """A replay keeps the position: replayed in the wrong order, they are applied in the right one."""
     (path,) = paths(1)
     step_faults.broken = {1, 3}
     steps = [step(path, n) for n in range(5)]
@@ -49,7 +49,7 @@ def test_events_wait_behind_a_dead_one_until_it_is_replayed(
 def test_dead_events_replayed_in_any_order_are_applied_in_theirs(
     connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
-    """A replayed event waits for its turn like any other, and `position` says for whom."""
+    """A replayed event waits for its predecessors, and `position` names them."""
     (path,) = paths(1)
     steps = [step(path, n) for n in range(2)]
     publish(connection, *steps)
@@ -78,7 +78,7 @@ def test_dead_events_replayed_in_any_order_are_applied_in_theirs(
 def test_an_event_does_not_overtake_one_that_is_held(
     connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
-    """Delivered together with the one that both waited for, the later of two still waits for the earlier."""
+    """Delivered together with their predecessor, the later of two still waits for the earlier."""
     (path,) = paths(1)
     step_faults.broken = {0}
     steps = [step(path, n) for n in range(3)]
@@ -94,10 +94,10 @@ def test_an_event_does_not_overtake_one_that_is_held(
     assert taken(connection, path) == [0, 1, 2]
 
 
-def test_what_an_admin_gives_up_holds_up_nobody(
+def test_a_discarded_event_frees_the_later_ones(
     connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
-    """A discarded event leaves its line, and those behind it are called."""
+    """Its position is removed, and the held events follow."""
     (path,) = paths(1)
     step_faults.broken = {1}
     steps = [step(path, n) for n in range(4)]
@@ -110,8 +110,10 @@ def test_what_an_admin_gives_up_holds_up_nobody(
     assert taken(connection, path) == [0, 2, 3]
 
 
-def test_what_replaces_an_event_has_its_place(connection: Connection, step_faults: StepFaults, worker: Engine) -> None:
-    """An edited event is applied where the one was that it was made from."""
+def test_an_edited_event_has_the_position_of_the_old(
+    connection: Connection, step_faults: StepFaults, worker: Engine
+) -> None:
+    """It is applied in its place."""
     (path,) = paths(1)
     step_faults.broken = {1}
     steps = [step(path, n) for n in range(3)]
@@ -125,10 +127,10 @@ def test_what_replaces_an_event_has_its_place(connection: Connection, step_fault
     assert taken(connection, path) == [0, 17, 2]
 
 
-def test_what_came_by_other_hands_joins_when_it_is_first_delivered(
+def test_an_event_of_another_program_joins_at_its_first_delivery(
     connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
-    """An event that nobody published through us is in line from then on, also when that delivery kills it."""
+    """It has a position from then on, also if that delivery buries it."""
     (path,) = paths(1)
     step_faults.broken = {0}
     for n in range(2):
@@ -140,10 +142,10 @@ def test_what_came_by_other_hands_joins_when_it_is_first_delivered(
     assert (taken(connection, path), held(connection)) == ([], 1)
 
 
-def test_what_an_older_program_applied_is_swept_out_of_line(
+def test_positions_of_events_that_an_older_program_applied_are_removed(
     connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
-    """A worker that does not know the type as sequenced leaves the place behind: it stops nobody, and goes."""
+    """It did not know the type as sequenced. The position delays no other event."""
     path, other = paths(2)
     steps = [step(path, 0), step(path, 1), step(other, 0)]
     publish(connection, *steps)

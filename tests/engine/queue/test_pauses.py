@@ -1,4 +1,4 @@
-"""Pauses: what is paused is left alone by every worker, what is in hand is finished, and who did it is on record."""
+"""Pauses: no worker fetches from a paused queue, running deliveries are finished, and the audit log has the actor."""
 
 from __future__ import annotations
 
@@ -35,14 +35,12 @@ from tests.helpers.workers import worker_pool
 
 
 def heard(connection: Connection) -> list[str]:
-    """Every word that was heard, in order."""
+    """Return the applied words, in alphabetical order."""
     return [word for (word,) in connection.execute("SELECT word FROM toy.heard ORDER BY word, id")]
 
 
-def test_nothing_of_a_paused_queue_is_taken_and_everything_of_the_others(
-    connection: Connection, outside: Outside
-) -> None:
-    """A worker of all queues serves the others; after the pause it serves all again."""
+def test_only_the_other_queues_are_served(connection: Connection, outside: Outside) -> None:
+    """After the pause all are served again."""
     pause(connection, "toys", actor="ana", reason="the portal is down")
     publish(connection, say("served"), want("left"))
     work_once()
@@ -54,7 +52,7 @@ def test_nothing_of_a_paused_queue_is_taken_and_everything_of_the_others(
 
 
 def test_a_worker_of_paused_queues_alone_takes_nothing(connection: Connection, outside: Outside) -> None:
-    """Nothing that it may take is nothing to fetch."""
+    """It fetches no row."""
     pause(connection, "events", actor="ana", reason="a look at the data")
     publish(connection, say("left"))
     work_once(queues=["events"])
@@ -62,8 +60,8 @@ def test_a_worker_of_paused_queues_alone_takes_nothing(connection: Connection, o
     assert scalar(connection, "SELECT status::text FROM public.procrastinate_jobs") == "todo"
 
 
-def test_what_becomes_due_in_a_paused_queue_waits(connection: Connection, outside: Outside) -> None:
-    """Rows that were delayed, put back or parked are promoted and woken as always, and nobody takes them."""
+def test_due_rows_of_a_paused_queue_wait(connection: Connection, outside: Outside) -> None:
+    """Delayed, put-back and parked rows are promoted, and not fetched."""
     pause(connection, "toys", actor="ana", reason="the portal is down")
     pause(connection, "events", actor="ana", reason="a look at the data")
     later, parked = want("later"), want("parked")
@@ -83,8 +81,8 @@ def test_what_becomes_due_in_a_paused_queue_waits(connection: Connection, outsid
     assert heard(connection) == ["an event", "later: made", "parked: made"]
 
 
-def test_what_is_in_hand_is_finished(database: Database, connection: Connection, outside: Outside) -> None:
-    """A call that is under way when its queue is paused is made, and its outcome counted."""
+def test_a_call_in_progress_is_finished(database: Database, connection: Connection, outside: Outside) -> None:
+    """Its outcome is recorded."""
 
     async def call(prepared: Prepared, _call: Call) -> Payload:
         with doors.connect(database.url) as other:
@@ -101,8 +99,8 @@ def test_what_is_in_hand_is_finished(database: Database, connection: Connection,
     assert heard(connection) == ["begun: made"]
 
 
-def test_who_paused_and_resumed_when_and_why_is_on_record(connection: Connection, outside: Outside) -> None:
-    """Each change once: a pause of what is paused, and a resume of what is not, change nothing and are no news."""
+def test_pauses_are_in_the_audit_log(connection: Connection, outside: Outside) -> None:
+    """Each change once. Pausing a paused queue and resuming another one change nothing."""
     first = pause(connection, "toys", actor="ana", reason="the portal\n is down")
     again = pause(connection, "toys", actor="ben", reason="me too")
     assert (first.is_new, again.is_new) == (True, False)
@@ -125,17 +123,17 @@ def test_who_paused_and_resumed_when_and_why_is_on_record(connection: Connection
         ("toys", "ana", "a\x00b", "reason: must not be empty or hold control characters"),
     ],
 )
-def test_what_cannot_be_a_pause_is_refused(
+def test_a_bad_pause_is_refused(
     connection: Connection, outside: Outside, queue: str, actor: str, reason: str, words: str
 ) -> None:
-    """Nothing is paused or recorded; an unknown queue names the known ones."""
+    """Nothing is recorded. The error for an unknown queue names the known ones."""
     with pytest.raises(InvalidInput, match=words):
         pause(connection, queue, actor=actor, reason=reason)
     assert (pauses(connection), history(connection)) == ({}, [])
 
 
 def test_a_queue_that_is_gone_can_still_be_resumed(connection: Connection, outside: Outside) -> None:
-    """A pause outlives its queue's last event type, and must not outlive everybody's means to end it."""
+    """A pause may outlive the last event type of its queue."""
     pause(connection, "toys", actor="ana", reason="why")
     with domain.use(domain.Wiring({toy.Said: toy.hear}, {})):
         assert [one.queue_name for one in backlogs(connection)] == ["events", "toys"]
@@ -144,8 +142,8 @@ def test_a_queue_that_is_gone_can_still_be_resumed(connection: Connection, outsi
             resume(connection, "toys", actor="ana")
 
 
-def test_the_backlog_tells_what_waits_for_what(connection: Connection, outside: Outside) -> None:
-    """Due, put back, parked and in hand are told apart, and the oldest due row gives the queue's age."""
+def test_the_backlog_counts_rows_by_state(connection: Connection, outside: Outside) -> None:
+    """Due, put back, parked and in delivery, with the age of the oldest due row."""
     publish(connection, want("due"))
     connection.execute("UPDATE public.procrastinate_events SET at = now() - interval '10 minutes'")
     publish(connection, want("due too"))
@@ -162,33 +160,31 @@ def test_the_backlog_tells_what_waits_for_what(connection: Connection, outside: 
     assert timedelta(minutes=10) <= toys.oldest < timedelta(minutes=11)
 
 
-# A real worker ------------------------------------------------------------------------------------
-
 IN_TIME = timedelta(seconds=1)
 
 
 def fact() -> Event[Any]:
-    """An event of this program that its own workers apply, and that changes nothing."""
+    """Return an event of this program whose handler changes nothing."""
     said = OrderUpdated(order_id=uuid4(), before={"city": "Cali"}, after={"city": "Bogotá"})
     return events.new(said, now=datetime.now(UTC), subject=None, tenant=None)
 
 
 @pytest.fixture
 def listener(database: Database) -> Iterator[Connection]:
-    """A connection that does nothing but listen."""
+    """A connection that only listens."""
     with doors.connect(database.url, autocommit=True) as opened:
         yield opened
 
 
 def applied(connection: Connection) -> int:
-    """How many events the ledger has."""
+    """Return the number of events in the ledger."""
     return int(scalar(connection, "SELECT count(*) FROM engine.event_log"))
 
 
 def test_running_workers_obey_within_a_second(
     connection: Connection, listener: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pause and resume reach a worker under a stream of events within a second of their commits; no poll is needed."""
+    """Under load, within a second of the commit, without a poll."""
     monkeypatch.setenv("TALLYMAN_POLLING_INTERVAL", "5")
     with worker_pool(tmp_path) as workers:
         workers.work()
@@ -212,7 +208,7 @@ def test_running_workers_obey_within_a_second(
 
 
 def test_a_pause_survives_its_workers(connection: Connection, listener: Connection, tmp_path: Path) -> None:
-    """A worker that starts while a queue is paused leaves it alone and serves the other one."""
+    """A worker that starts during a pause serves only the other queue."""
     pause(connection, "robots", actor="ana", reason="a test")
     connection.execute(
         "INSERT INTO public.procrastinate_jobs (queue_name, task_name, args) VALUES ('robots', 'perform', '{}')"

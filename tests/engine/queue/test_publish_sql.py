@@ -1,4 +1,4 @@
-"""engine.publish(jsonb): the same rows as `publish()`, from any driver, and every error names field and remedy."""
+"""`engine.publish(jsonb)`: the rows of `publish()` from any driver. Errors name field and remedy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _EMPTY = "DELETE FROM public.procrastinate_jobs; DELETE FROM engine.delayed; DEL
 
 @pytest.fixture
 def routes(connection: Connection, outside: toy.Outside) -> Iterator[Wiring]:
-    """The toy with sequenced steps and with accounts of calls, in the table of event types."""
+    """The event types of the toy domain, with sequenced steps and accounts."""
     own = outside.wiring(batch_size=3)
     effect = replace(own.effects[Wanted], account="limit")
     with domain.use(Wiring({**own.handlers, Step: sequences.StepFaults().walk}, {Wanted: effect})):
@@ -48,12 +48,12 @@ def routes(connection: Connection, outside: toy.Outside) -> Iterator[Wiring]:
 
 
 def wire(*said: Event[Any]) -> list[Json]:
-    """Events as JSON."""
+    """Return events as JSON."""
     return [json.loads(event.json_bytes()) for event in said]
 
 
 def sql_publish(connection: Connection, said: Any, **named: Any) -> int:
-    """What a producer without this package does."""
+    """Publish as a producer without this package."""
     extra = "".join(f", {name} => %({name})s" for name in named)
     with as_service(connection):
         row = connection.execute(
@@ -64,14 +64,14 @@ def sql_publish(connection: Connection, said: Any, **named: Any) -> int:
 
 
 def written(connection: Connection) -> tuple[list[Any], ...]:
-    """Every row that was published; then there is none."""
+    """Return and delete all published rows."""
     found = tuple(connection.execute(query).fetchall() for query in (_ROWS, _DELAYED, _LINES))
     connection.execute(_EMPTY)
     return found
 
 
 def mixture(seed: int) -> list[Event[Any]]:
-    """Events of several types, tenants, accounts and subjects, in disorder, and some of them twice."""
+    """Return mixed events of several types, tenants, accounts and subjects, with repeats."""
     random = Random(seed)
     tenants, subjects = [None, uuid4(), uuid4()], [uuid4(), uuid4()]
     made: list[Event[Any]] = [say(f'word {n} ñ"\\\u2028', echoes=n) for n in range(random.randrange(6))]
@@ -87,7 +87,7 @@ def mixture(seed: int) -> list[Event[Any]]:
 
 @pytest.mark.parametrize("seed", range(25))
 def test_it_writes_the_rows_that_publish_writes(connection: Connection, routes: Wiring, seed: int) -> None:
-    """Queue, task, priority, arguments, order of the rows, and places in line: all are the same."""
+    """Queue, task, priority, arguments, order and positions are equal."""
     said = mixture(seed)
     publish(connection, *said)
     expected = written(connection)
@@ -96,7 +96,7 @@ def test_it_writes_the_rows_that_publish_writes(connection: Connection, routes: 
 
 
 def test_rows_hold_as_many_events(connection: Connection, routes: Wiring) -> None:
-    """Up to the batch size of the type, and what is delayed waits as it does for publish()."""
+    """Up to the batch size of the type. Delays work as with `publish()`."""
     said = [say(f"n{n:04}") for n in range(1001)]
     publish(connection, *said)
     expected = written(connection)
@@ -111,7 +111,7 @@ def test_rows_hold_as_many_events(connection: Connection, routes: Wiring) -> Non
 
 
 def test_events_are_there_if_and_only_if_the_caller_commits(connection: Connection, routes: Wiring) -> None:
-    """It is a statement of the caller's transaction like any other."""
+    """It is a statement of the caller's transaction."""
     with connection.transaction(force_rollback=True):
         sql_publish(connection, wire(say("lost")))
     with connection.transaction():
@@ -120,14 +120,14 @@ def test_events_are_there_if_and_only_if_the_caller_commits(connection: Connecti
     assert connection.execute("SELECT word FROM toy.heard").fetchall() == [("kept",)]
 
 
-def test_no_event_is_none(connection: Connection, routes: Wiring) -> None:
-    """An empty array writes nothing."""
+def test_an_empty_array_publishes_nothing(connection: Connection, routes: Wiring) -> None:
+    """No row is inserted."""
     assert sql_publish(connection, []) == 0
     assert waiting(connection) == 0
 
 
 def test_an_exact_repeat_is_published_and_applied_once(connection: Connection, routes: Wiring) -> None:
-    """Time and cause may differ from telling to telling."""
+    """Time and cause may differ."""
     event = wire(say("once"))[0]
     assert sql_publish(connection, [event, {**event, "time": "2026-02-02T00:00:00Z"}]) == 2
     drain()
@@ -135,7 +135,7 @@ def test_an_exact_repeat_is_published_and_applied_once(connection: Connection, r
 
 
 def test_bad_data_becomes_a_dead_letter(connection: Connection, routes: Wiring) -> None:
-    """Data is checked by the consumer, which knows the schema; the other events are applied."""
+    """The consumer checks data, because it knows the schema. The other events are applied."""
     good, bad = wire(say("good"), say("bad"))
     sql_publish(connection, [good, {**bad, "data": {"word": 5}}])
     drain()
@@ -146,7 +146,7 @@ def test_bad_data_becomes_a_dead_letter(connection: Connection, routes: Wiring) 
 
 
 def test_people_cannot_publish(connection: Connection, routes: Wiring) -> None:
-    """Only service_role may, as with publish()."""
+    """Only service_role may."""
     with pytest.raises(psycopg.errors.InsufficientPrivilege), as_person(connection, uuid4()):
         connection.execute("SELECT engine.publish('[]')")
 
@@ -164,7 +164,7 @@ OTHER = "5f3c8f1e-7d0e-4a52-9d1e-2a4b6c8d0e1f"
 
 
 def without(name: str) -> Json:
-    """The valid event without an attribute."""
+    """Return a valid event without an attribute."""
     return {key: value for key, value in WORD.items() if key != name}
 
 
@@ -248,8 +248,8 @@ REFUSED: dict[str, tuple[Any, str, str, str, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_wrong_is_refused(connection: Connection, routes: Wiring, case: str) -> None:
-    """With a SQLSTATE of the class TY, the attribute's name, what is wrong and what to do; nothing is published."""
+def test_a_bad_event_is_refused(connection: Connection, routes: Wiring, case: str) -> None:
+    """With a SQLSTATE of class TY, the attribute, the problem and the remedy. Nothing is published."""
     said, state, attribute, message, remedy = REFUSED[case]
     with pytest.raises(psycopg.DatabaseError, match=message) as caught:
         sql_publish(connection, said)
@@ -261,21 +261,21 @@ def test_what_is_wrong_is_refused(connection: Connection, routes: Wiring, case: 
 
 
 @pytest.mark.parametrize("delay", [-1, float("nan"), float("inf"), None])
-def test_a_delay_that_is_none_is_refused(connection: Connection, routes: Wiring, delay: Any) -> None:
-    """The error names it and its bounds."""
+def test_a_bad_delay_is_refused(connection: Connection, routes: Wiring, delay: Any) -> None:
+    """The error names its bounds."""
     with pytest.raises(psycopg.DatabaseError, match="delay: must be 0 to 315360000 seconds"):
         sql_publish(connection, [WORD], p_delay=delay)
 
 
 def test_a_retired_type_is_refused(connection: Connection, routes: Wiring) -> None:
-    """Nobody serves it any more."""
+    """No domain serves it."""
     connection.execute("UPDATE engine.event_types SET retired_at = now() WHERE type = 'toy/word.said'")
     with pytest.raises(psycopg.DatabaseError, match=r"type: toy/word\.said is not served any more"):
         sql_publish(connection, [WORD])
 
 
-def test_a_nul_character_never_comes_so_far(connection: Connection, routes: Wiring) -> None:
-    """PostgreSQL's jsonb has none: the error is the server's own."""
+def test_a_nul_character_is_refused_by_the_server(connection: Connection, routes: Wiring) -> None:
+    """PostgreSQL's jsonb cannot hold one."""
     with pytest.raises(psycopg.errors.UntranslatableCharacter), as_service(connection):
         connection.execute("SELECT engine.publish(%s::jsonb)", [json.dumps([{**WORD, "data": {"word": "\x00"}}])])
 
@@ -332,7 +332,7 @@ VALUES: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in VALUES.items() for value in values])
 def test_the_consumer_reads_whatever_is_accepted(connection: Connection, routes: Wiring, name: str, value: Any) -> None:
-    """No envelope passes here and is dead-lettered there."""
+    """No accepted envelope is dead-lettered."""
     event = {**WORD, name: value}
     try:
         sql_publish(connection, [event])
@@ -347,7 +347,7 @@ def test_the_consumer_reads_whatever_is_accepted(connection: Connection, routes:
 def test_a_version_that_was_upcast_is_accepted(
     connection: Connection, routes: Wiring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every version up to the newest is served."""
+    """Every version up to the newest."""
     monkeypatch.setattr(Said, "version", 3)
     with as_service(connection):
         event_types.register(connection)

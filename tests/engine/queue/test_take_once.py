@@ -1,4 +1,4 @@
-"""Rows are taken once a statement, also where statistics tell the planner that the queue holds one row."""
+"""Each statement takes as many rows as asked for, also with outdated statistics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEFT = "SELECT count(*) FROM public.procrastinate_jobs"
 
 @pytest.fixture
 def queue(database: Database, connection: Connection) -> Iterator[Connection]:
-    """Five rows more than the one that the statistics know of; the planner then joins from the table to the list."""
+    """A queue with five rows more than its statistics say, which makes the planner use another join."""
     with psycopg.connect(database.superuser_url, autocommit=True) as admin:
         admin.execute("TRUNCATE public.procrastinate_jobs CASCADE")
         connection.execute(FILL, [1])
@@ -38,14 +38,14 @@ def queue(database: Database, connection: Connection) -> Iterator[Connection]:
 
 
 def test_a_worker_takes_one_row_of_a_share(queue: Connection) -> None:
-    """One row a fetch; without a materialized list every fetch failed."""
+    """One row for each fetch."""
     for taken in range(1, 4):
         assert scalar(queue, "SELECT (engine.fetch_share('robots', 'a', NULL)).id IS NOT NULL")
         assert scalar(queue, DOING) == taken
 
 
 def test_a_delivery_takes_no_more_siblings_than_it_may(queue: Connection) -> None:
-    """Its own row and two siblings, of five."""
+    """Its own row and two of five siblings."""
     own = scalar(queue, "SELECT (engine.fetch_share('robots', 'a', NULL)).id")
     assert len(queue.execute("SELECT * FROM engine.claim(%s, 0, NULL, 2)", [own]).fetchall()) == 3
     assert scalar(queue, LEFT) == 3

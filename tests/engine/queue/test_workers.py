@@ -1,4 +1,4 @@
-"""Workers: each says who it is when it starts, shows what it has in hand, and is forgotten when it is gone."""
+"""Workers: each registers with its identity, shows its deliveries, and is removed when it is gone."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ _HEARTBEAT = "UPDATE public.procrastinate_workers SET last_heartbeat = now() - %
 
 @pytest.fixture
 def listener(database: Database) -> Iterator[Connection]:
-    """A connection that does nothing but listen."""
+    """A connection that only listens."""
     with doors.connect(database.url, autocommit=True) as opened:
         yield opened
 
 
 def registered(connection: Connection) -> int:
-    """The id of a worker that says nothing of itself."""
+    """Register a worker without an identity. Returns its id."""
     return int(scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()"))
 
 
 def known(connection: Connection) -> int:
-    """How many workers have said who they are."""
+    """Return the number of workers with an identity."""
     return int(scalar(connection, "SELECT count(*) FROM engine.workers"))
 
 
 def without_pruning(connection: Connection) -> None:
-    """As if others had pruned this quarter of an hour and the next: else a worker may start with that in hand."""
+    """Mark this and the next periodic prune as done, so that no worker starts with it."""
     connection.execute(
         "INSERT INTO public.procrastinate_periodic_defers (task_name, periodic_id, defer_timestamp)"
         " SELECT 'prune', 'tallyman', 900 * (floor(extract(epoch FROM now()) / 900)::bigint + n)"
@@ -52,10 +52,8 @@ def without_pruning(connection: Connection) -> None:
     )
 
 
-def test_each_worker_of_a_process_says_who_it_is_and_goes_with_it(
-    connection: Connection, listener: Connection, tmp_path: Path
-) -> None:
-    """Name, host, process, queues, version; one that stops in order leaves nothing behind."""
+def test_each_worker_registers_its_identity(connection: Connection, listener: Connection, tmp_path: Path) -> None:
+    """Name, host, process, queues, version. A worker that stops removes its rows."""
     with worker_pool(tmp_path) as workers:
         without_pruning(connection)
         worker = workers.work()
@@ -70,10 +68,10 @@ def test_each_worker_of_a_process_says_who_it_is_and_goes_with_it(
     assert (list_workers(connection), known(connection)) == ([], 0)
 
 
-def test_a_worker_of_procrastinates_command_line_says_who_it_is(
+def test_a_worker_of_procrastinates_command_registers_its_identity(
     connection: Connection, listener: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It serves this program's queues. The console script finds the app only where the checkout is on the path."""
+    """It serves this program's queues. The console script needs the checkout on the path."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with worker_pool(tmp_path) as workers:
         workers.plain("--name", "plain")
@@ -81,10 +79,10 @@ def test_a_worker_of_procrastinates_command_line_says_who_it_is(
         assert [(one.name, one.queues) for one in list_workers(connection)] == [("plain", ["events", "robots"])]
 
 
-def test_a_worker_that_was_killed_turns_stale_and_is_forgotten_by_the_next(
+def test_a_killed_worker_becomes_stale_and_is_removed(
     connection: Connection, outside: Outside, listener: Connection, tmp_path: Path
 ) -> None:
-    """Nobody unregisters it: its heartbeat ages, and the next worker that starts drops both of its rows."""
+    """The next worker that starts removes its rows."""
     with worker_pool(tmp_path) as workers:
         killed = workers.work()
         until(listener, lambda: known(connection) == 2)
@@ -98,8 +96,8 @@ def test_a_worker_that_was_killed_turns_stale_and_is_forgotten_by_the_next(
     assert (list_workers(connection), known(connection)) == ([], 0)
 
 
-def test_what_a_worker_has_in_hand_is_told_with_its_age(connection: Connection, outside: Outside) -> None:
-    """The queue row, its task and queue, and when this delivery of it began."""
+def test_deliveries_are_listed_with_their_age(connection: Connection, outside: Outside) -> None:
+    """Row, task, queue, and the start of the delivery."""
     worker_id = registered(connection)
     publish(connection, say("in hand"))
     row = scalar(connection, "SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", worker_id)
@@ -111,10 +109,8 @@ def test_what_a_worker_has_in_hand_is_told_with_its_age(connection: Connection, 
     assert hand.since == scalar(connection, "SELECT max(at) FROM public.procrastinate_events WHERE type = 'started'")
 
 
-def test_a_worker_that_says_nothing_of_itself_is_listed_while_it_works_here(
-    connection: Connection, outside: Outside
-) -> None:
-    """It may be another program's, or an older one: what it has in hand tells, and then it may serve anything."""
+def test_a_worker_without_identity_is_listed_while_it_delivers(connection: Connection, outside: Outside) -> None:
+    """It may be of another or an older program, and may serve any queue."""
     worker_id = registered(connection)
     assert list_workers(connection) == []
     publish(connection, say("in hand"))
@@ -126,7 +122,7 @@ def test_a_worker_that_says_nothing_of_itself_is_listed_while_it_works_here(
 
 
 def test_a_heartbeat_is_stale_when_the_settings_say_so(connection: Connection) -> None:
-    """The limit is the one by which its deliveries are rescued."""
+    """The limit is that of rescues."""
     limit = settings().stalled_after
     for worker_id, age in [(enlist(connection), limit - 1), (enlist(connection), limit + 1)]:
         connection.execute(_HEARTBEAT, [f"{age} s", worker_id])
