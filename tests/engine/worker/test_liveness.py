@@ -1,4 +1,4 @@
-"""Liveness: a worker whose session has ended is gone at once; one whose session lives is judged by its heartbeat."""
+"""Liveness: a worker whose session has ended is gone. Otherwise its heartbeat decides."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ asyncio.run(hold())
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """That process: the ids of its workers and of the rows that they hold."""
+    """A process with the ids of its workers and of the rows that they hold."""
 
     process: subprocess.Popen[str]
     workers: list[int]
@@ -59,7 +59,7 @@ class Holder:
 
 @contextmanager
 def holder() -> Iterator[Holder]:
-    """A process that holds two rows; killed at the end if it still runs."""
+    """A process that holds two rows. It is killed at the end."""
     environment = {**os.environ, "TALLYMAN_RESCUE_INTERVAL": "3600"}  # it leaves the rescue to the test
     with child(sys.executable, "-c", HOLDER, environment=environment, stdout=subprocess.PIPE) as process:
         told = [int(word) for word in read_line(process.stdout).split()]
@@ -69,30 +69,30 @@ def holder() -> Iterator[Holder]:
             process.kill()  # it may be frozen
 
 
-def check_context() -> Settings:
-    """Limits under which no heartbeat is ever too old."""
+def no_stale_heartbeats() -> Settings:
+    """Limits under which no heartbeat is too old."""
     return settings().model_copy(update={"stalled_after": 3600.0, "longest_run": 3600.0})
 
 
 def freed(connection: Connection) -> list[int]:
-    """The rows that a rescue frees, whatever the heartbeats say."""
-    return sorted(row.row_id for row in rescue(connection, check_context()))
+    """Return the rows that a rescue frees, whatever the heartbeats are."""
+    return sorted(row.row_id for row in rescue(connection, no_stale_heartbeats()))
 
 
 def gone(connection: Connection) -> list[int]:
-    """The workers whose session has ended."""
+    """Return the workers whose session has ended."""
     return sorted(worker for (worker,) in connection.execute("SELECT worker_id FROM engine.gone_workers()"))
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    """Ask until it is true."""
+    """Wait until the condition is true."""
     end = time.monotonic() + LIMIT_S
     while not condition():
         assert time.monotonic() < end, f"not within {LIMIT_S:.0f} s"
 
 
 def end_sessions(database: Database) -> None:
-    """End the sessions that show that workers live, and nothing else of theirs."""
+    """End only the sessions that show that workers are alive."""
     ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
     with psycopg.connect(database.superuser_url, autocommit=True) as admin:
         assert admin.execute(ended, [APPLICATION]).fetchall()
@@ -100,13 +100,13 @@ def end_sessions(database: Database) -> None:
 
 @pytest.fixture
 def two(connection: Connection, outside: Outside) -> None:
-    """Two rows in the queue."""
+    """Publish two rows."""
     publish(connection, say("one"), say("two"), batch_size=1)
 
 
 @pytest.mark.usefixtures("two")
 def test_the_deliveries_of_a_killed_process_are_freed_at_once(connection: Connection) -> None:
-    """SIGKILL ends its session: all of its workers are gone, however fresh their heartbeats are."""
+    """SIGKILL ends its session, so all its workers are gone, however fresh their heartbeats are."""
     with holder() as held:
         assert freed(connection) == gone(connection) == []
         held.process.kill()
@@ -122,7 +122,7 @@ def test_the_deliveries_of_a_killed_process_are_freed_at_once(connection: Connec
 
 @pytest.mark.usefixtures("two")
 def test_a_frozen_process_keeps_its_session_and_is_found_by_its_heartbeat(connection: Connection) -> None:
-    """SIGSTOP ends no session; only the age of the heartbeat shows it."""
+    """SIGSTOP ends no session."""
     with holder() as held:
         os.kill(held.process.pid, signal.SIGSTOP)
         assert freed(connection) == gone(connection) == []
@@ -132,8 +132,8 @@ def test_a_frozen_process_keeps_its_session_and_is_found_by_its_heartbeat(connec
 
 
 @pytest.mark.usefixtures("two")
-def test_a_worker_that_is_gone_can_take_nothing(database: Database, connection: Connection) -> None:
-    """It is unregistered with the rescue, so that a process that lost only its session fetches nothing any more."""
+def test_a_worker_that_is_gone_fetches_nothing(database: Database, connection: Connection) -> None:
+    """The rescue unregisters it, so a process that lost only its session cannot fetch."""
     with holder() as held:
         end_sessions(database)
         wait_for(lambda: gone(connection) == held.workers)
@@ -144,7 +144,7 @@ def test_a_worker_that_is_gone_can_take_nothing(database: Database, connection: 
 
 
 def enlisted(connection: Connection, key: int | None, *, before: str = "0 s") -> int:
-    """A worker with this key and a fresh heartbeat, registered on a server that was started `before` this one."""
+    """Register a worker with this key and a fresh heartbeat. `before`: before the last start of the server."""
     worker = int(scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()"))
     connection.execute(
         "INSERT INTO engine.workers (worker_id, host, pid, version, session_key, server_started_at)"
@@ -155,13 +155,13 @@ def enlisted(connection: Connection, key: int | None, *, before: str = "0 s") ->
 
 
 def test_a_worker_without_a_key_is_judged_by_its_heartbeat_alone(connection: Connection) -> None:
-    """One of an older program holds no lock, and is not gone for that."""
+    """A worker of an older program holds no lock."""
     enlisted(connection, None)
     assert gone(connection) == []
 
 
 def test_a_lock_counts_in_its_own_database_alone(database: Database, connection: Connection) -> None:
-    """Another database of the server may hold the same key."""
+    """Another database of the server may have the same key."""
     worker = enlisted(connection, 7)
     lock = "SELECT pg_advisory_lock(1952541804, 7)"
     with psycopg.connect(make_conninfo(database.superuser_url, dbname="postgres"), autocommit=True) as other:
@@ -172,10 +172,8 @@ def test_a_lock_counts_in_its_own_database_alone(database: Database, connection:
         assert gone(connection) == []
 
 
-def test_a_process_takes_its_lock_before_it_registers_and_keeps_it_until_it_has_unregistered(
-    connection: Connection, outside: Outside
-) -> None:
-    """So there is no moment at which a worker that lives looks gone."""
+def test_a_process_holds_its_lock_while_it_is_registered(connection: Connection, outside: Outside) -> None:
+    """So a live worker never looks gone."""
 
     async def live() -> None:
         session = await Session.open()
@@ -189,13 +187,13 @@ def test_a_process_takes_its_lock_before_it_registers_and_keeps_it_until_it_has_
     wait_for(lambda: len(gone(connection)) == 1)
 
 
-def test_a_restart_of_the_server_is_held_against_no_event(connection: Connection, outside: Outside) -> None:
-    """It ends the session of every worker. However often that happens, nothing is buried for it."""
+def test_a_restart_of_the_server_counts_against_no_event(connection: Connection, outside: Outside) -> None:
+    """It ends every session. However often it happens, no event is buried for it."""
     publish(connection, say("innocent"))
     for _ in range(settings().most_rescues + 2):
         worker = enlisted(connection, 9, before="1 day")
         connection.execute("SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", [worker])
-        (row,) = rescue(connection, check_context())
+        (row,) = rescue(connection, no_stale_heartbeats())
         assert row.rescues == 0
         connection.execute("UPDATE engine.workers SET session_key = NULL")
     assert waiting(connection) == 1
@@ -204,7 +202,7 @@ def test_a_restart_of_the_server_is_held_against_no_event(connection: Connection
 
 
 def test_after_a_restart_of_the_server_siblings_are_taken_along(connection: Connection, outside: Outside) -> None:
-    """After the death of a worker each event is delivered alone for a minute, and not after this."""
+    """After a worker's crash events are delivered alone for a minute; after a restart they are not."""
     publish(connection, *[say(f"n{n}") for n in range(4)], batch_size=1)
     worker = enlisted(connection, 13, before="1 day")
     connection.execute("SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", [worker])
@@ -215,7 +213,7 @@ def test_after_a_restart_of_the_server_siblings_are_taken_along(connection: Conn
 
 
 def test_a_rescue_wakes_the_workers(database: Database, connection: Connection, outside: Outside) -> None:
-    """A freed row is no inserted one: it is announced as one is, or it would wait for the next poll."""
+    """A freed row is announced like an inserted one."""
     publish(connection, say("again"))
     worker = enlisted(connection, 11)
     row = scalar(connection, "SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", worker)
@@ -232,7 +230,7 @@ def test_a_rescue_wakes_the_workers(database: Database, connection: Connection, 
 def test_a_process_notices_that_its_session_has_ended(
     database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """At once when the server closes it, and after a limit of its own when the server says nothing any more."""
+    """At once if the server closes it, and after a time limit if the server does not answer."""
     monkeypatch.setattr(liveness, "_PING_S", 0.1)
     monkeypatch.setattr(liveness, "_PATIENCE_S", 0.3)
     pid = "SELECT pid FROM pg_stat_activity WHERE application_name = %s"
@@ -264,7 +262,7 @@ def test_a_worker_that_lost_its_session_registers_anew(
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
 ) -> None:
-    """The supervised one and Procrastinate's own: same process, another registration, another key."""
+    """The supervised worker and Procrastinate's own: same process, new registration, new key."""
     registered = "SELECT coalesce(array_agg(session_key ORDER BY worker_id), '{}') FROM engine.workers"
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with worker_pool(tmp_path) as workers, doors.connect(database.url, autocommit=True) as listener:

@@ -1,4 +1,4 @@
-"""Prune: what is past its time goes, in bounded batches; what somebody may still need stays, however old."""
+"""Prune: old rows are deleted in bounded batches; rows that may still be needed are kept."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _CALL = "INSERT INTO engine.calls (event_id, row_id, attempts) VALUES (%s, 0, 0)
 
 
 def row(connection: Connection, status: str, days: float) -> int:
-    """A queue row that came to its end so many days ago."""
+    """Insert a queue row that ended a number of days ago."""
     row_id = scalar(connection, _ROW)
     connection.execute("UPDATE public.procrastinate_jobs SET status = 'doing' WHERE id = %s", [row_id])
     connection.execute(
@@ -60,7 +60,7 @@ def row(connection: Connection, status: str, days: float) -> int:
 
 
 def test_the_ledger_is_pruned_by_age_in_batches(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every batch is bounded, and they go on until nothing old is left."""
+    """Until no old row is left."""
     monkeypatch.setattr(module, "_BATCH", 10)
     connection.execute(_LEDGER, [31, 35])
     connection.execute(_LEDGER, [29, 5])
@@ -70,8 +70,8 @@ def test_the_ledger_is_pruned_by_age_in_batches(connection: Connection, monkeypa
     assert prune(connection, older_than=7)["event_log"] == 5
 
 
-def test_resolved_letters_go_and_unresolved_ones_never(connection: Connection) -> None:
-    """However old they are, and whatever is asked for."""
+def test_only_resolved_letters_are_deleted(connection: Connection) -> None:
+    """Unresolved ones are kept, however old."""
     for days in (1000, 80, None):
         connection.execute(_LETTER, [None, days])
     assert prune(connection)["failed_jobs"] == 1
@@ -92,10 +92,8 @@ SELECT %s, id, row_number() OVER (), failed_at, 'valid' FROM dead
 """
 
 
-def test_plans_go_with_their_letters_when_nobody_used_them_for_long(
-    connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Their letters first, in bounded batches; a plan that was replayed lately stays, however old."""
+def test_unused_plans_are_deleted_with_their_letters(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Letters first, in bounded batches. A plan that was replayed lately is kept."""
     monkeypatch.setattr(module, "_BATCH", 10)
     old, used = (scalar(connection, _PLAN, days) for days in (91, 89))
     for plan_id in (old, used):
@@ -110,7 +108,7 @@ def test_plans_go_with_their_letters_when_nobody_used_them_for_long(
 
 
 def test_an_expired_plan_is_not_replayed(connection: Connection, outside: Outside) -> None:
-    """From the moment on at which its letters may go: what is left of it would be another plan."""
+    """Its letters may be deleted from then on."""
     plan = plans.find(connection, scalar(connection, _PLAN, 91))
     connection.execute(_PLAN_LETTERS, [2, plan.id])
     connection.execute("UPDATE engine.replay_plans SET expired_at = now()")
@@ -122,8 +120,8 @@ def test_an_expired_plan_is_not_replayed(connection: Connection, outside: Outsid
 _ACTION = "INSERT INTO engine.actions (actor, action, at) VALUES ('ana', 'pause', now() - %s * interval '1 day')"
 
 
-def test_the_record_of_actions_is_kept_for_years(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as the setting says, in bounded batches; and a year at least, whatever an admin asks for."""
+def test_the_audit_log_is_kept_for_years(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the setting says, at least a year, and deleted in bounded batches."""
     monkeypatch.setattr(module, "_BATCH", 2)
     for days in (740, 741, 742, 400, 364, 0):
         connection.execute(_ACTION, [days])
@@ -133,8 +131,8 @@ def test_the_record_of_actions_is_kept_for_years(connection: Connection, monkeyp
     assert scalar(connection, "SELECT count(*) FROM engine.actions") == 2
 
 
-def test_the_database_keeps_the_actions_of_a_year_from_everybody(connection: Connection, database: Database) -> None:
-    """Not even the tables' owner deletes or changes one of them, and nobody changes an older one."""
+def test_the_database_protects_a_year_of_the_audit_log(connection: Connection, database: Database) -> None:
+    """Not even the owner of the table can delete or change its entries."""
     for days in (0, 364, 400):
         connection.execute(_ACTION, [days])
     assert scalar(connection, "SELECT engine.prune_actions(0, 100)") == 1
@@ -147,8 +145,8 @@ def test_the_database_keeps_the_actions_of_a_year_from_everybody(connection: Con
     assert scalar(connection, "SELECT count(*) FROM engine.actions") == 2
 
 
-def test_finished_rows_go_and_failed_ones_wait_for_the_sweep(connection: Connection) -> None:
-    """A row that failed is the sweep's, and what waits or runs is nobody's to drop."""
+def test_only_finished_rows_are_deleted(connection: Connection) -> None:
+    """Failed rows are left to the sweep. Waiting and running rows are kept."""
     for status in ("succeeded", "cancelled", "aborted"):
         row(connection, status, 8)
     kept = {row(connection, "failed", 1000), row(connection, "cancelled", 6), row(connection, "todo", 1000)}
@@ -156,8 +154,8 @@ def test_finished_rows_go_and_failed_ones_wait_for_the_sweep(connection: Connect
     assert {row_id for (row_id,) in connection.execute("SELECT id FROM public.procrastinate_jobs")} == kept
 
 
-def test_the_note_of_a_call_stays_as_long_as_a_replay_may_need_it(connection: Connection) -> None:
-    """A dead event's call may have happened: that is forgotten only when nobody can replay it any more."""
+def test_the_mark_of_a_call_is_kept_as_long_as_its_letter(connection: Connection) -> None:
+    """A replay must know that the call may have been made."""
     dead, resolved, long_resolved = (scalar(connection, _LETTER, None, days) for days in (None, 1, 100))
     connection.execute(_LEDGER, [1, 1])
     applied = scalar(connection, "SELECT event_id FROM engine.event_log")
@@ -169,8 +167,8 @@ def test_the_note_of_a_call_stays_as_long_as_a_replay_may_need_it(connection: Co
     assert {one for (one,) in connection.execute("SELECT event_id FROM engine.calls")} == {dead, resolved, dead_again}
 
 
-def test_what_dead_deliveries_left_behind_goes(connection: Connection) -> None:
-    """Slots and parkings of rows that are gone; those of live deliveries and waiting rows stay."""
+def test_remains_of_dead_deliveries_are_deleted(connection: Connection) -> None:
+    """Slots and parked entries of rows that are gone. Those of live deliveries and waiting rows are kept."""
     waiting, live = row(connection, "todo", 0), row(connection, "doing", 0)
     for n, row_id in enumerate((live, 10**9), 1):
         connection.execute(
@@ -184,10 +182,10 @@ def test_what_dead_deliveries_left_behind_goes(connection: Connection) -> None:
     assert scalar(connection, "SELECT row_id FROM engine.parked") == waiting
 
 
-def test_whoever_waits_behind_a_place_that_was_left_is_called(
+def test_a_left_position_is_removed_and_held_events_follow(
     connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
-    """An older program applied the first in line: the next prune takes it out, and the held one follows."""
+    """An older program applied the event without removing its position."""
     (path,) = paths(1)
     steps = [step(path, n) for n in range(2)]
     publish(connection, steps[0], delay=60)
@@ -204,10 +202,10 @@ def test_whoever_waits_behind_a_place_that_was_left_is_called(
     assert all(verdict.holds for verdict in audit(connection, ordering.INVARIANTS))
 
 
-def test_two_who_prune_at_once_drop_each_row_once(
+def test_two_concurrent_prunes_delete_each_row_once(
     database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They pass over what the other has in hand, and never wait for each other."""
+    """They skip each other's rows without waiting."""
     monkeypatch.setattr(module, "_BATCH", 50)
     connection.execute(_LEDGER, [31, 2000])
 
@@ -222,8 +220,8 @@ def test_two_who_prune_at_once_drop_each_row_once(
     assert dropped + prune(connection)["event_log"] == 2000
 
 
-def test_what_is_locked_is_passed_over(database: Database, connection: Connection) -> None:
-    """A row that somebody has in hand stays for the next time."""
+def test_locked_rows_are_skipped(database: Database, connection: Connection) -> None:
+    """They are deleted by the next prune."""
     event_id = scalar(connection, _LETTER, None, 100)
     connection.execute(_LETTER, [None, 100])
     with doors.connect(database.url) as admin:
@@ -235,7 +233,7 @@ def test_what_is_locked_is_passed_over(database: Database, connection: Connectio
 def test_a_tenant_with_too_many_dead_letters_is_named(
     connection: Connection, workspace: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A warning, every time; nothing is dropped."""
+    """By a warning. Nothing is deleted."""
     monkeypatch.setenv("TALLYMAN_DEAD_LETTERS_A_TENANT", "2")
     settings.cache_clear()
     for _ in range(3):
@@ -251,7 +249,7 @@ def test_a_tenant_with_too_many_dead_letters_is_named(
 def test_a_periodic_task_runs_once_a_period_however_many_workers_there_are(
     connection: Connection, outside: Outside
 ) -> None:
-    """Two workers' deferrers find the same tasks due at the same moments: each moment makes one row."""
+    """Two workers defer the same task for one time: one row is inserted."""
     at = 1_800_000_060.0
 
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""Rescue and fence: a delivery has one owner at a time, and none for longer than its owner lives."""
+"""Rescue and fencing: one owner for each delivery, and none for longer than its owner lives."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.helpers.toy import Outside, say, want
 
 
 def fetch(connection: Connection, *, heartbeat: str = "0 s") -> dict[str, Any]:
-    """A worker registers, with a heartbeat so old, and fetches a row."""
+    """Register a worker with a heartbeat of this age, and fetch a row."""
     worker_id = scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()")
     connection.execute(
         "UPDATE public.procrastinate_workers SET last_heartbeat = now() - %s::interval WHERE id = %s",
@@ -35,7 +35,7 @@ def fetch(connection: Connection, *, heartbeat: str = "0 s") -> dict[str, Any]:
 
 
 def held(row: dict[str, Any]) -> jobs.Job:
-    """The delivery as the worker that fetched it knows it."""
+    """Return the delivery as the worker that fetched it knows it."""
     return jobs.Job(
         id=row["id"],
         queue="events",
@@ -48,12 +48,12 @@ def held(row: dict[str, Any]) -> jobs.Job:
 
 
 def limits(**changes: float) -> Settings:
-    """The settings, with other limits."""
+    """Return the settings with other limits."""
     return settings().model_copy(update=changes)
 
 
 def test_the_delivery_of_a_dead_worker_is_freed_and_applied_once(connection: Connection, outside: Outside) -> None:
-    """A row whose worker has no heartbeat any more waits again, one attempt later; a live worker's stays."""
+    """Its row waits again with one attempt more. A live worker's row stays."""
     publish(connection, say("dead"))
     dead = fetch(connection, heartbeat="1 hour")
     publish(connection, say("alive"))
@@ -67,10 +67,8 @@ def test_the_delivery_of_a_dead_worker_is_freed_and_applied_once(connection: Con
     assert scalar(connection, "SELECT count(*) FROM toy.heard") == 2
 
 
-def test_a_delivery_that_runs_too_long_is_freed_whatever_its_worker_says(
-    connection: Connection, outside: Outside
-) -> None:
-    """A worker that lives but cannot write the outcome holds nothing for ever."""
+def test_a_delivery_that_runs_too_long_is_freed(connection: Connection, outside: Outside) -> None:
+    """Also of a live worker, which may be unable to record the outcome."""
     publish(connection, say("stuck"))
     fetch(connection)
     assert rescue(connection, limits(longest_run=3600)) == []
@@ -79,8 +77,8 @@ def test_a_delivery_that_runs_too_long_is_freed_whatever_its_worker_says(
     assert scalar(connection, "SELECT reason FROM engine.rescues") == "too_long"
 
 
-def test_a_delivery_that_kills_its_workers_is_buried(connection: Connection, outside: Outside) -> None:
-    """After so many rescues the events are dead letters, and no worker is lost to them again."""
+def test_a_delivery_that_crashes_its_workers_is_buried(connection: Connection, outside: Outside) -> None:
+    """After `most_rescues` its events are dead letters."""
     publish(connection, say("killer"))
     for _ in range(settings().most_rescues + 1):
         fetch(connection, heartbeat="1 hour")
@@ -90,8 +88,8 @@ def test_a_delivery_that_kills_its_workers_is_buried(connection: Connection, out
     assert scalar(connection, "SELECT event_data->'data'->>'word' FROM engine.failed_jobs") == "killer"
 
 
-def test_a_killer_under_the_id_of_an_applied_event_is_buried_apart(connection: Connection, outside: Outside) -> None:
-    """An event with other data is another event: the ledger's entry does not make it vanish. An exact copy does."""
+def test_a_crashing_event_under_an_applied_id_is_buried_apart(connection: Connection, outside: Outside) -> None:
+    """With other data it is another event. An exact copy is not buried."""
     applied = say("applied")
     publish(connection, applied)
     drain_all(connection)
@@ -107,7 +105,7 @@ def test_a_killer_under_the_id_of_an_applied_event_is_buried_apart(connection: C
 
 
 def test_after_a_rescue_events_are_delivered_alone(connection: Connection, outside: Outside) -> None:
-    """A batch is unpacked and no siblings are taken along, so that a killer is found out among its neighbours."""
+    """A batch is split and no siblings are taken, so that the cause of a crash is found."""
     publish(connection, *[say(f"w{n}") for n in range(5)])
     fetch(connection, heartbeat="1 hour")
     rescue(connection, settings())
@@ -117,7 +115,7 @@ def test_after_a_rescue_events_are_delivered_alone(connection: Connection, outsi
 
 
 def test_calls_of_a_dead_worker_are_in_doubt(connection: Connection, outside: Outside) -> None:
-    """A batch of effects that was begun is unpacked, and each of its calls asks first."""
+    """A batch of begun effects is split, and each call asks first."""
     publish(connection, want("a"), want("b"))
     row = fetch(connection, heartbeat="1 hour")
     connection.execute(
@@ -133,7 +131,7 @@ def test_calls_of_a_dead_worker_are_in_doubt(connection: Connection, outside: Ou
 
 
 def test_rescuers_at_once_free_each_delivery_once(database: Database, connection: Connection, outside: Outside) -> None:
-    """Every worker tries; one of them gets the turn."""
+    """Of several workers that try at once one does."""
     for n in range(20):
         publish(connection, say(f"w{n}"))
         fetch(connection, heartbeat="1 hour")
@@ -153,8 +151,10 @@ STATES = ["rescued", "taken by another", "done"]
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("word", WORDS)
-def test_a_zombies_word_changes_nothing(connection: Connection, outside: Outside, word: str, state: str) -> None:
-    """Whatever a worker that lost its lease says of the delivery, the row stays as its new owner has it."""
+def test_a_worker_without_its_lease_changes_nothing(
+    connection: Connection, outside: Outside, word: str, state: str
+) -> None:
+    """However it ends the delivery, the row stays as its new owner has it."""
     publish(connection, say("contested"))
     row = fetch(connection, heartbeat="1 hour")
     zombie = held(row)
@@ -164,7 +164,7 @@ def test_a_zombies_word_changes_nothing(connection: Connection, outside: Outside
     elif state == "done":
         drain_all(connection)
     before = connection.execute("SELECT * FROM public.procrastinate_jobs").fetchall()
-    asyncio.run(speak(zombie, word))
+    asyncio.run(end_as_procrastinate(zombie, word))
     assert connection.execute("SELECT * FROM public.procrastinate_jobs").fetchall() == before
 
 
@@ -178,12 +178,12 @@ def test_a_zombies_word_changes_nothing(connection: Connection, outside: Outside
         ("stop", "todo"),
     ],
 )
-def test_an_owners_word_counts(connection: Connection, outside: Outside, word: str, left: str | None) -> None:
-    """Failure keeps the row; a worker that had to stop leaves it waiting, as does a task of ours that left it there."""
+def test_the_owner_ends_its_delivery(connection: Connection, outside: Outside, word: str, left: str | None) -> None:
+    """A failed row is kept. A row of a stopping worker waits, and so does one that our task left."""
     publish(connection, say("mine"))
     row = fetch(connection)
     owner = held(row)
-    asyncio.run(speak(owner, word))
+    asyncio.run(end_as_procrastinate(owner, word))
     found = connection.execute("SELECT status::text, attempts FROM public.procrastinate_jobs").fetchone()
     # The next delivery is told apart from this delivery by its attempts.
     assert found == (left and (left, 1))
@@ -193,9 +193,9 @@ def test_an_owners_word_counts(connection: Connection, outside: Outside, word: s
 def test_a_row_waits_again_beside_another_one_with_its_queueing_lock(
     connection: Connection, outside: Outside, word: str
 ) -> None:
-    """A queueing lock is unique among waiting rows: the row that comes back gives it up, and no worker exits over it.
+    """A queueing lock is unique among waiting rows: the row that comes back gives it up.
 
-    Stock Procrastinate 3.10.0 raises `UniqueViolation` here and leaves the row `doing` for ever.
+    Stock Procrastinate 3.10.0 raises `UniqueViolation` here and leaves the row `doing`.
     """
     insert = (
         "INSERT INTO public.procrastinate_jobs (queue_name, task_name, queueing_lock)"
@@ -204,15 +204,15 @@ def test_a_row_waits_again_beside_another_one_with_its_queueing_lock(
     connection.execute(insert)
     row = fetch(connection)
     connection.execute(insert)
-    asyncio.run(speak(held(row).evolve(task_name="prune", queueing_lock="prune"), word))
+    asyncio.run(end_as_procrastinate(held(row).evolve(task_name="prune", queueing_lock="prune"), word))
     found = connection.execute(
         "SELECT status::text, queueing_lock FROM public.procrastinate_jobs ORDER BY id"
     ).fetchall()
     assert found == [("todo", None), ("todo", "prune")]
 
 
-async def speak(job: jobs.Job, word: str) -> None:
-    """Say how a delivery ended, as Procrastinate's worker would."""
+async def end_as_procrastinate(job: jobs.Job, word: str) -> None:
+    """End a delivery as Procrastinate's worker does."""
     import procrastinate  # noqa: PLC0415
 
     connector = procrastinate.PsycopgConnector(json_loads=load_arguments, pool_factory=_pool, min_size=1, max_size=1)
@@ -243,10 +243,10 @@ async def speak(job: jobs.Job, word: str) -> None:
     ],
     ids=["rescue", "sweep", "a worker goes"],
 )
-def test_nobody_reads_what_waits_to_find_what_is_in_hand(
+def test_rows_in_delivery_are_found_by_their_own_index(
     database: Database, connection: Connection, outside: Outside, statement: LiteralString
 ) -> None:
-    """However many rows wait and whatever the planner is told about them, the few others have an index of theirs."""
+    """However many rows wait, and whatever the statistics say."""
     publish(connection, *[say(f"w{n}") for n in range(3000)], batch_size=1)
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
         owner.execute("ANALYZE public.procrastinate_jobs")
@@ -259,7 +259,7 @@ def test_nobody_reads_what_waits_to_find_what_is_in_hand(
 
 
 def test_rows_that_the_queue_failed_by_itself_become_dead_letters(connection: Connection, outside: Outside) -> None:
-    """An unknown task never reaches our code; its arguments are kept, and its row is gone."""
+    """For example an unknown task. Its arguments are kept, and its row is removed."""
     connection.execute(
         "INSERT INTO public.procrastinate_jobs (queue_name, task_name, args)"
         " VALUES ('events', 'of_another_program', '{\"some\": \"thing\"}')"
@@ -275,7 +275,7 @@ def test_rows_that_the_queue_failed_by_itself_become_dead_letters(connection: Co
 
 
 def test_a_prune_that_failed_is_no_dead_letter(connection: Connection, outside: Outside) -> None:
-    """The next one does its work; there is no event in it."""
+    """It contains no event, and the next prune does its work."""
     connection.execute(
         "INSERT INTO public.procrastinate_jobs (queue_name, task_name, status) VALUES ('events', 'prune', 'failed')"
     )

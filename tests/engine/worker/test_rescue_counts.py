@@ -1,4 +1,4 @@
-"""Rescues are counted by event: whatever row an event is in, it is buried when it killed too many workers."""
+"""Rescues are counted by event: an event that crashed too many workers is buried, whatever row it is in."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _COUNTS = "SELECT event_id, rescues FROM engine.event_rescues"
 _DEAD = "SELECT event_id, error_class FROM engine.failed_jobs WHERE resolved_at IS NULL"
 
 
-def check_context(outside: Outside) -> Wiring:
-    """The toy's effect, with a grace period of a minute."""
+def long_grace_period(outside: Outside) -> Wiring:
+    """The toy effect with a grace period of a minute."""
     effect = Effect(queue="toys", prepare=outside.prepare, call=outside.call, grace_period=lambda: 60.0)
     return Wiring(outside.wiring().handlers, {toy.Wanted: effect})
 
 
-def kill(database: Database, connection: Connection, wiring: Wiring, most_rescues: int) -> None:
-    """Deliver until a worker dies of a call and is rescued; time passes where something waits for it."""
+def crash(database: Database, connection: Connection, wiring: Wiring, most_rescues: int) -> None:
+    """Deliver until a worker crashes in a call, and rescue it. Delays end."""
     for _ in range(5):
         worker.let_time_pass(connection)
         die_in_a_call(database, connection, wiring, Fault.DIES_BEFORE)
@@ -45,17 +45,17 @@ def kill(database: Database, connection: Connection, wiring: Wiring, most_rescue
     raise AssertionError("no worker died")
 
 
-def test_a_call_that_kills_its_workers_is_buried_after_the_limit(
+def test_a_call_that_crashes_its_workers_is_buried_after_the_limit(
     database: Database, connection: Connection, outside: Outside
 ) -> None:
-    """With one rescue allowed the second death buries the event, although it waits in a new row in between."""
+    """With one rescue allowed the second crash buries it, although it waited in a new row in between."""
     event = want("killer")
-    wiring = check_context(outside)
+    wiring = long_grace_period(outside)
     with domain.use(wiring):
         publish(connection, event)
-        kill(database, connection, wiring, most_rescues=1)
+        crash(database, connection, wiring, most_rescues=1)
         assert (scalar(connection, _ROWS), scalar(connection, "SELECT count(*) FROM engine.failed_jobs")) == (1, 0)
-        kill(database, connection, wiring, most_rescues=1)
+        crash(database, connection, wiring, most_rescues=1)
     assert connection.execute(_DEAD).fetchall() == [(event.id, "KilledItsWorkers")]
     assert scalar(connection, _ROWS) == 0
 
@@ -64,20 +64,20 @@ def test_a_call_that_kills_its_workers_is_buried_after_the_limit(
 def test_exactly_the_limit_leaves_it_waiting_and_one_more_buries_it(
     database: Database, connection: Connection, outside: Outside, most: int
 ) -> None:
-    """`most_rescues` deaths are forgiven, of effects and of events alike."""
-    wiring = check_context(outside)
+    """For effects and for events of handlers."""
+    wiring = long_grace_period(outside)
     with domain.use(wiring):
         publish(connection, want("killer"))
         for _ in range(most):
-            kill(database, connection, wiring, most_rescues=most)
+            crash(database, connection, wiring, most_rescues=most)
             assert connection.execute(_DEAD).fetchall() == []
             assert scalar(connection, _ROWS) == 1
-        kill(database, connection, wiring, most_rescues=most)
+        crash(database, connection, wiring, most_rescues=most)
     assert [name for _, name in connection.execute(_DEAD)] == ["KilledItsWorkers"]
 
 
-def test_the_others_of_its_batch_go_on(database: Database, connection: Connection, outside: Outside) -> None:
-    """Only the event over the limit is buried; the rest of its row is delivered."""
+def test_the_others_of_its_batch_are_delivered(database: Database, connection: Connection, outside: Outside) -> None:
+    """Only the event over the limit is buried."""
     killer, *others = wanted = [want(f"w{n}") for n in range(4)]
     publish(connection, *wanted)
     connection.execute("INSERT INTO engine.event_rescues (event_id, rescues) VALUES (%s, 3)", [killer.id])
@@ -89,7 +89,7 @@ def test_the_others_of_its_batch_go_on(database: Database, connection: Connectio
 
 
 def test_a_rescue_passes_another_row_with_the_same_queueing_lock(connection: Connection, outside: Outside) -> None:
-    """Another row took the lock meanwhile and waits: the freed row gives it up, and both are delivered."""
+    """The freed row gives the lock up, and both are delivered."""
     publish(connection, say("held"))
     connection.execute("UPDATE public.procrastinate_jobs SET queueing_lock = 'one'")
     worker.fetch(connection, worker.register(connection))
@@ -104,8 +104,8 @@ def test_a_rescue_passes_another_row_with_the_same_queueing_lock(connection: Con
     assert scalar(connection, "SELECT count(*) FROM toy.heard") == 2
 
 
-def test_those_who_died_together_a_second_time_are_delivered_apart(connection: Connection, outside: Outside) -> None:
-    """One of the rows that a worker held may have killed it: next time the others are not in hand beside it."""
+def test_rows_of_a_second_crash_are_delivered_apart(connection: Connection, outside: Outside) -> None:
+    """One of the rows that the worker held may be the cause."""
     for n in range(3):
         publish(connection, say(f"w{n}"), batch_size=1)
     for _ in range(2):
@@ -119,7 +119,7 @@ def test_those_who_died_together_a_second_time_are_delivered_apart(connection: C
 
 
 def test_rescues_of_a_row_before_events_were_counted_count_too(connection: Connection, outside: Outside) -> None:
-    """A row that waited through the upgrade has the rescues that were noted for it."""
+    """A row of an older version keeps its rescues."""
     publish(connection, say("old"))
     worker.fetch(connection, worker.register(connection))
     connection.execute("UPDATE public.procrastinate_workers SET last_heartbeat = '-infinity'")
@@ -132,7 +132,7 @@ def test_rescues_of_a_row_before_events_were_counted_count_too(connection: Conne
 
 
 def test_a_replay_begins_the_count_anew(connection: Connection, outside: Outside) -> None:
-    """A person decided that it may be tried again: burying forgets the rescues."""
+    """Burying resets the rescues."""
     event = say("mended")
     publish(connection, event)
     for _ in range(2):
@@ -150,8 +150,8 @@ def test_a_replay_begins_the_count_anew(connection: Connection, outside: Outside
     assert scalar(connection, "SELECT count(*) FROM toy.heard") == 1
 
 
-def test_counts_go_when_the_event_is_buried_applied_or_long_past(connection: Connection, outside: Outside) -> None:
-    """Burying takes the count along; prune takes those of applied events, and what is older than resolved letters."""
+def test_counts_are_deleted_with_their_event(connection: Connection, outside: Outside) -> None:
+    """When it is buried, and by pruning when it was applied or is old."""
     buried, applied, old, kept = (say(word) for word in ("buried", "applied", "old", "kept"))
     for event in (buried, applied, old, kept):
         connection.execute("INSERT INTO engine.event_rescues (event_id, rescues) VALUES (%s, 1)", [event.id])

@@ -1,4 +1,4 @@
-"""A database that other programs use for Procrastinate too: neither program touches the other's jobs."""
+"""A database shared with another program that uses Procrastinate: neither touches the other's jobs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _STATES = "SELECT args->>'n', status::text FROM public.procrastinate_jobs WHERE 
 
 @pytest.fixture
 def other(database: Database) -> procrastinate.App:
-    """Another program, with a login of its own choice and one task: it fails for odd numbers."""
+    """Another program with its own login and one task, which fails for odd numbers."""
     app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=database.superuser_url))
 
     @app.task(name="other_app.send_mail", queue="default")
@@ -50,7 +50,7 @@ def other(database: Database) -> procrastinate.App:
 
 
 def defer(other: procrastinate.App, *numbers: int) -> None:
-    """The other program enqueues jobs of its own."""
+    """Enqueue jobs of the other program."""
 
     async def run() -> None:
         async with other.open_async():
@@ -61,7 +61,7 @@ def defer(other: procrastinate.App, *numbers: int) -> None:
 
 
 def work(other: procrastinate.App) -> None:
-    """The other program's worker does what it finds in its queue."""
+    """Run the other program's worker."""
 
     async def run() -> None:
         async with other.open_async():
@@ -71,7 +71,7 @@ def work(other: procrastinate.App) -> None:
 
 
 def register_other(connection: Connection, *, silent_for: str = "0 s") -> int:
-    """The id of a worker of the other program that is registered, with a heartbeat so old."""
+    """Register a worker of the other program with a heartbeat of this age. Returns its id."""
     worker_id = int(scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()"))
     connection.execute(
         "UPDATE public.procrastinate_workers SET last_heartbeat = now() - %s::interval WHERE id = %s",
@@ -81,14 +81,14 @@ def register_other(connection: Connection, *, silent_for: str = "0 s") -> int:
 
 
 def states(connection: Connection) -> list[tuple[str, str]]:
-    """The other program's jobs and how they stand."""
+    """Return the states of the other program's jobs."""
     return connection.execute(_STATES).fetchall()
 
 
 def test_our_worker_takes_no_job_of_another_program(
     connection: Connection, outside: Outside, other: procrastinate.App
 ) -> None:
-    """Also one that serves all queues: it knows no such task and would fail the job."""
+    """Even one that serves all queues."""
     defer(other, 0)
     publish(connection, say("ours"))
     drain()
@@ -98,10 +98,10 @@ def test_our_worker_takes_no_job_of_another_program(
     assert states(connection) == [("0", "succeeded")]
 
 
-def test_what_fails_for_another_program_is_its_own(
+def test_a_failed_job_of_another_program_stays(
     connection: Connection, outside: Outside, other: procrastinate.App
 ) -> None:
-    """Its failed job is no dead letter of ours, and stays for it to see."""
+    """It is no dead letter here."""
     defer(other, 1)
     work(other)
     assert sweep(connection) == 0
@@ -109,10 +109,10 @@ def test_what_fails_for_another_program_is_its_own(
     assert scalar(connection, "SELECT count(*) FROM engine.failed_jobs") == 0
 
 
-def test_what_another_program_has_in_hand_is_not_rescued(
+def test_deliveries_of_another_program_are_not_rescued(
     connection: Connection, outside: Outside, other: procrastinate.App
 ) -> None:
-    """Its worker is silent for an hour: that is for it to mend."""
+    """Although its worker has sent no heartbeat for an hour."""
     defer(other, 0)
     worker_id = register_other(connection, silent_for="1 hour")
     connection.execute("SELECT FROM procrastinate_fetch_job_v2(ARRAY['default']::varchar[], %s)", [worker_id])
@@ -122,10 +122,10 @@ def test_what_another_program_has_in_hand_is_not_rescued(
     assert scalar(connection, "SELECT count(*) FROM engine.rescues") == 0
 
 
-def test_what_another_program_has_finished_is_not_pruned(
+def test_finished_jobs_of_another_program_are_not_pruned(
     database: Database, connection: Connection, outside: Outside, other: procrastinate.App
 ) -> None:
-    """However old; and no queue of it is counted."""
+    """However old. Its queues are not counted."""
     defer(other, 0)
     work(other)
     with psycopg.connect(database.superuser_url) as admin:
@@ -136,10 +136,10 @@ def test_what_another_program_has_finished_is_not_pruned(
     assert "default" not in [one.queue_name for one in backlogs(connection)]
 
 
-def test_another_program_s_worker_is_none_of_ours(
+def test_workers_of_another_program_are_ignored(
     connection: Connection, outside: Outside, other: procrastinate.App
 ) -> None:
-    """It is not listed, it serves none of our queues, and a silent one is not unregistered by ours."""
+    """They are not listed, serve none of our queues, and are not unregistered."""
     defer(other, 0)
     worker_id = register_other(connection)
     connection.execute("SELECT FROM procrastinate_fetch_job_v2(ARRAY['default']::varchar[], %s)", [worker_id])
@@ -152,10 +152,8 @@ def test_another_program_s_worker_is_none_of_ours(
     assert {worker_id, silent} <= left
 
 
-def test_a_pause_of_all_our_queues_stops_nobody_else(
-    connection: Connection, outside: Outside, other: procrastinate.App
-) -> None:
-    """Its worker goes on, and there is no way to pause its queue."""
+def test_a_pause_concerns_our_queues_only(connection: Connection, outside: Outside, other: procrastinate.App) -> None:
+    """The other worker goes on, and its queue cannot be paused."""
     for queue in wiring().queues():
         pause(connection, queue, actor="ana", reason="a test")
     defer(other, 0)
@@ -166,7 +164,7 @@ def test_a_pause_of_all_our_queues_stops_nobody_else(
 
 
 def test_an_unknown_task_in_one_of_our_queues_is_ours(connection: Connection, outside: Outside) -> None:
-    """What nobody can run there becomes a dead letter, and so does a failed row of our tasks in any queue."""
+    """It becomes a dead letter, and so does a failed row of our tasks in any queue."""
     connection.execute(
         "INSERT INTO public.procrastinate_jobs (queue_name, task_name, args, status) VALUES"
         " ('events', 'gone.task', '{}', 'failed'), ('old_queue', 'perform', '{}', 'failed'),"
@@ -180,7 +178,7 @@ def test_an_unknown_task_in_one_of_our_queues_is_ours(connection: Connection, ou
 def test_two_programs_share_a_database(
     database: Database, connection: Connection, other: procrastinate.App, tmp_path: Path
 ) -> None:
-    """Real workers of both, ours told no queue: each does its own jobs, and neither loses or takes one."""
+    """Real workers of both, ours for all queues: each does its own jobs."""
     ours = [event_of_ours() for _ in range(20)]
     with doors.connect(database.url, autocommit=True) as listener, worker_pool(tmp_path) as workers:
         workers.plain()
@@ -201,11 +199,11 @@ def test_two_programs_share_a_database(
 
 
 def event_of_ours() -> Event[Any]:
-    """An event that this program's own workers apply, and that changes nothing."""
+    """Return an event of this program whose handler changes nothing."""
     said = OrderUpdated(order_id=uuid4(), before={"city": "Cali"}, after={"city": "Bogotá"})
     return events.new(said, now=datetime.now(UTC), subject=None, tenant=None)
 
 
 def applied(connection: Connection) -> int:
-    """How many events the ledger has."""
+    """Return the number of events in the ledger."""
     return int(scalar(connection, "SELECT count(*) FROM engine.event_log"))
