@@ -1,24 +1,17 @@
-"""Doctor, the queue's part: who works, what waits too long, what is stuck, what died, and how the tables are."""
+"""Checkups of the queue: workers, backlogs, stuck deliveries, dead letters, and table bloat."""
 
 from __future__ import annotations
 
 import re
 
-import pytest
-
 from app.context import Connection
-from app.engine.health.doctor import Limits
+from app.engine.health.doctor import Finding, Limits, check_context, examine
+from app.engine.health.queue import QUEUE
 from app.engine.queue.pauses import pause
 from app.engine.queue.publish import publish
 from tests.helpers.health_fixtures import enlist, of
 from tests.helpers.support import drain, scalar
 from tests.helpers.toy import Outside, say, want
-
-
-@pytest.fixture
-def worker(connection: Connection) -> int:
-    """A worker that serves every queue and lives for longer than the test."""
-    return enlist(connection)
 
 
 def take(connection: Connection, worker: int) -> int:
@@ -27,7 +20,7 @@ def take(connection: Connection, worker: int) -> int:
 
 
 def test_workers_that_are_dead_old_or_missing_are_told(connection: Connection, outside: Outside) -> None:
-    """None at all, one without a heartbeat, one that never said who it is."""
+    """No worker, one without a heartbeat, one of an older program."""
     assert of("workers") == [("warning", "no worker is alive")]
     old = scalar(connection, "SELECT worker_id FROM procrastinate_register_worker_v1()")
     assert of("workers") == [("warning", "no worker is alive")]
@@ -42,7 +35,7 @@ def test_workers_that_are_dead_old_or_missing_are_told(connection: Connection, o
 
 
 def test_workers_of_different_programs_are_told(connection: Connection, outside: Outside) -> None:
-    """Of another version, or of the same one with other events: as long as both run."""
+    """Of another version, or of the same version with other events, while both run."""
     one, two = enlist(connection), enlist(connection)
     assert of("workers") == [("ok", "workers are alive")]
     change = "UPDATE engine.workers SET version = %s, knows = %s WHERE worker_id = %s"
@@ -75,7 +68,7 @@ def test_a_queue_that_nobody_serves_is_a_problem(connection: Connection, outside
 
 
 def test_a_pause_is_no_fault_but_is_told(connection: Connection, outside: Outside, worker: int) -> None:
-    """However long what is in the queue waits."""
+    """It is an info, however long the rows wait."""
     publish(connection, want("old"))
     connection.execute("UPDATE public.procrastinate_events SET at = now() - interval '6 minutes'")
     pause(connection, "toys", actor="ana", reason="the portal is down")
@@ -84,7 +77,7 @@ def test_a_pause_is_no_fault_but_is_told(connection: Connection, outside: Outsid
 
 
 def test_rows_that_the_queue_failed_are_told(connection: Connection, outside: Outside, worker: int) -> None:
-    """They are in nobody's hands."""
+    """No worker delivers them."""
     publish(connection, say("failed"))
     connection.execute("UPDATE public.procrastinate_jobs SET status = 'failed'")
     ((level, what),) = of("queues")
@@ -92,7 +85,7 @@ def test_rows_that_the_queue_failed_are_told(connection: Connection, outside: Ou
 
 
 def test_rows_of_workers_that_are_gone_are_told(connection: Connection, outside: Outside, worker: int) -> None:
-    """A matter of seconds while somebody lives to take them over, and a problem when nobody does."""
+    """A warning while a live worker can rescue them, and a problem if there is none."""
     publish(connection, say("orphan"))
     row = take(connection, worker)
     assert of("deliveries") == [("ok", "no delivery is stuck")]
@@ -106,7 +99,7 @@ def test_rows_of_workers_that_are_gone_are_told(connection: Connection, outside:
 def test_rows_that_are_in_hand_for_too_long_are_a_problem(
     connection: Connection, outside: Outside, worker: int
 ) -> None:
-    """Longer than any delivery may run, whatever the worker's heartbeat says."""
+    """Longer than a delivery may run, even if the worker's heartbeat is fresh."""
     publish(connection, say("endless"))
     row = take(connection, worker)
     connection.execute("UPDATE public.procrastinate_events SET at = now() - interval '31 minutes'")
@@ -115,7 +108,7 @@ def test_rows_that_are_in_hand_for_too_long_are_a_problem(
 
 
 def test_unresolved_dead_letters_are_told(connection: Connection, outside: Outside, worker: int) -> None:
-    """How many, and since when; resolved ones are history."""
+    """Their number, and the time of the oldest. Resolved ones do not count."""
     publish(connection, say("a", "bad"), say("b", "bad"))
     drain()
     ((level, what),) = of("dead letters")
@@ -125,10 +118,19 @@ def test_unresolved_dead_letters_are_told(connection: Connection, outside: Outsi
 
 
 def test_a_table_that_is_not_vacuumed_is_told(connection: Connection, outside: Outside, worker: int) -> None:
-    """How many dead rows it has, and when vacuum was there."""
+    """The number of its dead rows, and the last autovacuum."""
     publish(connection, *[say(f"w{n}") for n in range(10)], batch_size=1)
     connection.execute("DELETE FROM public.procrastinate_jobs")
     connection.execute("SELECT pg_stat_force_next_flush()")
     names = [what.partition(" ")[0] for level, what in of("tables", Limits(most_dead_rows=9)) if level == "warning"]
     assert "public.procrastinate_jobs" in names
     assert of("tables") == [("ok", "the queue's tables are vacuumed")]
+
+
+def test_a_healthy_queue_has_one_ok_finding_of_each_checkup(
+    connection: Connection, outside: Outside, worker: int
+) -> None:
+    """The finding has the checkup's message, and no remedy."""
+    with check_context() as context:
+        found = examine(context, QUEUE)
+    assert found == [Finding("ok", checkup.subject, checkup.ok_message) for checkup in QUEUE]

@@ -1,4 +1,4 @@
-"""Explain: each way not to be applied yet has a reason of its own, with what an operator needs to know of it."""
+"""Explain: each state of an event that is not applied has its own reason."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from tests.helpers.toy import Outside, say, want
 
 
 def kinds(reasons: list[Reason]) -> list[str]:
-    """What kinds of reasons there are, in their order."""
+    """Return the kinds of reasons, in their order."""
     return [reason.kind for reason in reasons]
 
 
 def only(reasons: list[Reason], kind: type[Reason]) -> Reason:
-    """The one reason of a kind; every reason has a sentence."""
+    """Return the only reason of a kind. Checks that every reason has a sentence."""
     assert all(reason.sentence for reason in reasons)
     (found,) = [reason for reason in reasons if isinstance(reason, kind)]
     return found
@@ -49,24 +49,24 @@ def only(reasons: list[Reason], kind: type[Reason]) -> Reason:
 
 @pytest.fixture
 def worker(connection: Connection) -> int:
-    """A worker that serves every queue and lives for longer than the test."""
+    """A registered worker that serves every queue and stays alive."""
     return enlist(connection)
 
 
 @pytest.fixture
 def _patience(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is put back stays there for half a minute at least."""
+    """Delays of at least half a minute."""
     monkeypatch.setenv("TALLYMAN_RETRY_BASE", "60")
     settings.cache_clear()
 
 
 def fetch(connection: Connection, worker: int, queue: str) -> int:
-    """The worker takes a row of a queue."""
+    """Fetch a row of a queue with the worker."""
     return int(scalar(connection, "SELECT id FROM procrastinate_fetch_job_v2(ARRAY[%s]::varchar[], %s)", queue, worker))
 
 
-def test_what_is_due_waits_behind_those_before_it(connection: Connection, outside: Outside, worker: int) -> None:
-    """Rows of its own queue with a higher priority or a lower id that are due; no others."""
+def test_a_due_event_waits_behind_the_rows_before_it(connection: Connection, outside: Outside, worker: int) -> None:
+    """Due rows of its queue with a higher priority or a lower id."""
     publish(connection, want("another queue"))
     publish(connection, say("first"))
     publish(connection, say("second"))
@@ -82,8 +82,8 @@ def test_what_is_due_waits_behind_those_before_it(connection: Connection, outsid
     assert found.sentence == f"1 event is waiting in queue events behind 2 others (row {row})"
 
 
-def test_effects_that_are_due_wait_behind_their_own(connection: Connection, outside: Outside, worker: int) -> None:
-    """Rows of the same tenant that are due, and no others; and how large a part of the deliveries the tenant has."""
+def test_a_due_effect_waits_behind_rows_of_its_tenant(connection: Connection, outside: Outside, worker: int) -> None:
+    """With the tenant's share of the deliveries."""
     other = UUID(int=7)
     for _ in range(3):
         publish(connection, want("another tenant", tenant=other))
@@ -106,12 +106,12 @@ def test_effects_that_are_due_wait_behind_their_own(connection: Connection, outs
 
 
 def pattern(event: Event[Payload]) -> str:
-    """What the row of an event in a batch contains."""
+    """Return the content of the row of an event in a batch."""
     return f'{{"events": [{{"id": "{event.id}"}}]}}'
 
 
-def test_a_queue_that_nobody_serves_is_told(connection: Connection, outside: Outside, worker: int) -> None:
-    """No worker at all, one that serves other queues, and one that is taken for dead: all of them are nobody."""
+def test_a_queue_without_a_worker_is_a_reason(connection: Connection, outside: Outside, worker: int) -> None:
+    """No worker, one that serves other queues, and one whose heartbeat is too old."""
     event = say("lonely")
     publish(connection, event)
     assert kinds(explain_event(connection, event.id)) == ["waiting"]
@@ -125,8 +125,8 @@ def test_a_queue_that_nobody_serves_is_told(connection: Connection, outside: Out
     assert kinds(explain_event(connection, event.id)) == ["no_worker", "waiting"]
 
 
-def test_a_paused_queue_is_told_with_who_and_why(connection: Connection, outside: Outside, worker: int) -> None:
-    """The answer to why nothing moves says who did that."""
+def test_a_paused_queue_is_a_reason(connection: Connection, outside: Outside, worker: int) -> None:
+    """With the actor and the reason."""
     event = want("held up")
     publish(connection, event)
     pause(connection, "toys", actor="ana", reason="the portal is down")
@@ -138,10 +138,8 @@ def test_a_paused_queue_is_told_with_who_and_why(connection: Connection, outside
 
 
 @pytest.mark.usefixtures("_patience")
-def test_what_was_put_back_tells_until_when_and_after_what(
-    connection: Connection, outside: Outside, worker: int
-) -> None:
-    """The error of the delivery before is on the row, cut and without what the database cannot store."""
+def test_a_put_back_event_has_its_delay_and_error(connection: Connection, outside: Outside, worker: int) -> None:
+    """The error is cut, without characters that the database cannot store."""
     event = say("patient", "later")
     publish(connection, event)
     drain()
@@ -152,10 +150,10 @@ def test_what_was_put_back_tells_until_when_and_after_what(
     assert "after Transient: not now" in found.sentence
 
 
-def test_what_was_published_for_later_was_brought_back_by_nothing(
+def test_an_event_that_was_published_with_a_delay_has_no_error(
     connection: Connection, outside: Outside, worker: int
 ) -> None:
-    """It waits for its time, without an error."""
+    """It waits for its time."""
     event = say("tomorrow")
     publish(connection, event, delay=60)
     found = only(explain_event(connection, event.id), PutBack)
@@ -163,8 +161,8 @@ def test_what_was_published_for_later_was_brought_back_by_nothing(
     assert (found.error, found.attempt) == (None, 0)
 
 
-def test_what_is_parked_tells_for_which_slots(connection: Connection, outside: Outside, worker: int) -> None:
-    """And how many of them live deliveries hold."""
+def test_a_parked_event_names_its_limit(connection: Connection, outside: Outside, worker: int) -> None:
+    """And the number of slots that live deliveries hold."""
     publish(connection, want("holder", limit="account"))
     row = fetch(connection, worker, "toys")
     connection.execute("SELECT engine.take_slots('account', 2, 2, %s, 0, %s)", [row, worker])
@@ -176,8 +174,8 @@ def test_what_is_parked_tells_for_which_slots(connection: Connection, outside: O
     assert (found.key, found.held, found.queue) == ("account", 2, "toys")
 
 
-def test_what_is_in_hand_tells_whose_hand(connection: Connection, outside: Outside, worker: int) -> None:
-    """And whether that worker lives: one that is taken for dead, or gone, will be rescued from."""
+def test_an_event_in_delivery_names_its_worker(connection: Connection, outside: Outside, worker: int) -> None:
+    """And whether that worker is alive."""
     event = say("held")
     publish(connection, event)
     row = fetch(connection, worker, "events")
@@ -191,8 +189,8 @@ def test_what_is_in_hand_tells_whose_hand(connection: Connection, outside: Outsi
 
 
 @pytest.mark.usefixtures("_patience")
-def test_a_call_that_nobody_knows_the_end_of_is_in_doubt(connection: Connection, outside: Outside, worker: int) -> None:
-    """Put back after a time-out, its next delivery asks first. While a live delivery has the call, nothing is."""
+def test_a_call_without_an_outcome_is_in_doubt(connection: Connection, outside: Outside, worker: int) -> None:
+    """Unless a live delivery makes it."""
     event = want("unsure", "never")
     publish(connection, event)
     drain()
@@ -208,8 +206,8 @@ def test_a_call_that_nobody_knows_the_end_of_is_in_doubt(connection: Connection,
     assert kinds(explain_event(connection, event.id)) == ["in_hand"]
 
 
-def test_what_is_dead_names_its_letter_and_its_error(connection: Connection, outside: Outside) -> None:
-    """A letter that was resolved is no reason any more."""
+def test_a_dead_event_names_its_letter_and_error(connection: Connection, outside: Outside) -> None:
+    """A resolved letter is no reason."""
     event = say("lost", "bad")
     publish(connection, event)
     drain()
@@ -222,18 +220,16 @@ def test_what_is_dead_names_its_letter_and_its_error(connection: Connection, out
         explain_event(connection, event.id)
 
 
-def test_what_the_queue_itself_failed_is_told(connection: Connection, outside: Outside, worker: int) -> None:
-    """Until the sweep makes a dead letter of it."""
+def test_a_row_that_failed_in_the_queue_is_a_reason(connection: Connection, outside: Outside, worker: int) -> None:
+    """Until the sweep buries it."""
     event = say("failed")
     publish(connection, event)
     connection.execute("UPDATE public.procrastinate_jobs SET status = 'failed'")
     assert isinstance(only(explain_event(connection, event.id), Failed), Failed)
 
 
-def test_what_was_applied_is_done_even_if_it_is_delivered_again(
-    connection: Connection, outside: Outside, worker: int
-) -> None:
-    """When it was applied comes first; a second row of it waits and will change nothing."""
+def test_an_applied_event_is_done(connection: Connection, outside: Outside, worker: int) -> None:
+    """Also while another row of it waits."""
     event = say("heard")
     publish(connection, event)
     drain()
@@ -244,7 +240,7 @@ def test_what_was_applied_is_done_even_if_it_is_delivered_again(
 
 
 def test_an_event_that_is_nowhere_is_not_found(connection: Connection, outside: Outside) -> None:
-    """Never published, or pruned: the two are told, for nobody can tell them apart."""
+    """It was never published, or is pruned."""
     with pytest.raises(NotFound, match="never published, or it was applied more than 30 days ago") as caught:
         explain_event(connection, UUID(int=1))
     assert str(UUID(int=1)) in str(caught.value)
@@ -252,7 +248,7 @@ def test_an_event_that_is_nowhere_is_not_found(connection: Connection, outside: 
 
 @pytest.mark.usefixtures("_patience")
 def test_events_that_wait_alike_share_a_reason(connection: Connection, outside: Outside, worker: int) -> None:
-    """A batch has a handful of reasons, each with how many of its events it speaks for, and no other batch's."""
+    """With their number. Events of other batches are left out."""
     batch = str(uuid4())
 
     def of_batch(event: Event[Payload]) -> Event[Payload]:
@@ -273,7 +269,7 @@ def test_events_that_wait_alike_share_a_reason(connection: Connection, outside: 
 
 
 def test_an_event_that_is_not_next_names_the_one_that_is(connection: Connection, outside: Outside, worker: int) -> None:
-    """In the queue, and when it was delivered before its turn: behind how many, and which event to ask about."""
+    """In the queue and when it is held: the number of earlier events, and the first of them."""
     subject = uuid4()
     first, second, third = (step(subject, number) for number in (1, 2, 3))
     with domain.use(StepFaults(broken={1}).wiring()):

@@ -1,4 +1,4 @@
-"""Live check: the gate before a deployment. What waits or is dead must be readable by the code that is to come."""
+"""Live check: before a deployment, waiting and dead events must be readable by the new code."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from tests.helpers.sequences import StepFaults, deliver_all, paths, step
 
 @event_type("test/box.packed")
 class Packed(Payload):
-    """What the program says today."""
+    """The payload of the current program."""
 
     weight: str
     mood: str = "fine"
 
 
 def pack(weight: str) -> events.Event[Packed]:
-    """An event of today."""
+    """Return an event of the current program."""
     return events.new(Packed(weight=weight), now=toy.NOW, subject=None, tenant=None)
 
 
 @contextmanager
 def the_next_release() -> Iterator[type[Payload]]:
-    """The same type in the code that is to be deployed: a version 2 that says grams, and for which nobody prepared."""
+    """Use the code of the next release: version 2 of the type, without an upcaster."""
     today = KINDS.pop("test/box.packed")
 
     @event_type("test/box.packed", version=2)
@@ -56,13 +56,13 @@ def the_next_release() -> Iterator[type[Payload]]:
 
 @pytest.fixture
 def boxes(step_faults: StepFaults) -> Iterator[None]:
-    """Boxes are handled by nobody in particular."""
+    """A wiring with a handler of boxes."""
     with domain.use(Wiring({**step_faults.wiring().handlers, Packed: lambda _m, _e: ()}, WIRING.effects)):
         yield
 
 
 def check_now(database: Database, **options: Any) -> Report:
-    """Check as a command would."""
+    """Run the check as a command does."""
     with doors.connect(database.url) as connection:
         return check(connection, **options)
 
@@ -70,7 +70,7 @@ def check_now(database: Database, **options: Any) -> Report:
 def test_an_incompatible_change_is_found_until_an_upcaster_is_added(
     database: Database, connection: Connection, boxes: None
 ) -> None:
-    """Singles, batches and dead letters: each invalid event is named with its place and the reason."""
+    """In single rows, batches and dead letters: each finding has place and reason."""
     publish(connection, pack("1 kg"))
     publish(connection, *[pack(f"{n} kg") for n in range(600)], toy.say("fine"))
     connection.execute(
@@ -92,8 +92,10 @@ def test_an_incompatible_change_is_found_until_an_upcaster_is_added(
         assert check_now(database).invalid == 0
 
 
-def test_what_the_upcaster_cannot_do_is_found_too(database: Database, connection: Connection, boxes: None) -> None:
-    """The gate reads the data, it does not trust that there is an upcaster; the same trouble is one finding."""
+def test_data_that_the_upcaster_cannot_convert_is_found(
+    database: Database, connection: Connection, boxes: None
+) -> None:
+    """The check reads the data. Equal problems are one finding."""
     publish(connection, pack("1 kg"), pack("heavy"), pack("light"))
     with the_next_release() as stricter:
         upcaster(stricter, since=1)(lambda data: {"grams": data["weight"].removesuffix(" kg") + "000"})
@@ -104,7 +106,7 @@ def test_what_the_upcaster_cannot_do_is_found_too(database: Database, connection
 def test_held_events_wait_too(
     database: Database, connection: Connection, step_faults: StepFaults, worker: Engine
 ) -> None:
-    """An event in line is looked at where it is, like one in the queue."""
+    """They are checked where they are."""
     (path,) = paths(1)
     step_faults.broken = {0}
     publish(connection, step(path, 0), step(path, 1))
@@ -115,8 +117,8 @@ def test_held_events_wait_too(
     assert [one.where for finding in report.findings for one in finding.first] == ["held"]
 
 
-def test_whatever_is_no_event_is_named(database: Database, connection: Connection, boxes: None) -> None:
-    """Unknown types, rows that hold anything else, and a type that nobody serves; rows of other tasks are no events."""
+def test_arguments_that_are_no_event_are_found(database: Database, connection: Connection, boxes: None) -> None:
+    """Unknown types, other content, and types that no domain serves. Rows of other tasks are left out."""
     rows: list[tuple[str, Any]] = [
         ("consume", {"type": "toy/unknown.said", "id": "00000000-0000-0000-0000-000000000001"}),
         ("consume", ["no", "object"]),
@@ -136,8 +138,8 @@ def test_whatever_is_no_event_is_named(database: Database, connection: Connectio
     assert any("nobody serves toy/call.wanted" in why for why in reasons)
 
 
-def test_a_check_holds_up_nobody(database: Database, connection: Connection, boxes: None) -> None:
-    """It reads one snapshot and locks nothing: workers go on meanwhile, and it may be run again at once."""
+def test_a_check_takes_no_locks(database: Database, connection: Connection, boxes: None) -> None:
+    """It reads one snapshot. Workers go on, and it can run again at once."""
     publish(connection, *[pack("1 kg") for _ in range(120)], batch_size=1)
     with doors.connect(database.url) as checking:
         assert check(checking).looked_at["waiting"] == 120

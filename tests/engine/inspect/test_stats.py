@@ -1,4 +1,4 @@
-"""Stats: what the ledger and the dead letters say of a span of time, and nothing that they do not know."""
+"""Stats: rates and durations of a time span, from the ledger and the dead letters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ledger(
     event_id: UUID | None = None,
     cause: UUID | None = None,
 ) -> UUID:
-    """An event that was said and applied so many seconds ago; its id."""
+    """Insert an event that was published and applied a number of seconds ago. Returns its id."""
     event_id = event_id or uuid4()
     connection.execute(
         "INSERT INTO engine.event_log (event_id, type, version, causation_id, data, occurred_at, applied_at)"
@@ -37,12 +37,12 @@ def ledger(
 
 
 def by_type(connection: Connection, since: timedelta = HOUR) -> dict[str, TypeStats]:
-    """The stats by type."""
+    """Return the stats by type."""
     return {one.type: one for one in stats(connection, since)}
 
 
-def test_rates_are_of_the_span_and_waiting_is_from_said_to_applied(connection: Connection, outside: Outside) -> None:
-    """A hundred events that waited 1 to 100 seconds; what was applied before the span is not in it."""
+def test_waiting_is_from_publication_to_application(connection: Connection, outside: Outside) -> None:
+    """A hundred events that waited 1 to 100 seconds. Earlier applications do not count."""
     with connection.transaction():
         for n in range(1, 101):
             ledger(connection, "toy/word.said", said=10 + n, applied=10)
@@ -53,8 +53,8 @@ def test_rates_are_of_the_span_and_waiting_is_from_said_to_applied(connection: C
     assert (found.handling_p50, found.handling_p95, found.dead) == (None, None, 0)
 
 
-def test_handling_is_from_asked_to_counted_and_known_of_effects_alone(connection: Connection, outside: Outside) -> None:
-    """The answer is found by its cause, whenever that was said; what follows from a handler's event is none."""
+def test_handling_is_known_for_effects_only(connection: Connection, outside: Outside) -> None:
+    """From the request to its result, which is found by its cause."""
     with connection.transaction():
         for n in range(1, 101):
             asked = ledger(connection, "toy/call.wanted", said=5000 + n, applied=4000)
@@ -69,8 +69,8 @@ def test_handling_is_from_asked_to_counted_and_known_of_effects_alone(connection
     assert found["toy/word.said"].handling_p50 is None
 
 
-def test_the_dead_are_counted_by_when_they_died(connection: Connection, outside: Outside) -> None:
-    """Also of a type of which nothing was applied, and whatever became of them since."""
+def test_dead_letters_are_counted_by_their_failure(connection: Connection, outside: Outside) -> None:
+    """Also of types without applied events, and whether resolved or not."""
     publish(connection, say("a", "bad"), say("b", "bad"), say("c", "bad"), want("d", "bad"), say("fine"))
     drain_all(connection)
     connection.execute("UPDATE engine.failed_jobs SET resolved_at = now() WHERE event_data->'data'->>'word' = 'a'")
@@ -87,13 +87,13 @@ def test_the_dead_are_counted_by_when_they_died(connection: Connection, outside:
 
 
 def test_a_producers_clock_that_is_ahead_makes_no_negative_time(connection: Connection, outside: Outside) -> None:
-    """What was said in the future has waited for nothing."""
+    """An event of the future has waited for zero seconds."""
     ledger(connection, "toy/word.said", said=-30, applied=10)
     assert by_type(connection)["toy/word.said"].waiting_p50 == 0
 
 
 @pytest.mark.parametrize("since", [timedelta(0), timedelta(seconds=-1), timedelta(days=367)])
-def test_a_span_must_be_one(connection: Connection, outside: Outside, since: timedelta) -> None:
-    """More than nothing, and no more than a ledger keeps."""
+def test_a_bad_span_is_refused(connection: Connection, outside: Outside, since: timedelta) -> None:
+    """It must be positive, and at most as long as the ledger is kept."""
     with pytest.raises(InvalidInput, match="since: must be more than 0 and at most 366 days"):
         stats(connection, since)

@@ -1,4 +1,4 @@
-"""Tail: every event that is applied is shown once, whatever the order of the commits."""
+"""Tail: every applied event is shown once, in whatever order transactions commit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def apply(
     tenant: UUID | None = None,
     subject: UUID | None = None,
 ) -> UUID:
-    """An event enters the ledger; its transaction began so long `ago`."""
+    """Enter an event into the ledger. `ago`: how long ago its transaction began."""
     event_id = uuid4()
     at = None if ago is None else connection.execute("SELECT now() - %s", [ago]).fetchone()
     connection.execute(_APPLY, [event_id, kind, tenant, subject, at and at[0]])
@@ -39,25 +39,25 @@ def apply(
 
 
 def follow(connection: Connection, since: float = 60, **filters: object) -> Tail:
-    """A reader that begins so many seconds ago."""
+    """Return a reader that begins a number of seconds ago."""
     return Tail.since(connection, Filters(**filters), timedelta(seconds=since))  # type: ignore[arg-type]
 
 
 def read(reader: Tail) -> list[UUID]:
-    """What has come since the last time."""
+    """Return the events since the last read."""
     return [event.event_id for events in reader.read() for event in events]
 
 
 @contextmanager
 def writer(database: Database) -> Iterator[Connection]:
-    """A worker with a transaction of its own."""
+    """A worker with its own transaction."""
     with doors.connect(database.url) as opened:
         opened.execute("SELECT")
         yield opened
 
 
-def test_what_is_applied_is_shown_once(connection: Connection, outside: Outside) -> None:
-    """Events of real deliveries, in the order in which they were applied, with all that the ledger has."""
+def test_applied_events_are_shown_once(connection: Connection, outside: Outside) -> None:
+    """In the order of application, with all columns of the ledger."""
     reader = follow(connection)
     publish(connection, say("one", echoes=1), want("two"))
     drain()
@@ -70,7 +70,7 @@ def test_what_is_applied_is_shown_once(connection: Connection, outside: Outside)
 
 
 def test_a_transaction_that_commits_late_is_not_skipped(database: Database, connection: Connection) -> None:
-    """It began first, its rows carry the earlier time, and they come after rows that began later."""
+    """Its rows have an earlier time than rows that are already shown."""
     reader = follow(connection)
     assert read(reader) == []
     with writer(database) as slow:
@@ -83,8 +83,8 @@ def test_a_transaction_that_commits_late_is_not_skipped(database: Database, conn
     assert read(reader) == []
 
 
-def test_one_that_ran_before_the_reader_began_is_not_skipped(database: Database, connection: Connection) -> None:
-    """Nobody can tell since when it has been running, so the reader reckons with all that it was told to show."""
+def test_a_transaction_from_before_the_reader_is_not_skipped(database: Database, connection: Connection) -> None:
+    """The reader expects rows from its start time on."""
     with writer(database) as slow:
         late = apply(slow)
         reader = follow(connection)
@@ -95,8 +95,8 @@ def test_one_that_ran_before_the_reader_began_is_not_skipped(database: Database,
     assert read(reader) == [late]
 
 
-def test_however_long_it_has_been_running(database: Database, connection: Connection) -> None:
-    """The oldest transaction of all holds back from where the ledger is read again, and nothing comes twice."""
+def test_a_long_transaction_is_not_skipped(database: Database, connection: Connection) -> None:
+    """The oldest transaction decides from where the ledger is read again. No event is shown twice."""
     reader = follow(connection, since=3600)
     with writer(database) as slow, writer(database) as other:
         late = apply(slow, ago=timedelta(minutes=50))
@@ -114,7 +114,7 @@ def test_however_long_it_has_been_running(database: Database, connection: Connec
 
 
 def test_the_reader_moves_on_when_nothing_holds_it_back(connection: Connection) -> None:
-    """It does not read the ledger from the beginning for ever."""
+    """It does not read the ledger from the beginning again."""
     reader = follow(connection, since=3600)
     apply(connection)
     read(reader)
@@ -125,7 +125,7 @@ def test_the_reader_moves_on_when_nothing_holds_it_back(connection: Connection) 
 
 
 def test_it_begins_where_it_is_told_to(connection: Connection) -> None:
-    """What was applied before that is not shown."""
+    """Earlier events are not shown."""
     for minutes in (30, 3, 1):
         apply(connection, ago=timedelta(minutes=minutes))
     assert len(read(follow(connection, since=600))) == 2
@@ -133,8 +133,8 @@ def test_it_begins_where_it_is_told_to(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("kind", ["toy/word.said", "toy/w*", "toy/*"])
-def test_only_what_is_wanted_is_shown(connection: Connection, kind: str) -> None:
-    """By type or the beginning of one, tenant and subject."""
+def test_events_can_be_filtered(connection: Connection, kind: str) -> None:
+    """By type or its prefix, tenant and subject."""
     tenant, subject = uuid4(), uuid4()
     wanted = apply(connection, tenant=tenant, subject=subject)
     apply(connection, tenant=tenant)
@@ -144,6 +144,6 @@ def test_only_what_is_wanted_is_shown(connection: Connection, kind: str) -> None
 
 
 def test_a_pattern_is_no_wildcard(connection: Connection) -> None:
-    """An underscore or a percent sign in a type is itself."""
+    """Underscore and percent sign stand for themselves."""
     apply(connection, "toy/word.said")
     assert read(follow(connection, types=["toy/word_said"])) == read(follow(connection, types=["%"])) == []

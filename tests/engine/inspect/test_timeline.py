@@ -1,4 +1,4 @@
-"""Timeline: everything about a job, wherever it is, in the order in which it was said."""
+"""Timeline: all events of a job in any state, in the order of publication."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.helpers import toy
 from tests.helpers.sequences import StepFaults, deliver_all, fetch, paths, step
 
 
-def test_every_place_is_told(connection: Connection, step_faults: StepFaults, worker: Engine) -> None:
-    """Applied, dead, held, waiting, in hand, put back with its error; others' events are not there."""
+def test_events_of_every_state_are_listed(connection: Connection, step_faults: StepFaults, worker: Engine) -> None:
+    """Applied, dead, held, waiting, in delivery, put back. Events of other subjects are left out."""
     path, other = paths(2)
     step_faults.broken = {1}
     publish(connection, *[step(path, n) for n in range(3)], step(other, 0))
@@ -52,8 +52,8 @@ def test_every_place_is_told(connection: Connection, step_faults: StepFaults, wo
     assert dead.why == "Permanent: no ground at 1"
 
 
-def test_consequences_stand_under_their_causes(connection: Connection, outside: toy.Outside, worker: Engine) -> None:
-    """The depth counts the causes that are about the same job."""
+def test_events_are_listed_under_their_causes(connection: Connection, outside: toy.Outside, worker: Engine) -> None:
+    """The depth counts causes with the same subject."""
     job = uuid4()
     first = events.new(toy.Said(word="hi", echoes=2), now=toy.NOW, subject=job, tenant=None)
     publish(connection, first)
@@ -67,7 +67,7 @@ def test_consequences_stand_under_their_causes(connection: Connection, outside: 
 
 
 def test_a_cause_that_is_about_something_else_does_not_count(connection: Connection, outside: toy.Outside) -> None:
-    """It is named, and the event stands at the left all the same."""
+    """It is named, and the event has depth zero."""
     job = uuid4()
     cause = toy.say("elsewhere")
     publish(connection, cause.follow(toy.Echo(word="here"), toy.NOW, subject=job))
@@ -75,8 +75,8 @@ def test_a_cause_that_is_about_something_else_does_not_count(connection: Connect
     assert (entry.caused_by, entry.depth) == (cause.id, 0)
 
 
-def test_what_is_no_event_has_its_place_too(connection: Connection, outside: toy.Outside) -> None:
-    """Letters that nobody can read, and a circle of causes, do no harm."""
+def test_unreadable_letters_are_listed(connection: Connection, outside: toy.Outside) -> None:
+    """Neither they nor a circle of causes is an error."""
     job, one, two = uuid4(), uuid4(), uuid4()
     letters = [
         {"subject": str(job), "id": "17", "time": "yesterday", "causationid": 3, "type": None},
@@ -97,7 +97,7 @@ def test_what_is_no_event_has_its_place_too(connection: Connection, outside: toy
     ]
 
 
-def test_a_job_of_which_nobody_ever_spoke_is_told(connection: Connection) -> None:
-    """Not an empty list: the id may be mistyped."""
+def test_an_unknown_job_is_not_found(connection: Connection) -> None:
+    """The id may be mistyped."""
     with pytest.raises(NotFound, match="no event is about"):
         timeline(connection, uuid4())
