@@ -1,4 +1,4 @@
-"""Offices that have cards printed, with the domain's wiring in force."""
+"""Fixtures of the batch tests: offices that submit cards."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from tests.helpers.factories import make_workspace
 
 @pytest.fixture
 def shop(database: Database) -> PrintShop:
-    """A print shop that has printed nothing."""
+    """A print shop without prints."""
     cards.install(database)
     return PrintShop()
 
 
 @pytest.fixture
 def served(shop: PrintShop) -> Wiring:
-    """The domain's wiring."""
+    """The wiring of the card domain."""
     return batches.wiring(PRINTS, batches.effect(PRINTS, queue="prints", call=shop.print, find=shop.find))
 
 
 @pytest.fixture
 def office(connection: Connection, workspace: Any, served: Wiring) -> Iterator[Office]:
-    """A workspace that has cards printed; afterwards every invariant holds."""
+    """A workspace that submits cards. At the end every invariant holds."""
     with domain.use(served):
         yield Office(connection, workspace.id)
         assert [one.name for one in audit(connection, batches.invariants(PRINTS)) if not one.holds] == []
@@ -40,5 +40,5 @@ def office(connection: Connection, workspace: Any, served: Wiring) -> Iterator[O
 
 @pytest.fixture
 def other(connection: Connection, office: Office) -> Office:
-    """Another workspace, of another organisation."""
+    """Another workspace of another organisation."""
     return Office(connection, make_workspace(connection).id)

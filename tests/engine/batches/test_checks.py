@@ -1,4 +1,4 @@
-"""Invariants for `audit` and check-ups for `doctor`."""
+"""Invariants for `audit` and checkups for `doctor`."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ BREAKS: dict[str, str] = {
 
 
 def test_every_invariant_is_broken_here() -> None:
-    """A new invariant has to say what breaks it, or nobody knows whether its query finds anything."""
+    """Each invariant has a case that violates it, so its query is tested."""
     assert sorted(BREAKS) == sorted(INVARIANTS)
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_what_breaks_an_invariant_is_found(database: Database, office: Office, name: str) -> None:
-    """A job that was done breaks none; each violation is one row of its own query."""
+def test_a_violation_is_found(database: Database, office: Office, name: str) -> None:
+    """By its own invariant only. A job that ended violates none."""
     office.submit("a", "nowhere", "b")
     drain_all(office.connection)
     statement = INVARIANTS[name].statement
@@ -63,7 +63,7 @@ def test_what_breaks_an_invariant_is_found(database: Database, office: Office, n
         admin.rollback()
 
 
-def test_the_audit_takes_them(connection: Connection, office: Office) -> None:
+def test_invariants_are_checked_by_the_audit(connection: Connection, office: Office) -> None:
     """In one snapshot with others."""
     own = Invariant("cards: nothing is wrong", "SELECT 1 WHERE false")
     found = audit(office.connection, [own, *INVARIANTS.values()])
@@ -71,7 +71,7 @@ def test_the_audit_takes_them(connection: Connection, office: Office) -> None:
 
 
 def test_a_missing_column_is_a_problem(database: Database, shop: PrintShop) -> None:
-    """The doctor names the table and the column before a statement fails with it."""
+    """The doctor names table and column."""
     with check_context() as examined:
         (fine,) = examine(examined, batches.checkups(PRINTS))
         found = examine(examined, batches.checkups(replace(PRINTS, request=("paper", "ink"), about=("to",))))

@@ -1,4 +1,4 @@
-"""Wherever a worker dies in a batch's handlers and its effect, the end is that of an undisturbed run."""
+"""Crashes at every statement and call of a batch: the end state is that of a run without a crash."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from app.testing.crashes import crash_everywhere
 from app.testing.drain import drain
 from app.testing.faults import Fault
 from tests.conftest import Database
-from tests.engine.batches.test_results import deliver, failed, said
-from tests.engine.batches.test_retry import dead
+from tests.helpers.card_events import dead, deliver, failed, said
 from tests.helpers.cards import PRINTS, Office, PrintShop
 
 
 def everywhere(database: Database, served: Wiring, shop: PrintShop, *events: Any) -> None:
-    """Try every fault at every statement and every call."""
+    """Test every fault at every statement and call."""
     report = crash_everywhere(
         database,
         served,
@@ -32,13 +31,13 @@ def everywhere(database: Database, served: Wiring, shop: PrintShop, *events: Any
 
 
 def test_a_job_from_submit_to_completion(database: Database, served: Wiring, shop: PrintShop, office: Office) -> None:
-    """Its cards are printed once each, and it completes once."""
+    """Each card is printed once, and the job completes once."""
     office.submit("a", "b", "nowhere")
     everywhere(database, served, shop)
 
 
 def test_results(database: Database, served: Wiring, shop: PrintShop, office: Office) -> None:
-    """Of two jobs, one of them said twice."""
+    """Of two jobs, one of them published twice."""
     one, two = office.submit("a", "b"), office.submit("c")
     drain(queues=["events"])
     office.connection.execute("DELETE FROM public.procrastinate_jobs")

@@ -1,4 +1,4 @@
-"""The batch's effect: each item is done once, whatever happens to the calls."""
+"""The effect of a batch: each item is done once."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from app.engine.domain import Policy, Wiring
 from app.errors import Busy, FailingEvents
 from app.testing.drain import drain, drain_all
 from events import new_id
-from tests.engine.batches.test_ends import under_way
-from tests.engine.batches.test_results import counters, deliver, failed
-from tests.engine.batches.test_retry import dead
+from tests.helpers.card_events import counters, dead, deliver, failed, under_way
 from tests.helpers.cards import PRINTS, Office, PrintShop, Requested
 from tests.helpers.support import scalar
 
@@ -31,7 +29,7 @@ INSERT INTO engine.calls (call_key, event_id, row_id, attempts) VALUES (%s, gen_
 
 
 def test_a_card_is_printed_under_its_reference(office: Office, shop: PrintShop) -> None:
-    """The reference is the item's and the attempt's; nobody is asked before a first call."""
+    """It has the item and the attempt. Before a first call the shop is not asked."""
     job = office.submit("a")
     drain_all(office.connection)
     (card,) = office.cards(job.id)
@@ -42,7 +40,7 @@ def test_a_card_is_printed_under_its_reference(office: Office, shop: PrintShop) 
 
 
 def test_a_transient_error_is_tried_again(office: Office, shop: PrintShop) -> None:
-    """The shop is asked before the next try, and the card is printed once."""
+    """The shop is asked before the next attempt, and the card is printed once."""
     shop.closed = 1
     job = office.submit("a")
     drain_all(office.connection)
@@ -65,7 +63,7 @@ def test_the_last_transient_error_is_the_result(office: Office, shop: PrintShop)
 
 
 def test_a_call_in_doubt_is_looked_up(office: Office, shop: PrintShop) -> None:
-    """What the shop has printed is the result, also if the job was cancelled meanwhile; nothing is printed again."""
+    """A printed card is the result, also of a cancelled job."""
     job = office.submit("a")
     drain(queues=["events"])
     (card,) = office.cards(job.id)
@@ -79,7 +77,7 @@ def test_a_call_in_doubt_is_looked_up(office: Office, shop: PrintShop) -> None:
 
 
 def test_a_retry_finds_what_an_earlier_attempt_printed(office: Office, shop: PrintShop) -> None:
-    """Its references are those of all attempts."""
+    """It asks for the references of all attempts."""
     job = office.submit("a")
     (card,) = office.cards(job.id)
     deliver(office, failed(office, card))
@@ -90,8 +88,8 @@ def test_a_retry_finds_what_an_earlier_attempt_printed(office: Office, shop: Pri
     assert office.cards(job.id)[0].print_number == f"P-{card.id}-0"
 
 
-def test_without_a_way_to_ask_a_person_decides(office: Office, shop: PrintShop) -> None:
-    """A call in doubt becomes a dead letter, and the card is not printed."""
+def test_a_call_that_cannot_be_asked_about_is_buried(office: Office, shop: PrintShop) -> None:
+    """The card is not printed."""
     job = office.submit("a")
     drain(queues=["events"])
     (card,) = office.cards(job.id)
@@ -102,8 +100,8 @@ def test_without_a_way_to_ask_a_person_decides(office: Office, shop: PrintShop) 
     assert scalar(office.connection, "SELECT error_class FROM engine.failed_jobs") == "InDoubt"
 
 
-def test_what_nobody_waits_for_is_not_prepared(office: Office, other: Office, served: Wiring) -> None:
-    """A request of an earlier attempt, or of an item with a result, is left out; a mismatched one is named."""
+def test_an_obsolete_request_is_not_prepared(office: Office, other: Office, served: Wiring) -> None:
+    """Of an earlier attempt, or of an item with a result. A mismatched request is a failing event."""
     job = office.submit("a", "b")
     first, second = office.cards(job.id)
     deliver(office, failed(office, first))
@@ -119,8 +117,8 @@ def test_what_nobody_waits_for_is_not_prepared(office: Office, other: Office, se
     assert set(caught.value.reasons) == {one.id for one in wrong}
 
 
-def test_an_earlier_attempt_that_is_under_way_is_waited_for(office: Office, served: Wiring) -> None:
-    """Somebody ended it by hand and asked again: two calls for one item are never made side by side."""
+def test_an_earlier_attempt_in_progress_is_waited_for(office: Office, served: Wiring) -> None:
+    """It was ended by hand and requested again. Two calls for one item never run at once."""
     job = office.submit("a")
     (card,) = office.cards(job.id)
     under_way(office, card)
@@ -132,18 +130,15 @@ def test_an_earlier_attempt_that_is_under_way_is_waited_for(office: Office, serv
 
 
 def test_events_of_an_item_share_a_call(office: Office, served: Wiring) -> None:
-    """An edited copy of a request asks for the same call."""
+    """An edited copy of a request has the same call key."""
     (card,) = office.cards(office.submit("a").id)
     effect = served.effects[Requested]
     assert effect.key(dead(office, card)) == effect.key(dead(office, card, address="x"))
     assert effect.key(dead(office, card)) != effect.key(dead(office, card, attempt=1))
 
 
-# Dead letters -------------------------------------------------------------------------------------
-
-
 def test_a_dead_request_is_planned_asked_about_and_replayed(office: Office, shop: PrintShop) -> None:
-    """The plan says what the shop knows and what would change; the replay prints the card once."""
+    """The plan has the shop's answer and the changes. The replay prints the card once."""
     shop.is_jammed = True
     job = office.submit("a", "b")
     drain_all(office.connection)
@@ -159,7 +154,7 @@ def test_a_dead_request_is_planned_asked_about_and_replayed(office: Office, shop
 
 
 def test_the_other_side_is_asked_about_calls_in_doubt(office: Office, shop: PrintShop, served: Wiring) -> None:
-    """Known, unknown, closed: an answer for each request."""
+    """There is an answer for each request: printed, unknown, shop closed."""
     job = office.submit("a", "b")
     first, second = office.cards(job.id)
     shop.printed[f"{first.id}-0"] = "a"

@@ -6,32 +6,17 @@ import pytest
 
 from app.context import HandlerContext
 from app.engine import audit_log, batches
-from app.engine.batches import ends, rules
+from app.engine.batches import ends
 from app.engine.dead_letters import manage
 from app.errors import Conflict, InvalidInput
 from app.testing.drain import drain, drain_all
-from tests.engine.batches.test_results import counters, deliver, said
-from tests.engine.batches.test_retry import dead
-from tests.helpers.cards import PRINTS, Card, Office, PrintShop, Requested
+from tests.helpers.card_events import counters, dead, deliver, said, under_way
+from tests.helpers.cards import PRINTS, Office, PrintShop
 from tests.helpers.support import scalar
 
-LIVE = """
-WITH doing AS (UPDATE public.procrastinate_jobs SET status = 'doing' RETURNING id)
-INSERT INTO engine.calls (call_key, event_id, row_id, attempts)
-SELECT %s, gen_random_uuid(), id, 0 FROM doing
-"""
 
-
-def under_way(office: Office, card: Card) -> None:
-    """Let a delivery be in the call for a card."""
-    office.connection.execute(LIVE, [rules.request_id(Requested, card.id, card.retry_count)])
-
-
-# Cancel -------------------------------------------------------------------------------------------
-
-
-def test_a_cancelled_job_fails_what_has_not_begun(office: Office, shop: PrintShop) -> None:
-    """No further call is made; the job completes with what it has, and the audit log says who and why."""
+def test_a_cancelled_job_fails_items_that_have_not_begun(office: Office, shop: PrintShop) -> None:
+    """No further call is made, the job completes, and the audit log has actor and reason."""
     job = office.submit("a", "b")
     first, _ = office.cards(job.id)
     deliver(office, said(office, first))
@@ -45,8 +30,8 @@ def test_a_cancelled_job_fails_what_has_not_begun(office: Office, shop: PrintSho
     assert (action.actor, action.action, action.reason) == ("ann", "cancel job", "wrong text")
 
 
-def test_what_has_begun_is_looked_at_before_its_call(office: Office, shop: PrintShop) -> None:
-    """An item that was claimed before the cancel fails when its effect looks; in the other order it gets its result."""
+def test_a_claimed_item_is_rechecked_before_its_call(office: Office, shop: PrintShop) -> None:
+    """After a cancel it fails; if the call came first, it gets its result."""
     job = office.submit("a")
     drain(queues=["events"])
     office.connection.execute("UPDATE cards.cards SET status = 'processing', started_at = now()")
@@ -59,7 +44,7 @@ def test_what_has_begun_is_looked_at_before_its_call(office: Office, shop: Print
 
 
 def test_a_job_that_is_done_cannot_be_cancelled(office: Office) -> None:
-    """Nor one without a reason."""
+    """A cancel needs a reason, too."""
     job = office.submit("a")
     with pytest.raises(InvalidInput, match="reason"):
         batches.cancel(office.context, PRINTS, job.id, actor="ann", reason=" ")
@@ -78,11 +63,8 @@ def test_a_retry_of_a_cancelled_job_prints_it(office: Office, shop: PrintShop) -
     assert shop.times == {"a": 1}
 
 
-# Record -------------------------------------------------------------------------------------------
-
-
 def test_a_recorded_result_counts(office: Office, shop: PrintShop) -> None:
-    """As an effect's does: the job completes, the request finds nothing to do, the audit log keeps it."""
+    """Like an effect's result: the job completes, and the request needs no call."""
     job = office.submit("a")
     (card,) = office.cards(job.id)
     result = {"status": "success", "print_number": "P-9"}
@@ -97,7 +79,7 @@ def test_a_recorded_result_counts(office: Office, shop: PrintShop) -> None:
         batches.record_item(office.context, PRINTS, card.id, result, actor="ann", reason="saw it")
 
 
-def test_a_result_that_cannot_be_one_is_refused(office: Office) -> None:
+def test_a_bad_result_is_refused(office: Office) -> None:
     """The message names the field, and nothing is recorded."""
     (card,) = office.cards(office.submit("a").id)
     for result, message in (
@@ -110,8 +92,8 @@ def test_a_result_that_cannot_be_one_is_refused(office: Office) -> None:
     assert counters(office, card.job_id) == ("pending", 0, 0)
 
 
-def test_nothing_is_recorded_while_the_call_is_under_way(office: Office) -> None:
-    """Its own result counts; the same for a dead request that is discarded."""
+def test_nothing_is_recorded_while_the_call_is_in_progress(office: Office) -> None:
+    """Its own result counts. The same holds for discarding its dead request."""
     (card,) = office.cards(office.submit("a").id)
     under_way(office, card)
     result = {"status": "success", "print_number": "P-9"}
@@ -122,11 +104,8 @@ def test_nothing_is_recorded_while_the_call_is_under_way(office: Office) -> None
     assert counters(office, card.job_id) == ("pending", 0, 0)
 
 
-# Discard ------------------------------------------------------------------------------------------
-
-
 def test_a_discarded_request_ends_its_item(office: Office, other: Office) -> None:
-    """An error with the reason; a request that its item does not wait for ends nothing."""
+    """With an error and the reason. An obsolete request ends none."""
     job = office.submit("a", "b")
     first, second = office.cards(job.id)
     with office.connection.transaction():
@@ -139,7 +118,7 @@ def test_a_discarded_request_ends_its_item(office: Office, other: Office) -> Non
 
 
 def test_a_dead_letter_is_discarded_with_its_item(office: Office, shop: PrintShop) -> None:
-    """The engine's `dead discard` ends the item; a letter whose item waits is not resolved without a result."""
+    """`dead discard` ends the item. A letter whose item waits cannot be resolved without a result."""
     shop.is_jammed = True
     job = office.submit("a")
     drain_all(office.connection)
@@ -153,7 +132,7 @@ def test_a_dead_letter_is_discarded_with_its_item(office: Office, shop: PrintSho
 
 
 def test_a_cancel_or_a_recorded_result_resolves_dead_requests(office: Office, shop: PrintShop) -> None:
-    """Their items end, and no letter is left to be replayed; a dry run only says so."""
+    """No letter is left to be replayed. A dry run changes nothing."""
     shop.is_jammed = True
     job = office.submit("a", "b", "c")
     drain_all(office.connection)

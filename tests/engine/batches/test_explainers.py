@@ -14,12 +14,12 @@ from tests.helpers.cards import PRINTS, Card, Office, Print, PrintShop
 
 
 def kinds(reasons: list[Reason]) -> list[str]:
-    """What kinds of reasons these are, without who serves which queue."""
+    """Return the kinds of reasons, without those about workers."""
     return [one.kind for one in reasons if one.kind != "no_worker"]
 
 
-def test_a_job_that_ended_says_how(office: Office) -> None:
-    """The job its counters, each item its result and how to ask again."""
+def test_an_ended_job_has_its_counters(office: Office) -> None:
+    """Each item has its result, and the command that retries it."""
     job = office.submit("a", "nowhere")
     drain_all(office.connection)
     (ended,) = batches.explain_job(office.connection, PRINTS, job.id)
@@ -34,8 +34,8 @@ def test_a_job_that_ended_says_how(office: Office) -> None:
     assert failed.sentence.endswith(f"of validation: no such address (`prints retry {job.id} --item {bad.id}`)")
 
 
-def test_what_waits_says_for_what(office: Office, shop: PrintShop) -> None:
-    """An item that was not requested yet waits with its job's event, then with its request, then with its letter."""
+def test_an_open_item_waits_with_its_event(office: Office, shop: PrintShop) -> None:
+    """With its job's event, then with its request, then with its dead letter."""
     job = office.submit("a")
     (card,) = office.cards(job.id)
     for _ in range(2):
@@ -49,7 +49,7 @@ def test_what_waits_says_for_what(office: Office, shop: PrintShop) -> None:
 
 
 def test_an_open_item_without_an_event_is_lost(office: Office) -> None:
-    """That is a broken promise, and is called one."""
+    """This violates an invariant."""
     job = office.submit("a")
     office.connection.execute("DELETE FROM public.procrastinate_jobs")
     assert batches.explain_job(office.connection, PRINTS, job.id) == [Lost()]
@@ -57,7 +57,7 @@ def test_an_open_item_without_an_event_is_lost(office: Office) -> None:
 
 
 def test_a_domain_adds_its_reasons(office: Office) -> None:
-    """Obstacles before the engine's reasons, which it may put in its own words."""
+    """Obstacles come before the engine's reasons, which the domain may replace."""
     job = office.submit("a")
     domain: OwnReasons[Print, Card] = OwnReasons(
         refine=lambda _connection, found_of, found: [Lost()] if found_of.paper == "matt" else found,
@@ -70,7 +70,7 @@ def test_a_domain_adds_its_reasons(office: Office) -> None:
         assert found == [JobEnded("pending", 0, 0, None), Lost()]
 
 
-def test_what_does_not_exist(office: Office) -> None:
+def test_an_unknown_job_is_not_found_with_its_command(office: Office) -> None:
     """The message names the batch and its command."""
     with pytest.raises(NotFound, match=r"there is no print job .*; `prints list` shows a workspace's"):
         batches.explain_job(office.connection, PRINTS, new_id())

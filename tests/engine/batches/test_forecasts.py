@@ -1,4 +1,4 @@
-"""Forecasts for replay plans: the outcome of replaying each dead event, changing nothing."""
+"""Forecasts for replay plans: the outcome of replaying each dead event."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from app.engine.batches import forecasts
 from app.engine.batches.tables import Batch
 from app.engine.domain import Forecast
 from events import Event, new_id
-from tests.engine.batches.test_results import deliver, failed, said
-from tests.engine.batches.test_retry import dead
+from tests.helpers.card_events import dead, deliver, failed, said
 from tests.helpers.cards import PRINTS, Card, Office, Print, Submitted
 
 
 def submitted(office: Office, job: Print, **fields: Any) -> Event[Submitted]:
-    """The submitted event of a job, as a dead letter has it."""
+    """Return the submitted event of a job, as a dead letter contains it."""
     data = Submitted(job_id=job.id, item_count=2, paper="matt", **fields)
     return events.new(data, now=office.context.now, subject=job.id, tenant=office.workspace_id)
 
 
 def of_requests(office: Office, *requested: Event[Any], batch: Batch[Print, Card] = PRINTS) -> list[Forecast]:
-    """The forecasts of requests, in their order."""
+    """Return the forecasts of requests, in their order."""
     found = forecasts.requests(office.connection, batch, requested)
     return [found[event.id] for event in requested]
 
 
 def test_a_request_changes_its_item_and_its_job(office: Office) -> None:
-    """Unless it was overtaken, by a result or a later attempt, or its item is gone."""
+    """Unless its item has a result or a later attempt, or is gone."""
     job = office.submit("a", "b")
     first, second = office.cards(job.id)
     deliver(office, said(office, first))
@@ -44,8 +43,8 @@ def test_a_request_changes_its_item_and_its_job(office: Office) -> None:
     assert {(one.idle or "").partition(":")[0] for one in (done, later, gone)} == {"overtaken"}
 
 
-def test_what_the_domain_forbids_is_blocked(office: Office) -> None:
-    """The batch's obstacles are told for requests that would be revived. A cancelled job is none: it has to end."""
+def test_requests_with_obstacles_are_blocked(office: Office) -> None:
+    """If they would be revived. A cancelled job is no obstacle, because it must complete."""
     (card,) = office.cards(office.submit("a").id)
     request = dead(office, card)
     strike = replace(PRINTS, obstacles=lambda _connection, requested: {one.id: "a strike" for one in requested})
@@ -56,7 +55,7 @@ def test_what_the_domain_forbids_is_blocked(office: Office) -> None:
 
 
 def test_a_result_counts_is_late_or_dies_again(office: Office, other: Office) -> None:
-    """By its item: open at that attempt, ended, or of another job or tenant."""
+    """Its item is open at that attempt, has ended, or is of another job or tenant."""
     job = office.submit("a", "b")
     first, second = office.cards(job.id)
     deliver(office, failed(office, first))
@@ -68,8 +67,8 @@ def test_a_result_counts_is_late_or_dies_again(office: Office, other: Office) ->
     assert foreign.blocked == "the item is not of that job of this workspace: it would die again"
 
 
-def test_a_submission_requests_what_waits(office: Office, other: Office) -> None:
-    """The pending items, or those of them that it names; none of another tenant's job."""
+def test_a_submission_requests_pending_items(office: Office, other: Office) -> None:
+    """All, or those that it names. None of another tenant's job."""
     job = office.submit("a", "b")
     first, second = office.cards(job.id)
     deliver(office, said(office, first))

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("office")
 
 
 def test_a_job_its_items_and_its_event_are_one_commit(office: Office) -> None:
-    """The row, the items in the given order, and one submitted event with the request's columns."""
+    """The job, the items in the given order, and one submitted event with the request's columns."""
     job = office.submit("a", "b", "c", paper="glossy")
     assert (job.status, job.total_items, job.paper, job.workspace_id) == ("pending", 3, "glossy", office.workspace_id)
     assert [(card.address, card.status, card.retry_count) for card in office.cards(job.id)] == [
@@ -34,7 +34,7 @@ def test_a_job_its_items_and_its_event_are_one_commit(office: Office) -> None:
 
 
 def test_a_failed_submit_leaves_nothing(office: Office) -> None:
-    """An item that the table refuses takes the job and the event along."""
+    """If the table refuses an item, neither job nor event exists."""
     items: list[dict[str, Any]] = [{"address": "a", "copies": 1}, {"address": None, "copies": 1}]
     with pytest.raises(Exception, match="null value"):
         batches.submit(office.context, PRINTS, items, request={"paper": "matt"})
@@ -51,14 +51,14 @@ def test_a_failed_submit_leaves_nothing(office: Office) -> None:
     ],
 )
 def test_other_columns_are_refused(office: Office, items: Any, request_: Any, message: str) -> None:
-    """A request names what is wrong with it, and nothing is created."""
+    """The error names them, and nothing is created."""
     with pytest.raises(InvalidInput) as caught:
         batches.submit(office.context, PRINTS, items, request=request_)
     assert str(caught.value) == message
 
 
 def test_a_repeated_key_names_its_job(office: Office, other: Office) -> None:
-    """The same content is a duplicate, in any order; other content is another request; each tenant has its own keys."""
+    """Equal content is a duplicate, in any order. Tenants have separate keys."""
     job = office.submit("a", "b", key="day-1")
     with pytest.raises(DuplicateRequest) as same:
         office.submit("b", "a", key="day-1")
@@ -78,7 +78,7 @@ def test_a_key_is_printable(office: Office, key: str) -> None:
 
 
 def test_of_two_submits_with_one_key_one_wins(database: Database, office: Office) -> None:
-    """The loser waits for the winner's commit and then names its job."""
+    """The other one waits for the commit, and then names that job."""
     said: list[object] = []
 
     def second() -> None:
@@ -107,18 +107,15 @@ def test_of_two_submits_with_one_key_one_wins(database: Database, office: Office
     assert scalar(office.connection, "SELECT count(*) FROM cards.prints") == 1
 
 
-def test_a_key_that_is_given_back_can_be_taken(database: Database, office: Office) -> None:
-    """A submit that rolls back leaves its key to the next."""
+def test_a_rolled_back_key_can_be_used(database: Database, office: Office) -> None:
+    """By the submit that waits for it."""
     with doors.connect(database.url, autocommit=True) as connection, connection.transaction(force_rollback=True):
         Office(connection, office.workspace_id).submit("a", key="k")
     assert office.submit("a", key="k").idempotency_key == "k"
 
 
-# Reading ------------------------------------------------------------------------------------------
-
-
 def test_pages_of_items(office: Office) -> None:
-    """Pages continue after an item, can be filtered by status, and end."""
+    """A page continues after an item, and can be filtered by status."""
     job = office.submit("a", "b", "c")
     first = batches.get_page(office.context, PRINTS, job.id, limit=2)
     last = batches.get_page(office.context, PRINTS, job.id, limit=2, after=first.next_after)
@@ -134,7 +131,7 @@ def test_pages_of_items(office: Office) -> None:
 
 
 def test_jobs_are_listed_newest_first(office: Office) -> None:
-    """Keyset pages: each continues before the last job of the one before."""
+    """Each page continues before the last job of the previous one."""
     made = [office.submit("a").id for _ in range(3)]
     first = batches.list_jobs(office.context, PRINTS, limit=2)
     rest = batches.list_jobs(office.context, PRINTS, limit=2, before=first[-1].id)
@@ -145,7 +142,7 @@ def test_jobs_are_listed_newest_first(office: Office) -> None:
 
 
 def test_a_tenant_sees_its_own_jobs_alone(office: Office, other: Office) -> None:
-    """Another tenant's job does not exist: not to read, not to list, not to change."""
+    """Another tenant's job is `NotFound`: to read, to list, to change."""
     job = office.submit("a")
     for act in (
         lambda: batches.get_job(other.context, PRINTS, job.id),
@@ -163,13 +160,10 @@ def test_a_tenant_sees_its_own_jobs_alone(office: Office, other: Office) -> None
     assert office.job(job.id) == job
 
 
-# Transitions --------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("before", TRANSITIONS)
 @pytest.mark.parametrize("after", TRANSITIONS)
 def test_only_allowed_transitions(office: Office, before: str, after: Any) -> None:
-    """Each pair of statuses is either allowed, with its timestamps, or a conflict that names both."""
+    """Each pair of statuses is allowed, with its timestamps, or is a `Conflict` that names both."""
     job = office.submit("a")
     with office.connection.transaction(force_rollback=True):
         path: dict[str, list[Any]] = {"completed": ["processing", "completed"], "pending": []}
@@ -185,7 +179,7 @@ def test_only_allowed_transitions(office: Office, before: str, after: Any) -> No
 
 
 def test_an_unknown_job_and_status(office: Office) -> None:
-    """Each is told apart."""
+    """Each has its own error."""
     with pytest.raises(NotFound):
         batches.get_job(office.context, PRINTS, new_id())
     bad: Any = "done"

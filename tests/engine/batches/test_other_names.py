@@ -1,4 +1,4 @@
-"""A batch whose tables, columns, status words and event fields have names of their own works the same."""
+"""A batch with other names of tables, columns, status words and event fields."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.helpers.support import scalar
 
 
 def test_a_song_from_order_to_its_second_generation(database: Database, connection: Connection) -> None:
-    """Submit, fan out, generate, count, complete, retry, explain, audit: all by the names of the domain."""
+    """Submit, request, generate, count, complete, retry, explain, audit."""
     songs.install(database)
     with domain.use(songs.WIRING):
         context = Context.start(connection, new_id())

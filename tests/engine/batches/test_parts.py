@@ -1,4 +1,4 @@
-"""What a domain of one batch declares."""
+"""The declarations of a domain with one batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.helpers.cards import PRINTS, Completed, Office, PrintCompleted, Print
 
 
 def test_a_batch_gives_a_domain_its_parts(connection: Connection, office: Office, shop: PrintShop) -> None:
-    """Who serves its events, its invariants, checks and tables; `explain` finds its jobs, items and their tenant."""
+    """Wiring, invariants, checkups and tables. `explain` finds jobs, items and their tenant."""
     found = batches.parts(PRINTS, batches.effect(PRINTS, queue="prints", call=shop.print, find=shop.find))
     served = merged(("cards", one) for one in found.wirings)
     assert set(served.handlers) == {Submitted, Completed, PrintCompleted}

@@ -1,90 +1,24 @@
-"""Requests are fanned out, results are counted once, and a job completes once a generation."""
+"""Results are counted once, and a job completes once a generation."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 
 import events
 from app.context import HandlerContext
 from app.engine import batches
-from app.engine.batches import handlers, results
+from app.engine.batches import results
 from app.engine.batches.results import Result
 from app.errors import FailingEvents, NotFound
 from app.testing.drain import drain_all
-from events import Event, new_id
-from tests.helpers.cards import PRINTS, Card, Completed, Office, Submitted
+from events import new_id
+from tests.helpers.card_events import COMPLETIONS, counters, deliver, failed, said
+from tests.helpers.cards import PRINTS, Office
 from tests.helpers.support import scalar
-
-COMPLETIONS = "SELECT count(*) FROM engine.event_log WHERE type = 'test/print.completed'"
-
-
-def said(office: Office, card: Card, *, attempt: int = 0, **fields: Any) -> Event[Completed]:
-    """A result of a card as an event: printed, unless the fields say otherwise."""
-    named: dict[str, Any] = {"job_id": card.job_id, "item_id": card.id, "status": "success", **fields}
-    data = Completed(attempt=attempt, **named)
-    return events.new(data, now=office.context.now, subject=data.job_id, tenant=office.workspace_id)
-
-
-def failed(office: Office, card: Card, *, attempt: int = 0) -> Event[Completed]:
-    """A failure of a card as an event."""
-    return said(office, card, attempt=attempt, status="error", error_type="unknown", error_message="it broke")
-
-
-def deliver(office: Office, *completed: Event[Completed]) -> list[Event[Any]]:
-    """Apply results in a transaction, as a delivery does; what follows."""
-    with office.connection.transaction():
-        return list(handlers.item_completed(HandlerContext.begin(office.connection), PRINTS, list(completed)))
-
-
-def counters(office: Office, job_id: Any) -> tuple[str, int, int]:
-    """A job's status and counters."""
-    job = office.job(job_id)
-    return job.status, job.success_count, job.error_count
-
-
-# Requests -----------------------------------------------------------------------------------------
-
-
-def test_a_submitted_job_requests_each_item(office: Office) -> None:
-    """Each request has what its item is about and what the job's event says, under the id of the item's attempt."""
-    job = office.submit("a", "b", paper="glossy")
-    event = events.new(
-        Submitted(job_id=job.id, item_count=2, paper="glossy"),
-        now=office.context.now,
-        subject=job.id,
-        tenant=office.workspace_id,
-    )
-    with office.connection.transaction(force_rollback=True):
-        context = HandlerContext.begin(office.connection)
-        requested = list(handlers.job_submitted(context, PRINTS, [event]))
-        again = list(handlers.job_submitted(context, PRINTS, [event]))
-        assert office.job(job.id).status == "processing"
-    assert [(one.data.address, one.data.paper, one.data.attempt) for one in requested] == [
-        ("a", "glossy", 0),
-        ("b", "glossy", 0),
-    ]
-    assert [one.id for one in again] == [one.id for one in requested]
-    assert {one.subject for one in requested} == {job.id}
-
-
-def test_a_job_of_another_tenant_is_not_begun(office: Office, other: Office) -> None:
-    """Nor one without a tenant, or one that does not exist."""
-    job = office.submit("a")
-    for tenant, job_id in ((other.workspace_id, job.id), (None, job.id), (office.workspace_id, new_id())):
-        data = Submitted(job_id=job_id, item_count=1, paper="matt")
-        event = events.new(data, now=office.context.now, subject=job_id, tenant=tenant)
-        with pytest.raises(FailingEvents, match="is not of this workspace"), office.connection.transaction():
-            list(handlers.job_submitted(HandlerContext.begin(office.connection), PRINTS, [event]))
-    assert office.job(job.id).status == "pending"
-
-
-# Results ------------------------------------------------------------------------------------------
 
 
 def test_the_last_result_completes_the_job(office: Office) -> None:
-    """The item keeps what its result says, the counters follow, and one event says that the job is done."""
+    """The item has the fields of its result, the counters are exact, and one event completes the job."""
     job = office.submit("a", "b")
     first, second = office.cards(job.id)
     assert deliver(office, said(office, first, print_number="P-1")) == []
@@ -103,14 +37,14 @@ def test_the_last_result_completes_the_job(office: Office) -> None:
 
 
 def test_a_job_without_a_success_has_failed(office: Office) -> None:
-    """Not one item is done."""
+    """No item succeeded."""
     job = office.submit("a", "b")
     deliver(office, *(failed(office, card) for card in office.cards(job.id)))
     assert counters(office, job.id) == ("failed", 0, 2)
 
 
 def test_late_results_change_nothing(office: Office) -> None:
-    """A second answer, an answer twice in one list, and one of another attempt: counted as late, and nothing else."""
+    """A second result, one twice in a list, and one of another attempt: they are only counted as late."""
     job = office.submit("a", "b")
     first, second = office.cards(job.id)
     context = HandlerContext.begin(office.connection)
@@ -130,7 +64,7 @@ def test_late_results_change_nothing(office: Office) -> None:
 
 
 def test_mismatched_results_are_named(office: Office, other: Office) -> None:
-    """Another job's item, another tenant's, one that does not exist: each is named, and nothing is recorded."""
+    """For an item of another job or tenant, or one that does not exist. Nothing is recorded."""
     job, foreign = office.submit("a"), other.submit("x")
     (card,), (theirs,) = office.cards(job.id), other.cards(foreign.id)
     right = said(office, card)
@@ -151,7 +85,7 @@ def test_mismatched_results_are_named(office: Office, other: Office) -> None:
 
 
 def test_events_on_the_queue_are_applied_once(office: Office, other: Office) -> None:
-    """Two tenants' jobs, with a card that is refused, delivered by a real worker: exact, and one completion each."""
+    """Jobs of two tenants, one with a refused card, delivered by a real worker: exact counters, one completion each."""
     mine, theirs = office.submit("a", "nowhere", "b"), other.submit("x", "y")
     drain_all(office.connection)
     assert counters(office, mine.id) == ("completed", 2, 1)

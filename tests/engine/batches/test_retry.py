@@ -7,38 +7,27 @@ from typing import Any
 
 import pytest
 
-import events
 from app.context import HandlerContext
 from app.engine import batches
 from app.engine.batches import retry, rules
 from app.errors import Conflict, NotFound
 from app.testing.drain import drain, drain_all
 from events import Event, new_id
-from tests.engine.batches.test_results import COMPLETIONS, counters, deliver, failed, said
-from tests.helpers.cards import PRINTS, Card, Office, PrintShop, Requested
+from tests.helpers.card_events import COMPLETIONS, counters, dead, deliver, failed, said
+from tests.helpers.cards import PRINTS, Office, PrintShop, Requested
 from tests.helpers.support import scalar
 
 WAITS = "SELECT extract(epoch FROM max(due_at) - clock_timestamp()) FROM engine.waiting() WHERE status = 'todo'"
 
 
-def dead(office: Office, card: Card, **fields: Any) -> Event[Requested]:
-    """The request of a card, as a dead letter has it."""
-    values: dict[str, Any] = {"job_id": card.job_id, "paper": "matt", "address": card.address, **fields}
-    data = Requested(item_id=card.id, **{"attempt": card.retry_count, **values})
-    return events.new(data, now=office.context.now, subject=data.job_id, tenant=office.workspace_id)
-
-
 def revive(office: Office, *requested: Event[Requested]) -> dict[Any, Event[Any]]:
-    """Revive dead requests in a transaction."""
+    """Revive dead requests in a transaction. Returns the new requests by the dead event's id."""
     with office.connection.transaction():
         return retry.revive(HandlerContext.begin(office.connection), PRINTS, list(requested))
 
 
-# Retry --------------------------------------------------------------------------------------------
-
-
 def test_a_retry_is_the_next_generation(office: Office, shop: PrintShop) -> None:
-    """Failed items are requested again with their next attempt; the job completes once more, all done once."""
+    """Failed items are requested with their next attempt, and the job completes again."""
     job = office.submit("a", "b")
     first, second = office.cards(job.id)
     deliver(office, said(office, first), failed(office, second))
@@ -54,7 +43,7 @@ def test_a_retry_is_the_next_generation(office: Office, shop: PrintShop) -> None
 
 
 def test_each_generation_completes_once(office: Office) -> None:
-    """A card that is refused each time: as many completions as generations, each with its number."""
+    """A card that is always refused: as many completions as generations, each with its number."""
     job = office.submit("nowhere")
     drain_all(office.connection)
     for _ in range(2):
@@ -66,7 +55,7 @@ def test_each_generation_completes_once(office: Office) -> None:
 
 
 def test_a_result_of_the_attempt_before_is_late(office: Office) -> None:
-    """After the retry only its own attempt counts."""
+    """After the retry only the new attempt counts."""
     job = office.submit("a")
     (card,) = office.cards(job.id)
     deliver(office, failed(office, card))
@@ -76,7 +65,7 @@ def test_a_result_of_the_attempt_before_is_late(office: Office) -> None:
 
 
 def test_named_items_are_retried_alone(office: Office) -> None:
-    """Those that are named; others of the job stay failed, and what cannot be retried is named."""
+    """Other items stay failed. Items that cannot be retried are named."""
     job, elsewhere = office.submit("a", "b", "c"), office.submit("x")
     first, second, third = office.cards(job.id)
     deliver(office, failed(office, first), failed(office, second), said(office, third))
@@ -89,7 +78,7 @@ def test_named_items_are_retried_alone(office: Office) -> None:
 
 
 def test_a_job_without_failures_stays_as_it_is(office: Office) -> None:
-    """Nothing is requested and no generation begins."""
+    """Nothing is requested, and no generation begins."""
     job = office.submit("a")
     assert batches.retry_failed(office.context, PRINTS, job.id).items == 0
     assert office.job(job.id) == job
@@ -97,7 +86,7 @@ def test_a_job_without_failures_stays_as_it_is(office: Office) -> None:
 
 @pytest.mark.parametrize(("error_type", "waits"), [("unknown", True), ("validation", False)])
 def test_the_grace_period_passes_first(office: Office, error_type: str, *, waits: bool) -> None:
-    """An item that failed without a clear no is requested when the other side knows what came of the call."""
+    """An item that failed without a clear refusal is requested after it."""
     job = office.submit("a")
     drain(queues=["events"])
     (card,) = office.cards(job.id)
@@ -110,7 +99,7 @@ def test_the_grace_period_passes_first(office: Office, error_type: str, *, waits
 
 
 def test_a_large_retry_is_several_events(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each names a bounded number of items, so that it stays below the size limit of an event."""
+    """Each names a bounded number of items."""
     monkeypatch.setattr(rules, "ITEMS_A_REQUEST", 2)
     job = office.submit("a", "b", "c")
     deliver(office, *(failed(office, card) for card in office.cards(job.id)))
@@ -119,11 +108,8 @@ def test_a_large_retry_is_several_events(office: Office, monkeypatch: pytest.Mon
     assert counters(office, job.id) == ("completed", 3, 0)
 
 
-# Revival ------------------------------------------------------------------------------------------
-
-
 def test_a_dead_request_is_revived_as_the_next_attempt(office: Office) -> None:
-    """Its item goes back to pending; a failed one takes its job into the next generation, once for two requests."""
+    """Its item is pending again. A failed item begins the next generation, once for two requests."""
     job = office.submit("a", "b")
     first, second = office.cards(job.id)
     deliver(office, failed(office, second))
@@ -138,7 +124,7 @@ def test_a_dead_request_is_revived_as_the_next_attempt(office: Office) -> None:
 
 
 def test_an_overtaken_request_is_not_revived(office: Office, other: Office) -> None:
-    """Its item has succeeded, has a later attempt, is of another tenant or about something else."""
+    """Its item has succeeded or has a later attempt, or the request does not match it."""
     job = office.submit("a", "b")
     first, second = office.cards(job.id)
     deliver(office, said(office, first))
