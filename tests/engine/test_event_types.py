@@ -1,4 +1,4 @@
-"""Event types: the table of event types equals the code, and an older program takes nothing away from a newer one."""
+"""Event types: the table equals the code, and an older program removes nothing of a newer one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.helpers.toy import Echo, Made, Outside, Said, Wanted
 
 @pytest.fixture
 def version(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Makes this program one that knows another version of `Said`."""
+    """Let this program know another version of `Said`."""
 
     def make(number: int) -> None:
         monkeypatch.setattr(Said, "version", number)
@@ -30,12 +30,12 @@ def version(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def table(connection: Connection) -> list[EventType]:
-    """The types that are not retired."""
+    """Return the types that are not retired."""
     return event_types.registered(connection)
 
 
 def said(connection: Connection) -> tuple[int, str]:
-    """Version and queue of `Said` in the table."""
+    """Return version and queue of `Said` in the table."""
     row = connection.execute(
         "SELECT version, queue_name FROM engine.event_types WHERE type = 'toy/word.said'"
     ).fetchone()
@@ -44,25 +44,25 @@ def said(connection: Connection) -> tuple[int, str]:
 
 
 def register(connection: Connection, wiring: Wiring | None = None, *, deployment: bool = False) -> list[str]:
-    """Register a wiring, the toy's unless another is given."""
+    """Register a wiring; default is the toy domain's."""
     with domain.use(wiring or toy_wiring()), as_service(connection):
         return event_types.register(connection, deployment=deployment)
 
 
 def toy_wiring(**effect: Any) -> Wiring:
-    """The toy's wiring, with its effect changed."""
+    """Return the toy domain's wiring with a changed effect."""
     own = Outside().wiring()
     return Wiring(own.handlers, {Wanted: replace(own.effects[Wanted], **effect)})
 
 
 def without(wiring: Wiring, payload: type[Any]) -> Wiring:
-    """A wiring that does not serve a payload."""
+    """Return a wiring that does not serve a payload."""
     handlers: Mapping[Any, Any] = {kind: handler for kind, handler in wiring.handlers.items() if kind is not payload}
     return Wiring(handlers, wiring.effects)
 
 
 def test_the_table_has_what_the_code_declares(connection: Connection) -> None:
-    """Each served type with its queue, priority, batch size, account and order; a second time changes nothing."""
+    """Each type with queue, priority, batch size, account and order. A second registration changes nothing."""
     wiring = Wiring(
         {**toy_wiring().handlers, sequences.Step: sequences.StepFaults().walk}, toy_wiring(account="limit").effects
     )
@@ -86,7 +86,7 @@ def test_the_table_has_what_the_code_declares(connection: Connection) -> None:
 
 
 async def test_a_worker_registers_at_its_start(connection: Connection, outside: toy.Outside) -> None:
-    """Whatever it serves, before its first delivery."""
+    """Before its first delivery."""
     with app.replace_connector(fresh_connector()):
         async with app.open_async(), app.at_work(1):
             pass
@@ -94,14 +94,14 @@ async def test_a_worker_registers_at_its_start(connection: Connection, outside: 
 
 
 def test_a_newer_worker_changes_a_route(connection: Connection) -> None:
-    """A definition that was not seen before is a newer program's."""
+    """A definition that is new to the table belongs to a newer program."""
     register(connection)
     assert register(connection, toy_wiring(queue="faster")) == ["toy/call.wanted"]
     assert [one.queue_name for one in table(connection) if one.is_effect] == ["faster"]
 
 
 def test_an_older_worker_that_starts_again_changes_nothing(connection: Connection) -> None:
-    """Its definition was replaced, so it is older; however often both start."""
+    """Its definition was replaced before. This holds however often both start."""
     register(connection)
     register(connection, toy_wiring(queue="faster"))
     assert register(connection) == []
@@ -111,7 +111,7 @@ def test_an_older_worker_that_starts_again_changes_nothing(connection: Connectio
 
 
 def test_a_worker_of_an_older_version_changes_nothing(connection: Connection, version: Callable[[int], None]) -> None:
-    """Also when its definition was never seen: the version says that it is older."""
+    """Even if its definition is new to the table: its version is older."""
     version(2)
     register(connection)
     version(1)
@@ -122,7 +122,7 @@ def test_a_worker_of_an_older_version_changes_nothing(connection: Connection, ve
 def test_a_deployment_replaces_what_a_newer_program_wrote(
     connection: Connection, version: Callable[[int], None]
 ) -> None:
-    """After a rollback the older program is the right one; the newer one's workers are then the stale ones."""
+    """After a rollback the deployed program's definition counts."""
     register(connection)
     version(2)
     register(connection)
@@ -135,7 +135,7 @@ def test_a_deployment_replaces_what_a_newer_program_wrote(
     assert said(connection) == (2, "events")
 
 
-def test_no_worker_takes_a_type_away(connection: Connection) -> None:
+def test_no_worker_removes_a_type(connection: Connection) -> None:
     """A worker that does not know a type leaves its row."""
     register(connection)
     assert register(connection, without(toy_wiring(), Echo)) == []
@@ -143,7 +143,7 @@ def test_no_worker_takes_a_type_away(connection: Connection) -> None:
 
 
 def test_a_deployment_retires_what_its_domains_serve_no_more(connection: Connection) -> None:
-    """An older worker does not bring the type back; a deployment that serves it does."""
+    """Only another deployment, not an older worker, brings the type back."""
     register(connection)
     assert register(connection, without(toy_wiring(), Echo), deployment=True) == ["toy/echo.heard"]
     assert register(connection) == []
@@ -152,7 +152,7 @@ def test_a_deployment_retires_what_its_domains_serve_no_more(connection: Connect
 
 
 def test_a_deployment_leaves_the_types_of_other_domains(connection: Connection, database: Database) -> None:
-    """A program with other domains may share the database."""
+    """Another program may share the database."""
     register(connection)
     changed = event_types.deploy(database.owner_url)
     assert "robot/item.completed" in changed

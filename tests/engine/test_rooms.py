@@ -1,4 +1,4 @@
-"""The engine's rooms: each line knows its room, and none knows a domain."""
+"""The boundaries of the engine's packages: each format is known in one module, and no domain is named."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENGINE = ROOT / "app" / "engine"
 
 
 def _lines(pattern: str, *, beside: str = "") -> Iterator[str]:
-    """Where the engine's files match a pattern, but for one of them."""
+    """Yield the lines of the engine's files that match a pattern, except those of the file `beside`."""
     wanted = re.compile(pattern)
     for file in sorted(ENGINE.rglob("*")):
         name = str(file.relative_to(ENGINE))
@@ -23,13 +23,13 @@ def _lines(pattern: str, *, beside: str = "") -> Iterator[str]:
 
 
 def test_the_engine_names_no_domain() -> None:
-    """No schema of a domain, and no package of one, in code, SQL or prose."""
+    """Neither a domain's schema nor its package, in code, SQL or prose."""
     assert WIRING.schemas
     assert list(_lines(rf"\b({'|'.join(WIRING.schemas)})\b")) == []
 
 
 def test_every_schema_of_this_program_is_declared() -> None:
-    """Preflight looks at the schemas that the wiring names: none that a migration makes is forgotten."""
+    """Preflight checks the declared schemas, so they must be all that migrations create."""
     made = {
         name
         for file in (ROOT / "migrations").glob("*.sql")
@@ -39,7 +39,7 @@ def test_every_schema_of_this_program_is_declared() -> None:
 
 
 def test_the_format_of_a_queue_row_is_known_in_one_module() -> None:
-    """`queue/envelope` writes and reads it; SQL looks into rows by `engine.queue_rows`."""
+    """`queue/envelope` writes and reads it. SQL reads `engine.queue_rows`."""
     assert list(_lines(r"\bargs\s*(->|\?|@>|#>)", beside="queue/envelope.py")) == []
     assert (
         list(
@@ -53,7 +53,7 @@ def test_the_format_of_a_queue_row_is_known_in_one_module() -> None:
 
 
 def test_the_ledger_and_the_dead_letters_are_written_in_one_module_each() -> None:
-    """One INSERT each, and one decision of what an error leads to for handlers, one for effects."""
+    """There is one INSERT for each, and one decision about errors for handlers and one for effects."""
     assert list(_lines(r"INSERT INTO engine\.event_log", beside="delivery/ledger.py")) == []
     assert list(_lines(r"INSERT INTO engine\.failed_jobs", beside="delivery/bury.py")) == []
     decided = [line.partition(":")[0] for line in _lines(r"(?<!def )\bdecide\(")]

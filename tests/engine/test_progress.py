@@ -1,4 +1,4 @@
-"""Progress: a listener is told that something changed, once a statement, and looks for itself."""
+"""Progress: one notification for each statement that changes rows, with their ids."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ JOBS = "logistics.robot_jobs"
 
 @pytest.fixture
 def listener(database: Database) -> Iterator[Connection]:
-    """A connection that listens."""
+    """A connection that listens to the channel."""
     with doors.connect(database.url, autocommit=True) as connection:
         connection.execute(f"LISTEN {CHANNEL}")
         yield connection
 
 
 def heard(listener: Connection, connection: Connection) -> list[dict[str, Any]]:
-    """Every notification so far: the test's own last one ends the wait."""
+    """Return all notifications so far. A last one of the test ends the wait."""
     end = uuid4().hex
     connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, json.dumps(end)])
     found: list[dict[str, Any]] = []
@@ -40,7 +40,7 @@ def heard(listener: Connection, connection: Connection) -> list[dict[str, Any]]:
 
 
 def insert(connection: Connection, workspace: Workspace, count: int) -> list[UUID]:
-    """So many jobs in one statement."""
+    """Insert jobs in one statement. Returns their ids."""
     rows = connection.execute(
         "INSERT INTO logistics.robot_jobs (workspace_id) SELECT %s FROM generate_series(1, %s) RETURNING id",
         [workspace.id, count],
@@ -49,12 +49,12 @@ def insert(connection: Connection, workspace: Workspace, count: int) -> list[UUI
 
 
 def touch(connection: Connection, ids: list[UUID]) -> None:
-    """Change jobs in one statement."""
+    """Update jobs in one statement."""
     connection.execute("UPDATE logistics.robot_jobs SET carrier = carrier WHERE id = ANY(%s)", [ids])
 
 
 def ids_of(told: dict[str, Any]) -> set[UUID]:
-    """Which rows a notification names."""
+    """Return the ids of a notification."""
     return {UUID(one) for one in told["ids"]}
 
 
@@ -62,7 +62,7 @@ def ids_of(told: dict[str, Any]) -> set[UUID]:
 def test_a_statement_is_one_notification_with_the_ids_that_it_changed(
     listener: Connection, connection: Connection, workspace: Workspace, count: int
 ) -> None:
-    """For an insert and for an update alike, however many rows."""
+    """For an insert and for an update, up to a hundred rows."""
     ids = insert(connection, workspace, count)
     (told,) = heard(listener, connection)
     assert (told["table"], ids_of(told)) == (JOBS, set(ids))
@@ -71,15 +71,19 @@ def test_a_statement_is_one_notification_with_the_ids_that_it_changed(
     assert ids_of(told) == set(ids)
 
 
-def test_more_than_a_hundred_are_many(listener: Connection, connection: Connection, workspace: Workspace) -> None:
-    """One notification all the same, which names none: a notification holds 8,000 bytes."""
+def test_a_notification_of_more_than_a_hundred_rows_has_no_ids(
+    listener: Connection, connection: Connection, workspace: Workspace
+) -> None:
+    """A notification can hold 8,000 bytes."""
     ids = insert(connection, workspace, 101)
     touch(connection, ids)
     assert heard(listener, connection) == [{"table": JOBS, "ids": None}] * 2
 
 
-def test_what_changes_nothing_says_nothing(listener: Connection, connection: Connection, workspace: Workspace) -> None:
-    """A statement without rows is silent, and so is one that is rolled back."""
+def test_a_statement_without_a_change_has_no_notification(
+    listener: Connection, connection: Connection, workspace: Workspace
+) -> None:
+    """Neither has one that is rolled back."""
     (job_id,) = insert(connection, workspace, 1)
     heard(listener, connection)
     touch(connection, [uuid4()])
@@ -88,8 +92,10 @@ def test_what_changes_nothing_says_nothing(listener: Connection, connection: Con
     assert heard(listener, connection) == []
 
 
-def test_a_persons_change_is_told_too(listener: Connection, connection: Connection, workspace: Workspace) -> None:
-    """A role that may change a job needs no grant on the engine."""
+def test_a_persons_change_has_a_notification(
+    listener: Connection, connection: Connection, workspace: Workspace
+) -> None:
+    """The role that changes a job needs no grant on the engine."""
     (job_id,) = insert(connection, workspace, 1)
     heard(listener, connection)
     with doors.as_person(connection, make_member(connection, workspace)):
@@ -97,10 +103,10 @@ def test_a_persons_change_is_told_too(listener: Connection, connection: Connecti
     assert [ids_of(told) for told in heard(listener, connection)] == [{job_id}]
 
 
-def test_a_listener_gets_changes_and_is_told_of_silence(
+def test_a_listener_gets_each_change_and_none_after_a_timeout(
     database: Database, connection: Connection, workspace: Workspace
 ) -> None:
-    """Each change as it is committed, in order; `None` when there was none for a while, so that it can look."""
+    """Changes come in the order of their commits. `None` lets the listener check for itself."""
     with doors.connect(database.url, autocommit=True) as listening:
         changes = listen(listening, timeout=0.05)
         assert next(changes) is None
@@ -113,8 +119,8 @@ def test_a_listener_gets_changes_and_is_told_of_silence(
         assert next(changes) is None
 
 
-def test_a_change_concerns_those_it_names_and_anybody_when_it_names_nobody() -> None:
-    """Too many to name may be all."""
+def test_a_change_without_ids_may_concern_any_row() -> None:
+    """A change with ids concerns only those."""
     one, other = uuid4(), uuid4()
     assert Change(JOBS, frozenset([one])).concerns(one)
     assert not Change(JOBS, frozenset([one])).concerns(other)
