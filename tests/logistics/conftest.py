@@ -27,7 +27,7 @@ def other(connection: Connection, portal: Portal) -> Shop:
 
 @pytest.fixture
 def hasty(database: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Robots whose patience a test can wait for: a third of a second a call, three attempts, no grace period."""
+    """Short limits for robots: a third of a second a call, three attempts, no grace period."""
     for name, value in {"PORTAL_TIMEOUT": "0.3", "PORTAL_SETTLE": "0", "MOST_ATTEMPTS": "3"}.items():
         monkeypatch.setenv(f"TALLYMAN_{name}", value)
     settings.cache_clear()

@@ -1,4 +1,4 @@
-"""Items that are asked for again while an earlier attempt at them is under way."""
+"""Items that are requested again while an earlier attempt is in progress."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BEGUN = "SELECT count(*) FROM engine.calls"
 _LAST_ITEM = "SELECT id FROM logistics.robot_job_items ORDER BY id DESC LIMIT 1"
 
 
-def test_an_item_that_is_asked_for_again_while_it_waits_in_a_batch_is_entered_once(
+def test_an_item_that_is_requested_again_while_its_batch_runs_is_entered_once(
     database: Database,
     connection: Connection,
     workspace: Workspace,
@@ -36,10 +36,10 @@ def test_an_item_that_is_asked_for_again_while_it_waits_in_a_batch_is_entered_on
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """Somebody else gives the last item of a long batch up and asks again: the robot does not overtake itself.
+    """The last item of a long batch is ended by hand and requested again: both attempts enter it once.
 
-    The account has room for a second delivery beside the first, and the portal would be past its grace period long
-    before the first comes to the item.
+    The account has a session for a second delivery, and the grace period ends long before the first
+    delivery comes to the item.
     """
     monkeypatch.setenv("TALLYMAN_PORTAL_SETTLE", "0.2")
     settings.cache_clear()

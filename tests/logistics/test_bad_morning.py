@@ -1,4 +1,4 @@
-"""The bad morning: a thousand orders, eighty dead, and an admin who gets every one of them shipped once."""
+"""A bad morning: of a thousand orders eighty are dead, and an admin ships each once."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ WRONG_KEY = "test:" + "A" * 43 + "="
 
 
 def run(*arguments: str, code: int = 0) -> list[dict[str, Any]]:
-    """A command with --json; what it printed."""
+    """Run a command with --json. Returns its output."""
     result = CliRunner().invoke(app, [*arguments, "--json"])
     assert result.exit_code == code, result.output
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def lose_the_key(connection: Connection, monkeypatch: pytest.MonkeyPatch, shop: Shop) -> None:
-    """An operator seals a shop's password with a key that the workers do not have."""
+    """Seal a shop's password with a key that the workers do not have."""
     right = settings().keys
     assert right is not None
     monkeypatch.setenv("TALLYMAN_KEYS", WRONG_KEY)
@@ -48,7 +48,7 @@ def lose_the_key(connection: Connection, monkeypatch: pytest.MonkeyPatch, shop: 
 
 
 def find_the_key(shop: Shop) -> None:
-    """The cause is mended: the password is sealed again with the right key."""
+    """Seal the password with the right key again."""
     carriers.set_carrier(shop.context, "coordinadora", password=SecretStr("demo-password"))
 
 
@@ -59,7 +59,7 @@ def test_the_bad_morning(
     portal: Portal,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Plan, canary, stop, mend the cause, replay at a rate: the audit is clean and the portal has every order once."""
+    """Plan, canary, stop, fix, replay at a rate: the audit holds, and the portal has every order once."""
     monkeypatch.setenv("TALLYMAN_PORTAL_SETTLE", "0")
     monkeypatch.setenv("TALLYMAN_RETRY_BASE", "600")
     settings.cache_clear()
@@ -129,7 +129,7 @@ def test_the_bad_morning(
 def test_a_replay_that_is_killed_is_continued(
     database: Database, connection: Connection, shop: Shop, portal: Portal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SIGKILL in the middle of a replay: the same command goes on, and each order is entered once."""
+    """After SIGKILL the same command goes on, and each order is entered once."""
     monkeypatch.setenv("TALLYMAN_PORTAL_SETTLE", "0")
     settings.cache_clear()
     lose_the_key(connection, monkeypatch, shop)

@@ -1,4 +1,4 @@
-"""Carriers: an account is switched on once it is complete, and its password never comes out but for the robot."""
+"""Carriers: an account is enabled once it is complete, and only the robot gets its password."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _STORED = "SELECT portal_password FROM logistics.carrier_configs"
 
 
 def complete(context: Context, carrier: str = "coordinadora") -> None:
-    """An account with all that it takes, disabled."""
+    """Set a complete account, disabled."""
     set_carrier(context, carrier, username="bot", password=SECRET, portal_url=URL, max_sessions=2)
 
 
 def test_an_account_is_new_and_disabled(context: Context) -> None:
-    """It shows what was set, and of the password only that there is one."""
+    """It shows what was set, and whether there is a password."""
     complete(context, " Coordinadora ")
     shown = show_carrier(context, "COORDINADORA")
     assert (shown.carrier, shown.portal_username, shown.portal_url) == ("coordinadora", "bot", URL)
@@ -42,8 +42,8 @@ def test_an_account_is_new_and_disabled(context: Context) -> None:
     assert SECRET.get_secret_value() not in repr(shown)
 
 
-def test_what_is_not_given_stays(context: Context) -> None:
-    """A change of one thing changes no other."""
+def test_other_fields_stay(context: Context) -> None:
+    """A change of one field changes no other."""
     complete(context)
     enable_carrier(context, "coordinadora")
     before = show_carrier(context, "coordinadora")
@@ -53,7 +53,7 @@ def test_what_is_not_given_stays(context: Context) -> None:
 
 
 def test_a_password_is_sealed_at_rest(context: Context) -> None:
-    """The database never sees it, and the robot gets it back."""
+    """The database never has it in plain text. The robot gets it back."""
     complete(context)
     stored = context.connection.execute(_STORED).fetchone()
     assert stored is not None
@@ -67,7 +67,7 @@ def test_a_password_is_sealed_at_rest(context: Context) -> None:
 
 
 def test_a_sealed_password_does_not_open_elsewhere(context: Context) -> None:
-    """Copied into another carrier's row it is worthless."""
+    """In another carrier's row it cannot be decrypted."""
     complete(context)
     set_carrier(context, "dhl", username="bot")
     context.connection.execute(
@@ -88,7 +88,7 @@ def test_a_sealed_password_does_not_open_elsewhere(context: Context) -> None:
     ],
 )
 def test_an_incomplete_account_cannot_be_enabled(context: Context, given: dict[str, Any], missing: str) -> None:
-    """The error names what is missing, and the robot would not take the account either."""
+    """The error names what is missing. The robot would not use the account either."""
     set_carrier(context, "coordinadora", **given)
     with pytest.raises(Conflict, match=missing):
         enable_carrier(context, "coordinadora")
@@ -97,14 +97,14 @@ def test_an_incomplete_account_cannot_be_enabled(context: Context, given: dict[s
 
 
 def test_an_account_without_credentials_gives_none(context: Context) -> None:
-    """Trying again cannot help."""
+    """This is a permanent error."""
     set_carrier(context, "coordinadora", username="bot")
     (config,) = portal_configs(context.connection, [(context.tenant_id, "coordinadora")]).values()
     with pytest.raises(Permanent, match="carriers set coordinadora"):
         unsealed(config)
 
 
-def test_an_account_is_switched_on_and_off(context: Context) -> None:
+def test_an_account_is_enabled_and_disabled(context: Context) -> None:
     """The robot sees it at once."""
     complete(context)
     key = (context.tenant_id, "coordinadora")
@@ -114,7 +114,7 @@ def test_an_account_is_switched_on_and_off(context: Context) -> None:
 
 
 def test_an_unknown_carrier_names_those_that_are_known(context: Context) -> None:
-    """Of this workspace alone."""
+    """Of this workspace only."""
     with pytest.raises(NotFound, match="set up: none yet"):
         show_carrier(context, "dhl")
     complete(context)
@@ -142,8 +142,8 @@ def test_an_unknown_carrier_names_those_that_are_known(context: Context) -> None
         ("password", SecretStr("pa55\udcff")),
     ],
 )
-def test_what_cannot_be_is_refused(context: Context, field: str, value: Any) -> None:
-    """The error names the field, and nothing is written."""
+def test_a_bad_field_is_refused(context: Context, field: str, value: Any) -> None:
+    """The error names it, and nothing is stored."""
     with pytest.raises(InvalidInput, match=field) as caught:
         set_carrier(context, "coordinadora", **{field: value})
     assert "pa55" not in str(caught.value)
@@ -152,13 +152,13 @@ def test_what_cannot_be_is_refused(context: Context, field: str, value: Any) -> 
 
 @pytest.mark.parametrize("name", ["", "a carrier", "día", "-x", "x" * 41])
 def test_a_carriers_name_is_plain(context: Context, name: str) -> None:
-    """Small letters, digits, - and _."""
+    """Lower-case letters, digits, - and _."""
     with pytest.raises(InvalidInput, match="carrier"):
         set_carrier(context, name)
 
 
-def test_accounts_of_many_workspaces_come_at_once(context: Context) -> None:
-    """Those that do not exist are simply not there."""
+def test_accounts_of_many_workspaces_are_read_at_once(context: Context) -> None:
+    """Accounts that do not exist are left out."""
     other = Context.start(context.connection, factories.make_workspace(context.connection).id)
     complete(context)
     complete(other)
@@ -170,7 +170,7 @@ def test_accounts_of_many_workspaces_come_at_once(context: Context) -> None:
 
 
 def test_a_member_sees_an_account_and_cannot_set_it(connection: Connection, context: Context, workspace: Any) -> None:
-    """An admin can, but not where the portal is; neither reads the password, and a stranger sees nothing."""
+    """An admin can, except the portal's address. Neither can read the password. Other people see nothing."""
     complete(context)
     member, admin = (factories.make_member(connection, workspace, role) for role in ("member", "admin"))
     mismatched = factories.make_member(connection, factories.make_workspace(connection), "admin")

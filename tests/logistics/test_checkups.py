@@ -1,4 +1,4 @@
-"""Checkups of logistics: what the doctor finds of carriers' accounts."""
+"""Checkups of logistics: the passwords of carriers' accounts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from app.settings import settings
 from tests.helpers.health_fixtures import of
 
 
-def test_a_password_that_no_key_opens_is_a_problem(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another key, or none: the carrier and the workspace are named, and nothing of the password."""
+def test_a_password_that_cannot_be_decrypted_is_a_problem(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another key, or none. The finding names carrier and workspace, and nothing of the password."""
     set_carrier(context, "dhl", username="bot", password=SecretStr("pa55word"))
     assert of("passwords") == [("ok", "every sealed password can be decrypted")]
     monkeypatch.setenv("TALLYMAN_KEYS", "other:" + base64.b64encode(bytes(32)).decode())

@@ -1,4 +1,4 @@
-"""A portal that says when to come back (Retry-After): orders wait as long as it says, and spend no attempt."""
+"""A portal that answers with Retry-After: orders wait for that time, and spend no attempt."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SELECT min(extract(epoch FROM due_at - now())), max(extract(epoch FROM due_at - 
 """
 
 
-def test_a_portal_that_is_closed_for_a_while_is_left_alone_for_as_long(shop: Shop, portal: Portal) -> None:
-    """It answers 503 with a Retry-After: nothing is tried before, in this delivery or in a later one."""
+def test_a_closed_portal_is_not_called_before_its_time(shop: Shop, portal: Portal) -> None:
+    """It answers 503 with Retry-After: no call is made before, in this delivery or a later one."""
     portal.change(is_down=True, retry_after_s=600)
     job = create_robot_job(shop.context, shop.order(3))
     for _ in range(5):
@@ -40,8 +40,8 @@ def test_a_portal_that_is_closed_for_a_while_is_left_alone_for_as_long(shop: Sho
     assert broken(shop.connection) == []
 
 
-def test_an_account_that_must_wait_keeps_the_others_of_it_waiting(shop: Shop, portal: Portal) -> None:
-    """One answer is enough: a job that comes later makes no call until then, and is told why."""
+def test_one_answer_delays_all_calls_of_the_account(shop: Shop, portal: Portal) -> None:
+    """Also those of a later job, which `explain` shows."""
     carriers.set_carrier(shop.context, "coordinadora", max_sessions=1)
     portal.change(is_down=True, retry_after_s=600)
     create_robot_job(shop.context, shop.order(2))
@@ -72,5 +72,5 @@ def test_an_account_that_must_wait_keeps_the_others_of_it_waiting(shop: Shop, po
     ],
 )
 def test_how_a_retry_after_is_read(headers: dict[str, str], seconds: float | None) -> None:
-    """Seconds, or a date beside the answer's own; anything else says nothing."""
+    """Seconds, or a date compared with the answer's own date. Anything else counts as none."""
     assert Answer(503, headers, b"").retry_after == seconds

@@ -1,4 +1,4 @@
-"""Coverage: whichever way a customer spells a city, the carrier's own spelling is found, or nobody guesses."""
+"""Coverage: a city in any spelling is found in the carrier's spelling, and never guessed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SAN_PEDROS = [
 
 @pytest.fixture
 def covered(connection: Connection) -> Connection:
-    """A connection to a database in which a carrier serves Medellín and two places called San Pedro."""
+    """A database with a carrier that serves Medellín and two places named San Pedro."""
     import_coverage(connection, "coordinadora", [MEDELLIN, *SAN_PEDROS])
     return connection
 
@@ -36,19 +36,19 @@ def covered(connection: Connection) -> Connection:
 @pytest.mark.parametrize("typed", ["Medellín", "MEDELLIN", " medellín. ", "Medelli\u0301n", "MEDELLÍN"])
 @pytest.mark.parametrize("department", [None, "", "antioquia", " ANTIOQUIA"])
 def test_accents_case_and_punctuation_do_not_matter(covered: Connection, typed: str, department: str | None) -> None:
-    """Neither in the city nor in the department, which need not be given where there is only one."""
+    """In city and department. The department is optional if the name is unique."""
     assert find_city(covered, "coordinadora", typed, department) == Covered("Medellín", "Antioquia", "MEDELLIN (ANT)")
 
 
 @pytest.mark.parametrize("typed", ["Bogotá", "BOGOTA D.C.", "bogotá dc", "Bogotá, D. C."])
 def test_the_capital_has_its_suffix_or_not(connection: Connection, typed: str) -> None:
-    """A trailing D.C. tells no two places apart."""
+    """A trailing D.C. is ignored."""
     import_coverage(connection, "dhl", [CoverageRow(city="Bogotá, D.C.", department="Bogotá", carrier_city="BOG")])
     assert isinstance(find_city(connection, "dhl", typed), Covered)
 
 
 def test_a_name_of_several_departments_needs_one(covered: Connection) -> None:
-    """Without it the city is ambiguous, and the departments are listed; with it there is one."""
+    """Without it the city is ambiguous, and the departments are listed."""
     verdict = find_city(covered, "coordinadora", "san pedro")
     assert isinstance(verdict, Ambiguous)
     assert (
@@ -58,14 +58,14 @@ def test_a_name_of_several_departments_needs_one(covered: Connection) -> None:
 
 
 def test_a_department_that_does_not_match_is_not_guessed(covered: Connection) -> None:
-    """Even where only one place has the name; the error says where it is."""
+    """Even if one place has the name. The error names its department."""
     verdict = find_city(covered, "coordinadora", "Medellin", "Chocó")
     assert isinstance(verdict, NotCovered)
     assert verdict.reason == "city: coordinadora does not serve 'Medellin' in 'Chocó'; it serves it in Antioquia"
 
 
 def test_an_unknown_city_names_similar_ones(covered: Connection) -> None:
-    """What may have been meant is for a person to decide."""
+    """A person must choose."""
     verdict = find_city(covered, "coordinadora", "Medelin")
     assert isinstance(verdict, NotCovered)
     assert verdict.similar == ("Medellín",)
@@ -73,15 +73,15 @@ def test_an_unknown_city_names_similar_ones(covered: Connection) -> None:
     assert find_city(covered, "coordinadora", "Xyz") == NotCovered("Xyz", None, "coordinadora")
 
 
-def test_a_city_that_is_switched_off_is_not_covered(covered: Connection) -> None:
-    """And leaves no doubt about the one that is not."""
+def test_an_inactive_city_is_not_covered(covered: Connection) -> None:
+    """It makes no other city ambiguous."""
     import_coverage(covered, "coordinadora", [SAN_PEDROS[0].model_copy(update={"is_active": False})])
     assert find_city(covered, "coordinadora", "San Pedro") == Covered("San Pedro", "Sucre", "SAN PEDRO (SUC)")
     assert isinstance(find_city(covered, "coordinadora", "San Pedro", "Antioquia"), NotCovered)
 
 
 def test_one_portal_text_is_one_place(connection: Connection) -> None:
-    """Two entries with the same carrier_city leave nothing to choose; with two of them somebody must."""
+    """Two entries with one `carrier_city` are not ambiguous; with two they are."""
     twins = [CoverageRow(city="Bogotá", department=name, carrier_city="BOG") for name in ("Bogotá", "Cundinamarca")]
     import_coverage(connection, "dhl", twins)
     assert isinstance(find_city(connection, "dhl", "Bogota"), Covered)
@@ -92,7 +92,7 @@ def test_one_portal_text_is_one_place(connection: Connection) -> None:
 
 
 def test_many_cities_are_answered_in_their_order(covered: Connection) -> None:
-    """One answer for each question, repeated ones included, and none for none."""
+    """One answer for each question, repeated ones included."""
     asked = [("nowhere", None), ("Medellin", None), ("san pedro", None), ("Medellin", None)]
     verdicts = find_cities(covered, "coordinadora", asked)
     assert [type(verdict) for verdict in verdicts] == [NotCovered, Covered, Ambiguous, Covered]
@@ -100,15 +100,15 @@ def test_many_cities_are_answered_in_their_order(covered: Connection) -> None:
 
 
 def test_carriers_have_their_own_cities(covered: Connection) -> None:
-    """What one serves says nothing about another."""
+    """Another carrier's cities do not count."""
     assert isinstance(find_city(covered, "dhl", "Medellin"), NotCovered)
     assert isinstance(find_city(covered, "Coordinadora", "Medellin"), Covered)
     with pytest.raises(InvalidInput, match="carrier"):
         find_city(covered, "a carrier!", "Medellin")
 
 
-def test_an_import_writes_anew_what_is_there(covered: Connection) -> None:
-    """It counts what is new, what changed and what did not; of two rows for one place the later counts."""
+def test_an_import_replaces_existing_places(covered: Connection) -> None:
+    """It counts new, changed and unchanged ones. Of two rows for one place the later counts."""
     moved = MEDELLIN.model_copy(update={"carrier_city": "MDE"})
     added = CoverageRow(city="Cali", department="Valle", carrier_city="CALI (VAL)")
     done = import_coverage(covered, "coordinadora", [MEDELLIN, added, moved, SAN_PEDROS[0]])
@@ -117,7 +117,7 @@ def test_an_import_writes_anew_what_is_there(covered: Connection) -> None:
 
 
 def test_a_failed_import_changes_nothing(covered: Connection) -> None:
-    """What the rows raise undoes all of it."""
+    """An error in the rows undoes all of it."""
 
     def rows() -> object:
         yield MEDELLIN.model_copy(update={"carrier_city": "MDE"})
@@ -129,6 +129,6 @@ def test_a_failed_import_changes_nothing(covered: Connection) -> None:
 
 
 def test_coverage_is_for_everybody_to_read(covered: Connection) -> None:
-    """Any person may look a city up, as it belongs to no tenant."""
+    """It belongs to no tenant."""
     with as_person(covered, factories.make_user(covered)):
         assert isinstance(find_city(covered, "coordinadora", "Medellin"), Covered)

@@ -1,4 +1,4 @@
-"""Results as events: of many workspaces in one batch, delivered twice, by many at once, and by those who may not."""
+"""Results as events: of many workspaces in one batch, delivered twice, concurrently, and with wrong items."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ THREADS = 8
 
 
 def test_results_of_many_jobs_and_workspaces_are_counted_in_one_batch(shop: Shop, other: Shop) -> None:
-    """One batch, one transaction; each job has its own counters, each workspace its own events."""
+    """In one transaction. Each job has its counters, each workspace its events."""
     batches = [(whose, *submitted(whose, size)) for whose in (shop, other) for size in (2, 3)]
     drain(queues=["events"])
     publish(shop.connection, *[said(whose, success(item)) for whose, _, items in batches for item in items])
@@ -58,7 +58,7 @@ def test_results_of_many_jobs_and_workspaces_are_counted_in_one_batch(shop: Shop
 
 
 def test_an_event_that_is_delivered_twice_and_two_events_for_one_item_count_once(shop: Shop) -> None:
-    """The ledger refuses the same event, the item's state refuses another event that says the same or the contrary."""
+    """The ledger rejects the same event; the item's state rejects another event, whatever its result."""
     job, (item, _) = submitted(shop, 2)
     event, same, contrary = said(shop, success(item)), said(shop, success(item)), said(shop, failure(item))
     publish(shop.connection, event, same, event, contrary)
@@ -72,8 +72,6 @@ def test_an_event_that_is_delivered_twice_and_two_events_for_one_item_count_once
     assert len(ledger(shop.connection, "order/updated")) == 1
     assert scalar(shop.connection, "SELECT count(*) FROM engine.failed_jobs") == 0
 
-
-# Who may not say so ------------------------------------------------------------------------------
 
 Foreign = Callable[[Shop, Shop, RobotJobItem, RobotJobItem], Event[ItemCompleted]]
 FOREIGN: dict[str, Foreign] = {
@@ -95,7 +93,7 @@ FOREIGN: dict[str, Foreign] = {
 def test_a_result_for_a_foreign_item_is_a_dead_letter_and_the_others_are_applied(
     shop: Shop, other: Shop, what: str, *, as_one_batch: bool
 ) -> None:
-    """In one batch, or as rows that wait together: what may not be said costs its own event and no other."""
+    """In one batch, or in rows that wait together."""
     job, items = submitted(shop, 5)
     foreign_job, (foreign,) = submitted(other, 1)
     drain(queues=["events"])
@@ -114,25 +112,22 @@ def test_a_result_for_a_foreign_item_is_a_dead_letter_and_the_others_are_applied
     assert broken(shop.connection) == []
 
 
-# Many at once ------------------------------------------------------------------------------------
-
-
 def deadlocks(database: Database) -> int:
-    """How many deadlocks the database has had."""
+    """Return the number of deadlocks of the database so far."""
     with psycopg.connect(database.superuser_url, autocommit=True) as connection:
         return int(scalar(connection, "SELECT deadlocks FROM pg_stat_database WHERE datname = %s", database.name))
 
 
 @contextmanager
 def without_deadlocks(database: Database) -> Iterator[None]:
-    """What happens within never makes the server break a deadlock, which costs everybody in it a second."""
+    """Assert that no deadlock occurs in the block."""
     before = deadlocks(database)
     yield
     assert deadlocks(database) == before
 
 
 def results(shop: Shop) -> tuple[list[ItemCompleted], list[tuple[int, int]]]:
-    """A result for each item of three jobs, and the counters that they come to."""
+    """Return a result for each item of three jobs, and the counters that follow."""
     found: list[ItemCompleted] = []
     counters = []
     for bad in (0, 5, 40):
@@ -143,20 +138,20 @@ def results(shop: Shop) -> tuple[list[ItemCompleted], list[tuple[int, int]]]:
 
 
 def counters(shop: Shop) -> list[tuple[int, int]]:
-    """What the jobs count, the oldest first."""
+    """Return the counters of the jobs, oldest first."""
     rows = shop.connection.execute("SELECT success_count, error_count FROM logistics.robot_jobs ORDER BY created_at")
     return [(succeeded, failed) for succeeded, failed in rows]
 
 
 def shuffled(said_: list[ItemCompleted], n: int) -> list[ItemCompleted]:
-    """Every result twice, in an order of thread n's own."""
+    """Return every result twice, in an order of thread `n`."""
     twice = said_ * 2
     random.Random(n).shuffle(twice)
     return twice
 
 
-def test_many_who_record_the_same_results_at_once_count_each_once(database: Database, shop: Shop) -> None:
-    """Overlapping batches of the same jobs in any order: exact counters, and nobody ever has to try again."""
+def test_results_recorded_concurrently_count_once(database: Database, shop: Shop) -> None:
+    """Overlapping batches of the same jobs in any order: exact counters, without a deadlock."""
     answers, expected = results(shop)
     start = Barrier(THREADS)
     with ExitStack() as stack, ThreadPoolExecutor(THREADS) as threads:
@@ -179,7 +174,7 @@ def test_many_who_record_the_same_results_at_once_count_each_once(database: Data
 
 
 def test_many_deliveries_of_the_same_results_count_each_once(database: Database, shop: Shop) -> None:
-    """The same events in rows and batches of their own, and other events that say the same: each item counts once."""
+    """The same events in several rows, and other events with equal results: each item counts once."""
     answers, expected = results(shop)
     drain(queues=["events"])
     events = {answer.item_id: said(shop, answer) for answer in answers}

@@ -1,4 +1,4 @@
-"""Orders in doubt at one carrier are not entered at another one before somebody knows."""
+"""Orders in doubt at one carrier are not entered at another one until the doubt is resolved."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
-from app.logistics import carriers, coverage, jobs
+from app.logistics import carriers, coverage, elsewhere, jobs, rules
 from app.logistics.coverage import CoverageRow
 from app.logistics.jobs import InDoubtElsewhere, create_robot_job, record_item
 from app.logistics.store import RobotJob
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("hasty")
 
 @pytest.fixture
 def two_carriers(shop: Shop, portal: Portal) -> Shop:
-    """The shop with an account with a second carrier, in the same portal."""
+    """A shop with accounts at two carriers, in one portal."""
     context = shop.context
     carriers.set_carrier(
         context, "servientrega", username="demo", password=SecretStr("demo-password"), portal_url=portal.url
@@ -38,7 +38,7 @@ def two_carriers(shop: Shop, portal: Portal) -> Shop:
 
 
 def lost(shop: Shop, portal: Portal) -> UUID:
-    """An order whose answer was lost: the first carrier's portal has it, and its item failed."""
+    """Submit an order that the portal accepts while its answer is lost, so that its item fails. Returns the order."""
     portal.change(rules=(Rule(field="address", contains="Calle", then="lost", times=1),))
     settings.cache_clear()
     orders = shop.order(1)
@@ -50,13 +50,15 @@ def lost(shop: Shop, portal: Portal) -> UUID:
 
 @pytest.fixture
 def once(monkeypatch: pytest.MonkeyPatch, hasty: None) -> None:
-    """A call is made once."""
+    """One attempt for each event."""
     monkeypatch.setenv("TALLYMAN_MOST_ATTEMPTS", "1")
     settings.cache_clear()
 
 
-def test_a_submit_refuses_what_another_carrier_may_have(database: Database, two_carriers: Shop, portal: Portal) -> None:
-    """The worker died after the call: the error names the carrier, the job, the item and what to do."""
+def test_a_submit_refuses_an_order_that_another_carrier_may_have(
+    database: Database, two_carriers: Shop, portal: Portal
+) -> None:
+    """The error names carrier, job, item and remedy."""
     item = in_doubt(database, two_carriers)
     with pytest.raises(InDoubtElsewhere, match=f"carrier coordinadora may have the order: item {item.id}") as refused:
         create_robot_job(two_carriers.context, [item.order_id, *two_carriers.order(1)], carrier="servientrega")
@@ -65,8 +67,8 @@ def test_a_submit_refuses_what_another_carrier_may_have(database: Database, two_
 
 
 @pytest.mark.usefixtures("once")
-def test_pending_leaves_out_what_another_carrier_may_have(two_carriers: Shop, portal: Portal) -> None:
-    """The others are submitted, and how many were left out is said; the same carrier takes them."""
+def test_pending_orders_leave_out_those_in_doubt_elsewhere(two_carriers: Shop, portal: Portal) -> None:
+    """Their number is returned. The same carrier takes them."""
     order, other = lost(two_carriers, portal), two_carriers.order(1)[0]
     done = submit_pending(two_carriers.context, carrier="servientrega")
     assert done.job is not None
@@ -77,22 +79,22 @@ def test_pending_leaves_out_what_another_carrier_may_have(two_carriers: Shop, po
 
 
 def answered(shop: Shop, job: RobotJob) -> None:
-    """The first carrier refuses the order: it does not have it."""
+    """Let the first carrier refuse the order."""
     (item,) = items_of(shop, job.id)
     update_job_item_result(shop.context, failure(item, "portal"))
 
 
 def recorded(shop: Shop, job: RobotJob) -> None:
-    """A person has looked into the first carrier's portal."""
+    """Record by hand that the first carrier does not have the order."""
     (item,) = items_of(shop, job.id)
     record_item(shop.context, item.id, actor="ana", reason="looked", error="it is not there")
 
 
 @pytest.mark.parametrize("cleared", [answered, recorded], ids=lambda way: str(way.__name__))
-def test_a_clear_no_lets_another_carrier_have_the_order(
+def test_a_refused_order_can_go_to_another_carrier(
     two_carriers: Shop, portal: Portal, cleared: Callable[[Shop, RobotJob], None]
 ) -> None:
-    """A refusal and a person's word are no doubt."""
+    """Also if a person recorded that."""
     orders = two_carriers.order(1)
     first = create_robot_job(two_carriers.context, orders)
     cleared(two_carriers, first)
@@ -103,8 +105,8 @@ def test_a_clear_no_lets_another_carrier_have_the_order(
 
 
 @pytest.mark.usefixtures("once")
-def test_a_robot_does_not_enter_what_another_carrier_may_have(two_carriers: Shop, portal: Portal) -> None:
-    """Submitted to both before either began: the second robot makes no call, and its item says why."""
+def test_a_robot_does_not_enter_an_order_in_doubt_elsewhere(two_carriers: Shop, portal: Portal) -> None:
+    """Submitted to both before either began: the second robot makes no call, and its item has the reason."""
     portal.change(rules=(Rule(field="address", contains="Calle", then="lost", times=1),))
     orders = two_carriers.order(1)
     both = [create_robot_job(two_carriers.context, orders, carrier=one) for one in ("coordinadora", "servientrega")]
@@ -120,3 +122,20 @@ def test_a_robot_does_not_enter_what_another_carrier_may_have(two_carriers: Shop
     assert [item.status for item in items_of(two_carriers, in_doubt_.job_id)] == ["success"]
     assert portal.record.summary().accepted == 1
     assert broken(two_carriers.connection) == []
+
+
+def test_an_item_that_may_be_at_another_carrier_is_found_by_order_and_by_item(two_carriers: Shop) -> None:
+    """With the keys of all its calls. Its own carrier is not another one; a clear refusal is no doubt."""
+    context = two_carriers.context
+    orders = two_carriers.order(2)
+    first, second = items_of(two_carriers, create_robot_job(context, orders).id)
+    own, _ = items_of(two_carriers, create_robot_job(context, orders, carrier="servientrega").id)
+    assert elsewhere.of_items(two_carriers.connection, [own.id]) == {}
+    update_job_item_result(context, failure(first, "timeout"))
+    update_job_item_result(context, failure(second, "portal"))
+    (found,) = elsewhere.of_orders(context, orders, "servientrega")
+    assert (found.order_id, found.carrier, found.item_id) == (first.order_id, "coordinadora", first.id)
+    assert found.keys == [rules.request_id(first.id, 0)]
+    assert f"`jobs record {first.id}`" in found.sentence
+    assert elsewhere.of_orders(context, orders, "coordinadora") == []
+    assert elsewhere.of_items(two_carriers.connection, [own.id, second.id]) == {own.id: [found]}

@@ -1,4 +1,4 @@
-"""Ends by hand: every item gets a result, and the job its end, whatever a person does."""
+"""Ends by hand: every item gets a result and the job completes, whatever an operator does."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ _LETTER = "SELECT id FROM engine.failed_jobs WHERE resolved_at IS NULL"
 
 @pytest.fixture
 def late(hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What failed waits for minutes, so that only `drain_all` tries it again, however slow the machine is."""
+    """Delays of minutes, so that only `drain_all` delivers put-back events."""
     monkeypatch.setenv("TALLYMAN_RETRY_BASE", "600")
     settings.cache_clear()
 
 
 class Replayed(Exception):
-    """A replay has put every letter into the queue."""
+    """A replay has published every letter."""
 
 
 def stop_when_replayed(progress: Progress) -> None:
-    """End a replay before it waits for the outcome, which a test delivers itself."""
+    """End a replay before it waits for outcomes, because the test delivers the events itself."""
     if progress.replayed == progress.total:
         raise Replayed
 
 
 def dead_request(shop: Shop) -> tuple[UUID, UUID]:
-    """A job of two orders, of which one died as its password could not be opened; the job, and the letter."""
+    """Return a job of two orders, one with a dead request, and its letter."""
     shop.connection.execute("UPDATE logistics.carrier_configs SET portal_password = 'sealed:v1:lost:AAAA'")
     job = jobs.create_robot_job(shop.context, shop.order(1))
     drain_all(shop.connection)
@@ -53,7 +53,7 @@ def dead_request(shop: Shop) -> tuple[UUID, UUID]:
 
 
 def test_an_order_that_a_job_counts_cannot_be_deleted(shop: Shop, portal: Portal) -> None:
-    """Neither before the job is done nor after: its counters would not equal its items any more."""
+    """At no time, because the counters would not equal the items."""
     order_ids = shop.order(3)
     job = jobs.create_robot_job(shop.context, order_ids)
     for _ in range(2):
@@ -66,8 +66,8 @@ def test_an_order_that_a_job_counts_cannot_be_deleted(shop: Shop, portal: Portal
     assert broken(shop.connection) == []
 
 
-def test_a_job_goes_with_its_items_and_a_workspace_with_everything(shop: Shop, other: Shop, portal: Portal) -> None:
-    """Then nothing is left that could miss them."""
+def test_deleting_a_job_or_workspace_deletes_its_items(shop: Shop, other: Shop, portal: Portal) -> None:
+    """Nothing is left that refers to them."""
     job = jobs.create_robot_job(shop.context, shop.order(2))
     jobs.create_robot_job(other.context, other.order(2))
     shop.connection.execute("DELETE FROM logistics.robot_jobs WHERE id = %s", [job.id])
@@ -78,7 +78,7 @@ def test_a_job_goes_with_its_items_and_a_workspace_with_everything(shop: Shop, o
 
 
 def test_a_cancelled_job_ends_with_every_item_failed(shop: Shop, portal: Portal) -> None:
-    """Before a robot has begun: at once, by the counting that always completes a job; nothing is entered."""
+    """Before a robot has begun, at once; nothing is entered."""
     job = jobs.create_robot_job(shop.context, shop.order(3))
     done = cancel_job(shop.context, job.id, actor="ana", reason="wrong file")
     assert (done.failed, done.in_hand, done.job.status) == (3, 0, "failed")
@@ -96,7 +96,7 @@ def test_a_cancelled_job_ends_with_every_item_failed(shop: Shop, portal: Portal)
 
 @pytest.mark.usefixtures("late")
 def test_items_that_a_robot_had_begun_are_not_entered_after_a_cancel(shop: Shop, portal: Portal) -> None:
-    """They wait to be tried again: the robot looks before it calls."""
+    """They wait for a retry, and the robot rechecks before it calls."""
     portal.change(is_down=True)
     job = jobs.create_robot_job(shop.context, shop.order(2))
     deliver(shop.connection)
@@ -124,7 +124,7 @@ def test_a_cancelled_job_can_be_retried(shop: Shop, portal: Portal) -> None:
 
 
 def test_a_job_that_is_done_or_foreign_is_not_cancelled(shop: Shop, other: Shop, portal: Portal) -> None:
-    """Nor one without a reason."""
+    """A cancel needs a reason, too."""
     job = jobs.create_robot_job(shop.context, shop.order(1))
     with pytest.raises(NotFound):
         cancel_job(other.context, job.id, actor="ana", reason="why")
@@ -136,7 +136,7 @@ def test_a_job_that_is_done_or_foreign_is_not_cancelled(shop: Shop, other: Shop,
 
 
 def test_a_recorded_tracking_number_ships_the_order(shop: Shop, portal: Portal) -> None:
-    """A person found it at the carrier: item, order, counters and completion as if a robot had said so."""
+    """Item, order, counters and completion are as with a robot's result."""
     job_id, _ = dead_request(shop)
     (item,) = items_of(shop, job_id)
     job = record_item(shop.context, item.id, actor="ana", reason="seen in the portal", tracking_number="700-1")
@@ -152,7 +152,7 @@ def test_a_recorded_tracking_number_ships_the_order(shop: Shop, portal: Portal) 
 
 
 def test_a_recorded_error_ends_the_item(shop: Shop, other: Shop, portal: Portal) -> None:
-    """With its type; a foreign item is not found, and a result is one of the two."""
+    """With its type. Another workspace's item is `NotFound`, and a result has a number or an error."""
     job_id, _ = dead_request(shop)
     (item,) = items_of(shop, job_id)
     with pytest.raises(NotFound):
@@ -167,7 +167,7 @@ def test_a_recorded_error_ends_the_item(shop: Shop, other: Shop, portal: Portal)
 
 
 def test_discarding_a_request_ends_its_item(shop: Shop, portal: Portal) -> None:
-    """The item fails as discarded, the job completes, and failed items can be asked for again."""
+    """The item fails, the job completes, and failed items can be retried."""
     job_id, letter = dead_request(shop)
     manage.discard(shop.connection, [letter], note="the customer is gone", actor="ana")
     (item,) = items_of(shop, job_id)
@@ -178,7 +178,7 @@ def test_discarding_a_request_ends_its_item(shop: Shop, portal: Portal) -> None:
 
 
 def test_a_request_whose_item_waits_is_not_resolved_without_a_result(shop: Shop, portal: Portal) -> None:
-    """The error says how to give it one; then the letter can be resolved."""
+    """The error has the remedy. Afterwards the letter can be resolved."""
     job_id, letter = dead_request(shop)
     with pytest.raises(Conflict, match="jobs record"):
         manage.resolve(shop.connection, [letter], note="seen to", actor="ana")
@@ -189,7 +189,7 @@ def test_a_request_whose_item_waits_is_not_resolved_without_a_result(shop: Shop,
 
 
 def test_a_recorded_result_resolves_the_dead_request(shop: Shop, portal: Portal) -> None:
-    """In the same transaction; the letter's note names the record, and who made it and why."""
+    """In the same transaction. The letter's note has actor and reason."""
     job_id, letter = dead_request(shop)
     (item,) = items_of(shop, job_id)
     record_item(shop.context, item.id, actor="ana", reason="seen in the portal", tracking_number="700-3")
@@ -202,7 +202,7 @@ def test_a_recorded_result_resolves_the_dead_request(shop: Shop, portal: Portal)
 
 
 def test_a_recorded_result_leaves_other_requests_dead(shop: Shop, portal: Portal) -> None:
-    """Of the same job: only the item's own letter is resolved, also one that was edited and died again."""
+    """Only the item's own letters are resolved, also those of edited copies."""
     shop.connection.execute("UPDATE logistics.carrier_configs SET portal_password = 'sealed:v1:lost:AAAA'")
     job = jobs.create_robot_job(shop.context, shop.order(2))
     drain_all(shop.connection)
@@ -217,7 +217,7 @@ def test_a_recorded_result_leaves_other_requests_dead(shop: Shop, portal: Portal
 
 
 def test_a_cancelled_job_ends_items_whose_request_is_dead(shop: Shop, portal: Portal) -> None:
-    """No robot would look at them any more: they fail, and the dead letters are resolved as of the cancel."""
+    """They fail, and the letters are resolved."""
     job_id, letter = dead_request(shop)
     done = cancel_job(shop.context, job_id, actor="ana", reason="wrong file")
     assert (done.failed, done.in_hand, done.letters, done.job.status) == (1, 0, 1, "failed")
@@ -232,7 +232,7 @@ def test_a_cancelled_job_ends_items_whose_request_is_dead(shop: Shop, portal: Po
 
 
 def test_a_dry_run_cancels_nothing(shop: Shop, portal: Portal) -> None:
-    """It gives the numbers of the cancel that follows, and leaves jobs, items, letters, queue and record alone."""
+    """It returns the numbers of the real cancel, and changes nothing."""
     job_id, _ = dead_request(shop)
     everything = """
         SELECT (SELECT json_agg(j) FROM logistics.robot_jobs j), (SELECT json_agg(i) FROM logistics.robot_job_items i),
@@ -248,7 +248,7 @@ def test_a_dry_run_cancels_nothing(shop: Shop, portal: Portal) -> None:
 @pytest.mark.usefixtures("late")
 @pytest.mark.parametrize("by", ["a replay", "another cancel"])
 def test_a_request_that_dies_after_the_cancel_still_gets_an_end(shop: Shop, portal: Portal, by: str) -> None:
-    """A replay asks the portal and begins no call; another cancel ends the item too. The job does not stay open."""
+    """A replay asks the portal and makes no call. Another cancel ends the item too."""
     portal.change(is_down=True)
     job = jobs.create_robot_job(shop.context, shop.order(1))
     deliver(shop.connection)

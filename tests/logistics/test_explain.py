@@ -1,4 +1,4 @@
-"""Explain: why a robot job, an item or a workspace's work does not go on, as far as carriers and results know."""
+"""Explain robot jobs, items and workspaces: reasons of carriers and results."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from tests.helpers.support import drain, drain_all, scalar
 
 @pytest.fixture(autouse=True)
 def _worker(connection: Connection) -> None:
-    """Every queue is served for as long as the test lasts."""
+    """A live worker that serves every queue."""
     enlist(connection)
 
 
 def kinds(reasons: list[Reason]) -> list[str]:
-    """What kinds of reasons there are, in their order; every one has a sentence."""
+    """Return the kinds of reasons, in their order. Checks that every reason has a sentence."""
     assert all(reason.sentence for reason in reasons)
     return [reason.kind for reason in reasons]
 
 
 def items(shop: Shop, job_id: UUID) -> list[UUID]:
-    """The ids of a job's items."""
+    """Return the ids of a job's items."""
     return [item.id for item in jobs.get_job_with_items(shop.context, job_id).items]
 
 
 def test_a_job_that_was_just_submitted_waits_with_its_event_and_so_do_its_items(shop: Shop) -> None:
-    """Nobody has asked for the items yet: the event that will is what they wait with."""
+    """The items are not requested yet."""
     job = jobs.create_robot_job(shop.context, shop.order(2))
     assert kinds(explain_job(shop.connection, job.id)) == ["waiting"]
     (item, _) = items(shop, job.id)
     assert explain_item(shop.connection, item) == explain_job(shop.connection, job.id)
 
 
-def test_items_that_were_asked_for_wait_with_their_own_events(shop: Shop) -> None:
-    """A job speaks for all of them, an item for itself."""
+def test_requested_items_wait_with_their_own_events(shop: Shop) -> None:
+    """The reasons of a job are those of all its items."""
     job = jobs.create_robot_job(shop.context, shop.order(30))
     drain(queues=["events"])
     (reason,) = explain_job(shop.connection, job.id)
@@ -57,8 +57,8 @@ def test_items_that_were_asked_for_wait_with_their_own_events(shop: Shop) -> Non
     assert (reason.kind, getattr(reason, "events", 0), getattr(reason, "queue", "")) == ("waiting", 1, "robots")
 
 
-def test_what_has_ended_says_how(shop: Shop) -> None:
-    """A shipped item its number, a failed one its error and how to ask again, the job its counters."""
+def test_an_ended_job_and_its_items_have_their_results(shop: Shop) -> None:
+    """The number, or the error with the command that retries it; the job's counters."""
     good, bad = shop.order(1), shop.order(1, city="Leticia", department="Amazonas")
     job = jobs.create_robot_job(shop.context, [*good, *bad])
     drain_all(shop.connection)
@@ -76,8 +76,8 @@ def test_what_has_ended_says_how(shop: Shop) -> None:
     assert kinds([ended, shipped, failed]) == ["done", "done", "item_failed"]
 
 
-def test_a_carrier_that_cannot_be_used_is_told(shop: Shop) -> None:
-    """Disabled, without credentials, or no account any more: for the job, its items and the workspace."""
+def test_an_unusable_carrier_is_a_reason(shop: Shop) -> None:
+    """Disabled, incomplete, or removed: for job, items and workspace."""
     job = jobs.create_robot_job(shop.context, shop.order(1))
     (item,) = items(shop, job.id)
     asked = (
@@ -99,8 +99,8 @@ def test_a_carrier_that_cannot_be_used_is_told(shop: Shop) -> None:
     assert kinds(explain_job(shop.connection, job.id)) == ["no_credentials", "waiting"]
 
 
-def test_an_account_whose_sessions_are_busy_is_told_by_its_carrier(shop: Shop) -> None:
-    """How many of how many; the limit's key says nothing to anybody."""
+def test_busy_sessions_name_the_carrier(shop: Shop) -> None:
+    """With the number of sessions in use, without the limit's key."""
     carriers.set_carrier(shop.context, "coordinadora", max_sessions=1)
     key = f"portal/{carriers.show_carrier(shop.context, 'coordinadora').id}"
     holder = scalar(
@@ -124,8 +124,8 @@ def test_an_account_whose_sessions_are_busy_is_told_by_its_carrier(shop: Shop) -
     assert kinds([reason]) == ["sessions_busy"]
 
 
-def test_the_dead_are_told(shop: Shop, connection: Connection) -> None:
-    """A request that no handler can begin is dead, for the job and for the item."""
+def test_a_dead_request_is_a_reason(shop: Shop, connection: Connection) -> None:
+    """For the job and for the item."""
     job = jobs.create_robot_job(shop.context, shop.order(1))
     drain(queues=["events"])
     connection.execute(
@@ -136,8 +136,8 @@ def test_the_dead_are_told(shop: Shop, connection: Connection) -> None:
     assert kinds(explain_item(connection, items(shop, job.id)[0])) == ["dead"]
 
 
-def test_what_is_open_and_has_no_event_is_lost(shop: Shop, connection: Connection) -> None:
-    """That cannot be; where it is so all the same, somebody must know."""
+def test_an_open_item_without_an_event_is_lost(shop: Shop, connection: Connection) -> None:
+    """This violates an invariant."""
     job = jobs.create_robot_job(shop.context, shop.order(1))
     connection.execute("DELETE FROM public.procrastinate_jobs")
     assert explain_job(connection, job.id) == [Lost()]
@@ -145,8 +145,8 @@ def test_what_is_open_and_has_no_event_is_lost(shop: Shop, connection: Connectio
     assert kinds([Lost()]) == ["lost"]
 
 
-def test_a_workspace_hears_of_its_own_alone(shop: Shop, portal: Portal, connection: Connection) -> None:
-    """Nothing waits of one whose neighbours are busy."""
+def test_a_workspace_has_only_its_own_reasons(shop: Shop, portal: Portal, connection: Connection) -> None:
+    """Other workspaces have waiting events."""
     other = equip(connection, make_workspace(connection).id, portal)
     jobs.create_robot_job(other.context, other.order(1))
     drain(queues=["events"])
@@ -155,8 +155,8 @@ def test_a_workspace_hears_of_its_own_alone(shop: Shop, portal: Portal, connecti
 
 
 @pytest.mark.parametrize("explain", [explain_job, explain_item])
-def test_what_does_not_exist_is_not_found(connection: Connection, explain: object) -> None:
-    """The message has the id and says where to look."""
+def test_an_unknown_id_is_not_found(connection: Connection, explain: object) -> None:
+    """The message has the id and the remedy."""
     assert callable(explain)
     with pytest.raises(NotFound, match=f"there is no .*{UUID(int=1)}.*`jobs "):
         explain(connection, UUID(int=1))

@@ -1,4 +1,4 @@
-"""Grace periods: how long the portal is not asked about a call, measured by the database's clock alone."""
+"""Grace periods: how long the portal is not asked about a call, by the database's clock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _slow_portal(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def failed(shop: Shop, kind: ErrorType, *, skew: timedelta = timedelta()) -> RobotJobItem:
-    """An item that failed this moment, recorded by a host whose clock is wrong by so much."""
+    """Record the failure of an item by a host whose clock is wrong by this number of hours."""
     _, (item,) = submitted(shop, 1)
     shop.connection.execute("DELETE FROM public.procrastinate_jobs; DELETE FROM engine.delayed")
     context = shop.context
@@ -44,8 +44,8 @@ def failed(shop: Shop, kind: ErrorType, *, skew: timedelta = timedelta()) -> Rob
 @pytest.mark.parametrize(
     ("kind", "waits"), [("portal", True), ("timeout", True), ("unknown", True), ("validation", False)]
 )
-def test_a_retry_waits_if_the_portal_may_still_be_at_it(shop: Shop, kind: ErrorType, *, waits: bool) -> None:
-    """After every error that leaves a doubt; after `validation` nothing was called."""
+def test_a_retry_waits_after_an_unclear_failure(shop: Shop, kind: ErrorType, *, waits: bool) -> None:
+    """After `validation` nothing was called, so it does not wait."""
     item = failed(shop, kind)
     retry_failed_items(shop.context, item.job_id)
     delay = scalar(shop.connection, _DELAY)
@@ -54,8 +54,8 @@ def test_a_retry_waits_if_the_portal_may_still_be_at_it(shop: Shop, kind: ErrorT
 
 @pytest.mark.parametrize("recorder", [-3600, 0, 3600])
 @pytest.mark.parametrize("retrier", [-3600, 0, 3600])
-def test_wrong_clocks_change_nothing(shop: Shop, recorder: int, retrier: int) -> None:
-    """Neither of the host that recorded the failure nor of the one that asks again."""
+def test_wrong_clocks_of_hosts_do_not_matter(shop: Shop, recorder: int, retrier: int) -> None:
+    """Of the host that recorded the failure, and of the one that retries."""
     item = failed(shop, "timeout", skew=timedelta(seconds=recorder))
     context = shop.context
     skewed = Context(context.connection, context.now + timedelta(seconds=retrier), context.tenant_id)
@@ -64,10 +64,10 @@ def test_wrong_clocks_change_nothing(shop: Shop, recorder: int, retrier: int) ->
 
 
 @pytest.mark.parametrize(("seconds", "waits"), [(GRACE_PERIOD - 60, True), (GRACE_PERIOD + 60, False)])
-def test_a_call_whose_worker_was_rescued_has_its_time_from_then_on(
+def test_the_grace_period_of_a_rescued_call_begins_with_the_rescue(
     shop: Shop, portal: Portal, seconds: int, *, waits: bool
 ) -> None:
-    """The worker of an earlier attempt died without an outcome: the next attempt asks when that long ago is enough."""
+    """The next attempt asks when it is over."""
     item = failed(shop, "validation")
     shop.connection.execute(
         "INSERT INTO engine.calls (event_id, row_id, attempts) VALUES (%s, 1, 0)", [rules.request_id(item.id, 0)]
@@ -84,7 +84,7 @@ def test_a_call_whose_worker_was_rescued_has_its_time_from_then_on(
 
 
 def test_times_of_items_are_the_databases(shop: Shop) -> None:
-    """A result that a host with a wrong clock records is stamped when it was recorded."""
+    """Also of a result that a host with a wrong clock records."""
     _, (item,) = submitted(shop, 1)
     publish(shop.connection, said(shop, failure(item)))
     drain(queues=["events"])

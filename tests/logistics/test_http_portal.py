@@ -1,4 +1,4 @@
-"""The way to a portal over HTTP: what is entered, what is known of it, and what each failure says."""
+"""The gateway to portals over HTTP: entries, lookups, and the error for each failure."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ PATIENCE_S = 0.2
 
 @pytest.fixture(scope="module")
 def running_portal() -> Iterator[Portal]:
-    """One portal for the module: stopping one takes a fifth of a second."""
+    """One portal for all tests of the module."""
     with serve() as portal:
         yield portal
 
 
 @pytest.fixture
 def portal(running_portal: Portal) -> Portal:
-    """A portal with empty books that does what it is asked."""
+    """A portal without entries."""
     running_portal.start_over()
     return running_portal
 
 
 @pytest.fixture
 async def gateway() -> AsyncIterator[HttpPortal]:
-    """The way there."""
+    """A gateway."""
     gateway = HttpPortal()
     yield gateway
     await gateway.aclose()
@@ -66,12 +66,12 @@ def account(portal: Portal) -> Account:
 
 @pytest.fixture
 def hasty(account: Account) -> Account:
-    """The same account, with a limit that is soon over."""
+    """The account with a short time limit."""
     return replace(account, timeout=PATIENCE_S)
 
 
 def form(reference: str = "r1", **fields: Any) -> OrderForm:
-    """An order form; each reference is an order of its own."""
+    """Return an order form with this reference."""
     order = {
         "reference": reference,
         "recipient_name": "Ana Ruiz",
@@ -87,15 +87,15 @@ def form(reference: str = "r1", **fields: Any) -> OrderForm:
 
 
 async def failure(gateway: HttpPortal, account: Account, order: OrderForm | None = None) -> PortalError:
-    """Enter an order, which must fail, and within its limits; gives how."""
+    """Enter an order that must fail. Returns the error."""
     with pytest.raises(PortalError) as caught:
         async with asyncio.timeout(3):
             await gateway.enter(account, order or form())
     return caught.value
 
 
-async def test_an_order_is_entered_with_all_that_it_says(gateway: HttpPortal, account: Account, portal: Portal) -> None:
-    """The portal receives the form as it is, and its tracking number and city come back."""
+async def test_an_order_is_entered_with_all_fields(gateway: HttpPortal, account: Account, portal: Portal) -> None:
+    """The portal's tracking number and city are returned."""
     sent = form(recipient_phone="+573001112233", collect_on_delivery_cents=100)
     accepted = await gateway.enter(account, sent)
     (entry,) = portal.record.entries
@@ -104,20 +104,20 @@ async def test_an_order_is_entered_with_all_that_it_says(gateway: HttpPortal, ac
 
 
 async def test_the_gateway_is_a_portal_that_can_be_asked(gateway: HttpPortal) -> None:
-    """What speaks HTTP fulfils the protocol, and its orders in doubt need no person."""
+    """It implements the protocol."""
     portal: AnyPortal = gateway
     assert portal.can_be_asked
 
 
 async def test_many_calls_share_one_login(gateway: HttpPortal, account: Account, portal: Portal) -> None:
-    """Twenty calls at once log in once, and those that follow use the same session."""
+    """Twenty concurrent calls and later ones use one session."""
     await asyncio.gather(*(gateway.enter(account, form(f"r{n}")) for n in range(20)))
     await gateway.find(account, ["r1"])
     assert (portal.record.logins, len(portal.record.entries)) == (1, 20)
 
 
 async def test_an_expired_session_is_renewed(gateway: HttpPortal, account: Account, portal: Portal) -> None:
-    """A session that ended is opened anew and the order entered, once."""
+    """The order is entered once."""
     portal.change(session_uses=1)
     for n in range(3):
         await gateway.enter(account, form(f"r{n}"))
@@ -126,8 +126,8 @@ async def test_an_expired_session_is_renewed(gateway: HttpPortal, account: Accou
     assert (record.logins, record.accepted, record.duplicates) == (4, 3, [])
 
 
-async def test_calls_that_meet_the_same_end_of_a_session_share_its_renewal(gateway: HttpPortal) -> None:
-    """Twenty calls whose session has ended open one new session between them."""
+async def test_concurrent_calls_share_the_renewal_of_a_session(gateway: HttpPortal) -> None:
+    """Twenty calls open one new session."""
     now = [1_000.0]
     with serve(Behaviour(session_lifetime_s=60), clock=lambda: now[0]) as portal:
         account = Account(uuid4(), portal.url, Credentials("demo", SecretStr("demo-password")), timeout=5)
@@ -140,7 +140,7 @@ async def test_calls_that_meet_the_same_end_of_a_session_share_its_renewal(gatew
 async def test_a_session_that_is_refused_twice_is_an_error(
     gateway: HttpPortal, account: Account, portal: Portal
 ) -> None:
-    """A fresh session that the portal refuses is not renewed for ever, and certainly nothing was entered."""
+    """It is not renewed again, and nothing was entered."""
     portal.change(session_lifetime_s=0)
     error = await failure(gateway, account)
     assert isinstance(error, PortalUnavailable)
@@ -151,7 +151,7 @@ async def test_a_session_that_is_refused_twice_is_an_error(
 async def test_a_wrong_password_is_tried_once_for_all_who_wait(
     gateway: HttpPortal, account: Account, portal: Portal
 ) -> None:
-    """Twenty calls with a wrong password knock once, so that no account is locked; all hear that it is wrong."""
+    """Of twenty calls one logs in, so that the account is not locked. All fail."""
     wrong = replace(account, credentials=Credentials("demo", SecretStr("wrong")))
     errors = await asyncio.gather(*(failure(gateway, wrong, form(f"r{n}")) for n in range(20)))
     assert {type(error) for error in errors} == {LoginRefused}
@@ -159,15 +159,15 @@ async def test_a_wrong_password_is_tried_once_for_all_who_wait(
 
 
 async def test_new_credentials_count_at_once(gateway: HttpPortal, account: Account, portal: Portal) -> None:
-    """An account whose username was changed does not enter orders under the session of the old one."""
+    """No order is entered under the old username's session."""
     portal.change(accounts={"demo": "demo-password", "new": "new-password"})
     await gateway.enter(account, form("r1"))
     await gateway.enter(replace(account, credentials=Credentials("new", SecretStr("new-password"))), form("r2"))
     assert [entry.account for entry in portal.record.entries] == ["demo", "new"]
 
 
-async def test_a_refusal_says_why_in_printable_words(gateway: HttpPortal, account: Account, portal: Portal) -> None:
-    """The portal's reason is handed on, without control characters and cut to 500."""
+async def test_a_refusal_has_the_portals_reason(gateway: HttpPortal, account: Account, portal: Portal) -> None:
+    """Without control characters, cut to 500."""
     reason = "not there\x00" + "x" * 1_000
     portal.change(rules=[Rule(field="city", contains="BOGOTA", then="refuse", message=reason)])
     error = await failure(gateway, account)
@@ -196,7 +196,7 @@ async def test_after_a_failure_in_doubt_the_portal_can_be_asked(
     kind: type[PortalError],
     was_entered: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    """Where an order may have been entered the error says so, and asking for its reference tells whether it was."""
+    """The error tells whether the order may have been entered, and a lookup finds it."""
     account = replace(hasty, timeout=5)
     assert await gateway.find(account, ["r1"]) == {}
     portal.change(**behaviour)
@@ -207,8 +207,8 @@ async def test_after_a_failure_in_doubt_the_portal_can_be_asked(
     assert ("r1" in found) == was_entered == bool(portal.record.entries)
 
 
-async def test_an_answer_without_end_is_not_read(gateway: HttpPortal, account: Account, portal: Portal) -> None:
-    """A mebibyte of it is read and no more; the order may have been entered, so the portal can be asked."""
+async def test_an_endless_answer_is_cut(gateway: HttpPortal, account: Account, portal: Portal) -> None:
+    """After a mebibyte. The order may have been entered."""
     portal.change(rules=[Rule(field="city", contains="BOGOTA", then="flood")])
     error = await failure(gateway, account)
     assert isinstance(error, PortalProtocolError)
@@ -220,7 +220,7 @@ async def test_an_answer_without_end_is_not_read(gateway: HttpPortal, account: A
 
 
 async def test_a_login_without_an_answer_enters_nothing(gateway: HttpPortal, hasty: Account, portal: Portal) -> None:
-    """A call that cannot enter an order never says that it may have."""
+    """The error tells so."""
     portal.change(latency_ms=30_000)
     error = await failure(gateway, hasty)
     assert isinstance(error, PortalTimeout)
@@ -231,7 +231,7 @@ async def test_a_login_without_an_answer_enters_nothing(gateway: HttpPortal, has
 
 
 async def test_a_slow_login_is_waited_for_once(gateway: HttpPortal, hasty: Account, portal: Portal) -> None:
-    """Twenty calls that wait for one login which times out wait for its limit together, not one after another."""
+    """Twenty calls wait for one login's time limit together."""
     portal.change(latency_ms=30_000)
     began = time.monotonic()
     errors = await asyncio.gather(*(failure(gateway, hasty, form(f"r{n}")) for n in range(20)))
@@ -239,10 +239,10 @@ async def test_a_slow_login_is_waited_for_once(gateway: HttpPortal, hasty: Accou
     assert {type(error) for error in errors} == {PortalTimeout}
 
 
-async def test_who_is_cancelled_does_not_take_the_login_along(
+async def test_a_cancelled_call_does_not_cancel_the_shared_login(
     gateway: HttpPortal, account: Account, portal: Portal
 ) -> None:
-    """The call that began the login may be cancelled: the others get in, with that same login."""
+    """The other calls use it."""
     portal.change(latency_ms=50)
     first, second = (asyncio.create_task(gateway.enter(account, form(f"r{n}"))) for n in range(2))
     await asyncio.sleep(0)
@@ -252,8 +252,8 @@ async def test_who_is_cancelled_does_not_take_the_login_along(
     assert portal.record.logins == 1
 
 
-async def test_closing_breaks_a_login_off(account: Account, portal: Portal) -> None:
-    """A gateway that closes leaves no call behind."""
+async def test_closing_cancels_a_login(account: Account, portal: Portal) -> None:
+    """No call is left."""
     portal.change(latency_ms=30_000)
     gateway = HttpPortal()
     call = asyncio.create_task(gateway.enter(account, form()))
@@ -264,8 +264,8 @@ async def test_closing_breaks_a_login_off(account: Account, portal: Portal) -> N
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_nobody_there_means_nothing_entered(gateway: HttpPortal, account: Account) -> None:
-    """Where no connection comes about it is certain that nothing was entered, and worth another try."""
+async def test_a_refused_connection_entered_nothing(gateway: HttpPortal, account: Account) -> None:
+    """It is a transient error."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     error = await failure(gateway, replace(account, base_url=address))
@@ -273,10 +273,8 @@ async def test_nobody_there_means_nothing_entered(gateway: HttpPortal, account: 
     assert not error.maybe_entered
 
 
-async def test_a_portal_that_is_down_is_worth_another_try(
-    gateway: HttpPortal, account: Account, portal: Portal
-) -> None:
-    """Maintenance is transient; met at the login, it entered nothing; met when asking, it is no answer."""
+async def test_maintenance_is_transient(gateway: HttpPortal, account: Account, portal: Portal) -> None:
+    """At the login nothing was entered; at a lookup there is no answer."""
     portal.change(is_down=True)
     error = await failure(gateway, account)
     assert isinstance(error, PortalUnavailable)
@@ -286,8 +284,8 @@ async def test_a_portal_that_is_down_is_worth_another_try(
         await gateway.find(account, ["r1"])
 
 
-async def test_too_many_sessions_are_worth_another_try(gateway: HttpPortal, account: Account, portal: Portal) -> None:
-    """A call that is turned away for being one too many entered nothing."""
+async def test_too_many_sessions_are_transient(gateway: HttpPortal, account: Account, portal: Portal) -> None:
+    """The call entered nothing."""
     portal.change(max_sessions=1, latency_ms=50)
     outcomes = await asyncio.gather(*(gateway.enter(account, form(f"r{n}")) for n in range(3)), return_exceptions=True)
     busy = [outcome for outcome in outcomes if isinstance(outcome, PortalBusy)]
@@ -296,23 +294,23 @@ async def test_too_many_sessions_are_worth_another_try(gateway: HttpPortal, acco
 
 
 @pytest.mark.parametrize("path", ["/record", "#"])
-async def test_what_is_no_portal_is_not_tried_again(gateway: HttpPortal, account: Account, path: str) -> None:
-    """An answer that no portal gives is permanent."""
+async def test_an_answer_of_another_server_is_permanent(gateway: HttpPortal, account: Account, path: str) -> None:
+    """No portal answers so."""
     error = await failure(gateway, replace(account, base_url=account.base_url + path))
     assert isinstance(error, PortalProtocolError)
     assert isinstance(error, Permanent)
 
 
 @pytest.mark.parametrize("address", ["", "portal.example", "ftp://127.0.0.1", "http://127.0.0.1:x"])
-async def test_what_is_no_address_is_not_tried_again(gateway: HttpPortal, account: Account, address: str) -> None:
-    """An address that cannot be called is permanent, and nothing was entered."""
+async def test_a_bad_address_is_permanent(gateway: HttpPortal, account: Account, address: str) -> None:
+    """Nothing was entered."""
     error = await failure(gateway, replace(account, base_url=address))
     assert isinstance(error, PortalProtocolError)
     assert not error.maybe_entered
 
 
 async def test_a_list_of_any_length_can_be_looked_up(gateway: HttpPortal, account: Account, portal: Portal) -> None:
-    """References are asked for in portions; the unknown are left out; nobody is asked about nothing."""
+    """In portions. Unknown references are left out, and an empty list makes no request."""
     assert await gateway.find(account, []) == {}
     assert portal.record.logins == 0
     known = [f"{n:040d}" for n in range(0, 250, 10)]
@@ -325,17 +323,17 @@ async def test_a_list_of_any_length_can_be_looked_up(gateway: HttpPortal, accoun
 async def test_of_two_orders_with_one_reference_the_first_counts(
     gateway: HttpPortal, account: Account, portal: Portal
 ) -> None:
-    """A reference that was entered twice has the tracking number of the first."""
+    """Its tracking number is returned."""
     first = await gateway.enter(account, form())
     await gateway.enter(account, form())
     assert await gateway.find(account, ["r1"]) == {"r1": first}
     assert portal.record.duplicates == ["r1"]
 
 
-async def test_no_secret_is_said_or_logged(
+async def test_no_secret_is_shown_or_logged(
     gateway: HttpPortal, account: Account, portal: Portal, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither the password nor a session stands in an account, an error, its stack trace or a log of any level."""
+    """Neither password nor session is in an account, an error, its stack trace or the log at any level."""
     caplog.set_level(logging.DEBUG)
     wrong = replace(account, credentials=Credentials("demo", SecretStr("pass-that-is-wrong")))
     said = [repr(account), *await _traces(gateway, wrong, account)]

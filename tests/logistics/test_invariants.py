@@ -1,4 +1,4 @@
-"""Audit: each invariant is a query that finds what breaks it, and nothing else."""
+"""Audit: each invariant is a query that finds its violations only."""
 
 from __future__ import annotations
 
@@ -84,35 +84,33 @@ GUARDED: dict[str, str] = {
 
 
 def verdicts(database: Database) -> dict[str, Verdict]:
-    """The audit's verdicts, by the invariant's name."""
+    """Return the audit's verdicts by name."""
     with doors.connect(database.url) as connection:
         return {verdict.name: verdict for verdict in audit(connection, INVARIANTS)}
 
 
 @pytest.fixture
 def shipped(shop: Shop) -> Callable[[], Any]:
-    """A job that has been done."""
+    """A completed job."""
     job = jobs.create_robot_job(shop.context, shop.order(3))
     drain_all(shop.connection)
     return lambda: job
 
 
-def test_a_job_that_was_done_breaks_nothing(database: Database, shipped: object) -> None:
-    """After the whole path every invariant holds."""
+def test_a_completed_job_violates_nothing(database: Database, shipped: object) -> None:
+    """Every invariant holds."""
     assert [name for name, verdict in verdicts(database).items() if not verdict.holds] == []
 
 
 def test_every_invariant_is_broken_here() -> None:
-    """A new invariant has to say what breaks it, or nobody knows whether its query finds anything."""
+    """Each invariant has a case that violates it, so its query is tested."""
     known = (*ENGINE, *ordering.INVARIANTS, *PARTS.invariants)
     assert sorted([*BREAKS, *GUARDED]) == sorted(invariant.name for invariant in known)
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_what_breaks_an_invariant_is_found_and_named(
-    database: Database, connection: Connection, shipped: object, name: str
-) -> None:
-    """Seeded by hand, each violation is found by its own query, with the rows."""
+def test_a_violation_is_found(database: Database, connection: Connection, shipped: object, name: str) -> None:
+    """By its own query, with the rows."""
     connection.execute(BREAKS[name].encode())
     verdict = verdicts(database)[name]
     assert verdict.violations == 1
@@ -120,8 +118,8 @@ def test_what_breaks_an_invariant_is_found_and_named(
 
 
 @pytest.mark.parametrize("name", GUARDED)
-def test_what_the_database_refuses_would_be_found_too(database: Database, shipped: object, name: str) -> None:
-    """An invariant that a constraint keeps is looked up all the same: a constraint can be dropped."""
+def test_violations_that_constraints_prevent_are_found_too(database: Database, shipped: object, name: str) -> None:
+    """A constraint can be dropped."""
     (invariant,) = (one for one in INVARIANTS if one.name == name)
     with psycopg.connect(database.superuser_url) as admin:
         assert admin.execute(invariant.statement).fetchall() == []

@@ -1,4 +1,4 @@
-"""Idempotency keys: one key, one job, however often and by however many it is submitted."""
+"""Idempotency keys: one job for each key, also if several submit at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from app.context import Connection, Context
 from app.database import as_service
 from app.errors import Conflict, DuplicateRequest, KeyReused
 from app.logistics import carriers, jobs
-from app.logistics.jobs import AlreadyTaken, ForeignOrders, create_robot_job, list_jobs
+from app.logistics.jobs import list_jobs
+from app.logistics.submit import AlreadyTaken, ForeignOrders, create_robot_job
 from app.simulators.portal import Portal
 from tests.conftest import Database
 from tests.helpers.factories import make_workspace
@@ -28,8 +29,8 @@ from tests.helpers.waits import until_somebody_waits
 THREADS = 8
 
 
-def test_a_repeated_request_is_told_which_job_it_made(shop: Shop) -> None:
-    """The same key with the same orders, in whatever order: the error carries the job's id and creates nothing."""
+def test_a_repeated_request_names_its_job(shop: Shop) -> None:
+    """The same orders in any order. Nothing is created."""
     order_ids = shop.order(3)
     job = create_robot_job(shop.context, order_ids, idempotency_key="K")
     for again in (order_ids, list(reversed(order_ids))):
@@ -40,8 +41,8 @@ def test_a_repeated_request_is_told_which_job_it_made(shop: Shop) -> None:
     assert scalar(shop.connection, "SELECT count(*) FROM public.procrastinate_jobs") == 1
 
 
-def test_a_repeated_request_is_a_repeated_request_whatever_has_changed_since(shop: Shop) -> None:
-    """The job is there: a carrier that was disabled meanwhile does not make the answer another one."""
+def test_a_repeated_request_names_its_job_whatever_has_changed(shop: Shop) -> None:
+    """For example a carrier that was disabled meanwhile."""
     order_ids = shop.order(1)
     job = create_robot_job(shop.context, order_ids, idempotency_key="K")
     carriers.disable_carrier(shop.context, "coordinadora")
@@ -51,7 +52,7 @@ def test_a_repeated_request_is_a_repeated_request_whatever_has_changed_since(sho
 
 
 def test_a_key_is_not_used_for_another_request(shop: Shop) -> None:
-    """More orders, fewer, others, or another carrier: refused with the id of the job that has the key."""
+    """With other orders or another carrier it is refused, with the id of the key's job."""
     order_ids = shop.order(4)
     job = create_robot_job(shop.context, order_ids[:2], idempotency_key="K")
     requests: list[tuple[Sequence[UUID], str]] = [
@@ -68,7 +69,7 @@ def test_a_key_is_not_used_for_another_request(shop: Shop) -> None:
 
 
 def test_a_key_is_a_workspaces_own(shop: Shop, connection: Connection, portal: Portal) -> None:
-    """Another workspace has its own job under the same key, and is told nothing of ours."""
+    """Another workspace has its own job under the same key."""
     other = equip(connection, make_workspace(connection).id, portal)
     ours = create_robot_job(shop.context, shop.order(1), idempotency_key="K")
     theirs = create_robot_job(other.context, other.order(2), idempotency_key="K")
@@ -77,7 +78,7 @@ def test_a_key_is_a_workspaces_own(shop: Shop, connection: Connection, portal: P
 
 
 def test_without_a_key_every_request_is_a_new_one(shop: Shop) -> None:
-    """Nothing clashes with nothing."""
+    """Requests without a key are not compared."""
     order_ids = shop.order(2)
     for _ in range(3):
         create_robot_job(shop.context, order_ids)
@@ -85,7 +86,7 @@ def test_without_a_key_every_request_is_a_new_one(shop: Shop) -> None:
 
 
 def test_a_request_that_failed_has_not_used_its_key(shop: Shop) -> None:
-    """Wrong orders, a disabled carrier, a rollback by the caller: afterwards the key is free for any content."""
+    """After wrong orders, a disabled carrier or a rollback the key is free."""
     order_ids = shop.order(2)
     carriers.disable_carrier(shop.context, "coordinadora")
     with pytest.raises(Conflict):
@@ -98,8 +99,8 @@ def test_a_request_that_failed_has_not_used_its_key(shop: Shop) -> None:
     assert create_robot_job(shop.context, order_ids, idempotency_key="K").idempotency_key == "K"
 
 
-def test_a_failed_request_leaves_the_callers_transaction_alive(shop: Shop) -> None:
-    """A caller that catches the error goes on in the same transaction, and what it does there counts."""
+def test_a_failed_request_leaves_the_callers_transaction_usable(shop: Shop) -> None:
+    """The caller can catch the error and commit other work."""
     order_ids = shop.order(2)
     with as_service(shop.connection):
         first = create_robot_job(shop.context, order_ids[:1], idempotency_key="K")
@@ -111,13 +112,13 @@ def test_a_failed_request_leaves_the_callers_transaction_alive(shop: Shop) -> No
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """Threads that submit under the same keys at the same moment, each through a connection of its own."""
+    """Threads that submit under the same keys at the same time, each with its own connection."""
 
     database: Database
     workspace_id: UUID
 
     def run(self, keys: Sequence[str], orders: Sequence[Sequence[UUID]]) -> list[tuple[str, str, UUID]]:
-        """Thread n submits `orders[n]` under each key; who made or met which job: (what, key, job id)."""
+        """Submit `orders[n]` under each key in thread n. Returns what each one made or met: (what, key, job id)."""
         start = Barrier(len(orders))
         with ExitStack() as stack, ThreadPoolExecutor(len(orders)) as threads:
             connections = [
@@ -142,8 +143,8 @@ class Race:
 KEYS = [f"key-{n}" for n in range(12)]
 
 
-def test_of_many_who_submit_one_request_at_once_one_makes_the_job(database: Database, shop: Shop) -> None:
-    """Each key has one job; everybody else is told its id."""
+def test_of_concurrent_equal_requests_one_makes_the_job(database: Database, shop: Shop) -> None:
+    """The others get its id."""
     outcomes = Race(database, shop.workspace_id).run(KEYS, [shop.order(3)] * THREADS)
     assert Counter((what, key) for what, key, _ in outcomes) == {
         **{("made", key): 1 for key in KEYS},
@@ -156,16 +157,16 @@ def test_of_many_who_submit_one_request_at_once_one_makes_the_job(database: Data
     assert scalar(shop.connection, "SELECT count(*) FROM public.procrastinate_jobs") == len(KEYS)
 
 
-def test_of_many_who_want_one_key_for_different_orders_one_has_it(database: Database, shop: Shop) -> None:
-    """The others are told that it belongs to another request, and whose."""
+def test_of_concurrent_different_requests_one_has_the_key(database: Database, shop: Shop) -> None:
+    """The others get its job's id."""
     outcomes = Race(database, shop.workspace_id).run(KEYS, [shop.order(1) for _ in range(THREADS)])
     assert Counter(what for what, _, _ in outcomes) == {"made": len(KEYS), "KeyReused": (THREADS - 1) * len(KEYS)}
     jobs = {job.idempotency_key: job.id for job in list_jobs(shop.context)}
     assert {(key, job_id) for _, key, job_id in outcomes} == set(jobs.items())
 
 
-def test_whoever_waits_for_a_key_gets_it_if_it_is_given_back(database: Database, shop: Shop) -> None:
-    """The first to take the key rolls back: the one that waited makes the job."""
+def test_a_rolled_back_key_goes_to_the_waiting_request(database: Database, shop: Shop) -> None:
+    """It makes the job."""
     order_ids = shop.order(2)
     with (
         doors.connect(database.url, autocommit=True) as first,
@@ -181,7 +182,7 @@ def test_whoever_waits_for_a_key_gets_it_if_it_is_given_back(database: Database,
 
 
 def test_orders_that_are_taken_can_be_refused(shop: Shop) -> None:
-    """Shipped, or in a job that is not done: named, and nothing is created; by default each job ships its orders."""
+    """Shipped, or in an open job: they are named, and nothing is created. By default they are shipped again."""
     orders = shop.order(3)
     first = jobs.create_robot_job(shop.context, orders[:2])
     with pytest.raises(AlreadyTaken) as refused:

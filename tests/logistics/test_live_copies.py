@@ -1,4 +1,4 @@
-"""A dead request of which another copy is being called at this moment: a replay must not ask for its next attempt."""
+"""A dead request with a copy whose call is in progress: a replay must not request its next attempt."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OVER = "DELETE FROM public.procrastinate_jobs WHERE id = %s"
 
 
 def call_a_copy(connection: Connection) -> tuple[UUID, int]:
-    """A copy of the one dead letter, in the hand of a delivery that calls it: the event's id, and the queue row's."""
+    """Let a delivery make the call of a copy of the dead letter. Returns the ids of event and row."""
     letter = open_rows([Row(0, scalar(connection, _DEAD))])[0]
     assert isinstance(letter.event, Event)
     put_back(connection, [(letter.event, letter.raw)], delay=0, attempt=0)
@@ -39,14 +39,14 @@ def call_a_copy(connection: Connection) -> tuple[UUID, int]:
 
 @pytest.fixture
 def dead(connection: Connection, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One request that died."""
+    """A dead request."""
     lose_the_key(connection, monkeypatch, shop)
     create_robot_job(shop.context, shop.order(1))
     drain()
 
 
-def test_a_plan_says_so(connection: Connection, dead: None) -> None:
-    """The letter is blocked while the copy is called, and can be planned again afterwards."""
+def test_a_plan_blocks_the_letter(connection: Connection, dead: None) -> None:
+    """Until the call has ended."""
     _, row_id = call_a_copy(connection)
     before = plans.make(connection, Filters(), actor="ana")
     assert [letter.class_ for letter in plans.letters(connection, before.id)] == ["blocked"]
@@ -55,8 +55,8 @@ def test_a_plan_says_so(connection: Connection, dead: None) -> None:
     assert [letter.class_ for letter in plans.letters(connection, after.id)] == ["in_doubt"]
 
 
-def test_a_replay_leaves_it_alone(connection: Connection, dead: None) -> None:
-    """What was planned before the copy was called is skipped: the call stays the copy's, the letter stays dead."""
+def test_a_replay_skips_the_letter(connection: Connection, dead: None) -> None:
+    """Although it was planned before. The call is left to the copy, and the letter stays dead."""
     plan = plans.make(connection, Filters(), actor="ana")
     event_id, row_id = call_a_copy(connection)
     with connection.transaction():

@@ -1,4 +1,4 @@
-"""Lock order: jobs by id, then items by id. What waits for a job holds nothing that another delivery may need."""
+"""Lock order: jobs by id, then items by id. A transaction that waits for a job holds no later lock."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOCK_ORDERS = "SELECT FROM logistics.orders FOR UPDATE NOWAIT"
 
 
 def test_a_recorder_that_waits_for_the_first_job_holds_nothing(database: Database, shop: Shop) -> None:
-    """Results of three jobs, the first of which is locked: the other jobs, every item and every order are free."""
+    """Results of three jobs, the first locked: the other jobs, all items and orders are free."""
     answers = [success(item) for _ in range(3) for item in submitted(shop, 2)[1]]
     first = min(answer.job_id for answer in answers)
 

@@ -1,4 +1,4 @@
-"""Locked jobs: a session that holds a job's row delays that job's results and nobody else's."""
+"""Locked jobs: a session that locks a job's row delays only that job's results."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ SELECT id, attempts, worker_id FROM public.procrastinate_fetch_job_v2(ARRAY['rob
 
 @pytest.fixture(autouse=True)
 def hasty(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A patience for locks that a test can wait for."""
+    """A short lock time-out."""
     monkeypatch.setenv("TALLYMAN_LOCK_PATIENCE", "0.2")
     settings.cache_clear()
 
 
 @contextmanager
 def locked(address: str, *job_ids: UUID) -> Iterator[Connection]:
-    """Somebody else's session, which has locked jobs and does nothing."""
+    """Lock jobs in another session."""
     with psycopg.connect(doors.conninfo(address)) as other:
         other.execute("SET application_name = 'somebody'")
         counters.lock(other, ROBOT_JOBS, sorted(job_ids))
@@ -58,7 +58,7 @@ def locked(address: str, *job_ids: UUID) -> Iterator[Connection]:
 
 
 def begun(shop: Shop, count: int) -> UUID:
-    """A job of so many items that wait for their results; its id."""
+    """Submit a job whose items wait for results. Returns its id."""
     job, _ = submitted(shop, count)
     drain(queues=["events"])
     return job.id
@@ -71,18 +71,18 @@ def answer(shop: Shop, job_id: UUID) -> None:
 
 
 def both(one: tuple[Shop, UUID], two: tuple[Shop, UUID]) -> None:
-    """Publish the results of two jobs, the first one's first."""
+    """Publish the results of two jobs."""
     answer(*one)
     answer(*two)
 
 
 def counted(shop: Shop, job_id: UUID) -> int:
-    """How many results of a job have been counted."""
+    """Return the number of counted results of a job."""
     return get_robot_job(shop.context, job_id).success_count
 
 
-def test_a_locked_job_delays_nobody_else(database: Database, connection: Connection, shop: Shop, other: Shop) -> None:
-    """The others' results are applied while the lock is held, its own together afterwards; none spends an attempt."""
+def test_a_locked_job_delays_no_other_job(database: Database, connection: Connection, shop: Shop, other: Shop) -> None:
+    """The others' results are applied meanwhile, its own together afterwards. None spends an attempt."""
     a, b = begun(shop, 40), begun(other, 40)
     both((shop, a), (other, b))
     with locked(database.url, a):
@@ -98,10 +98,10 @@ def test_a_locked_job_delays_nobody_else(database: Database, connection: Connect
     assert audit_holds(connection)
 
 
-def test_what_was_locked_is_looked_at_before_it_is_waited_for(
+def test_a_known_lock_is_probed_before_it_is_waited_for(
     database: Database, connection: Connection, shop: Shop, other: Shop
 ) -> None:
-    """One delivery waits; the next ones find the row locked at once, take the others along, and notice its release."""
+    """One delivery waits. Later ones find the row locked at once, and notice its release."""
     a, b, more = begun(shop, 5), begun(other, 5), begun(other, 5)
     both((shop, a), (other, b))
     with sequences.engine(database) as worker:
@@ -129,7 +129,7 @@ BELOW = {
 
 @contextmanager
 def locked_below(address: str, table: str, item: RobotJobItem) -> Iterator[tuple[int, UUID]]:
-    """Somebody else's session, which has locked a row of an item's; its process id, and the row's."""
+    """Lock a row of an item in another session. Yields the session's pid and the row's id."""
     with psycopg.connect(doors.conninfo(address)) as other:
         yield other.info.backend_pid, scalar(other, BELOW[table], item.id)
 
@@ -138,7 +138,7 @@ def locked_below(address: str, table: str, item: RobotJobItem) -> Iterator[tuple
 def test_a_lock_below_the_job_delays_one_result(
     database: Database, connection: Connection, shop: Shop, other: Shop, table: str
 ) -> None:
-    """An item or an order that somebody holds: its result waits, all others are counted, `explain` names who holds."""
+    """Of an item or an order. Other results are counted, and `explain` names the session."""
     a, b = begun(shop, 3), begun(other, 3)
     both((shop, a), (other, b))
     with locked_below(database.url, table, items_of(shop, a)[1]) as (pid, row):
@@ -155,7 +155,7 @@ def test_a_lock_below_the_job_delays_one_result(
 def test_a_locked_item_delays_one_request(
     database: Database, connection: Connection, shop: Shop, other: Shop, portal: Portal
 ) -> None:
-    """The others of its batch are entered, it spends no attempt, and `explain` names the session."""
+    """The others of its batch are entered. It spends no attempt, and `explain` names the session."""
     a, b = begun(shop, 3), begun(other, 2)
     with locked_below(database.url, "logistics.robot_job_items", items_of(shop, a)[1]) as (pid, row):
         drain(queues=["robots"])
@@ -170,7 +170,7 @@ def test_a_locked_item_delays_one_request(
 
 
 def perform_all(worker: Engine, connection: Connection) -> None:
-    """Deliver the requests that are due, one row after the other, until none is."""
+    """Deliver the due requests one row at a time."""
 
     async def whole() -> None:
         while (row := connection.execute(_FETCH).fetchone()) is not None:
@@ -183,7 +183,7 @@ def perform_all(worker: Engine, connection: Connection) -> None:
 def test_a_request_whose_item_was_locked_is_not_waited_for_again(
     database: Database, connection: Connection, shop: Shop, portal: Portal
 ) -> None:
-    """A later delivery of the same process looks first: it does not wait, however long its patience is."""
+    """A later delivery of the process probes the lock first."""
     a, b = begun(shop, 2), begun(shop, 1)
     with sequences.engine(database) as worker:
         with locked_below(database.url, "logistics.robot_job_items", items_of(shop, a)[0]):
@@ -199,7 +199,7 @@ def test_a_request_whose_item_was_locked_is_not_waited_for_again(
 
 
 def test_a_locked_table_sets_everything_aside(database: Database, connection: Connection, shop: Shop) -> None:
-    """A migration, say: nothing is lost, nothing spends an attempt."""
+    """For example during a migration. Nothing is lost, and no attempt is spent."""
     a = begun(shop, 3)
     answer(shop, a)
     with psycopg.connect(database.owner_url) as owner:
@@ -213,7 +213,7 @@ def test_a_locked_table_sets_everything_aside(database: Database, connection: Co
 
 
 def test_explain_names_the_session(database: Database, connection: Connection, shop: Shop) -> None:
-    """Process, login, program and, of the own login's sessions, state and since when; also where several share it."""
+    """Pid, login and application; of the own login also state and start. Also with several holders."""
     a = begun(shop, 2)
     answer(shop, a)
     with locked(database.url, a) as holder:
@@ -238,11 +238,11 @@ def test_explain_names_the_session(database: Database, connection: Connection, s
 
 
 def locks(connection: Connection, job_id: UUID) -> list[LockHeld]:
-    """What `explain` says of locks that a job's events wait for."""
+    """Return the locks that `explain` shows for a job."""
     with doors.as_service(connection):
         return [reason for reason in explain(connection, {"subject": str(job_id)}) if isinstance(reason, LockHeld)]
 
 
 def audit_holds(connection: Connection) -> bool:
-    """Whether every invariant holds."""
+    """Return whether every invariant holds."""
     return all(verdict.holds for verdict in audit(connection, INVARIANTS))

@@ -1,4 +1,4 @@
-"""An order is entered once, whatever event asks for it: edited, replayed, retried, a producer's own, another job's."""
+"""An order is entered once, whatever event requests it: edited, replayed, retried, a producer's, of another job."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _DELAY = "SELECT extract(epoch FROM max(due_at) - now()) FROM engine.delayed WHE
 
 
 def in_doubt(database: Database, shop: Shop) -> RobotJobItem:
-    """An item whose order the portal has, whose worker died before it could say so, and whose request is dead."""
+    """Return an item whose order the portal has, whose worker crashed in the call, and whose request is dead."""
     job = jobs.create_robot_job(shop.context, shop.order(1))
     drain(queues=["events"])
     die_in_a_call(database, shop.connection, WIRING, Fault.DIES_AFTER)
@@ -48,20 +48,20 @@ def in_doubt(database: Database, shop: Shop) -> RobotJobItem:
 
 
 def edit(shop: Shop) -> None:
-    """An admin edits the dead request, and changes nothing that matters."""
+    """Edit the dead request without a change."""
     letter = letters.find(shop.connection, scalar(shop.connection, _LETTER))
     manage.edit(shop.connection, letter.id, {**manage.current_data(letter), "attempt": 0}, reason="x", actor="ana")
 
 
 def replay(shop: Shop) -> None:
-    """An admin replays the dead request."""
+    """Replay the dead request."""
     plan = plans.make(shop.connection, Filters(), actor="ana")
     with shop.connection.transaction():
         redeliver(shop.connection, plans.letters(shop.connection, plan.id))
 
 
 def ask_oneself(shop: Shop) -> None:
-    """A producer publishes a request of its own for the attempt, with an id of its own."""
+    """Publish another request for the attempt, with another id."""
     letter = letters.find(shop.connection, scalar(shop.connection, _LETTER))
     asked = ItemRequested(**manage.current_data(letter))
     publish(
@@ -71,7 +71,7 @@ def ask_oneself(shop: Shop) -> None:
 
 
 def edit_and_retry(shop: Shop) -> None:
-    """The item is given up, failed items are asked for again, and the dead request is edited besides."""
+    """End the item, retry failed items, and edit the dead request."""
     item = only_item(shop)
     edit(shop)
     update_job_item_result(shop.context, failure(item, "timeout"))
@@ -79,7 +79,7 @@ def edit_and_retry(shop: Shop) -> None:
 
 
 def only_item(shop: Shop) -> RobotJobItem:
-    """The one item that there is."""
+    """Return the only item."""
     (found,) = items_of(shop, scalar(shop.connection, "SELECT id FROM logistics.robot_jobs"))
     return found
 
@@ -91,7 +91,7 @@ WAYS: tuple[Callable[[Shop], None], ...] = (edit, replay, ask_oneself, edit_and_
 def test_an_order_that_the_portal_has_is_not_entered_again(
     database: Database, shop: Shop, portal: Portal, way: Callable[[Shop], None]
 ) -> None:
-    """Whichever event comes after a call in doubt, the portal is asked, and what it has is the result."""
+    """After a call in doubt the portal is asked, and its entry is the result."""
     item = in_doubt(database, shop)
     way(shop)
     drain_all(shop.connection)
@@ -104,7 +104,7 @@ def test_an_order_that_the_portal_has_is_not_entered_again(
 
 @pytest.mark.parametrize("kept", ["with the mark of the call", "without"])
 def test_an_item_that_was_begun_is_asked_about(database: Database, shop: Shop, portal: Portal, kept: str) -> None:
-    """The item's own state tells that a call may have been made, also when nothing else is left of it."""
+    """The item's status shows that a call may have been made, also without a mark."""
     in_doubt(database, shop)
     ask_oneself(shop)
     if kept == "without":
@@ -114,10 +114,8 @@ def test_an_item_that_was_begun_is_asked_about(database: Database, shop: Shop, p
     assert portal.record.summary().accepted == 1
 
 
-def test_a_worker_may_die_on_an_edited_request_whose_first_event_comes_again(
-    database: Database, shop: Shop, portal: Portal
-) -> None:
-    """Crashed before any statement, or after a commit or a call: the portal has the order once."""
+def test_a_crash_at_an_edited_request_enters_the_order_once(database: Database, shop: Shop, portal: Portal) -> None:
+    """The worker crashes before any statement, or after a commit or a call, and the first event is published again."""
     in_doubt(database, shop)
     first = events.parse(letters.find(shop.connection, scalar(shop.connection, _LETTER)).event_data)
     edit(shop)
@@ -140,10 +138,8 @@ def test_a_worker_may_die_on_an_edited_request_whose_first_event_comes_again(
 # Another job with the same order -----------------------------------------------------------------
 
 
-def test_another_job_with_an_order_in_doubt_takes_what_the_portal_has(
-    database: Database, shop: Shop, portal: Portal
-) -> None:
-    """The first job's request is dead and in doubt: the second job's robot asks for the first one's reference too."""
+def test_another_job_finds_an_order_in_doubt(database: Database, shop: Shop, portal: Portal) -> None:
+    """Its robot asks for the first job's reference too."""
     item = in_doubt(database, shop)
     second = jobs.create_robot_job(shop.context, [item.order_id])
     drain_all(shop.connection)
@@ -159,10 +155,10 @@ def test_another_job_with_an_order_in_doubt_takes_what_the_portal_has(
 
 
 @pytest.mark.parametrize("retried", [False, True])
-def test_another_job_with_an_order_whose_answer_was_lost_takes_what_the_portal_has(
+def test_another_job_finds_an_order_whose_answer_was_lost(
     shop: Shop, portal: Portal, monkeypatch: pytest.MonkeyPatch, *, retried: bool
 ) -> None:
-    """The first job's item failed by time-out although the portal took the order, at its first or a later attempt."""
+    """At the first or a later attempt of the first job's item."""
     monkeypatch.setenv("TALLYMAN_MOST_ATTEMPTS", "1")
     settings.cache_clear()
     orders = shop.order(1)
@@ -186,7 +182,7 @@ def test_another_job_with_an_order_whose_answer_was_lost_takes_what_the_portal_h
 
 
 def test_an_order_that_was_shipped_is_shipped_again_by_another_job(shop: Shop, portal: Portal) -> None:
-    """What succeeded is no doubt: a second submit wants it again."""
+    """A success is no doubt."""
     orders = shop.order(2)
     for _ in range(2):
         jobs.create_robot_job(shop.context, orders)
@@ -197,7 +193,7 @@ def test_an_order_that_was_shipped_is_shipped_again_by_another_job(shop: Shop, p
 def test_another_job_asks_no_earlier_than_the_grace_period_ends(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, portal: Portal
 ) -> None:
-    """The first job's item failed a moment ago without a clear answer: the second job's robot waits."""
+    """The first job's item failed without a clear answer just before."""
     orders = shop.order(1)
     first = jobs.create_robot_job(shop.context, orders)
     (item,) = items_of(shop, first.id)
@@ -214,14 +210,11 @@ def test_another_job_asks_no_earlier_than_the_grace_period_ends(
     assert portal.record.summary().accepted == 1
 
 
-# Grace periods -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("way", [edit, replay, ask_oneself], ids=lambda way: str(way.__name__))
 def test_a_call_that_was_just_left_behind_has_its_grace_period(
     database: Database, shop: Shop, portal: Portal, monkeypatch: pytest.MonkeyPatch, way: Callable[[Shop], None]
 ) -> None:
-    """The worker died a moment ago: the portal may still be entering the order, whichever event asks next."""
+    """The portal may still be entering the order."""
     in_doubt(database, shop)
     monkeypatch.setenv("TALLYMAN_PORTAL_SETTLE", "60")
     settings.cache_clear()
@@ -235,8 +228,8 @@ def test_a_call_that_was_just_left_behind_has_its_grace_period(
     assert portal.record.summary().accepted == 1
 
 
-def test_an_edit_does_not_pass_a_call_that_is_under_way(database: Database, shop: Shop) -> None:
-    """A copy of the dead request is being called: the edit is refused, and nothing has changed."""
+def test_an_edit_is_refused_while_a_copy_is_called(database: Database, shop: Shop) -> None:
+    """Nothing is changed."""
     item = in_doubt(database, shop)
     row = scalar(
         shop.connection,

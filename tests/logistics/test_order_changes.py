@@ -1,4 +1,4 @@
-"""Changes of orders: made through one module, and said exactly when they are committed."""
+"""Changes of orders: one module makes them, and publishes an event with each commit."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from tests.helpers.support import drain, scalar
 
 @pytest.fixture
 def other(connection: Connection) -> Context:
-    """A context on behalf of another workspace."""
+    """A context of another workspace."""
     return Context.start(connection, factories.make_workspace(connection).id)
 
 
-def test_a_change_is_said_with_before_and_after(context: Context) -> None:
-    """Only what changed, and in types that JSON has."""
+def test_a_change_is_published_with_before_and_after(context: Context) -> None:
+    """Only the changed fields, as JSON types."""
     (order_id,) = make(context, 1)
     order = update_order(context, order_id, city=" Tunja ", weight_kg="2.5", units=1, department="")
     assert (order.city, str(order.weight_kg), order.units, order.department) == ("Tunja", "2.500", 1, None)
@@ -42,8 +42,8 @@ def test_a_change_is_said_with_before_and_after(context: Context) -> None:
     assert said(context.connection) == [{"order_id": str(order_id), "before": before, "after": after}]
 
 
-def test_a_change_that_changes_nothing_says_nothing(context: Context) -> None:
-    """Nor does it touch the row, not even beside one that changes."""
+def test_an_unchanged_order_has_no_event(context: Context) -> None:
+    """Its row is not updated, also beside one that changes."""
     first, second = get_orders(context, make(context, 2))
     changes = [
         OrderChange(context.tenant_id, first.id, {"city": "Cali", "weight_kg": "1.000"}),
@@ -54,8 +54,8 @@ def test_a_change_that_changes_nothing_says_nothing(context: Context) -> None:
     assert get_orders(context, [first.id]) == [first]
 
 
-def test_what_was_not_committed_was_never_said(context: Context) -> None:
-    """State and event are one commit."""
+def test_a_rolled_back_change_has_no_event(context: Context) -> None:
+    """Order and event are one commit."""
     (order_id,) = make(context, 1)
     with context.connection.transaction(force_rollback=True):
         update_order(context, order_id, city="Tunja")
@@ -74,15 +74,15 @@ def test_what_was_not_committed_was_never_said(context: Context) -> None:
     ],
 )
 def test_a_wrong_change_is_refused(context: Context, fields: dict[str, Any], words: str) -> None:
-    """Every field that is wrong is named, and the good ones are not written either."""
+    """Every wrong field is named, and nothing is stored."""
     (order_id,) = make(context, 1)
     with pytest.raises(InvalidInput, match=words):
         update_order(context, order_id, **{"address": "Calle 2", **fields})
     assert get_orders(context, [order_id])[0].address == "Calle 1"
 
 
-def test_a_foreign_order_is_not_there(context: Context, other: Context) -> None:
-    """Neither read nor changed, and nothing of the same list is either."""
+def test_an_order_of_another_workspace_is_not_found(context: Context, other: Context) -> None:
+    """Nothing of the same list is changed either."""
     (mine,), (foreign,) = make(context, 1), make(other, 1)
     with pytest.raises(NotFound, match=str(foreign)):
         get_orders(context, [mine, foreign])
@@ -95,7 +95,7 @@ def test_a_foreign_order_is_not_there(context: Context, other: Context) -> None:
 
 
 def test_tracking_numbers_of_many_workspaces_are_set_at_once(context: Context, other: Context) -> None:
-    """The orders are shipped, and an event each says so, in two statements however many they are."""
+    """In two statements, with an event for each order."""
     shipped = [
         Tracking(one.tenant_id, order_id, f"T-{order_id}") for one in (context, other) for order_id in make(one, 20)
     ]
@@ -116,7 +116,7 @@ def test_tracking_numbers_of_many_workspaces_are_set_at_once(context: Context, o
 
 
 def test_two_changes_of_one_order_are_made_in_their_order(context: Context) -> None:
-    """The second starts from what the first has left, and what comes back to the start is written too."""
+    """The second starts from the result of the first. A change back is stored too."""
     (order_id,) = make(context, 1)
     changes = [OrderChange(context.tenant_id, order_id, {"city": city}) for city in ("Tunja", "Pasto", "Pasto", "Cali")]
     with context.connection.transaction():
@@ -126,13 +126,13 @@ def test_two_changes_of_one_order_are_made_in_their_order(context: Context) -> N
 
 
 def because(context: Context, order_id: UUID) -> events.Event[OrderUpdated]:
-    """An event that changes follow from."""
+    """Return an event as the cause of changes."""
     said = OrderUpdated(order_id=order_id, before={}, after={})
     return events.new(said, now=context.now, subject=uuid4(), tenant=context.tenant_id)
 
 
 def test_a_change_follows_from_its_cause(context: Context) -> None:
-    """Its id is derived from the cause and the change: the same change again has the same id."""
+    """Its id is derived from cause and change, so a repetition has the same id."""
     (order_id,) = make(context, 1)
     cause = because(context, order_id)
     found = []
@@ -146,7 +146,7 @@ def test_a_change_follows_from_its_cause(context: Context) -> None:
 
 
 def test_every_change_because_of_one_event_is_an_event(context: Context) -> None:
-    """Changes of one order and of two, made together or one after the other, there and back: none is lost."""
+    """Of one or two orders, together or one after the other, there and back."""
     one, two = make(context, 2)
     cause = because(context, one)
 

@@ -1,4 +1,4 @@
-"""Reading: jobs and items in pages, to their own workspace and to nobody else."""
+"""Read jobs and items in pages, of the own workspace only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.helpers.shops import Shop
 
 
 def test_items_come_in_pages(shop: Shop) -> None:
-    """Each item once, in the order in which it was submitted; the last page says that it is the last."""
+    """Each item once, in the order of submission. The last page is marked."""
     order_ids = shop.order(7)
     job = create_robot_job(shop.context, order_ids)
     seen: list[UUID] = []
@@ -34,7 +34,7 @@ def test_items_come_in_pages(shop: Shop) -> None:
 
 @pytest.mark.parametrize("limit", [0, -1, 1001])
 def test_a_page_has_a_limit(shop: Shop, limit: int) -> None:
-    """Of one to a thousand, for items as for jobs."""
+    """One to a thousand, for items and jobs."""
     job = create_robot_job(shop.context, shop.order(1))
     with pytest.raises(InvalidInput, match="limit: must be 1 to 1000"):
         jobs.get_job_with_items(shop.context, job.id, limit=limit)
@@ -43,7 +43,7 @@ def test_a_page_has_a_limit(shop: Shop, limit: int) -> None:
 
 
 def test_jobs_are_listed_newest_first_in_pages_and_by_status(shop: Shop, other: Shop) -> None:
-    """Each of the workspace's own once, and nobody else's."""
+    """Each of the workspace once."""
     create_robot_job(other.context, other.order(1))
     made_ids = [create_robot_job(shop.context, shop.order(1)).id for _ in range(5)]
     newest_first = made_ids[::-1]
@@ -69,8 +69,8 @@ DOORS: list[Callable[[Context, UUID], object]] = [
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("whose", ["another's", "nobody's"])
-def test_another_workspaces_job_is_not_there(shop: Shop, other: Shop, door: Callable[..., object], whose: str) -> None:
-    """Through whichever door: not found, just as a job that does not exist, and unchanged."""
+def test_another_workspaces_job_is_not_found(shop: Shop, other: Shop, door: Callable[..., object], whose: str) -> None:
+    """By any function, like a job that does not exist. It is unchanged."""
     job = create_robot_job(other.context, other.order(1))
     job_id = job.id if whose == "another's" else uuid4()
     with pytest.raises(NotFound, match=f"job: {job_id} is no job of this workspace"):

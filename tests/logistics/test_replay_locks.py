@@ -62,7 +62,7 @@ LEVELS: dict[str, LiteralString] = {
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A job of one order whose request died, and everything that can be done about it at the same time."""
+    """A job of one order with a dead request, and all concurrent actions on it."""
 
     shop: Shop
     job_id: UUID
@@ -74,12 +74,12 @@ class Scenario:
 
     @property
     def event(self) -> Event[Any]:
-        """The dead request."""
+        """Return the dead request."""
         assert isinstance(self.letter.event, Event)
         return self.letter.event
 
     def hold(self, connection: Connection, level: str) -> None:
-        """Take the row of this scenario that a level is about."""
+        """Lock the scenario's row of a level."""
         ids = {
             "call": rules.request_id(self.item_id, 0),
             "ledger": self.event.id,
@@ -91,7 +91,7 @@ class Scenario:
         connection.execute(LEVELS[level], [ids[level]])
 
     def acts(self) -> dict[str, Act]:
-        """What may be done about the letter, its item, its job and its order."""
+        """Return the actions on the letter, its item, its job and its order."""
         return {
             "replay": lambda connection: redeliver(connection, self.plan),
             "discard": lambda connection: manage.discard(connection, [self.letter_id], note="no", actor="ana"),
@@ -113,7 +113,7 @@ class Scenario:
         }
 
     def context(self, connection: Connection) -> Context:
-        """The shop's context on another connection."""
+        """Return the shop's context on another connection."""
         return Context.start(connection, self.shop.workspace_id)
 
     def _result(self) -> QueuedEvent:
@@ -137,7 +137,7 @@ ACTS = (
 
 @pytest.fixture
 def scenario(connection: Connection, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Scenario:
-    """One dead request."""
+    """A scenario."""
     lose_the_key(connection, monkeypatch, shop)
     job = jobs.create_robot_job(shop.context, shop.order(1))
     drain()
@@ -155,13 +155,13 @@ def crowd(database: Database) -> Iterator[list[Connection]]:
 
 
 def undone(connection: Connection, act: Act) -> None:
-    """Do something and take it back, so that the next one finds the same scenario. A refusal counts as done."""
+    """Run an action and roll it back, so that the next one finds the same scenario. A refusal is accepted."""
     with connection.transaction(force_rollback=True), suppress(Conflict):
         act(connection)
 
 
 def until_it_waits(connection: Connection, running: Future[Any], least: int = 1) -> bool:
-    """Whether so many wait for a lock; False once it has ended without."""
+    """Wait until a number of sessions wait for a lock. Returns False if the action ended without waiting."""
     while not running.done():
         if len(connection.execute(SOMEBODY_WAITS).fetchall()) >= least:
             return True
@@ -169,7 +169,7 @@ def until_it_waits(connection: Connection, running: Future[Any], least: int = 1)
 
 
 def is_free(connection: Connection, scenario: Scenario, level: str) -> bool:
-    """Whether nobody holds the row that a level is about."""
+    """Return whether the row of a level is free."""
     with connection.transaction(force_rollback=True):
         connection.execute("SET LOCAL lock_timeout = '50ms'")
         try:
@@ -180,8 +180,8 @@ def is_free(connection: Connection, scenario: Scenario, level: str) -> bool:
 
 
 @pytest.mark.parametrize("name", ACTS)
-def test_who_waits_holds_nothing_that_comes_later(scenario: Scenario, crowd: list[Connection], name: str) -> None:
-    """Calls, ledger, letters, jobs, items, orders: at each of them, what comes after it is still free."""
+def test_a_waiting_action_holds_no_later_lock(scenario: Scenario, crowd: list[Connection], name: str) -> None:
+    """At each level all later levels are free."""
     holder, acting, probing, _ = crowd
     act = scenario.acts()[name]
     wrong: list[tuple[str, str]] = []
@@ -199,8 +199,8 @@ def test_who_waits_holds_nothing_that_comes_later(scenario: Scenario, crowd: lis
 
 
 @pytest.mark.parametrize("first", ACTS)
-def test_no_two_of_them_wait_for_each_other(scenario: Scenario, crowd: list[Connection], first: str) -> None:
-    """Whatever a third session holds while both come: when it lets go, both end, and neither by a deadlock."""
+def test_no_two_actions_deadlock(scenario: Scenario, crowd: list[Connection], first: str) -> None:
+    """Whatever a third session holds when both begin, both end after its release."""
     holder, one, two, probing = crowd
     acts = scenario.acts()
     deadlocks: list[tuple[str, str]] = []
@@ -224,9 +224,9 @@ def test_no_two_of_them_wait_for_each_other(scenario: Scenario, crowd: list[Conn
 def test_a_delivery_of_another_copy_comes_first(
     database: Database, scenario: Scenario, crowd: list[Connection], name: str
 ) -> None:
-    """A delivery has its call and waits for its item, which has a result: it enters the event, and resolves the letter.
+    """It has its call and waits for its item, enters the event, and resolves the letter.
 
-    Who decides about the letter waits for the call, and then finds that nothing is left to decide.
+    A decision about the letter waits for the call, and then finds the letter resolved.
     """
     holder, acting, probing, _ = crowd
     failed = ItemCompleted(
@@ -256,7 +256,7 @@ def test_a_delivery_of_another_copy_comes_first(
 
 
 def outcome(connection: Connection, act: Act) -> str:
-    """What came of a decision."""
+    """Return the outcome of a decision."""
     try:
         with connection.transaction():
             done = act(connection)
@@ -267,7 +267,7 @@ def outcome(connection: Connection, act: Act) -> str:
 
 @pytest.mark.parametrize("name", ["discard", "edit", "resolve as done", "record", "cancel job"])
 def test_a_replay_behind_a_decision_skips_the_letter(scenario: Scenario, crowd: list[Connection], name: str) -> None:
-    """A person decided: what the replay had entered into the ledger is taken back, and no call is left behind."""
+    """What it entered into the ledger is rolled back, and no mark of a call is left."""
     deciding, replaying, probing, _ = crowd
     with ThreadPoolExecutor(1) as threads:
         with deciding.transaction():

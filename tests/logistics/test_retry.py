@@ -1,4 +1,4 @@
-"""Retry: failed items are asked for again, as a new generation that completes once more."""
+"""Retry: failed items are requested again as a new generation, which completes once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("hasty")
 
 
 def ended(shop: Shop, good: int, bad: int) -> UUID:
-    """A job of which so many items succeeded and so many failed."""
+    """Return a job with these numbers of succeeded and failed items."""
     job, items = submitted(shop, good + bad)
     update_job_item_results(shop.context, [success(i) if n < good else failure(i) for n, i in enumerate(items)])
     drain(queues=["events"])
@@ -46,13 +46,13 @@ def ended(shop: Shop, good: int, bad: int) -> UUID:
 
 
 def asked(shop: Shop) -> list[UUID]:
-    """The items that robots are asked for, in the queue."""
+    """Return the requested items in the queue."""
     rows = shop.connection.execute("SELECT args FROM public.procrastinate_jobs WHERE queue_name = 'robots' ORDER BY id")
     return [UUID(event["data"]["item_id"]) for (args,) in rows for event in args["events"]]
 
 
-def test_all_failed_items_are_asked_for_again(shop: Shop) -> None:
-    """Counters, generation and each item's attempt move together; what succeeded stays."""
+def test_all_failed_items_are_requested_again(shop: Shop) -> None:
+    """Counters, generation and attempts agree. Succeeded items stay."""
     job_id = ended(shop, good=2, bad=3)
     failed = [item.id for item in items_of(shop, job_id) if item.status == "error"]
     done = retry_failed_items(shop.context, job_id)
@@ -68,8 +68,8 @@ def test_all_failed_items_are_asked_for_again(shop: Shop) -> None:
     assert asked(shop) == failed
 
 
-def test_some_failed_items_are_asked_for_again(shop: Shop) -> None:
-    """Those that are named, each once however often; the others stay failed."""
+def test_named_items_are_requested_again(shop: Shop) -> None:
+    """Each once. The others stay failed."""
     job_id = ended(shop, good=0, bad=4)
     first, second, *others = items_of(shop, job_id)
     done = retry_failed_items(shop.context, job_id, [second.id, first.id, second.id])
@@ -81,7 +81,7 @@ def test_some_failed_items_are_asked_for_again(shop: Shop) -> None:
 
 
 def test_a_retried_job_completes_once_more(shop: Shop) -> None:
-    """Each generation is said to be completed once, under its own id, with the counters that it ended with."""
+    """Each generation has one completion with its own id and counters."""
     job_id = ended(shop, good=0, bad=2)
     assert get_robot_job(shop.context, job_id).status == "failed"
     retry_failed_items(shop.context, job_id)
@@ -107,7 +107,7 @@ def test_a_retried_job_completes_once_more(shop: Shop) -> None:
 
 
 def test_a_job_that_has_not_ended_can_be_retried_too(shop: Shop) -> None:
-    """What failed is asked for again while the rest is still on its way; the job completes once, in the end."""
+    """Its failed items are requested while the others wait. It completes once."""
     job, (first, second) = submitted(shop, 2)
     drain(queues=["events"])
     update_job_item_result(shop.context, failure(first))
@@ -122,7 +122,7 @@ def test_a_job_that_has_not_ended_can_be_retried_too(shop: Shop) -> None:
 
 @pytest.mark.parametrize("others", ["pending", "processing", "success"])
 def test_only_failed_items_can_be_retried(shop: Shop, others: str) -> None:
-    """One that waits, runs or has succeeded is a conflict that names it, and nothing is asked for again."""
+    """A waiting, running or succeeded item is a `Conflict` that names it, and nothing is requested."""
     job, (failed, other) = submitted(shop, 2)
     update_job_item_result(shop.context, failure(failed))
     if others == "success":
@@ -137,7 +137,7 @@ def test_only_failed_items_can_be_retried(shop: Shop, others: str) -> None:
 
 @pytest.mark.parametrize("what", ["unknown", "of another job"])
 def test_an_item_that_is_not_the_jobs_is_not_found(shop: Shop, what: str) -> None:
-    """The error names it, and nothing is asked for again."""
+    """The error names it, and nothing is requested."""
     job_id = ended(shop, good=0, bad=1)
     other_id = ended(shop, good=0, bad=1)
     mismatched = uuid4() if what == "unknown" else items_of(shop, other_id)[0].id
@@ -148,8 +148,8 @@ def test_an_item_that_is_not_the_jobs_is_not_found(shop: Shop, what: str) -> Non
 
 
 @pytest.mark.parametrize("named", [None, []])
-def test_where_nothing_failed_nothing_changes(shop: Shop, named: list[UUID] | None) -> None:
-    """No new generation, no event: the job stays as it is, and nobody is wrong."""
+def test_a_job_without_failures_stays_as_it_is(shop: Shop, named: list[UUID] | None) -> None:
+    """No generation and no event. It is no error."""
     job_id = ended(shop, good=2, bad=0 if named is None else 1)
     before = everything(shop.connection)
     done = retry_failed_items(shop.context, job_id, named)
@@ -158,7 +158,7 @@ def test_where_nothing_failed_nothing_changes(shop: Shop, named: list[UUID] | No
 
 
 def test_a_late_result_of_the_attempt_before_changes_nothing(shop: Shop) -> None:
-    """Directly and as an event: the item waits for its new attempt, and completes with that one's result."""
+    """Recorded directly and as an event. The item waits for its new attempt."""
     job_id = ended(shop, good=0, bad=1)
     (item,) = items_of(shop, job_id)
     retry_failed_items(shop.context, job_id)
@@ -177,8 +177,8 @@ def test_a_late_result_of_the_attempt_before_changes_nothing(shop: Shop) -> None
 
 
 @pytest.mark.parametrize("how", ["all", "some"])
-def test_of_two_who_retry_at_once_one_does(database: Database, shop: Shop, how: str) -> None:
-    """One generation more and one attempt more; the other finds nothing left to retry, or is told of the conflict."""
+def test_of_two_concurrent_retries_one_counts(database: Database, shop: Shop, how: str) -> None:
+    """One generation and one attempt more. The other finds nothing to retry, or raises `Conflict`."""
     job_id = ended(shop, good=0, bad=5)
     named = [item.id for item in items_of(shop, job_id)] if how == "some" else None
     start = Barrier(2)
@@ -199,8 +199,8 @@ def test_of_two_who_retry_at_once_one_does(database: Database, shop: Shop, how: 
     assert {item.retry_count for item in items_of(shop, job_id)} == {1}
 
 
-def test_a_retry_of_many_items_is_split_into_events_that_travel(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many failed: no event names more items than it may, and each item is asked for once."""
+def test_a_large_retry_is_split_into_events(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each names a bounded number of items, and each item is requested once."""
     monkeypatch.setattr("app.engine.batches.rules.ITEMS_A_REQUEST", 4)
     job_id = ended(shop, good=1, bad=10)
     retry_failed_items(shop.context, job_id)
@@ -211,14 +211,14 @@ def test_a_retry_of_many_items_is_split_into_events_that_travel(shop: Shop, monk
 
 
 def test_the_largest_retry_fits_into_its_events() -> None:
-    """As many items as one event names take less than the limit of an event's size."""
+    """The largest event is below the size limit."""
     named = tuple(uuid4() for _ in range(ITEMS_A_REQUEST))
     payload = JobSubmitted(job_id=uuid4(), carrier="c" * 40, item_count=len(named), attempt_items=named)
     assert len(payload.model_dump_json()) < SIZE_LIMIT - 2000
 
 
-def test_an_item_that_is_asked_for_by_two_events_is_entered_once(shop: Shop, portal: Portal) -> None:
-    """It failed and was retried before the job's own submission was delivered, which now asks for it too."""
+def test_an_item_that_two_events_request_is_entered_once(shop: Shop, portal: Portal) -> None:
+    """It failed and was retried before the job's submission was delivered."""
     portal.change(latency_ms=50)
     job, (item,) = submitted(shop, 1)
     update_job_item_result(shop.context, failure(item))

@@ -1,4 +1,4 @@
-"""Dead requests that live again: only those whose item still waits for that attempt, or failed at it."""
+"""Revival of dead requests: only if the item waits for that attempt, or failed at it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from tests.helpers.shops import Shop
 
 
 def request(shop: Shop, item: RobotJobItem, tenant: UUID | None = None, **fields: Any) -> Event[ItemRequested]:
-    """The request of an item's first attempt, as it died."""
+    """Return the dead request of an item's first attempt."""
     asked = {"job_id": item.job_id, "item_id": item.id, "order_id": item.order_id, "carrier": "coordinadora"}
     payload = ItemRequested(**{**asked, "attempt": 0, **fields})
     return events.new(payload, now=shop.context.now, subject=item.job_id, tenant=tenant or shop.workspace_id)
 
 
 def is_not_revived(shop: Shop, dead: Event[ItemRequested]) -> None:
-    """Nothing changes, nothing is asked for, and a plan says that it was overtaken."""
+    """Assert that a revival changes nothing, and that a plan shows the request as overtaken."""
     before = everything(shop.connection)
     assert (forecasts.requests(shop.connection, ROBOT_JOBS, [dead])[dead.id].idle or "").startswith("overtaken")
     assert revive(shop.context, ROBOT_JOBS, [dead]) == {}
@@ -43,7 +43,7 @@ def is_not_revived(shop: Shop, dead: Event[ItemRequested]) -> None:
 
 
 def test_a_request_whose_item_has_succeeded_is_not_revived(shop: Shop) -> None:
-    """The order is shipped: asking again would ship it twice, and the job stays as it ended."""
+    """It would ship the order twice."""
     job, (item,) = submitted(shop, 1)
     update_job_item_result(shop.context, success(item))
     is_not_revived(shop, request(shop, item))
@@ -51,7 +51,7 @@ def test_a_request_whose_item_has_succeeded_is_not_revived(shop: Shop) -> None:
 
 
 def test_a_request_of_an_earlier_attempt_is_not_revived(shop: Shop) -> None:
-    """The item waits for the result of a later one."""
+    """The item waits for a later one."""
     job, (item,) = submitted(shop, 1)
     update_job_item_result(shop.context, failure(item))
     retry_failed_items(shop.context, job.id)

@@ -1,4 +1,4 @@
-"""Robots in processes of their own: what they share, what they keep to, and what they never say."""
+"""Robots in separate processes: shared limits, grace periods, and secrets."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ WRONG = "not-this-one"
 
 @pytest.fixture
 def workers(hasty: None, tmp_path: Path) -> Iterator[WorkerPool]:
-    """Workers that can be started."""
+    """A pool of workers."""
     with worker_pool(tmp_path) as started:
         yield started
 
 
 @pytest.fixture
 def wait(database: Database) -> Iterator[Callable[[Callable[[], object]], None]]:
-    """Waits until a condition is true."""
+    """Wait until a condition is true."""
     with doors.connect(database.url, autocommit=True) as listener:
         yield lambda condition: until(listener, condition)
 
@@ -44,7 +44,7 @@ Wait = Callable[[Callable[[], object]], None]
 
 
 def is_over(shop: Shop, job_id: UUID) -> bool:
-    """Whether the job has ended and nothing of it waits."""
+    """Return whether the job has ended and no event of it waits."""
     over = jobs.get_robot_job(shop.context, job_id).completed_at is not None
     return over and scalar(shop.connection, "SELECT count(*) FROM public.procrastinate_jobs") == 0
 
@@ -52,7 +52,7 @@ def is_over(shop: Shop, job_id: UUID) -> bool:
 def test_an_account_has_no_more_calls_at_once_than_it_may_over_all_workers(
     shop: Shop, portal: Portal, workers: WorkerPool, wait: Wait
 ) -> None:
-    """Two processes, four batches, two sessions: never a third call at once, and what was parked is done too."""
+    """Two processes, four batches, two sessions: never a third call at once. Parked requests are entered too."""
     carriers.set_carrier(shop.context, "coordinadora", max_sessions=2)
     portal.change(latency_ms=20)
     job = jobs.create_robot_job(shop.context, shop.order(100))
@@ -70,9 +70,9 @@ def test_an_account_has_no_more_calls_at_once_than_it_may_over_all_workers(
 def test_a_wrong_password_is_tried_once(
     shop: Shop, portal: Portal, workers: WorkerPool, wait: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many orders wait, for portals lock accounts; a retry with the right one ships them all.
+    """For any number of orders, because portals lock accounts. A retry with the right one ships all.
 
-    And however much a worker is told to say, it says no password.
+    At no log level does a worker log a password.
     """
     monkeypatch.setenv("TALLYMAN_LOG_LEVEL", "DEBUG")
     carriers.set_carrier(shop.context, "coordinadora", password=SecretStr(WRONG))
@@ -94,10 +94,10 @@ def test_a_wrong_password_is_tried_once(
     assert [word for word in (PASSWORD, WRONG, "sealed:v1:") if word in log] == []
 
 
-def test_a_retry_asks_the_portal_when_it_has_made_up_its_mind(
+def test_a_retry_asks_the_portal_after_the_grace_period(
     shop: Shop, portal: Portal, workers: WorkerPool, wait: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last attempt timed out and the portal is still entering the order: a retry right away waits for that."""
+    """The last attempt timed out and the portal is still entering the order."""
     for name, value in {"MOST_ATTEMPTS": "1", "PORTAL_SETTLE": "2"}.items():
         monkeypatch.setenv(f"TALLYMAN_{name}", value)
     settings.cache_clear()
@@ -120,8 +120,6 @@ def test_a_retry_asks_the_portal_when_it_has_made_up_its_mind(
     assert len(documents) == len(set(documents)) == 2
 
 
-# Secrets -----------------------------------------------------------------------------------------
-
 PLACES = (
     "public.procrastinate_jobs",
     "public.procrastinate_events",
@@ -134,7 +132,7 @@ PLACES = (
 
 
 def told(connection: Connection) -> str:
-    """All that these tables hold, as text."""
+    """Return all content of these tables as text."""
     found: list[Any] = []
     for place in PLACES:
         found += connection.execute(f"SELECT t::text FROM {place} t").fetchall()  # noqa: S608
@@ -142,7 +140,7 @@ def told(connection: Connection) -> str:
 
 
 def test_no_password_is_in_the_queue_the_ledger_or_a_dead_letter(shop: Shop, portal: Portal, hasty: None) -> None:
-    """Neither plain nor sealed, before, between and after, whatever goes well or wrong."""
+    """Neither plain nor sealed, at any time, after success and failure."""
     rules: list[tuple[Any, str]] = [("refuse", "Vereda"), ("timeout", "torre"), ("garble", "bodega"), ("lost", "casa")]
     portal.change(rules=[Rule(field="address", contains=word, then=then) for then, word in rules])
     order_ids = [one for _, word in [*rules, ("accept", "Calle")] for one in shop.order(2, address=f"{word} 1")]
@@ -160,7 +158,7 @@ def test_no_password_is_in_the_queue_the_ledger_or_a_dead_letter(shop: Shop, por
 
 
 def _leave(_shop: Shop) -> None:
-    """All is well."""
+    """Change nothing."""
 
 
 def _set_a_wrong_password(shop: Shop) -> None:

@@ -1,7 +1,8 @@
-"""Whether an order is still to be entered: looked up right before each call, not when its batch was prepared."""
+"""Recheck whether an order must still be entered, right before each call."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from app.engine.dead_letters import plan as plans
 from app.engine.dead_letters.letters import Filters
 from app.engine.queue import pauses
 from app.logistics import carriers, jobs
+from app.logistics.carriers import PortalConfig
 from app.logistics.orders import get_orders, update_order
+from app.logistics.wanted import ORDER_CANCELLED, AccountChanged, Now, Unwanted, check
 from app.simulators.portal import Portal, Rule, serve
+from events import new_id
 from tests.conftest import Database
 from tests.helpers.robot_results import broken, items_of
 from tests.helpers.shops import Shop
@@ -30,12 +34,12 @@ _IN_HAND = "SELECT count(*) FROM public.procrastinate_jobs WHERE status = 'doing
 
 
 def disable(shop: Shop) -> None:
-    """An admin disables the carrier."""
+    """Disable the carrier."""
     carriers.disable_carrier(shop.context, "coordinadora")
 
 
 def pause(shop: Shop) -> None:
-    """An admin pauses the robots."""
+    """Pause the robots' queue."""
     pauses.pause(shop.connection, "robots", actor="ana", reason="the portal asked for it")
 
 
@@ -43,7 +47,7 @@ def pause(shop: Shop) -> None:
 def test_no_call_begins_after_it_was_forbidden(
     database: Database, shop: Shop, portal: Portal, tmp_path: Path, stop: Callable[[Shop], None]
 ) -> None:
-    """With one session, the call that had passed its look may still be made; of the prepared batch no other is."""
+    """One call may have passed its check before. No further order of the batch is entered."""
     carriers.set_carrier(shop.context, "coordinadora", max_sessions=1)
     portal.change(latency_ms=50)
     job = jobs.create_robot_job(shop.context, shop.order(ORDERS))
@@ -72,7 +76,7 @@ def test_no_call_begins_after_it_was_forbidden(
 
 
 def test_the_new_address_counts_from_the_next_call_on(database: Database, shop: Shop, portal: Portal) -> None:
-    """The account is moved to another portal in the middle of a batch: nothing goes to the old one after that."""
+    """The account is moved to another portal during a batch. The old one gets no further order."""
     carriers.set_carrier(shop.context, "coordinadora", max_sessions=1)
     portal.change(latency_ms=50)
     jobs.create_robot_job(shop.context, shop.order(ORDERS))
@@ -93,7 +97,7 @@ def test_the_new_address_counts_from_the_next_call_on(database: Database, shop: 
 
 
 def cancel(shop: Shop, order_id: Any) -> None:
-    """The shop cancels an order."""
+    """Cancel an order."""
     update_order(shop.context, order_id, status="cancelled")
 
 
@@ -113,7 +117,7 @@ def test_an_order_that_is_cancelled_after_the_submit_is_not_entered(shop: Shop, 
 
 
 def test_a_retry_does_not_enter_an_order_that_was_cancelled_meanwhile(shop: Shop, portal: Portal) -> None:
-    """It fails again, as cancelled."""
+    """The item fails as cancelled."""
     (order_id,) = shop.order(1, address="Vereda El Salado")
     portal.change(rules=[Rule(field="address", contains="Vereda", then="refuse", message="no route")])
     job = jobs.create_robot_job(shop.context, [order_id])
@@ -129,7 +133,7 @@ def test_a_retry_does_not_enter_an_order_that_was_cancelled_meanwhile(shop: Shop
 
 
 def test_an_order_that_the_carrier_has_by_then_keeps_its_number_and_stays_cancelled(shop: Shop, portal: Portal) -> None:
-    """The answer was lost, the order cancelled: the portal is asked, and what it has is recorded."""
+    """The answer was lost, then the order was cancelled: the portal's entry is recorded."""
     (order_id,) = shop.order(1, address="Torre 7")
     portal.change(rules=[Rule(field="address", contains="Torre", then="lost", times=1)])
     job = jobs.create_robot_job(shop.context, [order_id])
@@ -155,3 +159,42 @@ def test_a_plan_blocks_the_request_of_a_cancelled_order(shop: Shop, portal: Port
     plan = plans.make(shop.connection, Filters(), actor="ana")
     ((kind, detail),) = [(one.class_, one.detail or "") for one in plans.letters(shop.connection, plan.id)]
     assert (kind, "cancelled" in detail) == ("blocked", True)
+
+
+def now(config: PortalConfig, **fields: Any) -> Now:
+    """Return the state of an order that must be entered, with these differences."""
+    same: dict[str, Any] = {name: getattr(config, name) for name in PortalConfig.__dataclass_fields__}
+    state: dict[str, Any] = {"event_id": new_id(), "is_awaited": True, "order_status": "pending"}
+    return Now(**{**same, **state, "cancelled_by": None, "cancel_reason": None, **fields})
+
+
+CONFIG = PortalConfig(new_id(), new_id(), "dhl", "bot", "sealed:x", "https://portal.example", 1, is_enabled=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"is_awaited": False}, "not waiting for this attempt"),
+        ({"cancelled_by": "ana", "cancel_reason": "typo"}, "cancelled by ana: typo"),
+        ({"order_status": "cancelled"}, ORDER_CANCELLED),
+        ({"is_enabled": False}, "carrier dhl is disabled or has no credentials"),
+        ({"portal_password": None}, "carrier dhl is disabled or has no credentials"),
+        ({"id": None}, "carrier dhl is disabled or has no credentials"),
+    ],
+)
+def test_each_change_since_the_claim_forbids_the_call(fields: dict[str, Any], why: str) -> None:
+    """The error has the reason. Deleted rows forbid it too."""
+    check(now(CONFIG), CONFIG)
+    with pytest.raises(Unwanted, match=re.escape(why)):
+        check(now(CONFIG, **fields), CONFIG)
+    with pytest.raises(Unwanted, match="not waiting for this attempt"):
+        check(None, CONFIG)
+
+
+@pytest.mark.parametrize("field", ["portal_username", "portal_password", "portal_url"])
+def test_a_changed_login_is_used_from_then_on(field: str) -> None:
+    """The error has the current account. Another number of sessions is no change of the login."""
+    check(now(CONFIG, max_sessions=9), CONFIG)
+    with pytest.raises(AccountChanged) as changed:
+        check(now(CONFIG, **{field: "other"}), CONFIG)
+    assert getattr(changed.value.config, field) == "other"

@@ -1,4 +1,4 @@
-"""A portal that answers for another order: nobody knows what became of ours, so it is in doubt."""
+"""A portal that answers for another order: the outcome is unknown, so the call is in doubt."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ANOTHER = {"reference": "another", "tracking_number": "T-1", "city": "BOGOTA (C
 
 @asynccontextmanager
 async def answering(**answers: Any) -> AsyncIterator[str]:
-    """A server that gives these answers by the last part of the path, whatever it is asked; its address."""
+    """Serve fixed answers by the last part of the path. Yields the address."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         path = (await reader.readline()).split()[1].decode().rpartition("/")[2]
@@ -38,7 +38,7 @@ async def answering(**answers: Any) -> AsyncIterator[str]:
 
 
 async def test_an_answer_for_another_order_is_no_success() -> None:
-    """The call may have entered the order all the same."""
+    """The order may have been entered all the same."""
     gateway = HttpPortal()
     async with answering(login=(200, {"session": "s"}), orders=(201, _ANOTHER)) as url:
         account = Account(uuid4(), url, Credentials("demo", SecretStr("demo-password")), timeout=5)

@@ -1,8 +1,7 @@
 """Run mutants: `python -m tests.mutants list`, `python -m tests.mutants run [--only TEXT] [--jobs 2]`.
 
-Each mutant is one small wrong change. It is made in a copy of the checkout, where the tests that it names are run:
-a failing test catches it. The tests themselves are run first without any change, because a test that fails anyway
-catches everything.
+A mutant is a small wrong change. It is made in a copy of the checkout, and its tests are run there: a failing test
+catches it. First the tests are run without a change, because a test that always fails catches everything.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ program = typer.Typer(add_completion=False, no_args_is_help=True, pretty_excepti
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of a mutant: `caught`, `survived`, or `broken` where the tests could not be run with it."""
+    """The result of a mutant: `caught`, `survived`, or `broken` if its tests could not be run."""
 
     mutant: Mutant
     number: int
@@ -50,7 +49,7 @@ class Verdict:
     by: str
 
     def __str__(self) -> str:
-        """One line for people."""
+        """Return one line."""
         told = (
             f"{self.outcome:8} {self.number:3} {self.mutant.file}: {self.mutant.why} ({self.seconds:.0f} s) {self.by}"
         )
@@ -59,7 +58,7 @@ class Verdict:
 
 @contextmanager
 def copied(checkout: Path) -> Iterator[Path]:
-    """A copy of a checkout, gone when the block ends."""
+    """Copy a checkout for the length of the block."""
     with tempfile.TemporaryDirectory(prefix="m-") as place:
         copy = Path(place) / "c"
         copytree(checkout, copy, ignore=_NOT_COPIED)
@@ -67,7 +66,7 @@ def copied(checkout: Path) -> Iterator[Path]:
 
 
 def run_tests(copy: Path, tests: str, limit: float = LIMIT_S) -> tuple[int, str]:
-    """Run tests in a copy until one fails: pytest's exit code, and the first test that failed or the last words."""
+    """Run tests in a copy until one fails. Returns pytest's exit code, and the first failed test or the last line."""
     command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", f"--basetemp={copy.parent / 't'}"]
     # PYTHONPATH comes before the checkout that the virtual environment names. The limit is the runner's.
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -85,7 +84,7 @@ def run_tests(copy: Path, tests: str, limit: float = LIMIT_S) -> tuple[int, str]
 
 
 def judge(checkout: Path, number: int, mutant: Mutant) -> Verdict:
-    """Apply a mutant to a copy, run its tests there, and say what came of it."""
+    """Apply a mutant to a copy and run its tests there."""
     began = time.monotonic()
     with copied(checkout) as copy:
         try:
@@ -98,7 +97,7 @@ def judge(checkout: Path, number: int, mutant: Mutant) -> Verdict:
 
 
 def chosen(only: list[str]) -> dict[int, Mutant]:
-    """The mutants whose number, file or reason contains one of the texts; all without any."""
+    """Return the mutants whose number, file or reason contains one of the texts; all without texts."""
     return {
         number: mutant
         for number, mutant in enumerate(MUTANTS, start=1)

@@ -71,7 +71,7 @@ MUTANTS = (
         _BATCH_RULES,
         '"completed": frozenset({"processing"}),',
         '"completed": frozenset({"processing", "failed"}),',
-        "tests/logistics/test_jobs.py",
+        "tests/logistics/test_jobs.py tests/logistics/test_submit.py",
         "a completed job cannot become failed",
     ),
     Mutant(
@@ -92,7 +92,7 @@ MUTANTS = (
         _BATCH_RULES,
         "1 <= len(key) <= 200",
         "0 <= len(key) <= 200",
-        "tests/logistics/test_keys.py tests/logistics/test_jobs.py",
+        "tests/logistics/test_keys.py tests/logistics/test_jobs.py tests/logistics/test_submit.py",
         "an empty idempotency key is refused",
     ),
     Mutant(

@@ -26,21 +26,21 @@ MUTANTS = (
         _CLAIM,
         "    for limit in sorted(limits):\n        concurrency.wake_parked(connection, limit)\n    return None",
         "    return None",
-        "tests/engine/effects/test_waking.py",
+        "tests/engine/effects/test_concurrency.py",
         "a woken row that is not wanted any more wakes the next",
     ),
     Mutant(
         _RECORD,
         "        concurrency.wake_parked(connection, limit)\n    return granted",
         "        pass\n    return granted",
-        "tests/engine/effects/test_waking.py",
+        "tests/engine/effects/test_concurrency.py",
         "a recorded outcome wakes the row that has been parked for longest",
     ),
     Mutant(
         _RECORD,
         "            _resize(connection, batch, [])\n",
         "            pass\n",
-        "tests/engine/effects/test_waking.py",
+        "tests/engine/effects/test_concurrency.py",
         "a delivery that must stop wakes the row that has been parked for longest",
     ),
     Mutant(
@@ -61,7 +61,7 @@ MUTANTS = (
         _EXECUTE,
         "            await check()\n",
         "            pass\n",
-        "tests/engine/effects/test_lease.py",
+        "tests/engine/effects/test_calls.py",
         "a worker that lost its delivery makes no call",
     ),
     Mutant(
@@ -76,7 +76,7 @@ MUTANTS = (
         _CALLS,
         "RETURNING call_key, xmax <> 0 AND engine.is_live(row_id, attempts, worker_id), xmax <> 0",
         "RETURNING call_key, false, xmax <> 0",
-        "tests/logistics/test_live_copies.py tests/engine/effects/test_call_keys.py"
+        "tests/logistics/test_live_copies.py tests/engine/effects/test_calls.py"
         " tests/engine/dead_letters/test_redeliver.py tests/engine/dead_letters/test_letter_locks.py"
         " tests/faults/test_races_of_workers.py tests/logistics/test_one_entry.py",
         "a call that another delivery is making is not seized",

@@ -1,4 +1,4 @@
-"""Mutants of what comes in: files, coverage, orders."""
+"""Mutants of imports: files, coverage, orders."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _RESULTS = "app/logistics/recording.py"
 _COMPLETION = "app/engine/batches/results.py"
-_RESULT_TESTS = "tests/logistics/test_results.py tests/logistics/test_delivered_results.py"
+_RESULT_TESTS = "tests/logistics/test_recording.py tests/logistics/test_delivered_results.py"
 _COUNTERS = "app/engine/batches/counters.py"
 _CARRIERS, _TEST_CARRIERS = "app/logistics/carriers.py", "tests/logistics/test_carriers.py"
 
@@ -57,7 +57,7 @@ MUTANTS = (
         _COMPLETION,
         'event_id = uuid5(job_id, f"{payload.type}/{generation}")',
         'event_id = uuid5(job_id, f"{payload.type}")',
-        "tests/logistics/test_retry.py tests/logistics/test_results.py",
+        "tests/logistics/test_retry.py tests/logistics/test_recording.py",
         "a job completes once a generation",
     ),
     Mutant(
@@ -93,7 +93,8 @@ MUTANTS = (
         _CARRIERS,
         "return self.is_enabled and all((self.portal_username, self.portal_password, self.portal_url))",
         "return all((self.portal_username, self.portal_password, self.portal_url))",
-        "tests/logistics/test_carriers.py tests/logistics/test_robot.py tests/logistics/test_jobs.py",
+        "tests/logistics/test_carriers.py tests/logistics/test_effects.py tests/logistics/test_jobs.py"
+        " tests/logistics/test_submit.py",
         "a disabled account is not used",
     ),
     Mutant(

@@ -1,4 +1,4 @@
-"""A mutant: one small wrong change of the program, and the tests that must notice it."""
+"""A mutant: a small wrong change of the program, and the tests that must detect it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """Replace `old`, which occurs once in `file`, by `new`. `tests` are arguments of pytest, `why` the rule it breaks.
+    """Replace `old`, which occurs once in `file`, by `new`. `tests`: arguments of pytest. `why`: the violated rule.
 
-    `survives`: why no test notices it; empty if one must.
+    `survives`: why no test detects it; empty if one must.
     """
 
     file: str
@@ -23,7 +23,7 @@ class Mutant:
     survives: str = ""
 
     def applied(self, text: str) -> str:
-        """The text of the file with the change. Raises `LookupError` if `old` does not occur exactly once."""
+        """Return the changed text of the file. Raises `LookupError` if `old` does not occur exactly once."""
         count = text.count(self.old)
         if count != 1:
             raise LookupError(f"{self.file}: occurs {count} times, not once: {self.old!r}")

@@ -1,4 +1,4 @@
-"""The list of mutants fits today's code: each can be applied, and the tests that it names are there."""
+"""The mutants fit the current code: each can be applied, and its tests exist."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.mutants.mutant import ROOT, Mutant
 
 @pytest.mark.parametrize("number", range(1, len(MUTANTS) + 1))
 def test_a_mutant_applies_to_todays_code(number: int) -> None:
-    """Its old text occurs once, its new one differs and can be parsed, and its tests exist.
+    """Its old text occurs once, its new text differs and can be parsed, and its tests exist.
 
-    When a change of the program fails here: let the mutant say the same about the new code, or drop it with the rule.
+    If a change of the program fails here, change the mutant accordingly, or remove it with its rule.
     """
     mutant = MUTANTS[number - 1]
     text = (ROOT / mutant.file).read_text()
@@ -31,13 +31,13 @@ def test_a_mutant_applies_to_todays_code(number: int) -> None:
 
 
 def test_a_mutant_is_listed_once_and_almost_all_are_to_be_caught() -> None:
-    """A survivor says why, and at most one of twenty survives."""
+    """A survivor has a reason, and at most one of twenty survives."""
     assert not [change for change, n in Counter((m.file, m.old, m.new) for m in MUTANTS).items() if n > 1]
     assert sum(bool(mutant.survives) for mutant in MUTANTS) <= len(MUTANTS) * 0.05
 
 
-def test_a_mutant_that_does_not_apply_is_told() -> None:
-    """Text that is not there, or twice, is no mutant."""
+def test_a_mutant_that_does_not_apply_is_an_error() -> None:
+    """Its text occurs never or twice."""
     mutant = Mutant("x.py", "a", "b", "tests", "why")
     assert mutant.applied("a c") == "b c"
     for text in ("", "a a"):

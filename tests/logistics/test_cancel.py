@@ -1,4 +1,4 @@
-"""Cancelled orders: said once, entered never, and what the carrier has all the same is kept."""
+"""Cancelled orders are not entered; an order that the carrier has all the same gets its tracking number."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ORDERS = 12
 
 
 def test_orders_that_are_cancelled_are_not_entered(database: Database, shop: Shop, portal: Portal) -> None:
-    """Also of a batch that is under way; the call that had begun may come to its end."""
+    """Also of a batch in progress. A call that has begun is finished."""
     carriers.set_carrier(shop.context, "coordinadora", max_sessions=1)
     portal.change(latency_ms=100)
     job = jobs.create_robot_job(shop.context, shop.order(ORDERS))
@@ -51,7 +51,7 @@ def test_orders_that_are_cancelled_are_not_entered(database: Database, shop: Sho
 
 
 def test_a_login_that_is_changed_is_used_from_the_next_call_on(database: Database, shop: Shop, portal: Portal) -> None:
-    """No further order goes out under the old one, though its session lasts, and none is lost."""
+    """No further order is entered under the old login, although its session is valid, and none is lost."""
     portal.change(accounts={"demo": "demo-password", "second": "2nd"})
     carriers.set_carrier(shop.context, "coordinadora", max_sessions=1)
     portal.change(latency_ms=100)
@@ -71,7 +71,7 @@ def test_a_login_that_is_changed_is_used_from_the_next_call_on(database: Databas
 
 
 def only(shop: Shop, job_id: UUID) -> RobotJobItem:
-    """The one item of a job, when nothing waits any more."""
+    """Return the only item of a job, when no event waits any more."""
     drain_all(shop.connection)
     assert broken(shop.connection) == []
     (item,) = items_of(shop, job_id)
@@ -79,7 +79,7 @@ def only(shop: Shop, job_id: UUID) -> RobotJobItem:
 
 
 def test_an_order_that_is_cancelled_after_the_submit_is_no_call(shop: Shop, portal: Portal) -> None:
-    """Not even a login; nor when the item is retried."""
+    """There is not even a login, also when the item is retried."""
     (order_id,) = shop.order(1)
     job = jobs.create_robot_job(shop.context, [order_id])
     cancel_orders(shop.context, [order_id])
@@ -95,7 +95,7 @@ def test_an_order_that_is_cancelled_after_the_submit_is_no_call(shop: Shop, port
 
 
 def test_a_retry_of_a_cancelled_order_finds_what_an_earlier_attempt_entered(shop: Shop, portal: Portal) -> None:
-    """The carrier has it, whatever became of the order: that is recorded."""
+    """The carrier has it, so that is recorded."""
     (order_id,) = shop.order(1)
     portal.change(rules=(Rule(field="address", contains="Calle", then="garble"),))
     job = jobs.create_robot_job(shop.context, [order_id])
@@ -107,7 +107,7 @@ def test_a_retry_of_a_cancelled_order_finds_what_an_earlier_attempt_entered(shop
 
 
 def test_a_shipped_order_cannot_be_cancelled_and_all_are_named(shop: Shop) -> None:
-    """The carrier has it; nothing is cancelled beside it."""
+    """Nothing is cancelled."""
     first, second, third = shop.order(3)
     for order_id in (first, third):
         update_order(shop.context, order_id, status="shipped")
@@ -117,8 +117,8 @@ def test_a_shipped_order_cannot_be_cancelled_and_all_are_named(shop: Shop) -> No
     assert get_orders(shop.context, [second])[0].status == "pending"
 
 
-def test_cancelling_says_which_jobs_it_concerns_and_twice_changes_nothing(shop: Shop) -> None:
-    """One event for each order that changed, and a count of the open items by job."""
+def test_a_cancel_counts_the_open_items_by_job(shop: Shop) -> None:
+    """One event for each order that changed. A second cancel changes nothing."""
     orders = shop.order(3)
     job = jobs.create_robot_job(shop.context, orders[:2])
     done = cancel_orders(shop.context, orders)
@@ -128,8 +128,8 @@ def test_cancelling_says_which_jobs_it_concerns_and_twice_changes_nothing(shop: 
     assert len(ledger(shop.connection, "order/updated")) == 3
 
 
-def test_a_person_may_say_that_a_cancelled_order_is_shipped(shop: Shop) -> None:
-    """Only what a robot reports leaves it cancelled."""
+def test_a_person_can_set_a_cancelled_order_to_shipped(shop: Shop) -> None:
+    """A robot's result leaves it cancelled."""
     (order_id,) = shop.order(1)
     cancel_orders(shop.context, [order_id])
     assert update_order(shop.context, order_id, status="shipped").status == "shipped"
