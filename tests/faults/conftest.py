@@ -25,5 +25,5 @@ def stage(database: Database) -> Iterator[Stage]:
 
 @pytest.fixture
 def race(database: Database, stage: Stage) -> Race:
-    """A stage on which two do something at the same time."""
+    """A stage with connections for concurrent callers."""
     return Race(database, stage)

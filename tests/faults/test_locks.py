@@ -1,4 +1,4 @@
-"""Locks: what a session outside of the program holds delays nothing but what needs it. The law finds a seeded bug."""
+"""Row locks of other sessions delay only the events that need the rows. The test finds a seeded bug."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.helpers.robot_results import said, success
 
 
 def test_a_locked_job_delays_no_other_job(race: Race) -> None:
-    """Results of both wait in one batch: the other job's are counted, the locked one's spend no attempt."""
+    """Results of both jobs are in one batch. Those of the locked job are put aside and spend no attempt."""
     (a, of_a), (b, of_b) = submitted(race.stage, 2), submitted(race.stage, 2)
     shop = race.stage.shop
     with doors.connect(race.database.url) as holder, using(lock_patience=0.2):

@@ -1,8 +1,7 @@
-"""Policies of the tables that no person ever sees: each is noticed when it is dropped, and lets nobody else in.
+"""Row policies of the engine's, queue's and accounts' tables: dropping one is noticed, and none grants too much.
 
-The tables of people and workspaces are in `tests/test_policies.py`, field by field; a pool of one connection and a
-thousand turns of alternating tenants, in `tests/test_isolation.py`. Here are the other schemas: the engine's, the
-queue's and the accounts'.
+The tables of people and workspaces are tested column by column in `tests/test_policies.py`, and a pool of one
+connection with alternating tenants in `tests/test_isolation.py`.
 """
 
 from __future__ import annotations
@@ -59,9 +58,9 @@ SELECT roleid::regrole::text, member::regrole::text, grantor::regrole::text FROM
 
 @pytest.fixture
 def admin(database: Database) -> Iterator[Connection]:
-    """A superuser in a transaction of which nothing stays, with a row in every table.
+    """A superuser in a transaction that is rolled back, with a row in every table.
 
-    The tables' owner inherits nothing there, and what rows point to need not exist: only policies are looked at.
+    The tables' owner inherits nothing in it, and foreign keys are not checked: only policies matter.
     """
     with psycopg.connect(database.superuser_url) as connection:
         for role, member, grantor in connection.execute(_INHERITED).fetchall():
@@ -75,7 +74,7 @@ def admin(database: Database) -> Iterator[Connection]:
 
 
 def reach(admin: Connection, table: str) -> Reach:
-    """Who gets how far with a table."""
+    """Return which statements each role can run on a table."""
     statements = {"select": f"SELECT FROM {table}".encode(), "insert": _insert(table)}
     return {(role, verb): _tried(admin, role, statement) for role in ROLES for verb, statement in statements.items()}
 
@@ -94,7 +93,7 @@ def _tried(admin: Connection, role: str, statement: bytes) -> str:
 
 
 def policies(admin: Connection) -> list[tuple[str, str]]:
-    """Every policy of these schemas, with its table."""
+    """Return every policy of these schemas with its table."""
     return admin.execute(
         "SELECT format('%%s.%%s', schemaname, tablename), policyname::text FROM pg_policies"
         " WHERE schemaname = ANY(%s) ORDER BY 1, 2",
@@ -103,7 +102,7 @@ def policies(admin: Connection) -> list[tuple[str, str]]:
 
 
 def test_every_table_has_its_row_here(admin: Connection) -> None:
-    """A new table of these schemas has to say what a row of it is, or nobody looks at its policies."""
+    """A new table of these schemas needs a row here, so that its policies are tested."""
     tables = admin.execute(
         "SELECT format('%%s.%%s', schemaname, tablename) FROM pg_tables WHERE schemaname = ANY(%s)", [SCHEMAS]
     ).fetchall()
@@ -111,7 +110,7 @@ def test_every_table_has_its_row_here(admin: Connection) -> None:
 
 
 def test_workers_alone_reach_the_engines_tables(admin: Connection) -> None:
-    """Not a person, not a visitor, and the owner no more than migrations need."""
+    """People and anonymous visitors have no access, and the owner only what migrations need."""
     for table in ROWS:
         found = reach(admin, table)
         is_of_migrations = table == "engine.schema_migrations"
@@ -121,8 +120,8 @@ def test_workers_alone_reach_the_engines_tables(admin: Connection) -> None:
         assert {found[role, verb] for role in ("authenticated", "anon") for verb in ("select", "insert")} == {"refused"}
 
 
-def test_no_policy_of_the_engine_can_go_unnoticed(admin: Connection) -> None:
-    """Without any single one of them, somebody gets less far with its table."""
+def test_dropping_a_policy_reduces_access(admin: Connection) -> None:
+    """Without any single policy, some role has less access to its table."""
     every = policies(admin)
     assert {table for table, _ in every} == set(ROWS)
     before = {table: reach(admin, table) for table in ROWS}

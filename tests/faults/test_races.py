@@ -1,9 +1,9 @@
-"""Races, directed: one has not committed yet when the other comes, in the one order and in the other.
+"""Races of two transactions, directed: the second begins before the first has committed, in both orders.
 
-That many submit one key at once is in `tests/logistics/test_keys.py`; that many record the same results, in
-`test_delivered_results.py`; two who retry, in `test_retry.py`; two who replay one plan, in
-`tests/engine/dead_letters/test_replay.py`; pauses and what is in hand, in `tests/engine/queue/test_pauses.py`. Each
-law here is also what finds a seeded bug: see `test_seeded_bugs.py`.
+Many submits with one key are tested in `tests/logistics/test_keys.py`, the same results recorded many times in
+`test_delivered_results.py`, concurrent retries in `test_retry.py`, concurrent replays of one plan in
+`tests/engine/dead_letters/test_replay.py`, and pauses during deliveries in `tests/engine/queue/test_pauses.py`. Each
+test here also finds a seeded bug: see `test_seeded_bugs.py`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from tests.helpers.support import scalar
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_whoever_comes_second_with_a_key_is_told_of_the_first(race: Race, *, same: bool) -> None:
-    """It waits until the first has committed, and makes nothing, for the same orders and for others."""
+def test_a_second_submit_with_a_key_is_refused(race: Race, *, same: bool) -> None:
+    """It waits for the commit of the first and creates nothing, for the same orders and for others."""
     orders = race.stage.shop.order(2)
     refused = DuplicateRequest if same else KeyReused
 
@@ -56,8 +56,8 @@ def test_whoever_comes_second_with_a_key_is_told_of_the_first(race: Race, *, sam
 
 
 @pytest.mark.parametrize("again", [True, False])
-def test_of_two_who_submit_an_order_the_second_is_refused_without_again(race: Race, *, again: bool) -> None:
-    """It waits for the first, whether that one minds or not; the orders are named, and no deadlock comes of it."""
+def test_a_second_submit_of_an_order_is_refused_without_again(race: Race, *, again: bool) -> None:
+    """It waits for the first, with or without `again`. The error names the orders, and there is no deadlock."""
     orders = race.stage.shop.order(3)
     backwards = list(reversed(orders))
 
@@ -74,8 +74,8 @@ def test_of_two_who_submit_an_order_the_second_is_refused_without_again(race: Ra
     assert scalar(race.stage.connection, "SELECT count(*) FROM logistics.robot_jobs") == 1
 
 
-def test_two_who_submit_what_is_pending_share_it(race: Race) -> None:
-    """The second takes what the first has not, which is nothing here, and names the first's job."""
+def test_concurrent_submits_of_pending_orders_share_them(race: Race) -> None:
+    """The second takes the orders that the first has not, here none, and names the first's job."""
     orders = race.stage.shop.order(3)
     first, second = race.behind(
         lambda connection: submit_pending(race.context(connection)),
@@ -87,7 +87,7 @@ def test_two_who_submit_what_is_pending_share_it(race: Race) -> None:
 
 
 def test_an_order_whose_item_is_retried_is_not_pending(race: Race) -> None:
-    """The retry has not committed yet: the submit waits, and leaves the order to it."""
+    """The submit waits for the commit of the retry and leaves the order to it."""
     job, (item,) = submitted(race.stage, 1)
     update_job_item_result(race.stage.shop.context, failure(item))
     retried, pending = race.behind(
@@ -98,7 +98,7 @@ def test_an_order_whose_item_is_retried_is_not_pending(race: Race) -> None:
 
 
 def test_an_order_whose_dead_request_is_revived_is_not_pending(race: Race) -> None:
-    """The item had failed meanwhile: the replay, which has not committed yet, has it."""
+    """The item had failed: the submit waits for the commit of the replay and leaves the order to it."""
     job, (item,) = submitted(race.stage, 1)
     update_job_item_result(race.stage.shop.context, failure(item))
     asked = ItemRequested(job_id=job, item_id=item.id, order_id=item.order_id, carrier="coordinadora", attempt=0)
@@ -110,8 +110,8 @@ def test_an_order_whose_dead_request_is_revived_is_not_pending(race: Race) -> No
     assert (list(revived), pending.job, pending.in_open_jobs) == ([dead.id], None, {job: 1})
 
 
-def test_two_who_change_an_order_say_what_was_before_and_after(race: Race) -> None:
-    """The second waits, and starts from what the first has written."""
+def test_concurrent_changes_of_an_order_have_the_right_old_values(race: Race) -> None:
+    """The second waits, and starts from the values of the first."""
     (order,) = race.stage.shop.order(1)
 
     def change(connection: Connection, city: str) -> None:
@@ -128,8 +128,8 @@ def test_two_who_change_an_order_say_what_was_before_and_after(race: Race) -> No
 # Results -----------------------------------------------------------------------------------------
 
 
-def test_two_who_record_the_last_results_of_a_job_complete_it_once(race: Race) -> None:
-    """Neither overwrites what the other counted, and one of them, not both or none, says that the job is done."""
+def test_concurrent_last_results_complete_a_job_once(race: Race) -> None:
+    """No count is overwritten, and exactly one of the two completes the job."""
     job, (one, two) = submitted(race.stage, 2)
     race.behind(
         lambda connection: update_job_item_result(race.context(connection), success(one)),
@@ -142,8 +142,8 @@ def test_two_who_record_the_last_results_of_a_job_complete_it_once(race: Race) -
 
 
 @pytest.mark.parametrize("succeeded", [True, False])
-def test_of_two_contrary_results_of_one_item_the_first_counts(race: Race, *, succeeded: bool) -> None:
-    """The second is late, and changes neither item nor counters."""
+def test_the_first_of_two_contrary_results_counts(race: Race, *, succeeded: bool) -> None:
+    """The second is late and changes neither item nor counters."""
     job, (item, _) = submitted(race.stage, 2)
     said = [success(item), failure(item)] if succeeded else [failure(item), success(item)]
     first, second = race.behind(
@@ -155,8 +155,8 @@ def test_of_two_contrary_results_of_one_item_the_first_counts(race: Race, *, suc
     assert broken(race.stage.connection) == []
 
 
-def test_one_event_that_two_workers_have_is_applied_by_one(race: Race) -> None:
-    """The second waits for the first to commit, and finds nothing new."""
+def test_an_event_of_two_workers_is_applied_once(race: Race) -> None:
+    """The second waits for the commit of the first and finds the event in the ledger."""
     publish(race.stage.connection, toy.say("once"))
     text = scalar(race.stage.connection, "DELETE FROM public.procrastinate_jobs RETURNING args::text")
 
@@ -172,8 +172,8 @@ def test_one_event_that_two_workers_have_is_applied_by_one(race: Race) -> None:
 
 
 @pytest.mark.parametrize("late_first", [True, False])
-def test_a_retry_and_a_late_result_do_not_mix(race: Race, *, late_first: bool) -> None:
-    """Whichever comes first, the result of the attempt before does not count for the next one."""
+def test_a_late_result_does_not_count_for_a_retry(race: Race, *, late_first: bool) -> None:
+    """In both orders, the result of the previous attempt does not count for the next one."""
     job, (item, other) = submitted(race.stage, 2)
     update_job_item_result(race.stage.shop.context, failure(item))
 
@@ -195,7 +195,7 @@ def test_a_retry_and_a_late_result_do_not_mix(race: Race, *, late_first: bool) -
 
 @pytest.mark.parametrize("result_first", [True, False])
 def test_a_retry_and_the_last_result_agree_on_the_generation(race: Race, *, result_first: bool) -> None:
-    """The job ends before the retry, and once more after it; or only after it."""
+    """The job is completed before the retry and again after it, or only after it."""
     job, (bad, last) = submitted(race.stage, 2)
     update_job_item_result(race.stage.shop.context, failure(bad))
 
@@ -215,7 +215,7 @@ def test_a_retry_and_the_last_result_agree_on_the_generation(race: Race, *, resu
 
 @pytest.mark.parametrize("by_hand_first", [True, False])
 def test_ending_a_job_by_hand_and_its_last_result(race: Race, *, by_hand_first: bool) -> None:
-    """The result counts whichever comes first, and the counters decide how the job ended; it completes once."""
+    """The result counts in both orders, the counters decide the final status, and the job completes once."""
     job, (item,) = submitted(race.stage, 1)
 
     def end(connection: Connection) -> str:

@@ -1,4 +1,4 @@
-"""Races of workers and operators, directed: over slots, dead letters, and the deliveries of those who seem dead."""
+"""Races of workers and operators, directed: slots, dead letters, and deliveries of workers taken for dead."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ LIMIT = ConcurrencyLimit("account", 3)
 
 
 def deliveries(stage: Stage, count: int) -> list[Delivery]:
-    """So many live deliveries."""
+    """Return `n` live deliveries."""
     publish(stage.connection, *[toy.say(f"w{n}") for n in range(count)], batch_size=1)
     return [taken(stage, "events").delivery for _ in range(count)]
 
 
 def held(stage: Stage) -> int:
-    """How many slots live deliveries hold."""
+    """Return how many slots live deliveries hold."""
     statement = "SELECT count(*) FROM engine.slots WHERE engine.is_live(row_id, attempts, worker_id)"
     return int(scalar(stage.connection, statement))
 
 
-def test_two_who_take_the_last_slots_share_them(race: Race) -> None:
-    """The second waits until the first has its slots, and gets what is left."""
+def test_concurrent_takers_share_the_last_slots(race: Race) -> None:
+    """The second waits until the first has its slots, and gets the rest."""
     one, two = deliveries(race.stage, 2)
     first, second = race.behind(
         lambda connection: concurrency.take(connection, one, {LIMIT: 2}),
@@ -58,8 +58,8 @@ def test_two_who_take_the_last_slots_share_them(race: Race) -> None:
     assert held(race.stage) == LIMIT.most
 
 
-def test_many_who_take_slots_at_once_never_have_too_many(race: Race) -> None:
-    """Together they get all that there are, and not one more; again when the first ones have gone."""
+def test_many_takers_never_exceed_the_limit(race: Race) -> None:
+    """Together they get every slot and no more, and so do the next ones after a release."""
     every = deliveries(race.stage, 8)
     granted = race.together(8, lambda connection, n: concurrency.take(connection, every[n], {LIMIT: 2})[LIMIT])
     assert sum(granted) == held(race.stage) == LIMIT.most
@@ -74,7 +74,7 @@ def test_many_who_take_slots_at_once_never_have_too_many(race: Race) -> None:
 
 
 def dead_request(stage: Stage) -> UUID:
-    """A job of one item whose request has died; the item's id."""
+    """Create a job of one item whose request is dead. Returns the item's id."""
     _, (item,) = submitted(stage, 1)
     stage.world.moods.append("break")
     deliver(stage, "robots")
@@ -83,12 +83,12 @@ def dead_request(stage: Stage) -> UUID:
 
 
 def planned(stage: Stage) -> Sequence[plans.PlanLetter]:
-    """The letters of a new plan for everything that is dead."""
+    """Return the letters of a new plan for all dead letters."""
     return plans.letters(stage.connection, plans.make(stage.connection, Filters(), actor="ana").id)
 
 
 def test_two_plans_for_one_dead_request_revive_it_once(race: Race) -> None:
-    """The second finds that the letter is resolved: it is one attempt more, not two, and replayed once."""
+    """The second plan finds the letter resolved: one more attempt, one replay."""
     item = dead_request(race.stage)
     one, two = planned(race.stage), planned(race.stage)
     first, second = race.behind(
@@ -105,8 +105,8 @@ def test_two_plans_for_one_dead_request_revive_it_once(race: Race) -> None:
     assert broken(race.stage.connection) == []
 
 
-def test_two_plans_for_one_dead_word_have_it_heard_once(race: Race) -> None:
-    """It may be delivered twice; the ledger knows."""
+def test_two_plans_for_one_dead_event_apply_it_once(race: Race) -> None:
+    """It may be delivered twice, but the ledger applies it once."""
     said = toy.say("broken")
     race.stage.world.broken.add("broken")
     publish(race.stage.connection, said)
@@ -119,8 +119,8 @@ def test_two_plans_for_one_dead_word_have_it_heard_once(race: Race) -> None:
     assert (seen.heard, seen.dead, seen.waiting) == ({"broken": 1}, {}, frozenset())
 
 
-def test_a_replay_behind_a_delivery_of_the_same_event_skips_it(race: Race) -> None:
-    """What another delivery has just applied is no dead letter any more."""
+def test_a_replay_skips_an_event_that_a_delivery_has_just_applied(race: Race) -> None:
+    """An event that another delivery has applied is no open dead letter."""
     race.stage.world.broken.add("broken")
     publish(race.stage.connection, toy.say("broken"))
     deliver(race.stage, "events")
@@ -139,7 +139,7 @@ def test_a_replay_behind_a_delivery_of_the_same_event_skips_it(race: Race) -> No
 
 
 def abandoned(stage: Stage, queue: str) -> Hand:
-    """A delivery whose worker is taken for dead."""
+    """Return a delivery whose worker is taken for dead."""
     if queue == "robots":
         submitted(stage, 1)
     else:
@@ -150,8 +150,8 @@ def abandoned(stage: Stage, queue: str) -> Hand:
 
 
 @pytest.mark.parametrize("queue", ["events", "robots"])
-def test_a_worker_that_finishes_behind_its_rescue_has_lost_its_delivery(race: Race, queue: str) -> None:
-    """It waits for the rescue, and finds that the row is not its own any more: the next worker's word counts."""
+def test_a_worker_cannot_finish_a_rescued_delivery(race: Race, queue: str) -> None:
+    """It waits for the rescue and finds that it has lost the row. The next worker's outcome counts."""
     hand = abandoned(race.stage, queue)
     freed, applied = race.behind(
         lambda connection: rescue(connection, race.stage.settings), lambda _connection: race.stage.deliver(hand)
@@ -163,8 +163,8 @@ def test_a_worker_that_finishes_behind_its_rescue_has_lost_its_delivery(race: Ra
     assert sum(seen.heard.values()) + race.stage.world.entered.total() == 1
 
 
-def test_a_rescue_behind_a_delivery_that_is_being_applied_takes_nothing(race: Race) -> None:
-    """The dead worker lives and is in the middle of its commit: nobody waits for it, and its word counts."""
+def test_a_rescue_skips_a_delivery_that_is_being_applied(race: Race) -> None:
+    """The worker is alive and about to commit: the rescue does not wait, and the worker's outcome counts."""
     hand = abandoned(race.stage, "events")
     job = hand.delivery
 
@@ -181,7 +181,7 @@ def test_a_rescue_behind_a_delivery_that_is_being_applied_takes_nothing(race: Ra
 
 
 def test_two_rescuers_free_a_delivery_once(race: Race) -> None:
-    """One attempt more and one rescue on record: the second neither waits nor frees it again."""
+    """One more attempt and one rescue are recorded. The second rescuer neither waits nor frees the row again."""
     hand = abandoned(race.stage, "events")
     first, second = race.behind(
         lambda connection: rescue(connection, race.stage.settings),
@@ -193,7 +193,7 @@ def test_two_rescuers_free_a_delivery_once(race: Race) -> None:
 
 
 def test_a_robot_whose_call_kills_its_workers_is_buried(race: Race) -> None:
-    """Its rescues add up, though each time its request waits in a new row until the portal may be asked."""
+    """Rescues are counted across the rows in which the request waits out the grace period."""
     stage = race.stage
     submitted(stage, 1)
     deaths = 0
@@ -210,8 +210,8 @@ def test_a_robot_whose_call_kills_its_workers_is_buried(race: Race) -> None:
     )
 
 
-def test_a_producers_own_request_finds_the_call_in_doubt(race: Race) -> None:
-    """The worker died of the call that entered the order; a request with another id asks before it enters anything."""
+def test_a_request_with_another_id_finds_the_call_in_doubt(race: Race) -> None:
+    """The worker crashed in the call that entered the order. A request with another id asks before it enters."""
     stage = race.stage
     job_id, (item,) = submitted(stage, 1)
     _die_in_the_call(stage, "die after")
@@ -229,7 +229,7 @@ def test_a_producers_own_request_finds_the_call_in_doubt(race: Race) -> None:
 
 
 def _patient(stage: Stage) -> Wiring:
-    """The stage's wiring, with a grace period of a minute."""
+    """Return the stage's wiring with a grace period of one minute."""
     wiring = stage.wiring()
     return replace(
         wiring, effects={kind: replace(one, grace_period=lambda: 60.0) for kind, one in wiring.effects.items()}
@@ -237,7 +237,7 @@ def _patient(stage: Stage) -> Wiring:
 
 
 def _die_in_the_call(stage: Stage, mood: Mood = "die before") -> None:
-    """Deliver the request until it is called; what it was put back for has passed."""
+    """Deliver the request until it is called, passing the time for which it is put back."""
     stage.world.moods.append(mood)
     while True:
         stage.connection.execute("UPDATE engine.calls SET ask_after = now() WHERE ask_after > now()")

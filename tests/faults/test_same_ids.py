@@ -1,4 +1,4 @@
-"""Ids: two different events with one id are told apart wherever they meet. Each law finds a seeded bug."""
+"""Different events with the same id are told apart everywhere. Each test finds a seeded bug."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DEAD = "SELECT array_agg(event_data->'data'->>'word' ORDER BY id) FROM engine.f
 
 
 def test_consequences_without_a_key_are_refused(race: Race) -> None:
-    """Publishing raises: the queue would keep one of them."""
+    """Publishing them raises, since the queue would keep only one."""
     cause = say("cause")
     consequences = [cause.follow(Said(word=str(n)), toy.NOW) for n in range(4)]
     try:
@@ -27,8 +27,8 @@ def test_consequences_without_a_key_are_refused(race: Race) -> None:
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_two_facts_with_one_id_are_one_applied_and_one_dead(race: Race, *, together: bool) -> None:
-    """In one delivery and in two: neither is taken for the other."""
+def test_of_two_events_with_one_id_one_is_applied_and_one_buried(race: Race, *, together: bool) -> None:
+    """In one delivery and in two."""
     first = say("first")
     publish(race.stage.connection, first)
     if not together:
@@ -39,8 +39,8 @@ def test_two_facts_with_one_id_are_one_applied_and_one_dead(race: Race, *, toget
     assert scalar(race.stage.connection, _DEAD) == ["second"]
 
 
-def test_a_fact_with_the_id_of_a_dead_letter_leaves_it_open(race: Race) -> None:
-    """Neither the letter is taken for the other fact, nor the other fact for the letter."""
+def test_an_event_with_the_id_of_a_dead_letter_leaves_it_open(race: Race) -> None:
+    """The letter and the new event are not taken for each other."""
     first = say("first")
     race.stage.world.broken.add("first")
     publish(race.stage.connection, first)

@@ -1,8 +1,8 @@
-"""Seeded bugs: wrong versions of the program that the laws of this directory must notice, or they prove nothing.
+"""Seeded bugs: wrong versions of the program that the tests of this directory must detect.
 
-Each is one that somebody could well write, and harmless as long as nobody else is there at the same time. What a crash
-between two statements shows (no ledger at all, publishing after the commit, an acknowledgement in a transaction of its
-own, a call in doubt that is not asked about) is seeded where crash points are enumerated.
+Each is a plausible mistake that does harm only under concurrency. Mistakes that a crash between two statements shows
+(no ledger, publishing after the commit, an acknowledgement in another transaction, a call in doubt that is not asked
+about) are seeded where crash points are enumerated.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ SEARCH = settings(WAYS, max_examples=200, phases=[Phase.generate], database=None
 
 
 def machine(race: Race) -> None:
-    """The state machine, walking at random until it stumbles."""
+    """Run the state machine on random walks until it fails."""
     walk(race.database, ways=SEARCH)
 
 
 def machine_by_hand(race: Race) -> None:
-    """The state machine, on the one way that leads through everything."""
+    """Run the state machine on the fixed walk through every fault."""
     walk_by_hand(race.database)
 
 
 def zombie(name: str, meanwhile: Callable[[Zombie], None]) -> Callable[[Race], None]:
-    """A cell of the zombies' matrix."""
+    """Run one case of the zombie tests."""
 
     def notices(race: Race) -> None:
         with pytest.MonkeyPatch.context() as patch:
@@ -52,7 +52,7 @@ def zombie(name: str, meanwhile: Callable[[Zombie], None]) -> Callable[[Race], N
 
 
 def flood(race: Race) -> None:
-    """A tenant that comes behind another's flood."""
+    """Run a tenant that queues behind another's flood."""
     outside = toy.Outside()
     with domain.use(outside.wiring()):
         fairness.come_behind_a_flood(race.stage.connection, outside)
@@ -60,7 +60,7 @@ def flood(race: Race) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """A wrong version, and the law that notices it."""
+    """A wrong version and the test that detects it."""
 
     version: Wrong
     notices: Callable[[Race], None]
@@ -69,48 +69,48 @@ class Seeded:
 BUGS = {
     "no lock, counters read then written": Seeded(
         wrong.no_lock_and_counters_read_then_written,
-        races.test_two_who_record_the_last_results_of_a_job_complete_it_once,
+        races.test_concurrent_last_results_complete_a_job_once,
     ),
     "key checked then inserted": Seeded(
         wrong.key_checked_then_inserted,
-        lambda race: races.test_whoever_comes_second_with_a_key_is_told_of_the_first(race, same=False),
+        lambda race: races.test_a_second_submit_with_a_key_is_refused(race, same=False),
     ),
     "orders looked at then taken": Seeded(
         wrong.orders_looked_at_then_taken,
-        lambda race: races.test_of_two_who_submit_an_order_the_second_is_refused_without_again(race, again=False),
+        lambda race: races.test_a_second_submit_of_an_order_is_refused_without_again(race, again=False),
     ),
     "pending orders looked at then taken": Seeded(
-        wrong.pending_orders_looked_at_then_taken, races.test_two_who_submit_what_is_pending_share_it
+        wrong.pending_orders_looked_at_then_taken, races.test_concurrent_submits_of_pending_orders_share_them
     ),
     "slots read then written": Seeded(
-        wrong.slots_read_then_written, workers.test_two_who_take_the_last_slots_share_them
+        wrong.slots_read_then_written, workers.test_concurrent_takers_share_the_last_slots
     ),
     "rescue selects then updates": Seeded(
         wrong.rescue_selects_then_updates, workers.test_two_rescuers_free_a_delivery_once
     ),
     "the mark of a call belongs to its event": Seeded(
-        wrong.the_mark_of_a_call_belongs_to_its_event, workers.test_a_producers_own_request_finds_the_call_in_doubt
+        wrong.the_mark_of_a_call_belongs_to_its_event, workers.test_a_request_with_another_id_finds_the_call_in_doubt
     ),
     "rescues are counted by row": Seeded(
         wrong.rescues_are_counted_by_row, workers.test_a_robot_whose_call_kills_its_workers_is_buried
     ),
     "replay without a lock": Seeded(
-        wrong.replays_without_a_lock, workers.test_a_replay_behind_a_delivery_of_the_same_event_skips_it
+        wrong.replays_without_a_lock, workers.test_a_replay_skips_an_event_that_a_delivery_has_just_applied
     ),
     "the ledger takes everything: race": Seeded(
-        wrong.the_ledger_takes_everything, races.test_one_event_that_two_workers_have_is_applied_by_one
+        wrong.the_ledger_takes_everything, races.test_an_event_of_two_workers_is_applied_once
     ),
     "records and calls without a lease": Seeded(
         wrong.records_and_calls_without_a_lease,
-        lambda race: workers.test_a_worker_that_finishes_behind_its_rescue_has_lost_its_delivery(race, "robots"),
+        lambda race: workers.test_a_worker_cannot_finish_a_rescued_delivery(race, "robots"),
     ),
     "claims without a lease: race": Seeded(
         wrong.claims_without_a_lease,
-        lambda race: workers.test_a_worker_that_finishes_behind_its_rescue_has_lost_its_delivery(race, "events"),
+        lambda race: workers.test_a_worker_cannot_finish_a_rescued_delivery(race, "events"),
     ),
     "a retry is no new attempt: race": Seeded(
         wrong.a_retry_is_no_new_attempt,
-        lambda race: races.test_a_retry_and_a_late_result_do_not_mix(race, late_first=False),
+        lambda race: races.test_a_late_result_does_not_count_for_a_retry(race, late_first=False),
     ),
     "claims without a lease: zombie": Seeded(
         wrong.claims_without_a_lease, zombie("events: before the claim", taken_by_another)
@@ -131,15 +131,15 @@ BUGS = {
     "ids collide silently": Seeded(wrong.ids_collide_silently, ids.test_consequences_without_a_key_are_refused),
     "the ledger compares no data": Seeded(
         wrong.the_ledger_compares_no_data,
-        lambda race: ids.test_two_facts_with_one_id_are_one_applied_and_one_dead(race, together=False),
+        lambda race: ids.test_of_two_events_with_one_id_one_is_applied_and_one_buried(race, together=False),
     ),
     "one of an id in a batch is dropped": Seeded(
         wrong.one_of_an_id_in_a_batch_is_dropped,
-        lambda race: ids.test_two_facts_with_one_id_are_one_applied_and_one_dead(race, together=True),
+        lambda race: ids.test_of_two_events_with_one_id_one_is_applied_and_one_buried(race, together=True),
     ),
     "a dead letter is resolved by any event with its id": Seeded(
         wrong.a_dead_letter_is_resolved_by_any_event_with_its_id,
-        ids.test_a_fact_with_the_id_of_a_dead_letter_leaves_it_open,
+        ids.test_an_event_with_the_id_of_a_dead_letter_leaves_it_open,
     ),
     "a dead letter is resolved by any event with its id: walked": Seeded(
         wrong.a_dead_letter_is_resolved_by_any_event_with_its_id, machine_by_hand
@@ -157,7 +157,7 @@ BUGS = {
 
 @pytest.mark.parametrize("name", BUGS)
 def test_a_seeded_bug_is_noticed(race: Race, name: str) -> None:
-    """With the wrong version in place the law does not hold."""
+    """With the wrong version in place the test fails."""
     bug = BUGS[name]
     with bug.version(race.database), pytest.raises(AssertionError):
         bug.notices(race)

@@ -1,9 +1,8 @@
-"""Zombies: a worker is stopped at some point, others take it for dead, and it goes on as if nothing had happened.
+"""Zombies: a worker is stopped at some point, others take it for dead, and it goes on.
 
-Every point at which it can be stopped, by everything that may have happened meanwhile. Nothing that it does then
-changes anything: neither the events, nor the row, nor the outside world. Where it was stopped in the middle of a
-transaction nobody can take its row from it; there the server ends its session first, as it does with a transaction that
-is idle for too long.
+Every stopping point is combined with everything that may have happened meanwhile. What the worker does afterwards
+changes nothing: neither events, nor the row, nor the outside world. A worker stopped in a transaction keeps its row
+locked; there the server first ends its session, as it does with a transaction that is idle for too long.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ MEANWHILE = [rescued, taken_by_another, finished_by_another, buried]
 
 
 def zombie(race: Race, name: str, meanwhile: Callable[[Zombie], None], patch: pytest.MonkeyPatch) -> Zombie:
-    """A worker with one event in its hand, on its way to a point."""
+    """A worker with one event, on its way to a stopping point."""
     point, world = POINTS[name], race.stage.world
     if point.queue == "robots":
         submitted(race.stage, 1)
@@ -79,7 +78,7 @@ def zombie(race: Race, name: str, meanwhile: Callable[[Zombie], None], patch: py
 
 
 def deliver_all(stage: Stage) -> None:
-    """Let the others die, and others deliver all that there is."""
+    """Let the other workers be taken for dead, and deliver everything."""
     stage.connection.execute("UPDATE public.procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
     stage.rescue()
     stage.pass_time()
@@ -91,7 +90,7 @@ def deliver_all(stage: Stage) -> None:
 
 
 def is_once(stage: Stage, event_id: object, *, dead: bool) -> None:
-    """The event came to one end, and what it was about was done at most once."""
+    """Assert that the event has one end and that its action was done at most once."""
     seen, _ = snapshot(stage.connection)
     assert (event_id in set(chain.from_iterable(seen.applied)), event_id in seen.dead) == (not dead, dead)
     assert not seen.waiting
@@ -104,7 +103,7 @@ def is_once(stage: Stage, event_id: object, *, dead: bool) -> None:
 def test_a_zombie_changes_nothing(
     race: Race, name: str, meanwhile: Callable[[Zombie], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All that there is when it goes on is there when it has ended; and in the end its event was done once."""
+    """The state when it goes on is the state when it ends, and the event was done once."""
     undead = zombie(race, name, meanwhile, monkeypatch)
     undead.walk()
     assert everything(race.stage) == undead.left_behind
@@ -116,7 +115,7 @@ def test_a_zombie_changes_nothing(
 
 @pytest.mark.parametrize("name", [name for name, point in POINTS.items() if point.holds])
 def test_a_worker_in_its_transaction_is_not_rescued(race: Race, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However dead it looks: it keeps its row until it commits, and what it says counts."""
+    """It keeps its row until it commits, even without heartbeats, and its outcome counts."""
     slow = zombie(race, name, nobody_can_take_it, monkeypatch)
     slow.walk()
     assert everything(race.stage) != slow.left_behind

@@ -1,4 +1,4 @@
-"""What a test may do to workers between two statements, and around calls: watch them, and let them die."""
+"""Watch workers at statements and calls, and let them crash there."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from app.context import Connection
 
 
 class Died(psycopg.OperationalError):
-    """The worker died: to what is left of it, the connection broke."""
+    """The worker crashed. The rest of it sees a broken connection."""
 
 
 @dataclass(slots=True)
 class CrashPoint:
-    """What happens to workers between two statements, and around calls.
+    """What happens to workers between statements and around calls.
 
-    After so many statements, those that are `left`, a worker dies; None: it does not. What `watches` is told of
-    every statement, with its connection, and of every call.
+    A worker crashes after `left` statements; None: never. `watches` is called with every statement and its connection,
+    and with every call.
     """
 
     left: int | None = None
     watches: Callable[[str, Connection | None], None] | None = None
 
     def step(self, statement: str, connection: Connection) -> None:
-        """A worker is about to run a statement."""
+        """Note that a worker is about to run a statement."""
         self.pass_by(statement, connection)
         if self.left is None:
             return
@@ -39,13 +39,13 @@ class CrashPoint:
         self.left -= 1
 
     def pass_by(self, place: str, connection: Connection | None = None) -> None:
-        """A worker is at some place."""
+        """Note that a worker is at some place."""
         if self.watches is not None:
             self.watches(place, connection)
 
 
 def mortal_pool(url: str, crash_point: CrashPoint) -> ConnectionPool[Connection]:
-    """Connections whose statements count down to a crash point."""
+    """Return a pool whose statements count down to a crash point."""
 
     class Mortal(psycopg.Cursor[Any]):
         def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Facts: what an event says, as the model understands it, and the ids that follow from what was said before."""
+"""Events as the model knows them, with the ids that follow from earlier events."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ OPEN = ("pending", "processing")
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A job begins, or goes on with the items that are `named`."""
+    """A job begins, or continues with the items that are `named`."""
 
     job: UUID
     named: frozenset[UUID] | None = None
 
     def names(self, item: UUID) -> bool:
-        """Whether it asks for an item of its job."""
+        """Return whether it requests an item of its job."""
         return self.named is None or item in self.named
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One attempt at one item is asked of a robot."""
+    """A request for one attempt at one item."""
 
     item: UUID
     attempt: int
 
     @property
     def id(self) -> UUID:
-        """The item and the attempt make it: the same for all who ask, so it is asked for once."""
+        """Return the id, which depends on item and attempt only, so that an attempt is requested once."""
         return rules.request_id(self.item, self.attempt)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one attempt at one item."""
+    """The result of one attempt at one item."""
 
     item: UUID
     attempt: int
@@ -46,26 +46,26 @@ class Outcome:
 
     @staticmethod
     def id_after(request: UUID) -> UUID:
-        """The id of what a robot says of the request with this id; what others say has ids of its own."""
+        """Return the id of the result for the request with this id. Results of others have their own ids."""
         return uuid5(request, "robot/item.completed:")
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A job ended, for the so-manieth time."""
+    """A job completed for the nth time."""
 
     job: UUID
     generation: int
 
     @property
     def id(self) -> UUID:
-        """The job and the generation make it."""
+        """Return the id, which depends on job and generation only."""
         return uuid5(self.job, f"robot/job.completed/{self.generation}")
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word, which nothing but the ledger keeps from being heard twice."""
+    """A word. Only the ledger keeps it from being noted twice."""
 
     word: str
 
@@ -74,7 +74,7 @@ EventSpec: TypeAlias = Submission | Request | Outcome | Completion | Word
 
 
 def event_spec(raw: dict[str, Any]) -> EventSpec:
-    """What an event says, from its type and its data."""
+    """Return an event as the model knows it, from its type and data."""
     data = raw["data"]
     match raw["type"]:
         case "robot/job.submitted":
@@ -102,7 +102,7 @@ class Item:
     attempt: int = 0
 
     def awaits(self, attempt: int) -> bool:
-        """Whether a result of this attempt counts."""
+        """Return whether a result of this attempt counts."""
         return self.status in OPEN and self.attempt == attempt
 
 
@@ -119,13 +119,13 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether every item has a result."""
+        """Return whether every item has a result."""
         return self.status in {"completed", "failed"}
 
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """What a job shows."""
+    """The visible state of a job."""
 
     status: str
     succeeded: int
@@ -136,7 +136,7 @@ class JobState:
 
 @dataclass(frozen=True, slots=True)
 class ItemState:
-    """What an item shows."""
+    """The visible state of an item."""
 
     status: str
     attempt: int
@@ -144,12 +144,12 @@ class ItemState:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What there is at one commit.
+    """The state of the program at one commit.
 
-    `applied` are the ledger's events, those of one transaction together, in the order of the transactions; the other
+    `applied` are the ledger's events: one set for each transaction, in the order of the transactions. The other
     events are `waiting` (in the queue) or `dead`, with the class of the error. `heard` counts the words. `orders` are
-    those that are not pending, with their status. `reused` are facts that came under the id of another one: those that
-    wait, and those that were buried for it.
+    those that are not pending, with their status. `reused` are events with the id of another event: those that wait,
+    and those that were buried for it.
     """
 
     jobs: dict[UUID, JobState]

@@ -1,8 +1,8 @@
-"""The machine: what anybody may do to the program, in whatever order, as rules for Hypothesis.
+"""The state machine: operations on the program in any order, as rules for Hypothesis.
 
-Jobs are submitted, results come from robots and from elsewhere, early, late, twice and against each other; workers
-take deliveries, die between two statements or in the middle of a call, are rescued, and come back to go on; failed
-items are retried, dead letters replayed, queues paused. In the end everything is mended and delivered.
+Jobs are submitted. Results come from robots and others: early, late, twice and contradictory. Workers take deliveries,
+crash between statements or in a call, are rescued, and go on as zombies. Failed items are retried, dead letters
+replayed, queues paused. At the end every fault is mended and everything is delivered.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ RESULTS = st.lists(st.tuples(WHICH, st.sampled_from([0, 0, 0, 0, -1, 1]), st.boo
 
 
 class Tallyman(Neighbours):
-    """The rules. Each does one thing to the program and to the model, and compares them."""
+    """The rules. Each does one operation to the program and to the model, and compares them."""
 
     @initialize(count=st.integers(1, 4), begun=st.booleans(), both=st.booleans(), dead=st.booleans())
     def orders_come_in(self, count: int, *, begun: bool, both: bool = False, dead: bool = False) -> None:
-        """A shop has orders, and a job for some of them, which robots may have been asked for.
+        """Create the orders of a shop and a job for some of them, perhaps with requests.
 
         `both`: the other shop has a job too, and they share a worker. `dead`: there is a dead word, and its id is used
         again.
@@ -66,7 +66,7 @@ class Tallyman(Neighbours):
         elsewhere=st.sampled_from([False, False, True]),
     )
     def submit(self, first: int, count: int, key: str | None, *, elsewhere: bool = False) -> None:
-        """A job of some orders, which may have had a job before; under a key, perhaps, or of the other shop."""
+        """Submit a job of some orders, which may have had a job: perhaps with a key, perhaps for the other shop."""
         shop, orders, key = (self.stage.other, self.strange, None) if elsewhere else (self.stage.shop, self.orders, key)
         wanted = list(orders[first : first + count])
         if key in self.keys:
@@ -87,7 +87,7 @@ class Tallyman(Neighbours):
     @precondition(lambda self: self.keys)
     @rule(key=st.sampled_from(["K", "L"]))
     def repeat(self, key: str) -> None:
-        """A request that was made under a key is made again."""
+        """Repeat a request with its key."""
         key = key if key in self.keys else next(iter(self.keys))
         self._submit_again(list(self.keys[key][1]), key)
 
@@ -102,7 +102,7 @@ class Tallyman(Neighbours):
 
     @rule(words=st.lists(st.sampled_from(["fine", "fine", "shaky", "broken"]), min_size=1, max_size=4))
     def say(self, words: list[str]) -> None:
-        """Words, some of which cannot be heard, or not yet."""
+        """Publish words, some of which fail, permanently or for some deliveries."""
         said = [toy.say(f"{mood} {len(self.model.event_specs)}.{n}") for n, mood in enumerate(words)]
         for n, event in enumerate(said):
             if words[n] == "shaky":
@@ -114,7 +114,7 @@ class Tallyman(Neighbours):
     @precondition(lambda self: self.model.items)
     @rule(results=RESULTS)
     def record(self, results: list[tuple[int, int, bool]]) -> None:
-        """Results that somebody records directly: the first for each attempt counts, the others are late."""
+        """Record results directly: the first for each attempt counts, the others are late."""
         said = [self.result(*result) for result in results]
         shop = self.shop_of(said[0].job_id)
         said = [one for one in said if self.shop_of(one.job_id) is shop]
@@ -127,7 +127,7 @@ class Tallyman(Neighbours):
     @precondition(lambda self: self.model.items)
     @rule(results=RESULTS, together=st.booleans())
     def complete(self, results: list[tuple[int, int, bool]], *, together: bool) -> None:
-        """Results as events, in one batch or each in a row of its own."""
+        """Publish results as events, in one batch or in rows of their own."""
         said = [self.result(*result) for result in results]
         now, whose = self.stage.shop.context.now, {one.job_id: self.shop_of(one.job_id).workspace_id for one in said}
         self.publish(
@@ -137,7 +137,7 @@ class Tallyman(Neighbours):
     @precondition(lambda self: self.raws)
     @rule(which=st.lists(WHICH, min_size=1, max_size=4), together=st.booleans())
     def redeliver(self, which: list[int], *, together: bool) -> None:
-        """Events that were said already, whatever has become of them, are said again."""
+        """Publish known events again, whatever their state."""
         known = list(self.raws.values())[::-1]  # the newest first
         again = [events.parse(known[n % len(known)]) for n in which]
         publish(self.stage.connection, *again, batch_size=None if together else 1)
@@ -158,7 +158,7 @@ class Tallyman(Neighbours):
 
     @rule(queues=st.lists(QUEUE, min_size=1, max_size=4), moods=MOOD)
     def work(self, queues: list[str], moods: list[Any]) -> None:
-        """Workers take what is due, one after the other, and deliver it."""
+        """Let workers take what is due, one after the other, and deliver it."""
         for queue in queues:
             if hand := self.fetch(queue):
                 self.deliver(hand, moods)
@@ -166,7 +166,7 @@ class Tallyman(Neighbours):
     @precondition(lambda self: len(self.hands) < MOST_IN_HAND)
     @rule(queue=QUEUE)
     def take(self, queue: str) -> None:
-        """A worker takes what is due, and is slow."""
+        """Let a slow worker take what is due."""
         if hand := self.fetch(queue):
             self.hands.append(hand)
         self.check()
@@ -174,25 +174,25 @@ class Tallyman(Neighbours):
     @precondition(lambda self: self.hands)
     @rule(which=WHICH, moods=MOOD)
     def carry_on(self, which: int, moods: list[Any]) -> None:
-        """A slow worker goes on, whatever became of its delivery meanwhile."""
+        """Let a slow worker go on, whatever happened to its delivery."""
         hand = self.hands.pop(which % len(self.hands))
         self.deliver(hand, moods)
 
     @rule(queue=QUEUE, statements=st.integers(0, 10))
     def crash(self, queue: str, statements: int) -> None:
-        """A worker takes what is due and dies before one of its statements."""
+        """Let a worker take what is due and crash before one of its statements."""
         if hand := self.fetch(queue):
             self.die_at_work(hand, statements)
 
     @rule(death=st.sampled_from(["die before", "die after"]))
     def crash_in_a_call(self, death: str) -> None:
-        """A robot dies around a call."""
+        """Let a worker crash before or after a call."""
         if hand := self.fetch("robots"):
             self.die_at_work(hand, death)
 
     @rule(queue=QUEUE, statements=st.integers(0, 3))
     def kill(self, queue: str, statements: int) -> None:
-        """Every worker that takes what is due dies, until none may take it any more."""
+        """Let every worker that takes what is due crash, until the row is buried."""
         self.rescue()
         for _ in range(MOST_RESCUES + 1):
             self.crash(queue, statements)
@@ -200,7 +200,7 @@ class Tallyman(Neighbours):
 
     @rule(queue=QUEUE, moods=MOOD, then=st.sampled_from(["silent", "rescued", "taken", "delivered"]))
     def fall_silent(self, queue: str, moods: list[Any], then: str) -> None:
-        """A slow worker's heart stops. It goes on all the same, after its delivery was rescued or given to others."""
+        """Stop the heartbeats of a slow worker. It goes on after its delivery was rescued or given to others."""
         hand = self.hands.pop() if self.hands else self.fetch(queue)
         if hand is None:
             return
@@ -218,7 +218,7 @@ class Tallyman(Neighbours):
 
     @rule()
     def later(self) -> None:
-        """Everything that waits for its time is due, and the deliveries of the dead wait again."""
+        """Make everything due that waits for its time, and rescue the deliveries of dead workers."""
         self.pass_time()
         self.rescue()
 
@@ -227,7 +227,7 @@ class Tallyman(Neighbours):
     @precondition(lambda self: any(job.failed for job in self.model.jobs.values()))
     @rule(which=WHICH, some=st.sampled_from(["failed", "failed", "one of the failed", "any"]))
     def retry(self, which: int, some: str) -> None:
-        """All failed items of a job, or one of them, or an item that may not have failed at all."""
+        """Retry all failed items of a job, or one of them, or an item that may not have failed."""
         jobs = [id_ for id_, job in self.model.jobs.items() if job.failed]
         job = jobs[which % len(jobs)]
         failed = self.model.failed(job)
@@ -250,13 +250,13 @@ class Tallyman(Neighbours):
     @precondition(lambda self: self.model.dead)
     @rule(which=WHICH, everything=st.booleans())
     def replay(self, which: int, *, everything: bool) -> None:
-        """One dead letter, or all that there are."""
+        """Replay one dead letter, or all."""
         dead = [event for event in self.model.event_specs if event in self.model.dead]
         self.replay_letters(dead if everything else [dead[which % len(dead)]])
 
     @rule(queue=QUEUE)
     def pause_or_resume(self, queue: str) -> None:
-        """Nobody takes from a queue any more; or everybody does again."""
+        """Pause a queue, or resume it."""
         if queue in self.paused:
             assert pauses.resume(self.stage.connection, queue, actor="ana") is not None
             self.paused.remove(queue)
@@ -267,13 +267,13 @@ class Tallyman(Neighbours):
     @precondition(lambda self: self.stage.world.broken)
     @rule()
     def mend(self) -> None:
-        """What could not be heard can be heard."""
+        """Let the words that failed permanently succeed."""
         self.stage.world.mend()
 
     @precondition(lambda self: any(job.status == "pending" for job in self.model.jobs.values()))
     @rule(which=WHICH)
     def begin_by_hand(self, which: int) -> None:
-        """Somebody says that a job is processing. What has ended is left alone: the audit would name it."""
+        """Set a job to processing. Skips jobs that have ended: the audit would report them."""
         begun = {id_: job for id_, job in self.model.jobs.items() if job.status not in {"completed", "failed"}}
         id_, job = list(begun.items())[which % len(begun)]
         try:

@@ -1,9 +1,8 @@
-"""The model: what robot jobs are meant to be, without a database, a queue, a lock or a transaction.
+"""The model: the specification of robot jobs, without a database, a queue, a lock or a transaction.
 
-It is told what is asked of the program (`submit`, `record`, `cancel`, `edit`…) and then what there is. In between the
-program may have applied events, each of which must have been waiting, in transactions of its choice; the model applies
-the same events in the same order, and must come to the same state. It says which events follow from which, so nothing
-is lost and nothing appears from nowhere.
+It is told each operation (`submit`, `record`, `cancel`, `edit`…) and then the state of the program. In between the
+program may have applied events that were waiting, in any transactions. The model applies the same events in the same
+order and must come to the same state. It knows which events follow from which, so a lost or unexpected event is found.
 """
 
 from __future__ import annotations
@@ -32,11 +31,12 @@ from tests.helpers.faults.event_specs import (
 
 @dataclass(slots=True)
 class Model:
-    """Everything that was said, and what it comes to.
+    """All events that were published, and the state that follows from them.
 
     `answered` is the outside world's: whether a robot was last told that an item was entered. `expected` are events
-    that must be said by now and whose ids are known; of the `unnamed` ones only the content is. `reused` are facts that
-    were said under the id of another one, `early` events that are not due. `orders` have their status once it changed.
+    that must have been published and whose ids are known; of the `unnamed` ones only the content is. `reused` are
+    events with the id of another event, `early` are events that are not due. `orders` are those whose status has
+    changed.
     """
 
     jobs: dict[UUID, Job] = field(default_factory=dict)
@@ -55,13 +55,13 @@ class Model:
     # What is asked of the program -----------------------------------------------------------------
 
     def submit(self, job: UUID, items: Mapping[UUID, UUID]) -> None:
-        """A job was made; `items` are its items, each with its order."""
+        """A job was created. `items`: its items, each with its order."""
         self.jobs[job] = Job(list(items))
         self.items.update({item: Item(job, order) for item, order in items.items()})
         self.unnamed.append(Submission(job))
 
     def record(self, outcomes: Iterable[Outcome]) -> int:
-        """Results were recorded in this order, in one transaction; returns how many counted."""
+        """Results were recorded in this order, in one transaction. Returns how many counted."""
         counting: dict[UUID, Outcome] = {}
         for outcome in outcomes:
             if self.items[outcome.item].awaits(outcome.attempt):
@@ -70,16 +70,16 @@ class Model:
         return len(counting)
 
     def retry(self, job: UUID, items: Collection[UUID]) -> None:
-        """Failed items, at least one, were asked for again."""
+        """Failed items, at least one, were retried."""
         for item in items:
             self._next_attempt(item)
         self._reopen(job, len(items))
         self.unnamed.append(Submission(job, frozenset(items)))
 
     def cancel(self, job: UUID, live: Collection[UUID]) -> None:
-        """A job that is not done was cancelled: what no robot has begun fails, and what its dead requests asked for.
+        """An open job was cancelled: items that no robot has begun, or whose requests are dead, fail.
 
-        `live` are the keys of calls that are under way: a dead request of one of those stays.
+        `live` are the keys of calls in progress. A dead request for one of them stays.
         """
         self.jobs[job].cancelled = True
         for letter in self.requests(self.jobs[job].items, live):
@@ -88,13 +88,13 @@ class Model:
         self._count([Outcome(id_, item.attempt, False) for id_, item in items.items() if item.status == "pending"])  # noqa: FBT003
 
     def record_by_hand(self, outcome: Outcome, live: Collection[UUID]) -> None:
-        """A person recorded the outcome of an item that waits for it: the dead requests for it are closed."""
+        """The outcome of an open item was recorded by hand: the dead requests for it are closed."""
         assert self.record([outcome]) == 1
         for letter in self.requests([outcome.item], live):
             self._close(letter)
 
     def requests(self, items: Collection[UUID], live: Collection[UUID]) -> list[UUID]:
-        """The dead requests for some items, but those whose calls are under way."""
+        """Return the dead requests for some items, without those whose calls are in progress."""
         event_specs = {letter: self.event_specs[letter] for letter in self.dead}
         return [
             letter
@@ -110,7 +110,7 @@ class Model:
             self.record([Outcome(event_spec.item, event_spec.attempt, False)])  # noqa: FBT003
 
     def edit(self, letter: UUID, copy: EventSpec) -> None:
-        """A dead letter's event was said with other data and under another id. A request's own call is not made."""
+        """A dead letter's event was published with other data and id. The dead request's own call is not made."""
         self._close(letter)
         self.unnamed.append(copy)
         if isinstance(self.event_specs[letter], Request):
@@ -122,7 +122,7 @@ class Model:
         self.closed.add(letter)
 
     def forbids(self, item: UUID) -> str | None:
-        """Why the item's order must not be entered, by what was asked of the program; None if it may."""
+        """Return why the item's order must not be entered, according to the operations; None if it may."""
         its = self.items[item]
         if self.jobs[its.job].cancelled:
             return f"job {its.job} is cancelled"
@@ -131,11 +131,11 @@ class Model:
         return None
 
     def failed(self, job: UUID) -> list[UUID]:
-        """The job's failed items."""
+        """Return the job's failed items."""
         return [item for item in self.jobs[job].items if self.items[item].status == "error"]
 
     def replay(self, letters: Collection[UUID], seen: Seen) -> None:
-        """Dead letters were replayed in one transaction; those that were of no use when it was planned are closed."""
+        """Dead letters were replayed in one transaction. Those that were obsolete when planned are closed."""
         useless = [event for event in letters if not self._is_of_use(self.event_specs[event])]
         reopened: Counter[UUID] = Counter()
         for event in letters:
@@ -178,9 +178,9 @@ class Model:
     # What there is --------------------------------------------------------------------------------
 
     def follow(self, seen: Seen, *, begun: Collection[UUID] = (), doomed: Collection[UUID] = ()) -> None:
-        """Come to what there is, or raise `AssertionError`.
+        """Advance to the state that was seen, or raise `AssertionError`.
 
-        `begun` are the items that a robot may just have begun, `doomed` the events that may just have died.
+        `begun` are items that a robot may just have begun, `doomed` events that may just have been buried.
         """
         for together in seen.applied:
             if new := [event for event in together if event not in self.applied]:
@@ -210,7 +210,7 @@ class Model:
             self.closed.discard(event)
 
     def _winners(self, outcomes: list[Outcome], seen: Seen) -> list[Outcome]:
-        """Of several results for one item in one transaction any one may count, and one must."""
+        """Choose the results that count: of several for one item in one transaction any one may, and one must."""
         rivals: dict[UUID, list[Outcome]] = {}
         for outcome in outcomes:
             if self.items[outcome.item].awaits(outcome.attempt):
@@ -238,7 +238,7 @@ class Model:
                 self.expected[request.id] = request
 
     def _hear(self, seen: Seen) -> None:
-        """Take in the events that are new: each must follow from something, and all that must follow be there."""
+        """Take in new events: each must follow from an earlier one, and none that must follow may be missing."""
         for event, event_spec in seen.event_specs.items():
             if event in self.event_specs:
                 continue

@@ -1,4 +1,4 @@
-"""The program and its model side by side: what is done to both, and the comparison after every step."""
+"""Run operations on the program and its model, and compare both after every step."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ModelComparison(RuleBasedStateMachine):
         self.is_sound = True
 
     def check(self, **allowed: Any) -> None:
-        """The audit holds, and the model comes to what there is; `allowed` is `Model.follow`'s."""
+        """Assert that the audit holds and the model reaches the program's state. `allowed`: see `Model.follow`."""
         self.is_sound = False
         assert not self.stage.world.violations
         assert broken(self.stage.connection) == []
@@ -80,34 +80,34 @@ class ModelComparison(RuleBasedStateMachine):
         self.is_sound = True
 
     def shop_of(self, job: UUID) -> Shop:
-        """Whose a job is."""
+        """Return the shop of a job."""
         return self.home.get(job, self.stage.shop)
 
     def live_calls(self) -> set[UUID]:
-        """The keys of the calls that live deliveries make: the ids of the requests, whatever event asked."""
+        """Return the keys of the calls of live deliveries: the ids of the requests, whichever event asked."""
         return {key for (key,) in self.stage.connection.execute(_LIVE)}
 
     def guarded(self, happens: Callable[[], None]) -> None:
-        """Do something in the middle of a call, where an error would be the call's: it is a violation instead."""
+        """Run a check in the middle of a call, where an error would count as the call's. It is noted as a violation."""
         try:
             happens()
         except Exception:  # noqa: BLE001 - raised by the check that follows
             self.stage.world.violations.append(traceback.format_exc())
 
     def _forbids(self, item: UUID) -> str | None:
-        """Why an item's order must not be entered at this moment."""
+        """Return why an item's order must not be entered at this moment."""
         if self.shop_of(self.model.items[item].job).workspace_id in self.disabled:
             return "the carrier is disabled"
         return "the queue is paused" if "robots" in self.paused else self.model.forbids(item)
 
     def publish(self, said: Sequence[Event[Any]], *, together: bool, delay: float = 0) -> None:
-        """Say new events, in one batch or each in a row of its own."""
+        """Publish new events, in one batch or each in a row of its own."""
         self.model.unnamed += [_event_spec(event) for event in said]
         publish(self.stage.connection, *said, batch_size=None if together else 1, delay=delay)
         self.check()
 
     def result(self, which: int, shift: int, succeeded: bool) -> ItemCompleted:  # noqa: FBT001 - drawn
-        """A result of one of the items, for the attempt that it waits for or one beside it."""
+        """Return a result of one of the items, for the current attempt or one beside it."""
         id_, item = list(self.model.items.items())[which % len(self.model.items)]
         said: dict[str, Any] = (
             {"status": "success", "tracking_number": f"T-{id_}"}
@@ -117,14 +117,14 @@ class ModelComparison(RuleBasedStateMachine):
         return ItemCompleted(job_id=item.job, item_id=id_, attempt=max(0, item.attempt + shift), **said)
 
     def fetch(self, queue: str) -> Hand | None:
-        """A new worker takes what is due, if anything is and nobody paused the queue."""
+        """Let a new worker take what is due, if anything is and the queue is not paused."""
         due = self.stage.due(queue)
         hand = self.stage.take(queue)
         assert (hand is not None) == (due > 0 and queue not in self.paused)
         return hand
 
     def deliver(self, hand: Hand, moods: list[Any]) -> None:
-        """A worker delivers what it has, and meets these moods; nothing comes of what was rescued meanwhile."""
+        """Let a worker deliver what it has under these moods. Nothing may come of a rescued delivery."""
         self.stage.world.moods.extend(moods)
         applied = self.stage.deliver(hand)
         self.stage.world.moods.clear()
@@ -134,7 +134,7 @@ class ModelComparison(RuleBasedStateMachine):
         self.check(begun=hand.items, doomed=self._mortal() | (hand.events if "break" in moods else frozenset()))
 
     def die_at_work(self, hand: Hand, death: Any) -> None:
-        """A worker dies of what it has: before its so-manieth statement, or around a call."""
+        """Let a worker crash before its nth statement or around a call."""
         if isinstance(death, int):
             self.stage.crash_point.left = death
         else:
@@ -149,7 +149,7 @@ class ModelComparison(RuleBasedStateMachine):
         self.check(begun=hand.items, doomed=self._mortal())
 
     def rescue(self) -> None:
-        """Deliveries of the dead wait again; those that have killed too often are buried."""
+        """Rescue the deliveries of dead workers. Those that have crashed workers too often are buried."""
         waiting = self.rows()
         known = {event for (event,) in self.stage.connection.execute(_COUNTED)}
         self.rescues = Counter({event: n for event, n in self.rescues.items() if event in known})
@@ -168,7 +168,7 @@ class ModelComparison(RuleBasedStateMachine):
         self.check(doomed=doomed)
 
     def replay_letters(self, dead: Sequence[UUID]) -> None:
-        """Plan a replay of some dead letters and carry it out; what comes of it is for the steps that follow."""
+        """Plan a replay of some dead letters and run it. Later steps compare what follows."""
         connection = self.stage.connection
         live = self.live_calls()
         useless = {letter for letter in dead if self._is_blocked(letter, live)}
@@ -192,7 +192,7 @@ class ModelComparison(RuleBasedStateMachine):
         self.check()
 
     def _is_blocked(self, letter: UUID, live: Collection[UUID]) -> bool:
-        """Whether a replay would only have to wait, or make a call that is refused."""
+        """Return whether a replay would only wait, or make a call that is refused."""
         request = self.model.event_specs[letter]
         if not isinstance(request, Request):
             return False
@@ -204,7 +204,7 @@ class ModelComparison(RuleBasedStateMachine):
         return is_refused and item.attempt == request.attempt and item.status != "success"
 
     def discard_letter(self, letter: UUID) -> None:
-        """Discard a dead letter. Raises `Conflict` if its item waits for a robot that is at it."""
+        """Discard a dead letter. Raises `Conflict` if its item's call is in progress."""
         said = self.model.event_specs[letter]
         is_busy = (
             isinstance(said, Request)
@@ -222,15 +222,15 @@ class ModelComparison(RuleBasedStateMachine):
         self.check()
 
     def pass_time(self) -> None:
-        """Everything that waits for its time is due."""
+        """Make everything due that waits for its time."""
         self.model.early.clear()
         self.stage.pass_time()
 
     def tidy(self) -> None:
-        """Give an end to what would wait for ever for an operator."""
+        """End everything that would wait for an operator forever."""
 
     def rows(self) -> dict[int, frozenset[UUID]]:
-        """The rows in the queue, with the events that the model knows of."""
+        """Return the rows in the queue with those of their events that the model knows."""
         return {
             id_: frozenset(UUID(e["id"]) for e in args.get("events", [args]) if e["type"] != "order/updated")
             for id_, args in self.stage.connection.execute(_ROWS)
@@ -239,7 +239,7 @@ class ModelComparison(RuleBasedStateMachine):
     # The end --------------------------------------------------------------------------------------
 
     def teardown(self) -> None:
-        """Mend everything and deliver all there is; but a way that has failed already is left as it is."""
+        """Mend every fault and deliver everything. A walk that has failed is left as it is."""
         if self.is_sound:
             self._finish()
 
@@ -292,5 +292,5 @@ def _event_spec(event: Event[Any]) -> Outcome | Word:
 
 
 def outcome(said: ItemCompleted) -> Outcome:
-    """What a result says, to the model."""
+    """Return a result as the model knows it."""
     return Outcome(said.item_id, said.attempt, said.status == "success")

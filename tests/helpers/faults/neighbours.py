@@ -1,6 +1,6 @@
-"""What others do to the program's rows: hold locks, publish for later, write as an older version did, reuse an id.
+"""What others do to the program's rows: hold locks, publish for later, write as older versions did, reuse an id.
 
-And what workers that share out their deliveries do to effects of two shops.
+Also rules for workers that share their deliveries among the effects of two shops.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Neighbours(Operators):
         moods=MOOD,
     )
     def deliver_beside_a_lock(self, table: str, which: int, queue: str, moods: list[Any]) -> None:
-        """A session holds a row for as long as a delivery lasts: what needs it waits, and spends no attempt."""
+        """Lock a row during a delivery: the events that need it wait and spend no attempt."""
         if not (hand := self.fetch(queue)):
             return
         items = list(self.model.items)
@@ -69,7 +69,7 @@ class Neighbours(Operators):
         self.happened["delivered beside a lock"] += 1
 
     def _needs(self, table: str, row: UUID, event: UUID) -> bool:
-        """Whether nothing can come of an event while somebody else holds a row."""
+        """Return whether an event cannot be applied while the row is locked."""
         event_spec = self.model.event_specs[event]
         match table, event_spec:
             case "robot_jobs", Submission():
@@ -88,7 +88,7 @@ class Neighbours(Operators):
             assert after[event] == before[event], "waiting for a lock spent an attempt"
 
     def _attempts(self) -> dict[UUID, int]:
-        """The deliveries that the events which wait have behind them; and note what is applied already."""
+        """Return the attempts of the waiting events. Notes what is applied already."""
         self.before_lock = set(self.model.applied)
         found: dict[UUID, int] = {}
         for (args,) in self.stage.connection.execute(_WAITING):
@@ -100,7 +100,7 @@ class Neighbours(Operators):
 
     @rule(count=st.integers(1, 3), together=st.booleans())
     def say_later(self, count: int, *, together: bool) -> None:
-        """Words that are to be heard in an hour, and not before."""
+        """Publish words that are due in an hour."""
         said = [toy.say(f"later {len(self.model.event_specs)}.{n}") for n in range(count)]
         self.model.early |= {event.id for event in said}
         self.publish(said, together=together, delay=3600)
@@ -108,7 +108,7 @@ class Neighbours(Operators):
 
     @rule(scheduled=st.booleans())
     def older_version(self, *, scheduled: bool) -> None:
-        """What waits is as an older version of the program would have written it."""
+        """Rewrite the waiting rows as an older version of the program wrote them."""
         self.stage.connection.execute(_OLDER)
         if scheduled:
             self.stage.connection.execute(_SCHEDULED)
@@ -118,7 +118,7 @@ class Neighbours(Operators):
     @precondition(lambda self: self._words(self.model.applied))
     @rule(which=WHICH)
     def reuse(self, which: int) -> None:
-        """Another word is said under the id of one that was heard."""
+        """Publish another word with the id of an applied one."""
         self._reuse(self._words(self.model.applied), which)
         self.happened["id reused"] += 1
         self.check()
@@ -126,7 +126,7 @@ class Neighbours(Operators):
     @precondition(lambda self: "events" not in self.paused)
     @rule(which=WHICH, broken=st.booleans())
     def reuse_of_a_dead_word(self, which: int, *, broken: bool) -> None:
-        """Another word is said under the id of one that is dead, and delivered: the dead one stays what it is."""
+        """Publish another word with the id of a dead one, and deliver it: the dead letter is unchanged."""
         if not self._words(self.model.dead):
             first = toy.say(f"dead {len(self.model.event_specs)}")
             self.stage.world.broken.add(first.data.word)
@@ -144,7 +144,7 @@ class Neighbours(Operators):
             self.deliver(hand, [])
 
     def _reuse(self, words: list[UUID], which: int) -> str:
-        """Say another word under the id of one of these; the word."""
+        """Publish another word with the id of one of these. Returns the word."""
         event = words[which % len(words)]
         other = toy.say(f"reused {len(self.model.reused)}")
         publish(self.stage.connection, other.model_copy(update={"id": event}))
@@ -160,7 +160,7 @@ class Neighbours(Operators):
     @precondition(lambda self: "robots" not in self.paused)
     @rule(moods=MOOD)
     def take_turns(self, moods: list[Any]) -> None:
-        """One worker fills its deliveries with effects: nobody gets more than its share while somebody has less."""
+        """Fill one worker's deliveries with effects: no tenant gets more than its share while another has less."""
         worker = self.stage.worker(CAPACITY)
         hands, held = [], Counter[str]()
         for _ in range(CAPACITY):
@@ -179,7 +179,7 @@ class Neighbours(Operators):
             self.deliver(hand, moods)
 
     def _tenants(self, row_id: int) -> set[str]:
-        """Whose the events of a row are: one tenant's."""
+        """Return the tenants of a row's events, which are one."""
         return {
             event["tenantid"]
             for (args,) in self.stage.connection.execute(_OF_ROW, [row_id])

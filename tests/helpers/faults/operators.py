@@ -1,6 +1,6 @@
-"""What operators do: cancel jobs and orders, disable carriers, edit and discard dead letters, record results by hand.
+"""Rules of operators: cancel jobs and orders, disable carriers, edit and discard dead letters, record results by hand.
 
-Each is done between two deliveries, or while a robot is about to enter an order.
+Each runs between two deliveries, or while a robot is about to enter an order.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Operators(ModelComparison):
 
     @rule(what=st.sampled_from(["cancel job", "cancel order", "disable", "pause", "record"]), which=WHICH, moods=MOOD)
     def interfere(self, what: str, which: int, moods: list[Any]) -> None:
-        """A robot is about to enter an order: it has looked everything up, and something changes."""
+        """Change something after a robot has looked everything up and before it enters an order."""
         hand = self.fetch("robots")
         if hand is None:
             return
@@ -53,7 +53,7 @@ class Operators(ModelComparison):
     @precondition(lambda self: self.model.items)
     @rule(what=st.sampled_from(["cancel job", "cancel order", "cancel order", "disable", "record"]), which=WHICH)
     def operate(self, what: str, which: int) -> None:
-        """An operator changes what is to become of an item; of a carrier and an order he may take it back, too."""
+        """Change what is to become of an item, as an operator. Changes of carriers and orders may be undone."""
         self._operate(what, list(self.model.items), which)
 
     def _operate(self, what: str, items: Sequence[UUID], which: int) -> None:
@@ -126,13 +126,13 @@ class Operators(ModelComparison):
     @precondition(lambda self: self.model.dead)
     @rule(which=WHICH)
     def discard(self, which: int) -> None:
-        """Nothing is to be done about a dead letter; what waited for it fails, unless a robot is at it."""
+        """Discard a dead letter: what waited for it fails, unless its call is in progress."""
         self.discard_letter(self._letter(which))
 
     @precondition(lambda self: self.model.dead)
     @rule(which=WHICH, attempt=st.sampled_from([0, 0, None, 1, 2]))
     def edit(self, which: int, attempt: int | None) -> None:
-        """A dead letter is said again under a new id: for another attempt (None: the one that is waited for)."""
+        """Publish a dead letter's event with a new id, for another attempt. None: for the current one."""
         letter = self._letter(which)
         said, connection = self.model.event_specs[letter], self.stage.connection
         data = manage.current_data(letters.find(connection, letter))
@@ -154,7 +154,7 @@ class Operators(ModelComparison):
     # The end --------------------------------------------------------------------------------------
 
     def tidy(self) -> None:
-        """What would wait for ever for an operator gets its end: orders that are cancelled stay so."""
+        """End everything that would wait for an operator forever. Cancelled orders stay cancelled."""
         for letter in sorted(self.model.dead):
             with suppress(Conflict):
                 self.discard_letter(letter)

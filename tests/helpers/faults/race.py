@@ -1,4 +1,4 @@
-"""Two at the same time: one has done its work and not committed yet, the other comes upon it."""
+"""Races: a second transaction begins before the first has committed."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ Second = TypeVar("Second")
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """A stage, and connections for its racers."""
+    """A stage with connections for concurrent callers."""
 
     database: Database
     stage: Stage
 
     def context(self, connection: Connection) -> Context:
-        """The shop's context on a connection of the race."""
+        """Return the shop's context on a connection of the race."""
         return Context.start(connection, self.stage.shop.workspace_id)
 
     def behind(
         self, first: Callable[[Connection], First], second: Callable[[Connection], Second]
     ) -> tuple[First, Second]:
-        """What came of both: `first` commits only when `second` waits for it, or has ended without waiting."""
+        """Return both results. `first` commits when `second` waits for it, or has ended without waiting."""
         with ExitStack() as stack:
             one, two, observer, listener = (
                 stack.enter_context(doors.connect(self.database.url, autocommit=True)) for _ in range(4)
@@ -50,7 +50,7 @@ class Race:
             return before, after.result(LIMIT_S)
 
     def together(self, runners: int, run: Callable[[Connection, int], First]) -> list[First]:
-        """What came of so many who start at the same moment, each on a connection of its own."""
+        """Return the results of `n` callers that start at the same moment, each on a connection of its own."""
         start = Barrier(runners)
         with ExitStack() as stack, ThreadPoolExecutor(runners) as threads:
             connections = [
@@ -65,14 +65,14 @@ class Race:
 
 
 def submitted(stage: Stage, count: int) -> tuple[UUID, list[RobotJobItem]]:
-    """A job of so many orders that robots were asked for."""
+    """Submit a job of `n` orders and publish its requests."""
     job = create_robot_job(stage.shop.context, stage.shop.order(count))
     deliver(stage, "events")
     return job.id, items(stage, job.id)
 
 
 def items(stage: Stage, job: UUID) -> list[RobotJobItem]:
-    """A job's items."""
+    """Return a job's items."""
     return select_items(stage.connection, ROBOT_JOBS, job, limit=100)
 
 
@@ -83,14 +83,14 @@ def deliver(stage: Stage, queue: str) -> None:
 
 
 def taken(stage: Stage, queue: str) -> Hand:
-    """What a worker has taken."""
+    """Return what a worker has taken."""
     hand = stage.take(queue)
     assert hand is not None
     return hand
 
 
 def completions(stage: Stage, job: UUID) -> list[int]:
-    """The generations that a job has completed, once all events are delivered."""
+    """Deliver all events. Returns the generations that the job has completed."""
     deliver(stage, "events")
     rows = stage.connection.execute(
         "SELECT (data->>'generation')::integer FROM engine.event_log"

@@ -1,4 +1,4 @@
-"""A look at everything there is at one commit, in the model's words."""
+"""Read the state of the program at one commit, as the model knows it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SELECT key, count(*) FROM engine.slots WHERE engine.is_live(row_id, attempts, wo
 
 
 def snapshot(connection: Connection) -> tuple[Seen, dict[UUID, Any]]:
-    """What there is, and the JSON of the events that wait."""
+    """Return the state, and the JSON of the waiting events."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         rows = [row for row in connection.execute(_EVENTS) if row[5]["type"] != "order/updated"]
@@ -63,7 +63,7 @@ def snapshot(connection: Connection) -> tuple[Seen, dict[UUID, Any]]:
 
 
 def _apart(rows: list[Any]) -> tuple[list[Any], frozenset[tuple[UUID, EventSpec]]]:
-    """The rows, those of the ledger first, without those whose id is another fact's; and what those say."""
+    """Split the rows with the id of another event from the others. Returns the rows, those of the ledger first."""
     known: dict[UUID, EventSpec] = {row[0]: event_spec(row[5]) for row in rows if row[1] == "applied"}
     own, reused = [], set()
     for row in rows:
@@ -76,10 +76,10 @@ def _apart(rows: list[Any]) -> tuple[list[Any], frozenset[tuple[UUID, EventSpec]
 
 
 def broken(connection: Connection) -> list[str]:
-    """The invariants that do not hold, each with what contradicts it."""
+    """Return the violated invariants with their counterexamples."""
     return [f"{verdict.name}: {verdict.rows}" for verdict in audit(connection, INVARIANTS) if not verdict.holds]
 
 
 def most_slots(connection: Connection) -> int:
-    """How many slots of one limit live deliveries hold, at most."""
+    """Return the largest number of slots of one limit that live deliveries hold."""
     return max((int(count) for _, count in connection.execute(_SLOTS)), default=0)

@@ -1,7 +1,7 @@
-"""The stage: the real engine on the real database, delivery by delivery, with workers that die when they are told to.
+"""The stage: the real engine on the real database, one delivery at a time, with workers that crash on demand.
 
-Queue rows are fetched and finished by the program's own manager, delivered by `consume` and `perform`; nothing runs by
-itself, so whatever happens next is what a test says.
+Queue rows are fetched and finished by the program's own job manager and delivered by `consume` and `perform`. Nothing
+runs by itself: the test decides each step.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ QUEUES = ("events", "robots")
 
 @dataclass(eq=False, slots=True)
 class Hand:
-    """A delivery that a worker of its own has taken: the row as it was, and the events in it."""
+    """A delivery that a worker has taken: the row as it was, and its events."""
 
     job: jobs.Job
     events: frozenset[UUID]
@@ -63,7 +63,7 @@ class Hand:
 
     @property
     def delivery(self) -> Delivery:
-        """What the engine calls it."""
+        """Return the delivery as the engine knows it."""
         assert self.job.id is not None
         return Delivery(self.job.id, self.job.attempts, self.job.worker_id)
 
@@ -81,7 +81,7 @@ SELECT schemaname, tablename FROM pg_tables
 
 @dataclass(slots=True)
 class Stage:
-    """A shop, an outside world, and workers that do what they are told. Made by `stage()`."""
+    """A shop, an outside world, and workers under the test's control. Made by `stage()`."""
 
     admin: Connection
     shop: Shop
@@ -99,11 +99,11 @@ class Stage:
 
     @property
     def settings(self) -> Settings:
-        """Only whom a test lets die is dead, however slow the machine is; and not often may a delivery be rescued."""
+        """Apply the settings: only workers that the test stops are dead, and few rescues are allowed."""
         return settings().model_copy(update={"stalled_after": 1800.0, "most_rescues": MOST_RESCUES})
 
     def empty(self) -> None:
-        """Begin again: no job, no event, no dead worker."""
+        """Delete all jobs, events and workers."""
         empty = [sql.SQL("DELETE FROM {}").format(sql.Identifier(*row)) for row in self.admin.execute(_TABLES)]
         # In any order: neither foreign keys nor other triggers are looked at.
         no_triggers = sql.SQL("SET LOCAL session_replication_role = replica")
@@ -114,7 +114,7 @@ class Stage:
         self.crash_point.left = None
 
     def wiring(self) -> Wiring:
-        """The program's own, with this outside world for the portal, and words to be heard."""
+        """Return the program's wiring with this outside world as the portal, and with words."""
         effect = replace(
             WIRING.effects[robot.ItemRequested],
             call=self.call,
@@ -127,7 +127,7 @@ class Stage:
         return replace(WIRING, handlers=handlers, effects={robot.ItemRequested: effect})
 
     async def call(self, prepared: Prepared, call: Call) -> Payload:
-        """A robot calls the outside world, as the program's own does."""
+        """Call the outside world as the program's own effect does."""
         self.crash_point.pass_by("before the call")
         try:
             with self.world.calling():
@@ -136,7 +136,7 @@ class Stage:
             self.crash_point.pass_by("after the call")
 
     def give_up(self, prepared: Prepared, error: Exception) -> Payload:
-        """The last attempt failed too."""
+        """Note that the last attempt failed."""
         return self._note(prepared, effects.give_up(prepared, error))
 
     def _note(self, prepared: Prepared, said: Payload) -> Payload:
@@ -146,14 +146,14 @@ class Stage:
         return said
 
     def worker(self, capacity: int) -> int:
-        """A new worker, which shares so many deliveries out among those that wait; its id."""
+        """Register a worker, which shares this many deliveries among the waiting tenants. Returns its id."""
         worker_id = self.runner.run(self.manager.register_worker())
         self.manager.fair_shares[worker_id] = FairShare(capacity)
         return worker_id
 
     @contextmanager
     def locked(self, table: str, row: UUID) -> Iterator[None]:
-        """Somebody holds a row of the domain's; deliveries have little patience."""
+        """Lock a row of the domain with a short lock timeout for deliveries."""
         statement = sql.SQL("SELECT FROM {} WHERE id = %s FOR UPDATE").format(sql.Identifier("logistics", table))
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("TALLYMAN_LOCK_PATIENCE", "0.05")
@@ -164,7 +164,7 @@ class Stage:
         settings.cache_clear()
 
     def take(self, queue: str, worker: int | None = None) -> Hand | None:
-        """A worker, a new one if none is named, takes what is due next."""
+        """Let a worker take what is due next; None: a new worker."""
 
         async def fetch() -> jobs.Job | None:
             worker_id = worker or await self.manager.register_worker()
@@ -181,7 +181,7 @@ class Stage:
         return Hand(job, frozenset(letter.event_id for letter in letters if letter.event_id), items)
 
     def deliver(self, hand: Hand) -> int:
-        """The worker delivers what it has and says how that ended; returns how many events were applied."""
+        """Let the worker deliver what it has and finish the row. Returns how many events were applied."""
         applied = self.work(hand)
         self.finish(hand)
         return applied
@@ -193,22 +193,22 @@ class Stage:
         return consume(self.engine, hand.delivery, siblings=hand.job.task_name == "consume")
 
     def finish(self, hand: Hand) -> None:
-        """Say that the delivery ended, as Procrastinate's worker does after its task."""
+        """Record that the delivery ended, as Procrastinate's worker does after its task."""
         self.runner.run(self.manager.finish_job(hand.job, jobs.Status.SUCCEEDED, delete_job=True))
 
     def fail(self, hand: Hand) -> None:
-        """Say that the delivery raised an error, as Procrastinate's worker does: it is to wait again."""
+        """Record that the delivery raised an error, as Procrastinate's worker does: it is retried."""
         self.runner.run(self.manager.retry_job(hand.job, retry_at=datetime.now(UTC)))
 
     def die(self, hand: Hand) -> None:
-        """The worker's heart stops."""
+        """Stop the worker's heartbeats."""
         self.connection.execute(
             "UPDATE public.procrastinate_workers SET last_heartbeat = now() - interval '1 hour' WHERE id = %s",
             [hand.job.worker_id],
         )
 
     def rescue(self) -> list[Rescued]:
-        """What every worker does now and then."""
+        """Rescue deliveries, as every worker does now and then."""
         freed = rescue(self.connection, self.settings)
         sweep(self.connection)
         wake_all(self.connection)
@@ -216,16 +216,16 @@ class Stage:
         return freed
 
     def due(self, queue: str) -> int:
-        """How many rows of a queue could be delivered now."""
+        """Return how many rows of a queue are due."""
         row = self.connection.execute(_DUE, [queue]).fetchone()
         return int(row[0]) if row else 0
 
     def stop_the_clock(self) -> None:
-        """Let what has to wait wait for `pass_time()`: how fast the machine is must decide nothing."""
+        """Let waiting rows wait for `pass_time()`, so that the machine's speed decides nothing."""
         self.connection.execute("UPDATE engine.delayed SET due_at = now() + interval '1 hour'")
 
     def pass_time(self) -> None:
-        """Let everything that waits for its time be due."""
+        """Make everything due that waits for its time."""
         self.connection.execute("UPDATE engine.delayed SET due_at = now()")
         while promote(self.connection)[0]:
             pass
@@ -234,7 +234,7 @@ class Stage:
 
 @contextmanager
 def stage(database: Database) -> Iterator[Stage]:
-    """A stage with its wiring in force; what it leaves behind goes when the test's database is emptied."""
+    """A stage with its wiring in force. Its rows go when the test's database is emptied."""
     with ExitStack() as stack:
         environment = stack.enter_context(pytest.MonkeyPatch.context())
         # A retry waits for the portal's grace period, by the clock: here it need not.

@@ -1,4 +1,4 @@
-"""The outside world: a carrier's portal that accepts, refuses, breaks and loses its answers, and words that fail."""
+"""The outside world: a carrier's portal that accepts, refuses, breaks and loses answers, and words that fail."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ class Killed(BaseException):
 
 
 def nothing() -> None:
-    """Nothing happens."""
+    """Do nothing."""
 
 
 def allows(_item: UUID) -> str | None:
-    """Every order may be entered."""
+    """Allow every order."""
     return None
 
 
 @dataclass(slots=True)
 class World:
-    """What calls and words meet: a `Portal` that the program's own effect talks to.
+    """The other side of calls and words: a `Portal` for the program's own effect.
 
-    `entered` counts how often the portal took an item's order in; `answered` keeps what robots were last told of an
-    item. The next calls find the portal in these `moods`, later ones find it accepting. Words that are `broken` fail
-    until they are mended, `shaky` ones so many deliveries more. `meanwhile` happens once, right before the program
-    takes its last look at an order that it is about to enter. `forbids` says why an item's order must not be entered
-    now; what is entered all the same is among the `violations`.
+    `entered` counts how often the portal accepted an item's order. `answered` has the last answer that robots got for
+    an item. The next calls use these `moods`; later calls are accepted. Words in `broken` fail until they are mended,
+    words in `shaky` for that many deliveries. `meanwhile` runs once, right before the program's last check of an order
+    that it is about to enter. `forbids` returns why an item's order must not be entered now; an order that is entered
+    all the same is added to `violations`.
     """
 
     entered: Counter[UUID] = field(default_factory=Counter)
@@ -65,7 +65,7 @@ class World:
     can_be_asked: bool = True
 
     def start_over(self) -> None:
-        """As on the first day."""
+        """Reset everything."""
         self.entered.clear()
         self.answered.clear()
         self.books.clear()
@@ -75,7 +75,7 @@ class World:
 
     @contextmanager
     def calling(self) -> Iterator[None]:
-        """The block is a call: it finds the portal in the next mood."""
+        """Run the block as a call, with the next mood."""
         token = _MOOD.set(self.moods.popleft() if self.moods else "accept")
         try:
             yield
@@ -83,7 +83,7 @@ class World:
             _MOOD.reset(token)
 
     def note(self, item: UUID, said: ItemCompleted) -> None:
-        """A robot says what came of an item's order; what it says must be true of the portal's books."""
+        """Note a robot's result of an item's order. It must agree with the portal's orders."""
         self.answered[item] = said.status == "success"
         known = [accepted.tracking_number for accepted in self.books.values()]
         if said.tracking_number is not None and said.tracking_number not in known:
@@ -92,11 +92,11 @@ class World:
             self.violations.append(f"the item's order was entered, and its result says that no call was made: {said}")
 
     async def find(self, _account: Account, references: Sequence[str]) -> dict[str, Accepted]:
-        """The orders that the portal has under these references."""
+        """Return the portal's orders with these references."""
         return {reference: self.books[reference] for reference in references if reference in self.books}
 
     async def enter(self, _account: Account, form: OrderForm, before: Check | None = None) -> Accepted:
-        """Take an order in, or not, as the mood is. Every order that is entered is one more batch."""
+        """Accept an order or not, according to the mood. Every order entered is one more shipment."""
         mood = _MOOD.get()
         self._refuse(mood)
         happens, self.meanwhile = self.meanwhile, nothing
@@ -129,7 +129,7 @@ class World:
             raise OrderRefused("the portal does not want it", maybe_entered=False)
 
     def hear(self, context: HandlerContext, said: list[Event[toy.Said]]) -> Iterable[Event[toy.Said]]:
-        """Note the words. Nothing but the ledger keeps one from being noted twice."""
+        """Note the words. Only the ledger keeps one from being noted twice."""
         for event in said:
             word = event.data.word
             if word in self.broken:
@@ -142,11 +142,11 @@ class World:
         return ()
 
     def is_mortal(self, word: str) -> bool:
-        """Whether a word may die."""
+        """Return whether a word may die."""
         return word in self.broken or word in self.shaky
 
     def mend(self) -> None:
-        """Whatever was wrong is mended."""
+        """Mend every fault."""
         self.broken.clear()
         self.shaky.clear()
         self.moods.clear()

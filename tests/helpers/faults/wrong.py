@@ -1,6 +1,6 @@
-"""Wrong versions of the program, as an author writes them who does not think of other workers.
+"""Wrong versions of the program: mistakes of an author who does not think of concurrency.
 
-Each is a context manager that puts one in place and takes it away again, whatever happens meanwhile.
+Each is a context manager that puts a wrong version in place and removes it at the end.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Wrong = Callable[[Database], AbstractContextManager[None]]
 
 
 def _patched(module: Any, **wrong: Any) -> Wrong:
-    """Other attributes of a module or class."""
+    """Replace attributes of a module or class."""
 
     @contextmanager
     def install(_database: Database) -> Iterator[None]:
@@ -46,7 +46,7 @@ def _patched(module: Any, **wrong: Any) -> Wrong:
 
 
 def _edited(module: Any, name: str, right: str, wrong: str) -> Wrong:
-    """A statement of a module with something else in one place."""
+    """Replace one part of a statement of a module."""
 
     @contextmanager
     def install(database: Database) -> Iterator[None]:
@@ -59,7 +59,7 @@ def _edited(module: Any, name: str, right: str, wrong: str) -> Wrong:
 
 
 def _function(name: LiteralString, edits: Mapping[str, str]) -> Wrong:
-    """A function of the database with something else in some places."""
+    """Replace parts of a function of the database."""
 
     @contextmanager
     def install(database: Database) -> Iterator[None]:
@@ -89,7 +89,7 @@ def _definition(owner: Connection, name: LiteralString) -> str:
 
 
 def _read_then_write(connection: Connection, batch: JobTable, changes: Mapping[UUID, tuple[int, int]]) -> list[Counted]:
-    """Count in the program: what somebody else counts between the two statements is overwritten."""
+    """Count in the program: counts that others add between the two statements are overwritten."""
     tallied = []
     for job_id, (succeeded, failed) in changes.items():
         row = connection.execute(
@@ -137,7 +137,7 @@ def _check_then_insert(  # noqa: PLR0913 - as the function in whose place it is
 
 @contextmanager
 def key_checked_then_inserted(database: Database) -> Iterator[None]:
-    """No constraint: the key is looked up, and then written."""
+    """Look a key up and then insert it, without a constraint."""
     table = sql.SQL("ALTER TABLE logistics.robot_jobs")
     with psycopg.connect(database.superuser_url, autocommit=True) as admin:
         row = admin.execute("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = %s", [_KEY]).fetchone()
@@ -201,7 +201,7 @@ calls_without_a_lease = _edited(
 
 @contextmanager
 def records_and_calls_without_a_lease(database: Database) -> Iterator[None]:
-    """Neither looks."""
+    """Check no lease before recording and calling."""
     with records_without_a_lease(database), calls_without_a_lease(database):
         yield
 
@@ -236,7 +236,7 @@ effects_are_taken_first_come_first_served = _patched(FencedManager, by_share=Fal
 
 @contextmanager
 def rescue_selects_then_updates(database: Database) -> Iterator[None]:
-    """No turn and no lock: what is stuck is looked up, and then freed."""
+    """Select stalled rows and then free them, without a lock."""
     with (
         _patched(rescue, _TRY_LOCK="SELECT true")(database),
         _edited(rescue, "_FREE", "FOR UPDATE OF j SKIP LOCKED", "")(database),

@@ -46,8 +46,8 @@ _FETCH = "SELECT id, attempts, worker_id FROM procrastinate_fetch_job_v2(ARRAY[%
 class Point:
     """Where a worker is stopped: the first time that it comes to a `place`, which is in a statement's text or a name.
 
-    `mood` is how the word or the call fares that it has in hand. `holds` says that it is stopped in a transaction that
-    has locked or written something.
+    `mood` is the mood of its word or call. `holds` is true if it is stopped in a transaction that has locked or written
+    something.
     """
 
     queue: str
@@ -58,9 +58,9 @@ class Point:
 
 @dataclass(slots=True)
 class Zombie:
-    """A worker, what it has in its hand, and what happens meanwhile.
+    """A worker, its delivery, and what happens while it is stopped.
 
-    `shift` is for how long it was stopped, in seconds; `left_behind` all that there was when it went on.
+    `shift`: seconds for which it was stopped. `left_behind`: the state when it went on.
     """
 
     race: Race
@@ -72,7 +72,7 @@ class Zombie:
     left_behind: Any = None
 
     def watch(self, place: str, connection: Connection | None = None) -> None:
-        """The worker is at a place: stop it if that is the one."""
+        """Stop the worker if this is the place."""
         if self.is_stopped or self.point.place not in place:
             return
         self.is_stopped = True
@@ -93,7 +93,7 @@ class Zombie:
         assert scalar(self.race.stage.admin, ended, connection.info.backend_pid)
 
     def walk(self) -> int:
-        """Work, be stopped, go on and say how it ended; returns how many events were applied."""
+        """Work, stop, go on and finish. Returns how many events were applied."""
         stage, applied = self.race.stage, 0
         try:
             applied = stage.work(self.hand)
@@ -107,7 +107,7 @@ class Zombie:
 
 
 def everything(stage: Stage) -> Any:
-    """All that there is, here and outside."""
+    """Return the whole state, of the program and outside."""
     query = sql.SQL("SELECT * FROM {} AS it ORDER BY it::text")
     rows = [stage.admin.execute(query.format(sql.Identifier(*name.split(".")))).fetchall() for name in _TABLES]
     return rows, dict(stage.world.entered)
@@ -117,19 +117,19 @@ def everything(stage: Stage) -> Any:
 
 
 def rescued(zombie: Zombie, **limits: Any) -> None:
-    """The worker is taken for dead, and what it has waits again."""
+    """Take the worker for dead: its delivery waits again."""
     stage = zombie.race.stage
     stage.die(zombie.hand)
     rescue(stage.connection, stage.settings.model_copy(update=limits))
 
 
 def taken_by_another(zombie: Zombie) -> None:
-    """Another worker has the row now."""
+    """Let another worker take the row."""
     _take(zombie)
 
 
 def finished_by_another(zombie: Zombie) -> None:
-    """Another worker has done all that there was to do in the row."""
+    """Let another worker finish the row."""
     delivery = _take(zombie)
     if delivery is None:
         return
@@ -142,12 +142,12 @@ def finished_by_another(zombie: Zombie) -> None:
 
 
 def buried(zombie: Zombie) -> None:
-    """What the worker has is taken for what killed it, once too often."""
+    """Bury the delivery for having crashed its workers too often."""
     rescued(zombie, most_rescues=0)
 
 
 def nobody_can_take_it(zombie: Zombie) -> None:
-    """A rescuer passes by: the worker is in its transaction."""
+    """Run a rescue while the worker is in its transaction: nothing changes."""
     rescued(zombie)
     assert scalar(zombie.race.stage.connection, "SELECT count(*) FROM engine.rescues") == 0
 
