@@ -1,4 +1,4 @@
-"""What the tests share: the fixtures of the plugin that ships with the program, and a workspace."""
+"""Fixtures of all tests: those of the plugin, and a workspace."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture
 def workspace(connection: Connection) -> Any:
-    """A workspace of an organisation of its own."""
+    """A workspace with its own organisation."""
     from tests.helpers.factories import make_workspace  # noqa: PLC0415 - the factories import what the fixtures set up
 
     return make_workspace(connection)
@@ -32,5 +32,5 @@ def workspace(connection: Connection) -> Any:
 
 @pytest.fixture
 def context(connection: Connection, workspace: Any) -> Context:
-    """A context on behalf of `workspace`."""
+    """A context of `workspace`."""
     return Context.start(connection, workspace.id)

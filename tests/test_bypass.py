@@ -1,6 +1,6 @@
 """A server like Supabase's: `service_role` has BYPASSRLS, and the owner of the schema is no superuser.
 
-Workers act as `tallyman_worker` there, and tenants stay isolated.
+Workers use `tallyman_worker` there, and tenants stay isolated.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WORKER = "tallyman_worker"
 
 @pytest.fixture(scope="module")
 def bypassing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """A server of its own, because roles belong to the whole server."""
+    """A separate server, because roles belong to the whole server."""
     home = tmp_path_factory.mktemp("bypass")
     server = embedded.ensure_running(home)
     try:
@@ -42,7 +42,7 @@ def bypassing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 
 @pytest.fixture
 def as_worker(bypassing: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """The program in that database, acting as a member of `service_role`."""
+    """The program with that database, as a member of `service_role`."""
     for name, value in bypassing.environment("/nonexistent").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TALLYMAN_SERVICE_ROLE", WORKER)
@@ -51,8 +51,8 @@ def as_worker(bypassing: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     settings.cache_clear()
 
 
-def test_a_worker_refuses_service_role_and_says_what_to_do(as_worker: Database) -> None:
-    """The remedy works: with it there is nothing to be refused."""
+def test_a_worker_refuses_service_role_with_a_remedy(as_worker: Database) -> None:
+    """With the remedy there is no problem."""
     address = doors.conninfo(role="service_role")
     with psycopg.connect(address) as bypassing:
         (problem,) = problems(bypassing)
@@ -61,8 +61,8 @@ def test_a_worker_refuses_service_role_and_says_what_to_do(as_worker: Database) 
         assert problems(connection) == []
 
 
-def test_a_login_without_the_role_is_told_how_to_get_it(as_worker: Database) -> None:
-    """A role that may, runs three statements."""
+def test_a_login_without_the_role_gets_the_statements(as_worker: Database) -> None:
+    """That a superuser must run."""
     with psycopg.connect(as_worker.owner_url, autocommit=True) as admin:
         admin.execute(f"REVOKE {WORKER} FROM tallyman")
         try:
@@ -74,7 +74,7 @@ def test_a_login_without_the_role_is_told_how_to_get_it(as_worker: Database) -> 
 
 
 def test_the_role_has_the_grants_and_not_the_bypass(as_worker: Database) -> None:
-    """On every table it may do what `service_role` may, and is subject to row-level security."""
+    """On every table it has the grants of `service_role`, and is subject to row-level security."""
     tables = """
     SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind = 'r' AND (n.nspname IN ('tenancy', 'logistics', 'engine', 'auth')
@@ -94,7 +94,7 @@ def test_the_role_has_the_grants_and_not_the_bypass(as_worker: Database) -> None
 
 
 def test_without_its_policy_a_table_shows_the_worker_nothing(as_worker: Database) -> None:
-    """What it sees it sees by policy alone; `service_role` itself would see all."""
+    """It sees rows by policies only."""
     with doors.connect(autocommit=True) as connection, psycopg.connect(as_worker.owner_url) as owner:
         make_workspace(connection)
         count = "SELECT count(*) FROM tenancy.workspaces"
@@ -108,7 +108,7 @@ def test_without_its_policy_a_table_shows_the_worker_nothing(as_worker: Database
 
 
 def test_people_see_their_own_tenant_alone(as_worker: Database) -> None:
-    """A person's request leaves the worker's role for the length of a transaction."""
+    """A person's request changes the worker's role for one transaction."""
     with doors.connect(autocommit=True) as connection:
         mine, other = make_workspace(connection), make_workspace(connection)
         person = make_member(connection, mine)
@@ -120,7 +120,7 @@ def test_people_see_their_own_tenant_alone(as_worker: Database) -> None:
 
 
 def test_a_worker_delivers(as_worker: Database) -> None:
-    """From the publish to the ledger, with Procrastinate's own functions in between."""
+    """With Procrastinate's functions, from publish to ledger."""
     toy.install(as_worker)
     outside = toy.Outside()
     with doors.connect(autocommit=True) as connection, domain.use(outside.wiring()):

@@ -1,4 +1,4 @@
-"""Children of this program and of its tests: whatever this process ignores or blocks, they can be stopped."""
+"""Child processes can be stopped, whatever signals this process ignores or blocks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WAIT = "import signal; print('ready', flush=True); signal.pause()"
 
 @contextmanager
 def blocked_signals(*numbers: signal.Signals) -> Iterator[None]:
-    """Signals that this thread does not take for a while."""
+    """Block signals in this thread."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
@@ -39,13 +39,13 @@ def blocked_signals(*numbers: signal.Signals) -> Iterator[None]:
 
 
 def report() -> dict[str, object]:
-    """What a child finds when it starts."""
+    """Return the signals and the session of a new child."""
     found: dict[str, object] = json.loads(finished(sys.executable, "-c", REPORT).stdout)
     return found
 
 
 def test_a_child_starts_with_default_signals_in_a_session_of_its_own() -> None:
-    """Ignored and blocked signals of this process, and its terminal, do not reach a child.
+    """Ignored and blocked signals, and the terminal, do not reach it.
 
     Python itself ignores SIGPIPE and SIGXFSZ, as in the interpreter that reports here.
     """
@@ -57,7 +57,7 @@ def test_a_child_starts_with_default_signals_in_a_session_of_its_own() -> None:
 
 @pytest.mark.parametrize("number", STOPPERS)
 def test_a_child_of_a_process_that_ignores_a_signal_ends_by_it(number: signal.Signals) -> None:
-    """A background job of a script ignores SIGINT and SIGQUIT, `nohup` ignores SIGHUP: a child still ends."""
+    """A script's background job ignores SIGINT and SIGQUIT, `nohup` ignores SIGHUP."""
     with ignored_signals(number):
         process = children.start([sys.executable, "-c", WAIT], stdout=subprocess.PIPE)
     try:
@@ -69,7 +69,7 @@ def test_a_child_of_a_process_that_ignores_a_signal_ends_by_it(number: signal.Si
 
 
 def test_a_child_that_does_not_stop_is_killed() -> None:
-    """SIGTERM first, SIGKILL when the limit is over."""
+    """SIGTERM first, SIGKILL after the time limit."""
     stubborn = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAIT}"
     with child(sys.executable, "-c", stubborn, stdout=subprocess.PIPE) as process:
         read_line(process.stdout)
@@ -78,20 +78,20 @@ def test_a_child_that_does_not_stop_is_killed() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_command_with_children_unwinds_when_it_is_told_to_stop(number: signal.Signals) -> None:
-    """Its children have sessions of their own: they end with it only because it unwinds, also when a terminal ends."""
+def test_a_command_ends_its_children(number: signal.Signals) -> None:
+    """They have their own sessions, so the command must unwind, also when a terminal ends."""
     with default_signals(number), pytest.raises(KeyboardInterrupt), interruptible():
         signal.raise_signal(number)
 
 
 def test_a_command_under_nohup_outlives_its_terminal() -> None:
-    """A SIGHUP that is ignored stays ignored."""
+    """An ignored SIGHUP stays ignored."""
     with ignored_signals(signal.SIGHUP), interruptible():
         signal.raise_signal(signal.SIGHUP)
 
 
 def test_processes_are_started_in_one_place() -> None:
-    """Only an editor, which needs the terminal, and the server's binaries are started past `app.children`."""
+    """In `app.children`, except an editor and the server's binaries."""
     allowed = {"app/children.py", "app/postgres/binaries.py", "app/commands/editing.py"}
     sources = [file for folder in ("app", "tests") for file in (ROOT / folder).rglob("*.py")]
     starts = re.compile(r"subprocess\.(Popen|run|call|check_\w+)\(|create_subprocess|os\.(fork|spawn|posix_spawn)")

@@ -1,4 +1,4 @@
-"""`python cli.py db`, as a person and as a program meet it: what it prints where, and how it exits."""
+"""`python cli.py db`: output and exit codes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where these tests have their embedded server."""
+    """The home of these tests' embedded server."""
     place = tmp_path_factory.mktemp("home")
     yield place
     embedded.reset(place)
@@ -32,7 +32,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def run(home: Path) -> Run:
-    """Run `cli.py` with some arguments and environment variables, on the embedded server unless they say otherwise."""
+    """Run `cli.py` with arguments and environment variables, on the embedded server by default."""
 
     def run(*arguments: str, stdin: int = subprocess.DEVNULL, **environment: str) -> subprocess.CompletedProcess[str]:
         whole = {**without_database_urls(), "TALLYMAN_HOME": str(home), **environment}
@@ -46,7 +46,7 @@ def _data_remains(home: Path) -> bool:
 
 
 def test_start_status_migrate_url_stop(run: Run) -> None:
-    """The life of the embedded server, each step telling programs what it did in one JSON object."""
+    """Each step prints one JSON object."""
     started = json.loads(run("db", "start", "--json").stdout)
     assert started["running"]
     before = json.loads(run("db", "status", "--json").stdout)
@@ -64,20 +64,20 @@ def test_start_status_migrate_url_stop(run: Run) -> None:
 
 @pytest.mark.parametrize(("switches", "login"), [([], "tallyman"), (["--owner"], "tallyman_owner")])
 def test_the_url_is_one_to_connect_with(run: Run, switches: list[str], login: str) -> None:
-    """`url` prints an address and nothing else, so that it can stand in a command line; it starts the server."""
+    """`url` prints only a URL, and starts the server."""
     address = run("db", "url", *switches).stdout.strip()
     with psycopg.connect(address) as connection:
         assert connection.execute("SELECT session_user::text").fetchone() == (login,)
 
 
 def test_off_a_terminal_a_line_is_a_value(run: Run) -> None:
-    """Without a terminal and without --json the output is tab-separated."""
+    """Without --json the output is tab-separated."""
     lines = dict(line.split("\t") for line in run("db", "status").stdout.splitlines())
     assert lines["server"] == "embedded"
 
 
-def test_reset_asks_and_without_anybody_to_ask_refuses(run: Run, home: Path) -> None:
-    """Where there is neither --yes nor a terminal, nothing is deleted: exit code 2."""
+def test_reset_needs_a_terminal_or_yes(run: Run, home: Path) -> None:
+    """Otherwise nothing is deleted, exit code 2."""
     run("db", "start")
     done = run("db", "reset")
     assert (done.returncode, done.stdout) == (2, "")
@@ -86,7 +86,7 @@ def test_reset_asks_and_without_anybody_to_ask_refuses(run: Run, home: Path) -> 
 
 
 def test_reset_takes_no_for_an_answer(run: Run, home: Path) -> None:
-    """The question goes to stderr; a no deletes nothing: exit code 1."""
+    """The question is on stderr. After a no nothing is deleted, exit code 1."""
     run("db", "start")
     ours, theirs = pty.openpty()
     os.write(ours, b"n\n")
@@ -99,7 +99,7 @@ def test_reset_takes_no_for_an_answer(run: Run, home: Path) -> None:
 
 
 def test_reset_with_yes_deletes(run: Run, home: Path) -> None:
-    """`--yes` deletes the server with its data, running or not; a second time there is nothing to delete."""
+    """The server and its data, running or not. A second reset has nothing to delete."""
     run("db", "start")
     assert json.loads(run("db", "reset", "--yes", "--json").stdout) == {"deleted": True}
     assert not _data_remains(home)
@@ -107,15 +107,15 @@ def test_reset_with_yes_deletes(run: Run, home: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["start", "reset"])
-def test_another_server_is_not_ours_to_start_or_delete(run: Run, verb: str) -> None:
-    """With DATABASE_URL set, what is for the embedded server alone says so: exit code 2."""
+def test_another_server_is_neither_started_nor_deleted(run: Run, verb: str) -> None:
+    """With DATABASE_URL such commands are refused, exit code 2."""
     done = run("db", verb, DATABASE_URL=NOBODY)
     assert done.returncode == 2
     assert "DATABASE_URL is set" in done.stderr
 
 
-def test_a_server_that_is_away_is_one_clear_line(run: Run) -> None:
-    """No connection: exit code 1, one line on stderr, neither stack trace nor password."""
+def test_an_unreachable_server_is_one_line(run: Run) -> None:
+    """Exit code 1, without stack trace and password."""
     done = run("db", "status", DATABASE_URL=NOBODY)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: database: connection failed")
@@ -123,8 +123,8 @@ def test_a_server_that_is_away_is_one_clear_line(run: Run) -> None:
     assert "secret" not in done.stderr
 
 
-def test_an_address_that_is_none_is_not_repeated(run: Run) -> None:
-    """The driver's message about a malformed address would show the password in it."""
+def test_a_malformed_address_is_not_printed(run: Run) -> None:
+    """The driver's message would show the password."""
     done = run("db", "migrate", DATABASE_URL="postgresql:somebody:secret@nowhere")
     assert done.returncode == 1
     assert "DATABASE_URL" in done.stderr
@@ -132,22 +132,22 @@ def test_an_address_that_is_none_is_not_repeated(run: Run) -> None:
 
 
 def test_with_json_an_error_is_an_object(run: Run) -> None:
-    """A program that asked for JSON reads the error as JSON too, on stderr."""
+    """On stderr."""
     done = run("db", "reset", "--json", DATABASE_URL=NOBODY)
     problem = json.loads(done.stderr)
     assert (done.returncode, done.stdout, problem["error"]) == (2, "", "InvalidInput")
     assert "DATABASE_URL is set" in problem["message"]
 
 
-def test_a_setting_that_is_wrong_names_itself(run: Run) -> None:
-    """A variable of the environment that cannot be read is an error with its name, not a stack trace."""
+def test_a_bad_setting_is_named(run: Run) -> None:
+    """Without a stack trace."""
     done = run("db", "status", TALLYMAN_POLLING_INTERVAL="often")
     assert "TALLYMAN_POLLING_INTERVAL" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_help_needs_nothing_heavy() -> None:
-    """The list of commands comes at once: neither queue nor driver nor settings are imported for it."""
+def test_help_imports_nothing_slow() -> None:
+    """Neither queue nor driver nor settings."""
     question = "import cli, sys; print({'procrastinate', 'psycopg', 'pydantic', 'rich'} & set(sys.modules))"
     done = finished(sys.executable, "-c", question)
     assert done.stdout == "set()\n"

@@ -1,4 +1,4 @@
-"""Domains: what the program takes from a package that TALLYMAN_DOMAINS names, and what it refuses at its start."""
+"""Domains in packages that TALLYMAN_DOMAINS names: what the program derives, and what it refuses at its start."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """The package `bells_of_ours` in a folder that is not the program's."""
+    """The package `bells_of_ours`, outside the program's directory."""
     for name, content in FILES.items():
         path = tmp_path / "bells_of_ours" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def package(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def own_database(server: Embedded) -> Iterator[dict[str, str]]:
-    """The environment of a database of this test's own: a domain's schema stays out of the shared one."""
+    """The environment of a separate database, because of the domain's schema."""
     name = sql.Identifier("tallyman_domains")
     with psycopg.connect(server.superuser_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER tallyman_owner").format(name))
@@ -124,7 +124,7 @@ def own_database(server: Embedded) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def run(package: Path, own_database: dict[str, str]) -> Run:
-    """Run `cli.py` with some arguments, as a user of the package does; other variables may be given."""
+    """Run `cli.py` as a user of the package."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         named = {"PYTHONPATH": str(package), "TALLYMAN_DOMAINS": "bells_of_ours:DOMAIN"}
@@ -136,7 +136,7 @@ def run(package: Path, own_database: dict[str, str]) -> Run:
 
 
 def test_everything_follows_from_the_declaration_of_a_domain(run: Run, own_database: dict[str, str]) -> None:
-    """Migrations, commands, events, `audit`, `doctor` and `explain` know a domain that a setting names."""
+    """Migrations, commands, events, `audit`, `doctor` and `explain`."""
     assert run("db", "migrate").returncode == 0
     assert "bells/0001_rings.sql" in json.loads(run("db", "status", "--json").stdout)["applied"]
     assert "Bells that ring." in run("--help").stdout
@@ -154,7 +154,7 @@ def test_everything_follows_from_the_declaration_of_a_domain(run: Run, own_datab
 
 
 def test_a_process_without_the_domain_still_migrates(run: Run) -> None:
-    """Files of a domain that this process does not load are no newer program: `db migrate` goes on, `status` tells."""
+    """Its files do not count as a newer program. `status` lists them."""
     assert run("db", "migrate").returncode == 0
     assert run("db", "migrate", TALLYMAN_DOMAINS="").returncode == 0
     found = json.loads(run("db", "status", "--json", TALLYMAN_DOMAINS="").stdout)
@@ -162,7 +162,7 @@ def test_a_process_without_the_domain_still_migrates(run: Run) -> None:
 
 
 def test_an_edited_migration_of_a_domain_is_refused(run: Run, package: Path) -> None:
-    """As one of the program's is: the error names the file."""
+    """The error names the file."""
     assert run("db", "migrate").returncode == 0
     path = package / "bells_of_ours/migrations/0001_rings.sql"
     path.write_text(path.read_text(encoding="utf-8") + "-- more\n", encoding="utf-8")
@@ -171,7 +171,7 @@ def test_an_edited_migration_of_a_domain_is_refused(run: Run, package: Path) -> 
 
 
 def test_a_worker_without_the_domains_tables_does_not_start(run: Run) -> None:
-    """The error names the table and the command that makes it."""
+    """The error names the table and the command."""
     assert run("db", "migrate", TALLYMAN_DOMAINS="").returncode == 0
     refused = run("work")
     assert refused.returncode == 1
@@ -200,10 +200,10 @@ def test_a_worker_without_the_domains_tables_does_not_start(run: Run) -> None:
         ("bells_of_ours:DOMAIN", {"__init__.py": (".parts:PARTS", ".gone:PARTS")}, "bells_of_ours.gone"),
     ],
 )
-def test_a_domain_that_cannot_be_is_refused_at_the_start(
+def test_a_bad_domain_is_refused_at_the_start(
     run: Run, package: Path, setting: str, files: dict[str, tuple[str, str]], message: str
 ) -> None:
-    """One line that names the domain and what it claims; nothing of the command is done."""
+    """One line names the domain and its claim. The command does nothing."""
     for name, (old, new) in files.items():
         path = package / "bells_of_ours" / name
         text = path.read_text(encoding="utf-8")

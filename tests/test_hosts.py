@@ -1,4 +1,4 @@
-"""Several hosts: the first accepts connections and says nothing, the second is the server and is found."""
+"""Several hosts: the first accepts connections and does not answer, the second is used."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def silent() -> Iterator[int]:
 
 
 def behind(silent: int, url: str, **more: str) -> str:
-    """The address of a server as the second host, behind the silent one."""
+    """Return the address of a server as the second host."""
     given = conninfo_to_dict(url)
     hosts = {"host": f"127.0.0.1,{given['host']}", "port": f"{silent},{given['port']}"}
     return make_conninfo(url, **hosts, **more)
@@ -44,7 +44,7 @@ def behind(silent: int, url: str, **more: str) -> str:
 
 @pytest.fixture
 def several(database: Database, silent: int, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The program's database, with two hosts in its address. Its own time limit is the shortest that libpq has."""
+    """The program's database with two hosts in its address, and the shortest time limit of libpq."""
     address = behind(silent, database.url, connect_timeout="2")
     monkeypatch.setenv("DATABASE_URL", address)
     monkeypatch.setenv("MIGRATION_DATABASE_URL", behind(silent, database.owner_url, connect_timeout="2"))
@@ -54,36 +54,36 @@ def several(database: Database, silent: int, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def by_itself() -> object:
-    """A connection of its own."""
+    """Open a single connection."""
     with doors.connect() as connection:
         return scalar(connection, "SELECT 1")
 
 
 def from_a_pool() -> object:
-    """A connection of a pool."""
+    """Open a connection of a pool."""
     with closing(doors.pool()) as pool, pool.connection() as connection:
         return scalar(connection, "SELECT 1")
 
 
 def listening() -> object:
-    """A connection that listens for progress."""
+    """Open a connection that listens for progress."""
     with doors.connect(autocommit=True) as listener:
         return next(listen(listener, timeout=0)) or 1
 
 
 def of_the_doctor() -> object:
-    """The doctor's two."""
+    """Open the doctor's two connections."""
     with check_context() as examined:
         return scalar(examined.service, "SELECT 1")
 
 
 def of_the_migrator() -> object:
-    """The migrator's, and the doctor's as the owner."""
+    """Open the migrator's connection, and the doctor's as the owner."""
     return (migrate.status().pending, drifts(doors.owner_url())) == ((), []) and 1
 
 
 def of_liveness() -> object:
-    """The session that shows that a worker lives."""
+    """Open the session that shows that a worker is alive."""
 
     async def live() -> None:
         await (await Session.open()).close()
@@ -94,7 +94,7 @@ def of_liveness() -> object:
 
 @pytest.mark.usefixtures("several")
 def test_every_kind_of_connection_is_made_to_the_second_host() -> None:
-    """Each waits for the first host no longer than its limit."""
+    """Each waits for the first host at most for its limit."""
     kinds = [by_itself, from_a_pool, listening, of_the_doctor, of_the_migrator, of_liveness, drain]
     with ThreadPoolExecutor(len(kinds)) as threads:
         found = [one.result() for one in [threads.submit(kind) for kind in kinds]]
@@ -103,7 +103,7 @@ def test_every_kind_of_connection_is_made_to_the_second_host() -> None:
 
 @pytest.mark.usefixtures("several")
 def test_a_command_finds_the_second_host() -> None:
-    """Whatever reads the database from the command line."""
+    """From the command line."""
     done = finished(*CLI, "queues", "list", "--json")
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -111,7 +111,7 @@ def test_a_command_finds_the_second_host() -> None:
 def test_a_worker_starts_on_the_second_host(
     database: Database, connection: Connection, silent: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the default limits, listening connections included."""
+    """With default limits, listening connections included."""
     monkeypatch.setenv("DATABASE_URL", behind(silent, database.url))
     listens = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN \"procrastinate%%'"
     with (
@@ -126,7 +126,7 @@ def test_a_worker_starts_on_the_second_host(
 
 
 def test_of_several_hosts_one_that_takes_writes_is_chosen(database: Database) -> None:
-    """A standby is passed over, unless the address says otherwise; a single host is taken as it is."""
+    """A standby is skipped, unless the address says otherwise. A single host is used as it is."""
     read_only = "ALTER DATABASE tallyman_test SET default_transaction_read_only = on"
     twice = make_conninfo(database.url, host=",".join([str(conninfo_to_dict(database.url)["host"])] * 2))
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
@@ -156,5 +156,5 @@ def test_of_several_hosts_one_that_takes_writes_is_chosen(database: Database) ->
     ],
 )
 def test_a_pool_waits_until_every_host_has_been_tried(address: str, seconds: float) -> None:
-    """Each has its `connect_timeout`, of which two seconds is the least that libpq knows."""
+    """Each has its `connect_timeout`, at least two seconds."""
     assert doors.pool_timeout(address) == seconds

@@ -1,4 +1,4 @@
-"""Isolation: what the catalogue says of every table, role and function, and what one connection never carries over."""
+"""Isolation: tables, roles and functions in the catalogue, and connections of a pool."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SCHEMAS = [*OURS, "public"]
 
 @pytest.fixture
 def catalogue(database: Database) -> Iterator[Connection]:
-    """A superuser's connection, who sees all of the catalogue."""
+    """A superuser's connection, which sees the whole catalogue."""
     with psycopg.connect(database.superuser_url, autocommit=True) as connection:
         yield connection
 
 
 def names(catalogue: Connection, statement: str, *parameters: object) -> list[str]:
-    """What a query finds, a name each."""
+    """Return the names that a query finds."""
     return [name for (name,) in catalogue.execute(statement, parameters)]
 
 
@@ -43,15 +43,15 @@ SELECT format('%%s.%%s', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace
 """
 
 
-def test_the_catalogue_is_looked_up_where_the_tables_are(catalogue: Connection) -> None:
-    """The tests below find every schema's tables: a query that finds nothing proves nothing."""
+def test_the_queries_find_the_tables_of_every_schema(catalogue: Connection) -> None:
+    """A query without rows would prove nothing."""
     found = names(catalogue, TABLES, SCHEMAS)
     assert {name.split(".")[0] for name in found} == set(SCHEMAS)
     assert {"engine.schema_migrations", "public.procrastinate_jobs", "logistics.robot_job_items"} < set(found)
 
 
 def test_every_table_has_forced_row_level_security(catalogue: Connection) -> None:
-    """Enabled and forced, for the owner too. A view acts for its caller (security_invoker)."""
+    """Also for the owner. A view uses the rights of its caller."""
     assert names(catalogue, f"{TABLES} AND NOT (c.relrowsecurity AND c.relforcerowsecurity)", SCHEMAS) == []
     views = """
     SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -62,12 +62,12 @@ def test_every_table_has_forced_row_level_security(catalogue: Connection) -> Non
 
 
 def test_every_table_of_ours_has_a_comment(catalogue: Connection) -> None:
-    """What it is for is written where it is."""
+    """It describes the table."""
     assert names(catalogue, f"{TABLES} AND obj_description(c.oid, 'pg_class') IS NULL", OURS) == []
 
 
 def test_functions_with_their_owners_rights_pin_the_search_path(catalogue: Connection) -> None:
-    """Else its caller decides what the names in it mean."""
+    """Otherwise the caller decides which objects they use."""
     definers = """
     SELECT oid::regprocedure::text FROM pg_proc
      WHERE prosecdef AND pronamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')
@@ -77,8 +77,8 @@ def test_functions_with_their_owners_rights_pin_the_search_path(catalogue: Conne
     assert names(catalogue, unpinned) == []
 
 
-def test_nobody_at_run_time_is_above_the_policies(catalogue: Connection) -> None:
-    """Not one of the three roles, nor the logins that become them, nor who owns the tables."""
+def test_no_role_at_run_time_is_above_the_policies(catalogue: Connection) -> None:
+    """Neither the three roles, nor their logins, nor the owner of the tables."""
     logins = ["anon", "authenticated", "service_role", "tallyman", "tallyman_owner"]
     roles = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%s)"
     assert len(names(catalogue, roles, logins)) == len(logins)
@@ -90,7 +90,7 @@ def test_nobody_at_run_time_is_above_the_policies(catalogue: Connection) -> None
 
 
 def test_every_foreign_key_has_an_index(catalogue: Connection) -> None:
-    """One that begins with its columns: else a delete of a parent reads the whole child."""
+    """One that begins with its columns."""
     without = """
     SELECT format('%%s %%s', k.conrelid::regclass, k.conname) FROM pg_constraint k
      WHERE k.contype = 'f' AND k.connamespace::regnamespace::text = ANY(%s)
@@ -101,7 +101,7 @@ def test_every_foreign_key_has_an_index(catalogue: Connection) -> None:
 
 
 def test_every_column_that_a_policy_reads_begins_an_index(catalogue: Connection) -> None:
-    """A policy runs for every row of every query."""
+    """A policy runs for every row."""
     without = """
     SELECT DISTINCT format('%%s.%%s: %%s', p.polrelid::regclass, a.attname, p.polname)
       FROM pg_policy p
@@ -115,8 +115,8 @@ def test_every_column_that_a_policy_reads_begins_an_index(catalogue: Connection)
     assert catalogue.execute(read).fetchone() != (0,)
 
 
-def test_no_index_does_what_another_does(catalogue: Connection) -> None:
-    """Neither the same columns twice, nor an index that is the beginning of another one."""
+def test_no_index_is_redundant(catalogue: Connection) -> None:
+    """Neither equal columns, nor the beginning of another index."""
     redundant = """
     SELECT format('%%s begins %%s', a.indexrelid::regclass, b.indexrelid::regclass)
       FROM pg_index a JOIN pg_index b ON a.indrelid = b.indrelid AND a.indexrelid <> b.indexrelid
@@ -134,7 +134,7 @@ VERBS = ["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIG
 
 @pytest.mark.parametrize("role", ["anon", "authenticated"])
 def test_people_have_no_grant_on_the_engine_and_the_queue(catalogue: Connection, role: str) -> None:
-    """Not on a table, a column, a sequence or a function, and not even a look into the schema."""
+    """On no table, column, sequence, function or schema."""
     granted = """
     SELECT format('%%s %%s', c.oid::regclass, verb) FROM pg_class c, unnest(%s::text[]) AS verb
      WHERE c.relkind IN ('r', 'p') AND has_table_privilege(%s, c.oid, verb)
@@ -162,7 +162,7 @@ def test_people_have_no_grant_on_the_engine_and_the_queue(catalogue: Connection,
 
 
 def test_a_person_cannot_put_anything_into_the_queue(database: Database, connection: Connection) -> None:
-    """Procrastinate's functions are everybody's to call, but they act with the caller's rights."""
+    """Procrastinate's functions use the rights of their caller."""
     person = make_member(connection, make_workspace(connection), "admin")
     defer = """
     SELECT public.procrastinate_defer_jobs_v1(ARRAY[
@@ -172,9 +172,6 @@ def test_a_person_cannot_put_anything_into_the_queue(database: Database, connect
         connection.execute(defer)
     with pytest.raises(errors.InsufficientPrivilege), as_visitor(connection):
         connection.execute(defer)
-
-
-# The password and the address --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -193,10 +190,10 @@ def test_a_person_cannot_put_anything_into_the_queue(database: Database, connect
         "COPY logistics.carrier_configs TO STDOUT",
     ],
 )
-def test_not_even_an_admin_reads_a_password_or_says_where_the_portal_is(
+def test_no_person_can_read_a_password_or_set_the_portals_address(
     context: Context, workspace: Workspace, statement: str
 ) -> None:
-    """In no way: `authenticated` has no privilege on the columns."""
+    """`authenticated` has no privilege on the columns."""
     carriers.set_carrier(context, "dhl", username="bot", password=SecretStr("x"), portal_url="https://dhl.example.org")
     admin = make_member(context.connection, workspace, "admin")
     with pytest.raises(errors.InsufficientPrivilege), as_person(context.connection, admin):
@@ -215,15 +212,15 @@ def test_not_even_an_admin_reads_a_password_or_says_where_the_portal_is(
         "UPDATE logistics.orders SET tracking_number = '7'",
     ],
 )
-def test_what_the_engine_counts_no_person_writes(connection: Connection, workspace: Workspace, statement: str) -> None:
-    """Counters, status, results and tracking numbers: an admin may look at them, and no more."""
+def test_no_person_can_write_counters_and_results(connection: Connection, workspace: Workspace, statement: str) -> None:
+    """An admin can read them."""
     admin = make_member(connection, workspace, "admin")
     with pytest.raises(errors.InsufficientPrivilege, match="permission denied"), as_person(connection, admin):
         connection.execute(statement)
 
 
 def test_an_admin_sets_credentials_and_a_member_does_not(context: Context, workspace: Workspace) -> None:
-    """By the same function as an operator, within the rights of the person."""
+    """With the function that operators use."""
     carriers.set_carrier(context, "dhl", username="bot", portal_url="https://dhl.example.org")
     admin, member = (make_member(context.connection, workspace, role) for role in ("admin", "member"))
     with as_person(context.connection, admin):
@@ -236,14 +233,12 @@ def test_an_admin_sets_credentials_and_a_member_does_not(context: Context, works
     assert carriers.show_carrier(context, "dhl").portal_username == "new"
 
 
-# One connection for everybody --------------------------------------------------------------------
-
 TENANTS = 20
 TURNS = 1000
 
 
-def test_a_pooled_connection_carries_nobody_over(database: Database, connection: Connection) -> None:
-    """A thousand turns of alternating people on one connection, every third ends in an error: no foreign row, ever."""
+def test_a_pooled_connection_keeps_no_tenant(database: Database, connection: Connection) -> None:
+    """A thousand alternating people on one connection, every third with an error: no foreign row."""
     people: dict[UUID, UUID] = {}
     for _ in range(TENANTS):
         workspace = make_workspace(connection)

@@ -1,4 +1,4 @@
-"""Journeys: the whole program as somebody meets it first, in processes of its own, from nothing to nothing left."""
+"""Journeys: the whole program in separate processes, from a fresh checkout."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine that has a checkout of the program and nothing else: no database, no settings."""
+    """A machine with only a checkout: no database, no settings."""
 
     home: Path
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """`python cli.py …`, as somebody would type it."""
+        """Start `python cli.py …`."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TALLYMAN_")}
         environment = {**kept, "TALLYMAN_HOME": str(self.home)}
         for name in ("DATABASE_URL", "MIGRATION_DATABASE_URL"):
@@ -53,13 +53,13 @@ class Machine:
         return process
 
     def run(self, *arguments: str) -> tuple[int, list[dict[str, Any]], str]:
-        """Run a command to its end; its exit code, the JSON lines that it printed, and what it said beside."""
+        """Run a command. Returns its exit code, JSON lines and stderr."""
         process = self.start(*arguments)
         out, err = process.communicate(timeout=PATIENCE_S)
         return process.returncode, [json.loads(line) for line in out.splitlines()], err
 
     def left(self) -> list[str]:
-        """Every process that works in this home: by its command line, its directory or its environment."""
+        """Return all processes of this home, by command line, directory or environment."""
         return [" ".join(process.cmdline()) for process in psutil.process_iter() if self._is_ours(process)]
 
     def _is_ours(self, process: psutil.Process) -> bool:
@@ -73,7 +73,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    """A machine that is cleared afterwards, whatever went wrong."""
+    """A machine that is cleaned up afterwards."""
     made = Machine(tmp_path / "home")
     try:
         yield made
@@ -85,7 +85,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 
 def test_the_demo_keeps_every_promise_and_leaves_nothing_running(machine: Machine) -> None:
-    """A killed worker notwithstanding: each order once at the portal, exact counters, one completion a generation."""
+    """Although a worker is killed: each order once at the portal, exact counters, one completion a generation."""
     code, rows, err = machine.run("demo", "--json", "--orders", "60")
     assert code == 0, err
     assert "Traceback" not in err
@@ -105,7 +105,7 @@ def test_the_demo_keeps_every_promise_and_leaves_nothing_running(machine: Machin
 
 
 def test_a_demo_that_is_stopped_half_way_leaves_nothing_running(machine: Machine) -> None:
-    """Told to stop in the middle of the job: portal, workers and server go with it."""
+    """Portal, workers and server end with it."""
     demo = machine.start("demo", "--json", "--orders", "300")
     assert demo.stderr is not None
     read_until(demo.stderr, "processing:")
@@ -118,7 +118,7 @@ def test_a_demo_that_is_stopped_half_way_leaves_nothing_running(machine: Machine
 
 
 def read_until(stream: IO[str], words: str) -> None:
-    """Read lines until one has these words."""
+    """Read lines until one contains the text."""
     seen: list[str] = []
     while line := read_line(stream):
         seen.append(line)

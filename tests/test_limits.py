@@ -1,4 +1,4 @@
-"""Limits: every kind of connection of a worker or a producer starts with the same ones, and RESET ALL keeps them."""
+"""Session settings: every kind of connection has the same ones, and RESET ALL keeps them."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ Shown = dict[str, Any]
 
 
 async def of_a_connection() -> Shown:
-    """A producer's connection, after RESET ALL."""
+    """Return the settings of a producer's connection, after RESET ALL."""
     with doors.connect(autocommit=True) as connection:
         connection.execute("RESET ALL")
         return _row(connection)
 
 
 async def of_a_pool() -> Shown:
-    """A connection of the pool that deliveries use."""
+    """Return the settings of a connection of the deliveries' pool."""
     with doors.pool() as pool, pool.connection() as connection:
         return _row(connection)
 
 
 async def of_procrastinate() -> Shown:
-    """A connection of Procrastinate's own pool, which fetches and listens."""
+    """Return the settings of a connection of Procrastinate's pool."""
     connector = fresh_connector()
     await connector.open_async()
     try:
@@ -51,7 +51,7 @@ async def of_procrastinate() -> Shown:
 
 
 async def of_the_session() -> Shown:
-    """The connection that shows that the worker's process lives."""
+    """Return the settings of the session that shows that a worker is alive."""
     session = await Session.open()
     try:
         cursor = await session._connection.execute(_SHOW.encode())  # noqa: SLF001 - the session runs nothing for others
@@ -66,10 +66,10 @@ def _row(connection: Any) -> Shown:
 
 @pytest.mark.parametrize("shown", [of_a_connection, of_a_pool, of_procrastinate, of_the_session])
 async def test_a_connection_has_every_limit(database: Database, shown: Callable[[], Any]) -> None:
-    """Never a superuser, and never for ever: not in a statement, not behind a lock, not idle in a transaction."""
+    """It is no superuser, and every wait has a time limit."""
     assert await shown() == LIMITS
 
 
-def test_no_limit_is_forgotten_here() -> None:
-    """A limit that is added to `SESSION` is looked at on every kind of connection too."""
+def test_every_setting_is_checked() -> None:
+    """A setting added to `SESSION` must be added here."""
     assert set(LIMITS) == set(doors.SESSION)

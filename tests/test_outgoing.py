@@ -1,4 +1,4 @@
-"""Outgoing HTTP: bounded in time and size, nothing followed, kept or repeated, and each failure says what was sent."""
+"""Outgoing HTTP: limits of time and size, no redirects, cookies or retries, and errors that tell what was sent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class OtherSide:
-    """A server of bare bytes on a loopback port: what each test says comes back; `heads` are the requests."""
+    """A server of bytes on a loopback port. `heads`: the received requests."""
 
     def __init__(self) -> None:
         self.heads: list[bytes] = []
@@ -48,16 +48,16 @@ class OtherSide:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The server's URL."""
         assert self._server is not None
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def listen(self) -> None:
-        """Begin."""
+        """Start."""
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
 
     async def close(self) -> None:
-        """End."""
+        """Stop."""
         assert self._server is not None
         self._server.close()
         await self._server.wait_closed()
@@ -77,7 +77,7 @@ class OtherSide:
 
 @pytest.fixture
 async def other() -> AsyncIterator[OtherSide]:
-    """The other side."""
+    """The server."""
     side = OtherSide()
     await side.listen()
     yield side
@@ -93,19 +93,19 @@ async def client() -> AsyncIterator[HttpClient]:
 
 
 def zipped(size: int) -> bytes:
-    """So many bytes of nothing, compressed."""
+    """Return a number of zero bytes, compressed."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     chunk = bytes(1 << 20)
     return b"".join(packer.compress(chunk) for _ in range(size >> 20)) + packer.flush()
 
 
 def framed(body: bytes, *headers: bytes) -> bytes:
-    """A whole answer with this body."""
+    """Return a complete answer with this body."""
     return OK + b"".join(header + b"\r\n" for header in headers) + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
-async def test_an_answer_comes_back_whole(client: HttpClient, other: OtherSide) -> None:
-    """Status, headers and body, decompressed; a body of exactly the limit is not too large."""
+async def test_an_answer_is_returned_completely(client: HttpClient, other: OtherSide) -> None:
+    """Status, headers and body, decompressed. The limit itself is allowed."""
     other.reply = other.say(framed(bytes(LIMIT), b"Retry-After: 7"))
     answer = await client.request("GET", f"{other.url}/x", timeout=5, params=[("a", "1"), ("a", "ñ")])
     assert (answer.status, answer.headers["retry-after"], len(answer.body)) == (200, "7", LIMIT)
@@ -122,7 +122,7 @@ async def test_an_answer_comes_back_whole(client: HttpClient, other: OtherSide) 
     ],
 )
 async def test_an_answer_over_the_limit_is_not_read(client: HttpClient, other: OtherSide, answer: bytes) -> None:
-    """However it is framed and whatever its status, it is an error that names the limit."""
+    """In any framing and with any status. The error names the limit."""
     other.reply = other.say(answer)
     with pytest.raises(AnswerTooLarge, match=f"larger than {LIMIT} bytes") as caught:
         await client.request("POST", other.url, timeout=5, json={})
@@ -130,7 +130,7 @@ async def test_an_answer_over_the_limit_is_not_read(client: HttpClient, other: O
 
 
 async def test_a_compressed_answer_is_bounded_by_what_it_grows_to(client: HttpClient, other: OtherSide) -> None:
-    """200 MiB in 200 KiB of gzip: it is not decompressed into memory before it is refused."""
+    """200 MiB in 200 KiB of gzip are not decompressed into memory."""
     other.reply = other.say(framed(zipped(200 << 20), b"Content-Encoding: gzip"))
     tracemalloc.start()
     try:
@@ -154,10 +154,10 @@ async def test_a_compressed_answer_is_bounded_by_what_it_grows_to(client: HttpCl
         (OK, NoAnswer),
     ],
 )
-async def test_after_a_failure_that_may_have_been_sent_it_says_so(
+async def test_a_failure_tells_whether_the_request_was_sent(
     client: HttpClient, other: OtherSide, answer: bytes, kind: type[OutgoingError]
 ) -> None:
-    """Its kind says what happened; neither message nor stack holds address, headers or body, of either side."""
+    """Neither message nor stack trace has addresses, headers or bodies."""
 
     async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await other.say(answer)(reader, writer)
@@ -182,7 +182,7 @@ async def test_after_a_failure_that_may_have_been_sent_it_says_so(
 
 
 async def test_without_a_connection_nothing_was_sent(client: HttpClient, other: OtherSide) -> None:
-    """Refused, unknown, no TLS there: certainly not sent."""
+    """Refused, unknown host, no TLS."""
     url = other.url
     for address in (url.replace("http:", "https:"), "http://name.invalid/"):
         with pytest.raises(NotConnected) as caught:
@@ -197,15 +197,15 @@ async def test_without_a_connection_nothing_was_sent(client: HttpClient, other: 
 @pytest.mark.parametrize(
     "address", ["", "portal.example/x", "ftp://127.0.0.1/", "http://127.0.0.1:x/", "http://[::1/", "http://"]
 )
-async def test_what_is_no_address_is_named(client: HttpClient, address: str) -> None:
-    """Nothing was sent, and trying again cannot help."""
+async def test_a_bad_address_is_a_permanent_error(client: HttpClient, address: str) -> None:
+    """Nothing was sent."""
     with pytest.raises(BadAddress) as caught:
         await client.request("GET", address, timeout=2)
     assert not caught.value.maybe_sent
 
 
 async def test_no_redirect_is_followed_and_no_cookie_kept(client: HttpClient, other: OtherSide) -> None:
-    """A redirect is an answer like any other; the next request carries no cookie of this one."""
+    """A redirect is an answer."""
     moved = b"HTTP/1.1 307 Moved\r\nLocation: /elsewhere\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
     other.reply = other.say(moved)
     for _ in range(2):
@@ -215,7 +215,7 @@ async def test_no_redirect_is_followed_and_no_cookie_kept(client: HttpClient, ot
 
 
 async def test_a_request_is_sent_once(client: HttpClient, other: OtherSide) -> None:
-    """A connection that the other side closes under a POST is an error, not a second POST."""
+    """If the server closes the connection under a POST, that is an error."""
     await client.request("GET", other.url, timeout=5)
 
     async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -227,10 +227,10 @@ async def test_a_request_is_sent_once(client: HttpClient, other: OtherSide) -> N
     assert sum(head.startswith(b"POST") for head in other.heads) == 1
 
 
-async def test_a_proxy_is_for_the_world_outside(
+async def test_a_proxy_is_used_for_outside_addresses(
     client: HttpClient, other: OtherSide, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The environment's proxy carries what goes outside; this machine's own addresses are called directly.
+    """Loopback addresses are called directly.
 
     Credentials in a .netrc are never sent.
     """
@@ -251,7 +251,7 @@ async def test_a_proxy_is_for_the_world_outside(
 
 
 async def test_a_client_serves_two_event_loops_at_once(client: HttpClient, other: OtherSide) -> None:
-    """Each has connections of its own: a client is a module's constant, whichever loops a process has."""
+    """Each has its own connections."""
 
     async def elsewhere() -> int:
         side = OtherSide()

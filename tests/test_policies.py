@@ -1,6 +1,6 @@
-"""Policies: for every table, verb and actor, how many rows of its own tenant and of another one it reaches.
+"""Policies: for every table, verb and actor, the number of rows of the own and another tenant.
 
-The domains' fixtures have the tables and the expected numbers. A policy that is dropped must change one of them.
+The domains' fixtures have the tables and the expected numbers. Dropping any policy must change one of them.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from tests.conftest import Database
 
 @pytest.fixture
 def owner(database: Database) -> Iterator[Connection]:
-    """A superuser's connection inside a transaction with two tenants, of which nothing stays."""
+    """A superuser's connection in a transaction with two tenants, which is rolled back."""
     with isolation.tenants(database.superuser_url, DOMAINS) as connection:
         yield connection
 
 
 @pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.name)
 def test_the_matrix_names_every_table(owner: Connection, domain: Domain) -> None:
-    """A domain's fixtures state for each of its tables which rows each actor reaches."""
+    """A domain's fixtures have the expected rows for each table and actor."""
     assert without_expectation(owner, domain) == []
 
 
 def test_a_table_without_expectations_is_named(owner: Connection) -> None:
-    """A domain whose fixtures lack the isolation matrix is told the tables and verbs that are missing."""
+    """With the missing verbs."""
     (domain,) = (replace(one, fixtures=None) for one in DOMAINS if one.name == "tenancy")
     assert "tenancy.workspaces select" in without_expectation(owner, domain)
     assert len(without_expectation(owner, domain)) == 16
 
 
 @pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.name)
-def test_everybody_reaches_what_the_matrix_says_and_nothing_else(owner: Connection, domain: Domain) -> None:
-    """Own tenant and other tenant, with membership and without, signed in and not."""
+def test_each_actor_reaches_the_expected_rows(owner: Connection, domain: Domain) -> None:
+    """Of the own and another tenant, with and without membership, signed in and not."""
     wrong = {cell: is_ for cell in matrix(domain) if (is_ := found(owner, cell)) != cell.expected}
     assert wrong == {}
 
 
-def test_no_policy_can_go_unnoticed(owner: Connection) -> None:
-    """Without any single one of them, some field of the matrix is another."""
+def test_dropping_any_policy_changes_the_matrix(owner: Connection) -> None:
+    """At least one field."""
     all_of_them = isolation.policies(owner, DOMAINS)
     assert len(all_of_them) > 20
     unnoticed = [(table, policy) for table, policy in all_of_them if not _is_noticed(owner, table, policy)]
@@ -64,7 +64,7 @@ def _is_noticed(owner: Connection, table: str, policy: str) -> bool:
 
 @pytest.mark.parametrize(("actor", "text"), [move for domain in DOMAINS for move in isolation.moves(domain)])
 def test_nothing_is_moved_into_another_tenant(owner: Connection, actor: str, text: str) -> None:
-    """A person cannot give a row away or tie it to another's; not even a worker can tie an item to a foreign order."""
+    """A person cannot give a row to another tenant. Not even a worker can give an item another tenant's order."""
     refusals = (errors.InsufficientPrivilege, errors.ForeignKeyViolation, errors.RestrictViolation)
     with owner.transaction(force_rollback=True):
         act_for(owner, actor)

@@ -1,4 +1,4 @@
-"""Realtime: what Supabase's browsers are sent, read from the logical stream as Supabase reads it."""
+"""Realtime: the logical stream that Supabase sends to browsers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Stream:
     connection: Connection
 
     def read(self) -> Counter[tuple[str, str]]:
-        """How often which table was changed how, since the last look."""
+        """Return the number of changes by table and verb since the last read."""
         tables: dict[bytes, str] = {}
         seen: Counter[tuple[str, str]] = Counter()
         for (message,) in self.connection.execute(_READ):
@@ -47,7 +47,7 @@ class Stream:
 
 @pytest.fixture
 def stream(database: Database) -> Iterator[Stream]:
-    """A replication slot from this moment on; it goes with the test, for one that nobody reads keeps all of the log."""
+    """A temporary replication slot."""
     with psycopg.connect(database.superuser_url, autocommit=True) as connection:
         connection.execute("SELECT pg_create_logical_replication_slot('tallyman_test', 'pgoutput')")
         try:
@@ -58,7 +58,7 @@ def stream(database: Database) -> Iterator[Stream]:
 
 @pytest.fixture(scope="module")
 def portal() -> Iterator[Portal]:
-    """A portal, for the account needs an address."""
+    """A portal, because accounts need an address."""
     with serve() as running:
         yield running
 
@@ -66,7 +66,7 @@ def portal() -> Iterator[Portal]:
 def test_a_browser_follows_the_items_of_a_job_and_nothing_else(
     stream: Stream, connection: Connection, workspace: Workspace, portal: Portal
 ) -> None:
-    """Every insert and update of an item is in the stream; orders, jobs, credentials and the queue are not."""
+    """Every insert and update of an item. Orders, jobs, credentials and the queue are left out."""
     shop = equip(connection, workspace.id, portal)
     order_ids = shop.order(5)
     assert stream.read() == Counter()
@@ -87,10 +87,10 @@ def test_a_browser_follows_the_items_of_a_job_and_nothing_else(
     assert job.id != again.id
 
 
-def test_what_is_rolled_back_is_not_sent(
+def test_a_rolled_back_change_is_not_sent(
     stream: Stream, connection: Connection, workspace: Workspace, portal: Portal
 ) -> None:
-    """A browser never hears of an item that was never there."""
+    """The stream has commits only."""
     shop = equip(connection, workspace.id, portal)
     order_ids = shop.order(2)
     with connection.transaction(force_rollback=True):
@@ -99,7 +99,7 @@ def test_what_is_rolled_back_is_not_sent(
 
 
 def test_the_publication_holds_one_table(database: Database) -> None:
-    """Adding a table to it is a decision, not an accident."""
+    """A new table in it must be added on purpose."""
     with psycopg.connect(database.superuser_url) as connection:
         rows = connection.execute(
             "SELECT schemaname::text, tablename::text FROM pg_publication_tables WHERE pubname = 'supabase_realtime'"

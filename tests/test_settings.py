@@ -1,4 +1,4 @@
-"""Settings: values that cannot be are refused by the name of their variable, alone and together."""
+"""Settings: bad values and combinations are refused by the name of their variable."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ TIMES = ("HEARTBEAT_INTERVAL", "STALLED_AFTER", "GRACEFUL_TIMEOUT")
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    """Settings are read once a process: read them anew, before and after."""
+    """Read the settings anew, before and after the test."""
     settings.cache_clear()
     yield
     settings.cache_clear()
 
 
 def given(monkeypatch: pytest.MonkeyPatch, *times: float) -> None:
-    """Set the heartbeat's interval, the age that counts as dead, and the time to stop."""
+    """Set the heartbeat interval, the age of a stale heartbeat, and the time to stop."""
     for name, value in zip(TIMES, times, strict=True):
         monkeypatch.setenv(f"TALLYMAN_{name}", str(value))
 
 
 @pytest.mark.parametrize("times", [(10, 30, 12), (10, 20, 9.9), (1, 2, 0.5)])
-def test_times_that_leave_a_worker_alive_are_taken(monkeypatch: pytest.MonkeyPatch, times: tuple[float, ...]) -> None:
-    """Two heartbeats fit into the age that counts as dead, and so does a stop after the last heartbeat."""
+def test_consistent_times_are_accepted(monkeypatch: pytest.MonkeyPatch, times: tuple[float, ...]) -> None:
+    """Two heartbeats fit into the age of a stale one, and so does a stop after the last heartbeat."""
     given(monkeypatch, *times)
     found = settings()
     assert (found.heartbeat_interval, found.stalled_after, found.graceful_timeout) == times
@@ -42,10 +42,10 @@ def test_times_that_leave_a_worker_alive_are_taken(monkeypatch: pytest.MonkeyPat
         ((10, 30, 29), r"GRACEFUL_TIMEOUT \+ TALLYMAN_HEARTBEAT_INTERVAL must be less than TALLYMAN_STALLED_AFTER"),
     ],
 )
-def test_times_that_let_a_live_worker_pass_for_dead_are_refused(
+def test_times_with_which_a_live_worker_looks_dead_are_refused(
     monkeypatch: pytest.MonkeyPatch, times: tuple[float, ...], named: str
 ) -> None:
-    """Its deliveries would be given to another worker while it still has them."""
+    """Its deliveries would be given to another worker."""
     given(monkeypatch, *times)
     with pytest.raises(SetupError, match=named):
         settings()
@@ -63,8 +63,8 @@ def test_times_that_let_a_live_worker_pass_for_dead_are_refused(
         ("LOG_LEVEL", "LOUD"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """The error names the variable as it is set."""
+def test_a_bad_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """By the name of the environment variable."""
     monkeypatch.setenv(f"TALLYMAN_{name}", value)
     with pytest.raises(SetupError, match=f"TALLYMAN_{name}"):
         settings()

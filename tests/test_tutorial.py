@@ -1,4 +1,4 @@
-"""The tutorial: its files and commands, as a new user has them, in a home directory of their own."""
+"""The tutorial: its files and commands work for a new user, in a separate home directory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ANY_PORT = "18090"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A command of the page, and the lines that follow it there."""
+    """A command of the page, and the output lines after it."""
 
     command: str
     lines: tuple[str, ...]
@@ -46,12 +46,12 @@ class Step:
 
 
 def files(page: str) -> dict[str, str]:
-    """The files that the page's blocks are, by path: the first line of each names it."""
+    """Return the files in the page's blocks by path, which is in the first line."""
     return {found[1]: found[0].partition("\n")[2].removesuffix("```") for found in _FILE.finditer(page)}
 
 
 def steps(page: str) -> Iterator[Step]:
-    """The commands of the page's console blocks, in their order."""
+    """Return the commands of the page's console blocks."""
     for block in _CONSOLE.findall(page):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, *lines = part.splitlines()
@@ -61,13 +61,13 @@ def steps(page: str) -> Iterator[Step]:
 
 @dataclass(slots=True)
 class Reader:
-    """Someone who types the page's commands into one shell; `ids` maps the page's ids to those of this run."""
+    """Runs the page's commands in one shell. `ids`: this run's ids by those of the page."""
 
     shell: subprocess.Popen[str]
     ids: dict[str, str] = field(default_factory=dict)
 
     def run(self, command: str) -> tuple[int, list[str]]:
-        """Run a command; its exit code and its lines on both streams."""
+        """Run a command. Returns its exit code and output lines."""
         assert self.shell.stdin is not None
         self.shell.stdin.write(f'{command}\necho "[done $?]"\n')
         self.shell.stdin.flush()
@@ -79,7 +79,7 @@ class Reader:
         return int(done[1]), [" ".join(line.split()) for line in lines]
 
     def follow(self, step: Step) -> None:
-        """Run a step. What only reads is asked again until it says what the page says, within a limit."""
+        """Run a step. A command that only reads is repeated until its output is the page's, within a limit."""
         command = _ID.sub(lambda found: self.ids[found[0]], step.command)
         code, said = self.run(command)
         if _ONLY_READS.match(command):
@@ -90,7 +90,7 @@ class Reader:
         assert self._matches(step, said), f"{command}\n" + "\n".join(said) + "\nis not\n" + "\n".join(step.lines)
 
     def _matches(self, step: Step, said: Sequence[str]) -> bool:
-        """Whether the output is the page's; an id that the page shows first here is learned."""
+        """Return whether the output is the page's. Learns ids that the page shows first."""
         new = [one for one in dict.fromkeys(_ID.findall("\n".join(step.lines))) if one not in self.ids]
         found = re.fullmatch("".join(self._pattern(line, new) for line in step.lines), "".join(f"{x}\n" for x in said))
         if found:
@@ -109,7 +109,7 @@ class Reader:
 
 @contextmanager
 def home_directory() -> Iterator[Path]:
-    """An empty home directory; the server that is started in it is stopped."""
+    """An empty home directory. A server in it is stopped afterwards."""
     # Short, unlike `tmp_path`: a server's socket has a path of at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="tutorial-") as name:
         home = Path(name)
@@ -121,7 +121,7 @@ def home_directory() -> Iterator[Path]:
 
 @contextmanager
 def shell(home: Path) -> Iterator[subprocess.Popen[str]]:
-    """A shell in the checkout with the environment of a new user; what it started ends with it."""
+    """A shell in the checkout with a new user's environment. Its children end with it."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {"HOME": str(home), "PATH": path, "TMPDIR": str(home), "LANG": "C.UTF-8"}
     process = children.start(
@@ -143,14 +143,14 @@ def shell(home: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def free_port() -> str:
-    """A port of the loopback interface that nothing listens on."""
+    """A free port of the loopback interface."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return str(one.getsockname()[1])
 
 
 def test_the_domain_is_short() -> None:
-    """The package has at most 200 lines of Python and 80 of SQL, and uses no private name."""
+    """At most 200 lines of Python and 80 of SQL, without private names."""
     package = {name: text for name, text in files(PAGE.read_text(encoding="utf-8")).items() if "postcards/" in name}
     lines = Counter[str]()
     for name, text in package.items():
@@ -163,7 +163,7 @@ def test_the_domain_is_short() -> None:
 
 @pytest.mark.timeout(600)
 def test_the_page_works_as_it_stands() -> None:
-    """Files, commands and outputs, with a worker killed in the middle: each card of a job is printed once."""
+    """Files, commands and output, with a killed worker: each card of a job is printed once."""
     page = PAGE.read_text(encoding="utf-8").replace(_ANY_PORT, free_port())
     with home_directory() as home, shell(home) as bash:
         reader, books, killed_after = Reader(bash), home / "shop" / "books.tsv", 0

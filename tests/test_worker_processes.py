@@ -1,4 +1,4 @@
-"""Workers as processes: they do a job from end to end, stop when told to, and lose nothing when they are not asked."""
+"""Worker processes: they finish a job, stop when asked, and lose nothing when they are killed."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def portal_server() -> Iterator[Portal]:
 
 @pytest.fixture
 def portal(portal_server: Portal) -> Portal:
-    """A portal with empty books that takes its time, so that there is a middle to be disturbed in."""
+    """A slow portal without entries."""
     portal_server.start_over(Behaviour(latency_ms=100))
     return portal_server
 
 
 @pytest.fixture
 def workers(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WorkerPool]:
-    """Workers whose portal answers soon or not at all."""
+    """Workers with short time limits for calls."""
     monkeypatch.setenv("TALLYMAN_PORTAL_TIMEOUT", "2")
     monkeypatch.setenv("TALLYMAN_PORTAL_SETTLE", "0.5")
     with worker_pool(tmp_path) as started:
@@ -59,7 +59,7 @@ def workers(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job under way, with somebody who listens to it."""
+    """A job in progress, with a connection that listens to it."""
 
     shop: Shop
     portal: Portal
@@ -67,21 +67,21 @@ class Job:
     id: UUID
 
     def wait(self, condition: Callable[[], object]) -> None:
-        """Until the condition is true."""
+        """Wait until the condition is true."""
         until(self.listener, condition, limit=30)
 
     def done(self) -> int:
-        """How many items have a result."""
+        """Return the number of items with a result."""
         job = get_robot_job(self.shop.context, self.id)
         return job.success_count + job.error_count
 
     def get_going(self) -> None:
-        """Until the job is in the middle: some items have a result, and many have none."""
+        """Wait until some items have a result and many have none."""
         self.wait(lambda: self.done() >= ORDERS // 6)
         assert self.done() < ORDERS
 
     def finish(self) -> None:
-        """Until nothing waits; then every promise must hold, and each order be at the portal once."""
+        """Wait until no event waits. Then every invariant holds, and each order is at the portal once."""
         self.wait(lambda: self.done() == ORDERS and waiting(self.shop.connection) == 0)
         job = get_robot_job(self.shop.context, self.id)
         assert (job.status, job.success_count, job.error_count) == ("completed", ORDERS, 0)
@@ -93,7 +93,7 @@ class Job:
 
 @pytest.fixture
 def job(database: Database, connection: Connection, workspace: Workspace, portal: Portal) -> Iterator[Job]:
-    """A job that was submitted, and nobody to work on it yet."""
+    """A submitted job without a worker."""
     shop = equip(connection, workspace.id, portal)
     carriers.set_carrier(shop.context, "coordinadora", max_sessions=6)
     submitted = create_robot_job(shop.context, shop.order(ORDERS))
@@ -102,7 +102,7 @@ def job(database: Database, connection: Connection, workspace: Workspace, portal
 
 
 def stops_cleanly(worker: Worker) -> None:
-    """On SIGTERM it ends with success, within a few seconds."""
+    """Send SIGTERM and assert exit status 0 within a few seconds."""
     assert worker.stop(A_FEW_SECONDS) == 0, worker.log.read_text()
 
 
@@ -112,14 +112,14 @@ TENANTS_OWN = ("Ana Pérez", "Ana P\\u00e9rez", "Calle 1", "10203", "demo-passwo
 
 
 def test_procrastinates_command_finds_the_program(job: Job, workers: WorkerPool) -> None:
-    """`procrastinate --app=app.engine.queue.app worker` in a checkout, as the README says."""
+    """`procrastinate --app=app.engine.queue.app worker` in a checkout, as in the README."""
     worker = workers.script()
     job.finish()
     stops_cleanly(worker)
 
 
-def test_procrastinates_own_worker_does_everything_and_stops_when_told_to(job: Job, workers: WorkerPool) -> None:
-    """Events and effects alike; and its log, which is also Procrastinate's, holds nothing of what the rows hold."""
+def test_procrastinates_own_worker_finishes_a_job_and_stops(job: Job, workers: WorkerPool) -> None:
+    """Events and effects. Its log has no content of rows."""
     worker = workers.plain()
     job.finish()
     stops_cleanly(worker)
@@ -129,8 +129,8 @@ def test_procrastinates_own_worker_does_everything_and_stops_when_told_to(job: J
     assert str(job.id) not in log
 
 
-def test_a_worker_that_is_told_to_stop_in_the_middle_stops_and_loses_nothing(job: Job, workers: WorkerPool) -> None:
-    """Procrastinate's own: what it had in hand is done or waits again, and the next one finishes."""
+def test_procrastinates_own_worker_stops_without_a_loss(job: Job, workers: WorkerPool) -> None:
+    """Its deliveries are finished or wait again, and the next worker finishes them."""
     worker = workers.plain()
     job.get_going()
     stops_cleanly(worker)
@@ -140,7 +140,7 @@ def test_a_worker_that_is_told_to_stop_in_the_middle_stops_and_loses_nothing(job
 
 
 def test_a_worker_serves_the_queues_that_it_is_given(job: Job, workers: WorkerPool) -> None:
-    """One for events leaves the robots' orders alone, one for robots leaves the results; together they are done."""
+    """One for events leaves the robots' queue alone, and the other way round."""
     connection = job.shop.connection
     in_queue = "SELECT count(*) FROM public.procrastinate_jobs WHERE queue_name = %s AND status = 'todo'"
     events_worker = workers.plain("-q", "events")
@@ -156,11 +156,8 @@ def test_a_worker_serves_the_queues_that_it_is_given(job: Job, workers: WorkerPo
     job.finish()
 
 
-# The supervised worker ---------------------------------------------------------------------------
-
-
 def test_a_worker_comes_back_when_the_database_does(database: Database, job: Job, workers: WorkerPool) -> None:
-    """All of its connections are cut in the middle of the job, twice: it goes on, and enters nothing twice."""
+    """All connections are cut twice in the middle of the job: it goes on, and enters nothing twice."""
     worker = workers.work()
     for share in (6, 2):
         job.wait(lambda share=share: job.done() >= ORDERS // share)  # type: ignore[misc]
@@ -170,7 +167,7 @@ def test_a_worker_comes_back_when_the_database_does(database: Database, job: Job
 
 
 def cut(database: Database, job: Job) -> int:
-    """End every connection of a worker or a producer but the test's own; how many those were."""
+    """End all connections of workers and producers. Returns their number."""
     own = [job.listener.info.backend_pid, job.shop.connection.info.backend_pid]
     with psycopg.connect(database.superuser_url, autocommit=True) as connection:
         return len(
@@ -186,9 +183,9 @@ def cut(database: Database, job: Job) -> int:
 def test_a_worker_whose_database_is_gone_stops_when_told_to(
     database: Database, job: Job, workers: WorkerPool, *, busy: bool
 ) -> None:
-    """Nobody is let in any more, in the middle of a job or after it: told to stop, it does, and leaves the rest.
+    """No new connection is accepted, during a job or after it.
 
-    With success, or with an exit code that says that it could not record how a delivery ended, or reached its limit.
+    The exit status is 0, or one that shows that it could not record the end of a delivery or reached its time limit.
     """
     worker = workers.work()
     job.get_going() if busy else job.finish()
@@ -202,7 +199,7 @@ def test_a_worker_whose_database_is_gone_stops_when_told_to(
 
 @contextmanager
 def shut(database: Database) -> Iterator[None]:
-    """A database that lets nobody in but superusers; who is inside stays."""
+    """Refuse new connections except of superusers. Open connections stay."""
     with psycopg.connect(make_conninfo(database.superuser_url, dbname="postgres"), autocommit=True) as connection:
         connection.execute("ALTER DATABASE tallyman_test CONNECTION LIMIT 0")
         try:
@@ -212,14 +209,14 @@ def shut(database: Database) -> Iterator[None]:
 
 
 def read_until(log: Path, words: str) -> None:
-    """Read a log that is being written until it has these words."""
+    """Read a growing log until it contains the text."""
     end = time.monotonic() + LIMIT_S
     while words not in log.read_text():
         assert time.monotonic() < end, log.read_text()
 
 
 def test_a_supervised_worker_that_is_told_to_stop_loses_nothing(job: Job, workers: WorkerPool) -> None:
-    """It ends with success in the middle of the job, and another one finishes it."""
+    """It ends with status 0 in the middle of the job, and another worker finishes it."""
     worker = workers.work()
     job.get_going()
     stops_cleanly(worker)
@@ -229,7 +226,7 @@ def test_a_supervised_worker_that_is_told_to_stop_loses_nothing(job: Job, worker
 
 
 def test_a_killed_workers_orders_are_entered_by_another_once(job: Job, workers: WorkerPool) -> None:
-    """SIGKILL in the middle of its calls: what was in the air is asked about before anything is entered."""
+    """After SIGKILL during calls: calls in doubt are asked about first."""
     worker = workers.work()
     job.get_going()
     worker.kill()
@@ -242,7 +239,7 @@ def test_a_killed_workers_orders_are_entered_by_another_once(job: Job, workers: 
 def test_a_killed_workers_orders_wait_for_no_heartbeat(
     job: Job, workers: WorkerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The end of its session shows at once that it is gone: another goes on, though a heartbeat may be hours old."""
+    """The end of its session shows at once that it is gone, however old a heartbeat may be."""
     monkeypatch.setenv("TALLYMAN_STALLED_AFTER", "7200")
     worker = workers.work()
     job.get_going()
@@ -251,8 +248,8 @@ def test_a_killed_workers_orders_wait_for_no_heartbeat(
     job.finish()
 
 
-def test_a_queue_that_nothing_is_put_into_is_refused(workers: WorkerPool, job: Job) -> None:
-    """A misspelt queue is no worker that waits for ever: exit code 2, with those there are."""
+def test_an_unknown_queue_is_refused(workers: WorkerPool, job: Job) -> None:
+    """Exit code 2, with the known ones."""
     worker = workers.work("-q", "robot")
     assert worker.process.wait(20) == 2
     assert "unknown robot; there are events, robots" in worker.log.read_text()

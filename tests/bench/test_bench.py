@@ -1,4 +1,4 @@
-"""Every benchmark runs, says what it measured under which conditions, and leaves nothing behind. Not how fast."""
+"""Every benchmark runs, reports figures and conditions, and leaves no database. Speed is not checked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.conftest import Database
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a command ended, and what it printed."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -31,13 +31,13 @@ class Outcome:
 
 
 def bench(*arguments: object) -> Outcome:
-    """Run `bench …` in this process, as one types it."""
+    """Run `bench …` in this process."""
     done = CliRunner().invoke(app, ["bench", *map(str, arguments)])
     return Outcome(done.exit_code, done.stdout, done.stderr)
 
 
 def measured(name: str, *options: object) -> dict[str, Any]:
-    """The document of one round of a benchmark."""
+    """Return the report of one round of a benchmark."""
     words = name.split()
     done = bench(*words, *options, "--rounds", 1, "--json")
     assert done.code == 0, done.err
@@ -62,10 +62,10 @@ def measured(name: str, *options: object) -> dict[str, Any]:
         ("fairness", 0.01, {"alone", "beside a flood", "beside 4 that hang", "in turns"}, 4),
     ],
 )
-def test_a_benchmark_measures_everybody_who_takes_part_and_leaves_no_database(
+def test_a_benchmark_reports_each_contender_and_leaves_no_database(
     database: Database, command: str, scale: float, contenders: set[str], bounded: int
 ) -> None:
-    """A report holds a figure above zero for each contender, its conditions, and the claims with a bound."""
+    """Figures above zero, the conditions, and the bounded claims."""
     document = measured(command, "--scale", scale)
 
     found = document["measured"]
@@ -77,8 +77,8 @@ def test_a_benchmark_measures_everybody_who_takes_part_and_leaves_no_database(
     assert _databases_of_benchmarks(database) == []
 
 
-def test_a_report_for_people_says_the_conditions_and_the_ratios(database: Database) -> None:
-    """Without --json the same is told in tables, and the notes go where remarks go."""
+def test_a_report_as_text_has_conditions_and_ratios(database: Database) -> None:
+    """In tables. Notes are on stderr."""
     done = bench("publish", "--scale", 0.001, "--rounds", 1)
 
     assert done.code == 0, done.err
@@ -88,8 +88,8 @@ def test_a_report_for_people_says_the_conditions_and_the_ratios(database: Databa
     assert _databases_of_benchmarks(database) == []
 
 
-def test_rounds_take_turns_in_both_directions() -> None:
-    """Each contender runs once a round, every other round in reverse; the median is that of its own figures."""
+def test_rounds_alternate_in_direction() -> None:
+    """Each contender runs once a round. The median is of its own figures."""
     ran: list[str] = []
 
     def contender(name: str, *figures: float) -> Callable[[], float]:
@@ -120,16 +120,16 @@ def test_rounds_take_turns_in_both_directions() -> None:
         (["plot", "no-such-file.json"], "files"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_by_name(arguments: list[str], named: str) -> None:
-    """A value that cannot be is answered with exit code 2 and the name of its option."""
+def test_a_bad_option_is_refused(arguments: list[str], named: str) -> None:
+    """Exit code 2, with its name."""
     done = bench(*arguments)
 
     assert done.code == 2
     assert named in done.err.lower()
 
 
-def test_what_never_comes_true_is_no_measurement(connection: Connection) -> None:
-    """A benchmark that waits for something in vain ends with what it waited for."""
+def test_a_wait_without_end_is_an_error(connection: Connection) -> None:
+    """The benchmark names its condition."""
     with pytest.raises(NotExact, match="the end: not within"):
         until(connection, "SELECT false", {}, within=0.1, what="the end")
 
@@ -139,8 +139,8 @@ def _report(name: str, *contenders: str) -> str:
     return json.dumps({"bench": name, "conditions": {}, "measured": [{**one, "contender": who} for who in contenders]})
 
 
-def test_plot_draws_a_picture_a_benchmark(tmp_path: Path) -> None:
-    """Each report becomes a PNG that is named for its benchmark."""
+def test_plot_draws_a_picture_of_each_benchmark(tmp_path: Path) -> None:
+    """A PNG named like it."""
     reports = tmp_path / "reports.jsonl"
     reports.write_text(
         _report("publish", "Tallyman", "plain Procrastinate") + "\n" + _report("held", "Tallyman") + "\n"
@@ -163,8 +163,8 @@ def test_plot_draws_a_picture_a_benchmark(tmp_path: Path) -> None:
         (_report("held", "a") + "\n" + _report("held", "b"), "several reports of held"),
     ],
 )
-def test_plot_refuses_what_is_no_report(tmp_path: Path, text: str, why: str) -> None:
-    """What cannot be drawn is the caller's error, and nothing is drawn."""
+def test_plot_refuses_other_files(tmp_path: Path, text: str, why: str) -> None:
+    """Nothing is drawn."""
     reports = tmp_path / "reports.jsonl"
     reports.write_text(text)
 
@@ -175,8 +175,8 @@ def test_plot_refuses_what_is_no_report(tmp_path: Path, text: str, why: str) -> 
     assert not (tmp_path / "figures").exists()
 
 
-def test_plot_says_what_to_install_where_matplotlib_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing is for development: elsewhere the remedy is named."""
+def test_plot_needs_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error has the remedy."""
     # What the import system makes of a module that is not installed.
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     reports = tmp_path / "reports.jsonl"

@@ -1,4 +1,4 @@
-"""How a command is run in a test: in this process, as an operator would type it."""
+"""Run commands in the test's process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cli import app
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a command ended, and what it printed."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -22,15 +22,15 @@ class Outcome:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """What it printed for programs."""
+        """The JSON lines of its output."""
         return [json.loads(line) for line in self.out.splitlines()]
 
 
 class Run(Protocol):
-    """Runs a command; each further argument is one of its."""
+    """Runs a command with these arguments."""
 
     def __call__(self, *arguments: object, stdin: str | bytes | None = None) -> Outcome:
-        """Run it with this standard input, which is no terminal."""
+        """Run the command. `stdin`: its standard input, which is no terminal."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The commands that every batch has, over a domain of the tests' own."""
+"""The commands of every batch, for the card domain."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.helpers.factories import make_workspace
 
 @pytest.fixture
 def office(database: Database, connection: Connection) -> Iterator[Office]:
-    """The only workspace, which has cards printed."""
+    """The only workspace, which submits cards."""
     cards.install(database)
     shop = PrintShop()
     with domain.use(batches.wiring(PRINTS, batches.effect(PRINTS, queue="prints", call=shop.print, find=shop.find))):
@@ -45,7 +45,7 @@ def run(office: Office) -> Any:
 
 
 def test_a_job_is_listed_shown_and_watched(run: Any, office: Office) -> None:
-    """Its row with the domain's columns, its items page by page, its errors by type; exit code 1 if all failed."""
+    """With the domain's columns, pages of items, and errors by type. The exit code is 1 if all items failed."""
     job = office.submit("a", "nowhere")
     drain_all(office.connection)
     (row,) = run("list", "--json").rows
@@ -64,7 +64,7 @@ def test_a_job_is_listed_shown_and_watched(run: Any, office: Office) -> None:
 
 
 def test_failed_items_are_retried(run: Any, office: Office) -> None:
-    """All or those that are named; a job without any says so."""
+    """All, or those that are named. A job without failures is no error."""
     job = office.submit("nowhere", "a")
     drain_all(office.connection)
     bad, good = office.cards(job.id)
@@ -76,7 +76,7 @@ def test_failed_items_are_retried(run: Any, office: Office) -> None:
 
 
 def test_a_job_is_cancelled(run: Any, office: Office) -> None:
-    """With a reason; what had not begun fails."""
+    """With a reason. Items that have not begun fail."""
     job = office.submit("a")
     assert run("cancel", job.id, "--yes").code == 2
     (would,) = run("cancel", job.id, "--reason", "x", "--dry-run", "--json").rows
@@ -86,7 +86,7 @@ def test_a_job_is_cancelled(run: Any, office: Office) -> None:
 
 
 def test_a_result_is_recorded(run: Any, office: Office) -> None:
-    """A success with its fields, or an error; what cannot be one ends with exit code 2 and names the field."""
+    """A success with its fields, or an error. Bad input has exit code 2 and names the field."""
     job = office.submit("a", "b")
     first, second = office.cards(job.id)
     for wrong, why in (
@@ -104,7 +104,7 @@ def test_a_result_is_recorded(run: Any, office: Office) -> None:
 
 
 def test_a_job_and_an_item_are_explained(run: Any, office: Office) -> None:
-    """In typed reasons; an unknown job ends with exit code 2."""
+    """In typed reasons. An unknown job has exit code 2."""
     job = office.submit("nowhere")
     (card,) = office.cards(job.id)
     drain_all(office.connection)

@@ -1,4 +1,4 @@
-"""`carriers`: an account from its first line to its switch, and a password that is never seen."""
+"""`carriers`: set, show and enable an account; its password is never shown."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def _workspace(run: Run) -> None:
 
 
 def stored(connection: Connection) -> SecretStr:
-    """The password that the robot would log in with."""
+    """Return the password that the robot would use."""
     key = (only_workspace(connection).id, "dhl")
     return unsealed(portal_configs(connection, [key])[key]).password
 
 
-def test_an_account_is_set_shown_and_switched(run: Run) -> None:
-    """Each command prints the account as it then is; the list leaves out what is for programs."""
+def test_an_account_is_set_shown_and_enabled(run: Run) -> None:
+    """Each command prints the account. The list leaves out fields for programs."""
     (made,) = run(
         "carriers", "set", "dhl", "--username", "bot", "--password-stdin", "--json", stdin=f"{PASSWORD}\nmore\n"
     ).rows
@@ -44,7 +44,7 @@ def test_an_account_is_set_shown_and_switched(run: Run) -> None:
 def test_a_password_comes_from_stdin_or_the_environment(
     run: Run, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And is in nothing that is printed."""
+    """It is not in any output."""
     done = run("carriers", "set", "dhl", "--username", "bot", "--password-stdin", stdin=PASSWORD)
     assert stored(connection) == SecretStr(PASSWORD)
     monkeypatch.setenv("TALLYMAN_PORTAL_PASSWORD", "another")
@@ -57,7 +57,7 @@ def test_a_password_comes_from_stdin_or_the_environment(
 def test_a_password_is_not_taken_from_the_environment_unasked(
     run: Run, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only a username brings its password; whatever else is changed leaves it alone."""
+    """Only together with a username."""
     run("carriers", "set", "dhl", "--username", "bot", "--password-stdin", stdin=PASSWORD)
     monkeypatch.setenv("TALLYMAN_PORTAL_PASSWORD", "another")
     run("carriers", "set", "dhl", "--portal-url", URL)
@@ -75,10 +75,10 @@ def test_a_password_is_not_taken_from_the_environment_unasked(
         (["--max-sessions", "101"], None, "max_sessions: must be 1 to 100, not 101"),
     ],
 )
-def test_what_is_wrong_is_told_without_the_password(
+def test_bad_input_is_reported_without_the_password(
     run: Run, arguments: list[str], stdin: str | bytes | None, words: str
 ) -> None:
-    """In one line, with exit code 2, and nothing is written."""
+    """In one line with exit code 2, and nothing is stored."""
     done = run("carriers", "set", "dhl", *arguments, stdin=stdin)
     assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 1)
     assert words in done.err
@@ -87,7 +87,7 @@ def test_what_is_wrong_is_told_without_the_password(
 
 
 def test_an_unknown_carrier_names_the_known_ones(run: Run) -> None:
-    """As an object for programs."""
+    """With --json as an object."""
     run("carriers", "set", "dhl")
     done = run("carriers", "show", "fedex", "--json")
     assert (done.code, done.out) == (2, "")

@@ -1,4 +1,4 @@
-"""`coverage`: from a file to an answer."""
+"""`coverage`: import a file and look cities up."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Mitú,Vaupés,MITU (VAU),no
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A file that names four places, one of them switched off."""
+    """A file with four places, one of them inactive."""
     path = tmp_path / "coverage.csv"
     path.write_text(CSV)
     return path
 
 
-def test_a_file_is_imported_and_answers(run: Run, file: Path) -> None:
-    """No workspace is needed: coverage is the same for all."""
+def test_a_file_is_imported_and_looked_up(run: Run, file: Path) -> None:
+    """No workspace is needed."""
     (done,) = run("coverage", "import", file, "--json").rows
     assert done == {"created": 4, "updated": 0, "unchanged": 0, "bad": 0, "problems": []}
     assert run("coverage", "import", file).out.splitlines() == ["created\t0", "updated\t0", "unchanged\t4", "bad\t0"]
@@ -41,16 +41,16 @@ def test_a_file_is_imported_and_answers(run: Run, file: Path) -> None:
         ("medelin", "not_covered", "similar: Medellín"),
     ],
 )
-def test_a_no_is_an_answer(run: Run, file: Path, city: str, verdict: str, words: str) -> None:
-    """With its reason, and exit code 0."""
+def test_a_city_that_is_not_covered_is_an_answer(run: Run, file: Path, city: str, verdict: str, words: str) -> None:
+    """With its reason and exit code 0."""
     run("coverage", "import", file)
     done = run("coverage", "find", city, "--json")
     assert (done.code, done.rows[0]["verdict"]) == (0, verdict)
     assert words in done.rows[0]["reason"]
 
 
-def test_a_bad_row_is_told_and_nothing_is_taken(run: Run, tmp_path: Path) -> None:
-    """Unless the good ones are asked for, and then the problem is told beside the result."""
+def test_a_bad_row_is_reported_and_nothing_is_imported(run: Run, tmp_path: Path) -> None:
+    """With --skip-bad the good rows are imported."""
     path = tmp_path / "coverage.csv"
     path.write_text("city,department,carrier_city\nCali,Valle,CALI\nTunja,,TUNJA\nCali,Valle,CALI 2\n")
     done = run("coverage", "import", path, "--carrier", "dhl")

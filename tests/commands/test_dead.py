@@ -1,4 +1,4 @@
-"""`dead`: what an admin types on a bad morning, and what it prints."""
+"""`dead`: list, show, plan, replay, edit and close dead letters."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from tests.helpers.support import drain_all, scalar
 
 
 def run(*arguments: object, code: int = 0) -> Result:
-    """A command; what came of it."""
+    """Run a command. Returns its result."""
     result = CliRunner().invoke(app, [str(one) for one in arguments])
     assert result.exit_code == code, result.output
     return result
 
 
 def lines(*arguments: object, code: int = 0) -> list[dict[str, Any]]:
-    """A command with --json; each line that it printed."""
+    """Run a command with --json. Returns its output lines."""
     return [json.loads(line) for line in run(*arguments, "--json", code=code).stdout.splitlines()]
 
 
 @pytest.fixture
 def dead(connection: Connection, workspace: Workspace) -> Event[Any]:
-    """A result for an item that nobody has: a dead letter."""
+    """A dead letter: a result for an unknown item."""
     import events  # noqa: PLC0415 - beside the `dead` of this test
     from tests.helpers.toy import NOW  # noqa: PLC0415
 
@@ -48,8 +48,8 @@ def dead(connection: Connection, workspace: Workspace) -> Event[Any]:
     return event
 
 
-def test_dead_letters_are_found_by_what_is_known_of_them(dead: Event[Any], workspace: Workspace) -> None:
-    """By type, tenant, class, time and text; what does not match is not shown."""
+def test_dead_letters_can_be_filtered(dead: Event[Any], workspace: Workspace) -> None:
+    """By type, tenant, error class, time and text."""
     for filters in (
         ["--type", "robot/item.completed"],
         ["--tenant", workspace.id],
@@ -67,7 +67,7 @@ def test_dead_letters_are_found_by_what_is_known_of_them(dead: Event[Any], works
 
 
 def test_a_letter_is_shown_with_its_event_and_stack(dead: Event[Any]) -> None:
-    """By its own id or its event's, for people and for programs."""
+    """By its own id or its event's, as text and JSON."""
     (shown,) = lines("dead", "show", dead.id)
     assert shown["letter"]["event_data"] == json.loads(dead.json_bytes())
     assert "FailingEvents" in shown["letter"]["error_stack"]
@@ -78,8 +78,8 @@ def test_a_letter_is_shown_with_its_event_and_stack(dead: Event[Any]) -> None:
     assert (count["unresolved"], count["resolved"]) == (1, 0)
 
 
-def test_a_plan_says_what_would_happen_and_a_dry_run_does_nothing(connection: Connection, dead: Event[Any]) -> None:
-    """A result for a foreign item is blocked: a replay would only let it die again."""
+def test_a_plan_is_a_dry_run(connection: Connection, dead: Event[Any]) -> None:
+    """A result for a foreign item is blocked, because a replay would fail again."""
     (plan,) = lines("dead", "plan")
     assert plan["classes"] == {"blocked": 1}
     assert (plan["plan"]["items_to_change"], plan["letters"][0]["class_"]) == (0, "blocked")
@@ -101,13 +101,13 @@ def test_a_plan_says_what_would_happen_and_a_dry_run_does_nothing(connection: Co
         (["list", "--since", "yesterday"], "--since: 'yesterday' is not a span"),
     ],
 )
-def test_bad_input_is_exit_code_2_and_named(database: Database, arguments: list[object], said: str) -> None:
-    """An error names what is not there, or cannot be."""
+def test_bad_input_has_exit_code_2(database: Database, arguments: list[object], said: str) -> None:
+    """The error names the id or field."""
     assert said in run("dead", *arguments, code=2).stderr
 
 
-def test_what_destroys_does_nothing_without_a_terminal_or_yes(connection: Connection, dead: Event[Any]) -> None:
-    """Nobody is there to be asked: exit code 2, and nothing has happened."""
+def test_destructive_commands_need_a_terminal_or_yes(connection: Connection, dead: Event[Any]) -> None:
+    """Otherwise exit code 2, and nothing is changed."""
     assert "--yes" in run("dead", "discard", dead.id, "--note", "old", code=2).stderr
     assert "--yes" in run("dead", "edit", dead.id, "--set", "attempt=1", code=2).stderr
     assert scalar(connection, "SELECT resolved_at IS NULL FROM engine.failed_jobs")
@@ -115,7 +115,7 @@ def test_what_destroys_does_nothing_without_a_terminal_or_yes(connection: Connec
 
 
 def test_an_edit_is_checked_before_it_is_published(connection: Connection, dead: Event[Any], tmp_path: Path) -> None:
-    """A field that the schema does not know, or a wrong value: exit code 2 names it, and nothing is published."""
+    """An unknown field or a bad value has exit code 2, and nothing is published."""
     assert "data.surprise" in run("dead", "edit", dead.id, "--set", "surprise=1", "--yes", code=2).stderr
     assert "data.attempt" in run("dead", "edit", dead.id, "--set", "attempt=-1", "--yes", code=2).stderr
     assert "PATH=VALUE" in run("dead", "edit", dead.id, "--set", "attempt", "--yes", code=2).stderr
@@ -132,7 +132,7 @@ def test_an_edit_is_checked_before_it_is_published(connection: Connection, dead:
 
 
 def test_letters_are_closed_with_a_note(connection: Connection, dead: Event[Any]) -> None:
-    """Resolve and discard say why, once; a note can be added to any letter."""
+    """Resolve and discard need a note, once. A note can be added to any letter."""
     run("dead", "note", dead.id, "asked the carrier")
     run("dead", "resolve", dead.id, "--note", "seen to by phone", "--actor", "ana")
     assert "resolved already" in run("dead", "discard", dead.id, "--note", "x", "--yes", code=2).stderr
@@ -141,7 +141,7 @@ def test_letters_are_closed_with_a_note(connection: Connection, dead: Event[Any]
 
 
 def test_a_plan_is_shown_again_and_listed_while_it_is_open(dead: Event[Any]) -> None:
-    """By its id, with its letters; a list counts what is left to replay. No second plan is made."""
+    """With its letters and the number left to replay. No second plan is made."""
     (made,) = lines("dead", "plan")
     (shown,) = lines("dead", "plan", made["plan"]["id"])
     assert shown == made
@@ -153,22 +153,22 @@ def test_a_plan_is_shown_again_and_listed_while_it_is_open(dead: Event[Any]) -> 
 
 
 def test_a_finished_plan_is_listed_only_with_all(connection: Connection, dead: Event[Any]) -> None:
-    """So is one that has expired."""
+    """So is an expired one."""
     (made,) = lines("dead", "plan")
     connection.execute("UPDATE engine.replay_plans SET finished_at = now()")
     assert lines("dead", "plans") == []
     assert [one["id"] for one in lines("dead", "plans", "--all")] == [made["plan"]["id"]]
 
 
-def test_a_plan_that_is_none_or_with_filters_is_refused(dead: Event[Any]) -> None:
-    """Exit code 2 for an unknown plan, and for a plan with filters: they would mean nothing."""
+def test_an_unknown_plan_or_one_with_filters_is_refused(dead: Event[Any]) -> None:
+    """Filters do not apply to an existing plan."""
     assert "plan: there is none" in run("dead", "plan", uuid4(), code=2).stderr
     (made,) = lines("dead", "plan")
     assert "filters do not apply" in run("dead", "plan", made["plan"]["id"], "--type", "x", code=2).stderr
 
 
 def test_a_span_counts_back_from_the_databases_clock(dead: Event[Any]) -> None:
-    """Also where the host's clock is a day ahead or behind."""
+    """Also if the host's clock is a day ahead or behind."""
     for shift in (timedelta(days=1), timedelta(days=-1)):
         with time_machine.travel(datetime.now(UTC) + shift):
             assert len(lines("dead", "list", "--since", "1h")) == 1

@@ -1,4 +1,4 @@
-"""`dead`: what an admin decides about calls that may have been made and cannot be asked about."""
+"""`dead`: decisions about calls that may have been made and cannot be asked about."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.helpers.toy import want
 
 @pytest.fixture
 def doubtful(database: Database, connection: Connection) -> Any:
-    """A dead letter whose call is in doubt, with the mail's wiring in force."""
+    """A dead letter with a call in doubt, with the wiring in use."""
     toy.install(database)
     mail = Mail(toy.Outside(), errors=[Transient("no answer")])
     with domain.use(mail.wiring()):
@@ -32,10 +32,10 @@ def doubtful(database: Database, connection: Connection) -> Any:
         yield event, mail
 
 
-def test_a_replay_skips_it_and_says_what_can_be_done(
+def test_a_replay_skips_it_and_names_the_remedies(
     database: Database, connection: Connection, doubtful: tuple[Event[Any], Mail]
 ) -> None:
-    """Without `--again` nothing is called; the plan names both ways out."""
+    """Without `--again` no call is made."""
     event, mail = doubtful
     (plan,) = lines("dead", "plan")
     (letter,) = plan["letters"]
@@ -52,7 +52,7 @@ def test_a_replay_skips_it_and_says_what_can_be_done(
 def test_again_makes_the_call_and_needs_a_reason(
     database: Database, connection: Connection, doubtful: tuple[Event[Any], Mail]
 ) -> None:
-    """The reason is on record."""
+    """The reason is in the audit log."""
     event, mail = doubtful
     assert "--reason" in run("dead", "replay", event.id, "--again", "--yes", code=2).output
     with working(database.url):
@@ -68,7 +68,7 @@ def test_again_makes_the_call_and_needs_a_reason(
 def test_as_done_records_the_result(
     connection: Connection, doubtful: tuple[Event[Any], Mail], tmp_path: Path, where: str
 ) -> None:
-    """From the command line or from a file; the handler of the result hears it once."""
+    """From the command line or a file. The result's handler applies it once."""
     event, mail = doubtful
     data = json.dumps({"outcome": "in the box"})
     if where == "in a file":
@@ -93,8 +93,8 @@ def test_as_done_records_the_result(
         (["--as-done", "--data", '{"outcome": "x", "color": "red"}'], "color: Extra inputs are not permitted"),
     ],
 )
-def test_a_result_that_is_none_is_refused(doubtful: tuple[Event[Any], Mail], options: list[str], words: str) -> None:
-    """With what is wrong, exit code 2, and the letter as it was."""
+def test_a_bad_result_is_refused(doubtful: tuple[Event[Any], Mail], options: list[str], words: str) -> None:
+    """With exit code 2. The letter is unchanged."""
     event, _ = doubtful
     shown = run("dead", "resolve", event.id, "--note", "x", *options, code=2)
     assert words in " ".join(shown.output.split())

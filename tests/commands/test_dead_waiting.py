@@ -1,4 +1,4 @@
-"""`dead replay --wait`: what a script gets when nobody works."""
+"""`dead replay --wait`: time limits of scripts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.helpers.support import drain_all, scalar, working
 def test_a_replay_out_of_time_ends_with_its_own_exit_code_and_goes_on(
     database: Database, connection: Connection
 ) -> None:
-    """Exit code 3 and the plan's id, also when a letter was named; the plan goes on, and shows what waits."""
+    """Exit code 3 and the plan's id. The plan can be resumed, and shows the waiting letters."""
     toy.install(database)
     with use(toy.Outside().wiring()):
         publish(connection, event := toy.say("word", "bad"))
@@ -37,5 +37,5 @@ def test_a_replay_out_of_time_ends_with_its_own_exit_code_and_goes_on(
 
 
 def test_a_time_below_zero_is_refused(database: Database) -> None:
-    """Exit code 2, and the field."""
+    """Exit code 2, with the field."""
     assert "wait: must be 0 seconds or more" in run("dead", "replay", uuid4(), "--wait", "-1", code=2).stderr

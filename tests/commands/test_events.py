@@ -1,4 +1,4 @@
-"""`events`: the tail, the timeline, the contract, and the gate before a deployment."""
+"""`events`: tail, timeline, contract, and the check before a deployment."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture
 def outside(database: Database) -> Iterator[toy.Outside]:
-    """The toy's wiring in force."""
+    """The toy domain's wiring."""
     toy.install(database)
     outside = toy.Outside()
     with domain.use(outside.wiring()):
         yield outside
 
 
-def test_the_tail_shows_what_was_applied(run: Run, connection: Connection, outside: toy.Outside) -> None:
-    """JSON for programs, tabbed lines off a terminal; filters choose."""
+def test_the_tail_shows_applied_events(run: Run, connection: Connection, outside: toy.Outside) -> None:
+    """As JSON, or tab-separated lines off a terminal. Filters can be given."""
     job = uuid4()
     publish(
         connection, events.new(toy.Said(word="hi", echoes=1), now=toy.NOW, subject=job, tenant=None), toy.say("other")
@@ -58,8 +58,8 @@ def test_the_tail_shows_what_was_applied(run: Run, connection: Connection, outsi
         (["--type", "robot/job.exploded"], "unknown event type 'robot/job.exploded'; use one of"),
     ],
 )
-def test_a_wrong_tail_is_told(run: Run, arguments: list[str], words: str) -> None:
-    """A typing mistake must not look like silence."""
+def test_bad_arguments_of_the_tail_are_refused(run: Run, arguments: list[str], words: str) -> None:
+    """A mistyped filter must not look like no events."""
     done = run("events", "tail", "--no-follow", *arguments)
     assert (done.code, done.out) == (2, "")
     assert words in done.err
@@ -69,9 +69,9 @@ def test_a_wrong_tail_is_told(run: Run, arguments: list[str], words: str) -> Non
 def test_the_tail_follows_until_it_is_interrupted(
     connection: Connection, outside: toy.Outside, ignored: list[signal.Signals]
 ) -> None:
-    """What is applied while it runs is printed at once; Ctrl-C is no error and leaves no stack trace.
+    """New events are printed at once. Ctrl-C is no error and has no stack trace.
 
-    Also when the tests themselves run where SIGINT is ignored.
+    Also if the tests run with SIGINT ignored.
     """
     command = [*CLI, "events", "tail", "--json", "--since", "1h"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -86,7 +86,7 @@ def test_the_tail_follows_until_it_is_interrupted(
 
 
 def test_the_timeline_of_a_job(run: Run, connection: Connection, outside: toy.Outside) -> None:
-    """Consequences are indented under their causes; a job of which nobody spoke is exit code 2."""
+    """Events are indented under their causes. An unknown job has exit code 2."""
     job = uuid4()
     publish(connection, events.new(toy.Said(word="hi", echoes=1), now=toy.NOW, subject=job, tenant=None))
     publish(connection, events.new(toy.Said(word="no", mood="bad"), now=toy.NOW, subject=job, tenant=None), delay=0)
@@ -105,7 +105,7 @@ def test_the_timeline_of_a_job(run: Run, connection: Connection, outside: toy.Ou
 
 
 def test_the_contract_is_printed(run: Run) -> None:
-    """Documents of this program's own events; an unknown type is exit code 2."""
+    """Documents of this program's events. An unknown type has exit code 2."""
     document = json.loads(run("events", "asyncapi").out)
     assert (document["asyncapi"], sorted(document["channels"])) == ("3.0.0", domain.wiring().queues())
     assert json.loads(run("events", "schema", "robot/job.submitted").out)["title"] == "robot/job.submitted/1"
@@ -114,8 +114,8 @@ def test_the_contract_is_printed(run: Run) -> None:
     assert run("events", "schema", "robot/job.exploded").code == 2
 
 
-def test_the_gate_opens_and_closes(run: Run, connection: Connection, outside: toy.Outside) -> None:
-    """Exit code 0 with counts, or 1 with each event that the code cannot read."""
+def test_the_check_before_a_deployment_has_an_exit_code(run: Run, connection: Connection, outside: toy.Outside) -> None:
+    """0 with counts, or 1 with each event that the code cannot read."""
     publish(connection, toy.say("fine"))
     assert run("events", "check").code == 0
     assert run("events", "check", "--live").out.splitlines() == ["waiting\t1", "held\t0", "dead\t0", "invalid\t0"]
@@ -136,8 +136,8 @@ def test_the_gate_opens_and_closes(run: Run, connection: Connection, outside: to
     assert report["findings"][0]["first"][-1]["event_id"] == event["id"]
 
 
-def test_a_version_without_a_way_to_the_current_one_closes_the_gate(run: Run) -> None:
-    """Without the database: every version that was ever published has an upcaster."""
+def test_a_version_without_an_upcaster_fails_the_check(run: Run) -> None:
+    """Without the database: every published version needs one."""
     kind = KINDS["toy/word.said"]
     kind.payload.version = 2
     try:

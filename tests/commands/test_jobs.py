@@ -1,4 +1,4 @@
-"""`jobs`: submit, look, watch, retry, with exit codes and lines that a program can rely on."""
+"""`jobs`: submit, show, watch and retry, with exit codes and output for programs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CSV = HEADER + "A-1,Ana,Calle 1,Bogotá,Cundinamarca\nA-2,José,Calle 2,Bogotá,
 
 @pytest.fixture
 def file(run: Run, connection: Connection, tmp_path: Path) -> Path:
-    """A file with three orders, and a workspace with a carrier for them."""
+    """A file with three orders, and a workspace with a carrier."""
     run("workspaces", "create", "Acme")
     carriers.set_carrier(
         acme(connection),
@@ -41,26 +41,26 @@ def file(run: Run, connection: Connection, tmp_path: Path) -> Path:
 
 
 def acme(connection: Connection) -> Context:
-    """A context on behalf of the only workspace."""
+    """A context of the only workspace."""
     return Context.start(connection, only_workspace(connection).id)
 
 
 def submit(run: Run, *arguments: object) -> dict[str, Any]:
-    """Submit with these arguments; the job as it was printed."""
+    """Submit with these arguments. Returns the printed job."""
     done = run("jobs", "submit", *arguments, "--json")
     assert (done.code, len(done.rows)) == (0, 1), done.err
     return done.rows[0]
 
 
 def answer(connection: Connection, job_id: str, good: int) -> None:
-    """The robots' results for a job: so many successes, the others are refused."""
+    """Record results of a job: a number of successes, the others refused."""
     items = get_job_with_items(acme(connection), UUID(job_id)).items
     results = [success(item) if n < good else failure(item) for n, item in enumerate(items)]
     update_job_item_results(acme(connection), results)
 
 
 def made(connection: Connection) -> tuple[int, int, int]:
-    """How many orders, jobs and queue rows there are."""
+    """Return the numbers of orders, jobs and queue rows."""
     return (
         scalar(connection, "SELECT count(*) FROM logistics.orders"),
         scalar(connection, "SELECT count(*) FROM logistics.robot_jobs"),
@@ -68,11 +68,8 @@ def made(connection: Connection) -> tuple[int, int, int]:
     )
 
 
-# Submit ------------------------------------------------------------------------------------------
-
-
 def test_a_file_becomes_a_job(run: Run, file: Path, connection: Connection) -> None:
-    """Import, job and event at once; a line for people, a JSON object for programs."""
+    """Orders, job and event in one commit; a line of text, or a JSON object."""
     job = submit(run, "--file", file)
     assert (job["status"], job["total_items"], job["success_count"], job["error_count"]) == ("pending", 3, 0, 0)
     assert (job["carrier"], job["generation"], job["idempotency_key"]) == ("coordinadora", 1, None)
@@ -83,7 +80,7 @@ def test_a_file_becomes_a_job(run: Run, file: Path, connection: Connection) -> N
 
 
 def test_times_are_shown_in_the_workspaces_zone(run: Run, file: Path, connection: Connection) -> None:
-    """To people; programs get the same instant, whatever its offset."""
+    """As text. JSON has the same instant in any offset."""
     connection.execute("UPDATE tenancy.workspaces SET timezone = 'Asia/Tokyo'")
     job = submit(run, "--file", file)
     (shown,) = [word for word in run("jobs", "list").out.split() if "+09:00" in word]
@@ -94,7 +91,7 @@ def test_times_are_shown_in_the_workspaces_zone(run: Run, file: Path, connection
 
 
 def test_explain_shows_times_in_the_workspaces_zone(run: Run, file: Path, connection: Connection) -> None:
-    """Its sentences too, of a job, an item, an event and a workspace; the fields for programs keep their offset."""
+    """In sentences of jobs, items, events and workspaces. JSON fields keep their offset."""
     connection.execute("UPDATE tenancy.workspaces SET timezone = 'Asia/Tokyo'")
     job = submit(run, "--file", file)
     pause(connection, "events", actor="ana", reason="a look")
@@ -108,13 +105,13 @@ def test_explain_shows_times_in_the_workspaces_zone(run: Run, file: Path, connec
 
 
 def items_of_job(connection: Connection, job_id: str) -> str:
-    """The id of one item of a job."""
+    """Return the id of one item of a job."""
     statement = "SELECT id::text FROM logistics.robot_job_items WHERE job_id = %s ORDER BY id LIMIT 1"
     return str(scalar(connection, statement, job_id))
 
 
 def test_orders_are_named_by_reference_or_id(run: Run, file: Path, connection: Connection) -> None:
-    """Mixed as one likes; --pending takes every order that is not shipped."""
+    """Mixed. --pending takes all orders that are not shipped."""
     run("orders", "import", file)
     order_id = run("orders", "list", "--json").rows[1]["id"]
     job = submit(run, "--order", "A-3", "--order", order_id)
@@ -124,10 +121,8 @@ def test_orders_are_named_by_reference_or_id(run: Run, file: Path, connection: C
     assert submit(run, "--pending")["total_items"] == 2
 
 
-def test_a_second_submit_of_what_is_pending_from_cron_ships_nothing_twice(
-    run: Run, file: Path, connection: Connection
-) -> None:
-    """It takes what is new, names the job that has the rest, and with nothing left exits with 0 and makes no job."""
+def test_a_repeated_submit_of_pending_orders_ships_none_twice(run: Run, file: Path, connection: Connection) -> None:
+    """It takes new orders and names the job with the others. Without new ones it exits with 0 and makes no job."""
     run("orders", "import", file)
     first = submit(run, "--pending")
     assert (first["total_items"], first["in_open_jobs"]) == (3, [])
@@ -161,10 +156,10 @@ def _more(file: Path) -> Path:
         (["--file", "FILE", "--workspace", "Emca"], "workspace: there is no 'Emca'"),
     ],
 )
-def test_a_wrong_request_is_told_and_nothing_is_done(
+def test_a_bad_request_changes_nothing(
     run: Run, file: Path, connection: Connection, arguments: list[str], words: str
 ) -> None:
-    """Exit code 2 and one line; not even the orders of the file are imported."""
+    """Exit code 2 and one line. The orders of the file are not imported either."""
     done = run("jobs", "submit", *[str(file) if one == "FILE" else one for one in arguments])
     assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 1)
     assert words in done.err
@@ -172,7 +167,7 @@ def test_a_wrong_request_is_told_and_nothing_is_done(
 
 
 def test_an_order_that_is_named_twice_is_refused(run: Run, file: Path, connection: Connection) -> None:
-    """By reference and by id it is the same order."""
+    """Also by reference and by id."""
     run("orders", "import", file)
     order_id = run("orders", "list", "--json").rows[0]["id"]
     done = run("jobs", "submit", "--order", "A-1", "--order", order_id)
@@ -202,7 +197,7 @@ def test_an_order_that_is_named_twice_is_refused(run: Run, file: Path, connectio
 def test_a_bad_file_submits_and_imports_nothing(
     run: Run, file: Path, connection: Connection, content: bytes, words: list[str]
 ) -> None:
-    """Exit code 2 and a line for each problem; never a stack trace."""
+    """Exit code 2 and a line for each problem, without a stack trace."""
     file.write_bytes(content)
     done = run("jobs", "submit", "--file", file)
     assert (done.code, done.out) == (2, "")
@@ -212,7 +207,7 @@ def test_a_bad_file_submits_and_imports_nothing(
 
 
 def test_the_good_rows_of_a_bad_file_can_be_submitted(run: Run, file: Path, connection: Connection) -> None:
-    """Then each bad one is a line on stderr."""
+    """Bad rows are lines on stderr."""
     file.write_text(CSV + "A-4,,Calle,Cali,\n")
     done = run("jobs", "submit", "--file", file, "--skip-bad")
     assert (done.code, done.err.splitlines()) == (0, ["line 5: recipient_name: must not be empty"])
@@ -220,7 +215,7 @@ def test_the_good_rows_of_a_bad_file_can_be_submitted(run: Run, file: Path, conn
 
 
 def test_a_key_makes_one_job(run: Run, file: Path, connection: Connection) -> None:
-    """The second time: exit code 2, the job's id for people and for programs, and nothing new."""
+    """The second submit has exit code 2 and the job's id, and creates nothing."""
     job = submit(run, "--file", file, "--idempotency-key", "monday")
     assert job["idempotency_key"] == "monday"
     again = run("jobs", "submit", "--file", file, "--idempotency-key", "monday")
@@ -234,11 +229,8 @@ def test_a_key_makes_one_job(run: Run, file: Path, connection: Connection) -> No
     assert made(connection) == (3, 1, 1)
 
 
-# Look --------------------------------------------------------------------------------------------
-
-
 def test_jobs_are_listed_newest_first(run: Run, file: Path, connection: Connection) -> None:
-    """By status and in pages, with a word on how to go on."""
+    """By status and in pages, with the option for the next page."""
     ids = [submit(run, "--file", file)["job_id"] for _ in range(3)]
     assert [row["job_id"] for row in run("jobs", "list", "--json").rows] == ids[::-1]
     page = run("jobs", "list", "--limit", 2, "--json")
@@ -251,7 +243,7 @@ def test_jobs_are_listed_newest_first(run: Run, file: Path, connection: Connecti
 
 
 def test_a_job_is_shown_with_its_items_and_errors(run: Run, file: Path, connection: Connection) -> None:
-    """Items by status and in pages; the errors by type are the whole job's."""
+    """Items by status and in pages; errors by type of the whole job."""
     job_id = submit(run, "--file", file)["job_id"]
     answer(connection, job_id, good=1)
     (shown,) = run("jobs", "show", job_id, "--json").rows
@@ -268,8 +260,8 @@ def test_a_job_is_shown_with_its_items_and_errors(run: Run, file: Path, connecti
 
 
 @pytest.mark.parametrize("command", ["show", "watch", "retry"])
-def test_a_job_that_is_not_there_is_a_wrong_request(run: Run, file: Path, command: str) -> None:
-    """Unknown, or no id at all: exit code 2 and no stack trace."""
+def test_an_unknown_job_is_refused(run: Run, file: Path, command: str) -> None:
+    """Also a malformed id: exit code 2 without a stack trace."""
     job_id = uuid4()
     done = run("jobs", command, job_id)
     assert (done.code, done.out, done.err) == (
@@ -280,8 +272,8 @@ def test_a_job_that_is_not_there_is_a_wrong_request(run: Run, file: Path, comman
     assert run("jobs", command, "monday").code == 2
 
 
-def test_another_workspaces_job_is_not_there(run: Run, file: Path) -> None:
-    """Nor is it in the list."""
+def test_another_workspaces_job_is_not_found(run: Run, file: Path) -> None:
+    """It is not listed either."""
     job_id = submit(run, "--file", file)["job_id"]
     run("workspaces", "create", "Emca")
     assert run("jobs", "show", job_id, "-w", "Emca").code == 2
@@ -290,7 +282,7 @@ def test_another_workspaces_job_is_not_there(run: Run, file: Path) -> None:
 
 
 def test_a_job_is_explained_with_the_reasons_of_its_domain(run: Run, file: Path, connection: Connection) -> None:
-    """`jobs explain` says what `explain job` and `explain item` say."""
+    """As by `explain job` and `explain item`."""
     job_id = submit(run, "--file", file)["job_id"]
     answer(connection, job_id, good=1)
     item_id = run("jobs", "show", job_id, "--json").rows[0]["items"][0]["id"]
@@ -300,14 +292,11 @@ def test_a_job_is_explained_with_the_reasons_of_its_domain(run: Run, file: Path,
     assert own["tracking_number"].startswith("T-")
 
 
-# Watch and retry ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("good", "code", "status"), [(3, 0, "completed"), (1, 0, "completed"), (0, 1, "failed")])
 def test_watching_a_job_that_has_ended_ends_at_once(
     run: Run, file: Path, connection: Connection, good: int, code: int, status: str
 ) -> None:
-    """With exit code 1 if not one item succeeded; the last line says how it ended."""
+    """With exit code 1 if no item succeeded. The last line has the result."""
     job_id = submit(run, "--file", file)["job_id"]
     answer(connection, job_id, good)
     done = run("jobs", "watch", job_id, "--json")
@@ -321,7 +310,7 @@ def test_watching_a_job_that_has_ended_ends_at_once(
 
 
 def test_failed_items_are_retried(run: Run, file: Path, connection: Connection) -> None:
-    """All of them or one; what has nothing to retry says so and is no error."""
+    """All or one. Nothing to retry is no error."""
     job_id = submit(run, "--file", file)["job_id"]
     answer(connection, job_id, good=0)
     items = run("jobs", "show", job_id, "--json").rows[0]["items"]

@@ -1,4 +1,4 @@
-"""The operator's commands: what they print for people and for programs, and how they end."""
+"""Operators' commands: output and exit codes."""
 
 from __future__ import annotations
 
@@ -23,16 +23,13 @@ from tests.helpers.support import drain, scalar
 
 
 def fact(tenant: UUID | None = None) -> Event[Any]:
-    """An event that is applied and changes nothing."""
+    """Return an event whose handler changes nothing."""
     said = OrderUpdated(order_id=uuid4(), before={}, after={"city": "Cali"})
     return events.new(said, now=datetime.now(UTC), subject=None, tenant=tenant)
 
 
-# queues -------------------------------------------------------------------------------------------
-
-
-def test_queues_are_listed_with_what_waits_and_who_serves(run: Run, connection: Connection) -> None:
-    """Also those that are empty; off a terminal as tab-separated text."""
+def test_queues_are_listed_with_rows_and_workers(run: Run, connection: Connection) -> None:
+    """Also empty queues; tab-separated off a terminal."""
     enlist(connection)
     publish(connection, fact())
     by_name = {row["queue"]: row for row in run("queues", "list", "--json").rows}
@@ -43,8 +40,8 @@ def test_queues_are_listed_with_what_waits_and_who_serves(run: Run, connection: 
     assert [dict(zip(heading, line, strict=True))["due"] for line in lines] == ["1", "0"]
 
 
-def test_a_queue_is_paused_and_resumed_with_who_and_why(run: Run, connection: Connection) -> None:
-    """The actor is the login unless somebody says otherwise; what changes nothing says so and is no error."""
+def test_a_queue_is_paused_and_resumed(run: Run, connection: Connection) -> None:
+    """The actor is the login by default. Pausing a paused queue is no error."""
     paused = run("queues", "pause", "robots", "--reason", "the portal is down", "--json")
     assert (paused.code, paused.rows[0]["paused_by"]) == (0, login())
     row = run("queues", "list", "--json").rows[1]
@@ -71,19 +68,16 @@ def test_a_queue_is_paused_and_resumed_with_who_and_why(run: Run, connection: Co
         (["pause", "robots"], "Missing option '--reason'"),
     ],
 )
-def test_what_cannot_be_paused_is_refused(run: Run, connection: Connection, arguments: list[str], words: str) -> None:
-    """With exit code 2, and nothing changes."""
+def test_an_unknown_queue_cannot_be_paused(run: Run, connection: Connection, arguments: list[str], words: str) -> None:
+    """Exit code 2, and nothing is changed."""
     done = run("queues", *arguments)
     assert (done.code, done.out) == (2, "")
     assert words in done.err
     assert scalar(connection, "SELECT count(*) FROM engine.paused_queues") == 0
 
 
-# workers and stats --------------------------------------------------------------------------------
-
-
-def test_workers_are_listed_with_what_they_have_in_hand(run: Run, connection: Connection) -> None:
-    """A stale one is marked, for programs and for people."""
+def test_workers_are_listed_with_their_deliveries(run: Run, connection: Connection) -> None:
+    """A stale worker is marked."""
     worker = enlist(connection)
     publish(connection, fact())
     row = scalar(connection, "SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", worker)
@@ -98,7 +92,7 @@ def test_workers_are_listed_with_what_they_have_in_hand(run: Run, connection: Co
     assert f"stale: {worker} (worker on h, pid 1)" in run("workers", "list").err
 
 
-def test_stats_are_of_the_span_that_was_asked_for(run: Run, connection: Connection) -> None:
+def test_stats_are_of_the_given_span(run: Run, connection: Connection) -> None:
     """Rates and durations by type."""
     for _ in range(3):
         publish(connection, fact())
@@ -112,18 +106,15 @@ def test_stats_are_of_the_span_that_was_asked_for(run: Run, connection: Connecti
 
 
 @pytest.mark.parametrize("since", ["1", "h", "", "1w", "-1h", "nanh", "1e99d", "9999d"])
-def test_a_span_that_is_none_is_refused(run: Run, since: str) -> None:
-    """With exit code 2 and what would be one."""
+def test_a_bad_span_is_refused(run: Run, since: str) -> None:
+    """Exit code 2, with an example."""
     done = run("stats", f"--since={since}")
     assert (done.code, done.out) == (2, "")
     assert "since" in done.err
 
 
-# explain ------------------------------------------------------------------------------------------
-
-
 def test_an_event_is_explained(run: Run, connection: Connection) -> None:
-    """For programs with every field of the reason, for people in a sentence."""
+    """As JSON with all fields of the reason, or as a sentence."""
     event = fact()
     publish(connection, event)
     no_worker, waiting = run("explain", "event", event.id, "--json").rows
@@ -140,8 +131,8 @@ def test_an_event_is_explained(run: Run, connection: Connection) -> None:
     ("what", "words"),
     [("event", "is nowhere"), ("job", "no robot job"), ("item", "no item"), ("tenant", "there is no")],
 )
-def test_what_is_unknown_cannot_be_explained(run: Run, what: str, words: str) -> None:
-    """With exit code 2, for programs as an object."""
+def test_an_unknown_id_cannot_be_explained(run: Run, what: str, words: str) -> None:
+    """Exit code 2; with --json an object."""
     done = run("explain", what, UUID(int=1), "--json")
     assert (done.code, done.out) == (2, "")
     told = json.loads(done.err)
@@ -149,7 +140,7 @@ def test_what_is_unknown_cannot_be_explained(run: Run, what: str, words: str) ->
 
 
 def test_a_tenant_is_explained_by_name_or_id(run: Run, connection: Connection) -> None:
-    """All that waits of it; when nothing does, that is said."""
+    """All its waiting events, or a line that there are none."""
     workspace = make_workspace(connection, "Acme")
     idle = run("explain", "tenant", "Acme")
     assert (idle.code, idle.out, idle.err) == (0, "", "nothing waits\n")
@@ -159,11 +150,8 @@ def test_a_tenant_is_explained_by_name_or_id(run: Run, connection: Connection) -
         assert [(row["kind"], row.get("events")) for row in told] == [("no_worker", None), ("waiting", 3)]
 
 
-# doctor -------------------------------------------------------------------------------------------
-
-
-def test_the_doctors_exit_code_says_whether_somebody_is_needed(run: Run, connection: Connection) -> None:
-    """0 while there is no problem, warnings or not; 1 with one, in whichever form it is printed."""
+def test_the_doctors_exit_code_is_1_for_a_problem(run: Run, connection: Connection) -> None:
+    """0 without one, with or without warnings. The same for text and JSON."""
     well = run("doctor", "--json")
     assert (well.code, {row["level"] for row in well.rows} & {"problem"}) == (0, set())
     assert [row["level"] for row in well.rows if row["subject"] == "workers"] == ["warning"]
@@ -176,11 +164,8 @@ def test_the_doctors_exit_code_says_whether_somebody_is_needed(run: Run, connect
     assert run("doctor", "--json").code == 1
 
 
-# weights ------------------------------------------------------------------------------------------
-
-
 def test_a_weight_is_set_and_recorded_and_shown(run: Run, connection: Connection) -> None:
-    """Who set it, why, and what it was before; where a tenant stands shows it."""
+    """With actor, reason and the weight before. The list shows it."""
     workspace = make_workspace(connection)
     made = run("queues", "weight", workspace.name, "3", "--reason", "pays more", "--actor", "ana", "--json")
     assert (made.code, made.rows[0]["weight"], made.rows[0]["tenant_id"]) == (0, 3.0, str(workspace.id))
@@ -205,8 +190,8 @@ def test_a_weight_is_set_and_recorded_and_shown(run: Run, connection: Connection
 
 
 @pytest.mark.parametrize("weight", ["0", "-1", "nan", "1001"])
-def test_a_weight_that_cannot_be_is_refused(run: Run, connection: Connection, weight: str) -> None:
-    """Nothing, less, no number, or more than the limit: exit code 2 and what is wrong."""
+def test_a_bad_weight_is_refused(run: Run, connection: Connection, weight: str) -> None:
+    """Zero, negative, no number, or above the limit: exit code 2."""
     workspace = make_workspace(connection)
     refused = run("queues", "weight", "--reason", "why not", "--", str(workspace.id), weight)
     assert (refused.code, "weight" in refused.err) == (2, True)

@@ -1,4 +1,4 @@
-"""`orders`: from a file to a list, and a change that is published."""
+"""`orders`: import, list, change and cancel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CSV = "reference,recipient_name,address,city,units\nA-1,Ana,Calle 1,Cali,\nA-2,J
 
 @pytest.fixture
 def file(run: Run, tmp_path: Path) -> Path:
-    """A file with two orders, and a workspace for them."""
+    """A file with two orders, and a workspace."""
     run("workspaces", "create", "Acme")
     path = tmp_path / "orders.csv"
     path.write_text(CSV)
@@ -23,7 +23,7 @@ def file(run: Run, tmp_path: Path) -> Path:
 
 
 def test_a_file_is_imported_and_listed(run: Run, file: Path) -> None:
-    """A second import finds its orders there."""
+    """A second import finds the orders."""
     assert run("orders", "import", file, "--json").rows == [{"created": 2, "existing": 0, "bad": 0, "problems": []}]
     assert run("orders", "import", file).out.splitlines() == ["created\t0", "existing\t2", "bad\t0"]
     assert [(row["reference"], row["units"]) for row in run("orders", "list", "--json").rows] == [
@@ -33,8 +33,8 @@ def test_a_file_is_imported_and_listed(run: Run, file: Path) -> None:
     assert run("orders", "list", "--status", "pending").out.splitlines()[0].split("\t")[:2] == ["id", "reference"]
 
 
-def test_a_page_says_how_to_go_on(run: Run, file: Path) -> None:
-    """On stderr, so that stdout is rows alone."""
+def test_a_page_names_the_option_for_the_next(run: Run, file: Path) -> None:
+    """On stderr, so that stdout has only rows."""
     run("orders", "import", file)
     first = run("orders", "list", "--limit", 1, "--json")
     assert f"--after {first.rows[0]['id']}" in first.err
@@ -51,7 +51,7 @@ def test_a_page_says_how_to_go_on(run: Run, file: Path) -> None:
     ],
 )
 def test_a_bad_file_leaves_nothing(run: Run, file: Path, content: bytes, words: str) -> None:
-    """It says what is wrong where, with exit code 2, and no order is there."""
+    """Problems with their lines, exit code 2, and no order."""
     file.write_bytes(content)
     done = run("orders", "import", file)
     assert (done.code, done.out) == (2, "")
@@ -59,21 +59,21 @@ def test_a_bad_file_leaves_nothing(run: Run, file: Path, content: bytes, words: 
     assert run("orders", "list", "--json").rows == []
 
 
-def test_good_rows_can_be_had_without_the_bad(run: Run, file: Path) -> None:
+def test_bad_rows_can_be_skipped(run: Run, file: Path) -> None:
     """The problems are part of the result."""
     file.write_text(CSV + "A-3,Eva,,Cali,1\n")
     (done,) = run("orders", "import", file, "--skip-bad", "--json").rows
     assert done == {"created": 2, "existing": 0, "bad": 1, "problems": ["line 4: address: must not be empty"]}
 
 
-def test_a_missing_file_is_a_wrong_request(run: Run, file: Path) -> None:
-    """Exit code 2, and no stack trace."""
+def test_a_missing_file_is_refused(run: Run, file: Path) -> None:
+    """Exit code 2 without a stack trace."""
     done = run("orders", "import", file.with_name("none.csv"))
     assert (done.code, "none.csv: cannot be read" in done.err) == (2, True)
 
 
-def test_an_order_is_changed_and_said(run: Run, file: Path, connection: Connection) -> None:
-    """By its reference; the event is in the queue."""
+def test_an_order_is_changed_with_an_event(run: Run, file: Path, connection: Connection) -> None:
+    """By its reference."""
     run("orders", "import", file)
     (order,) = run("orders", "update", "A-1", "--set", "city=Tunja", "--set", "department= ", "--json").rows
     assert (order["city"], order["department"]) == ("Tunja", None)
@@ -82,8 +82,8 @@ def test_an_order_is_changed_and_said(run: Run, file: Path, connection: Connecti
     assert row[0]["data"] == {"order_id": order["id"], "before": {"city": "Cali"}, "after": {"city": "Tunja"}}
 
 
-def test_orders_are_cancelled_and_said(run: Run, file: Path, connection: Connection) -> None:
-    """Nothing without --yes where nobody can be asked, nor with --dry-run; then an event for each."""
+def test_orders_are_cancelled_with_an_event(run: Run, file: Path, connection: Connection) -> None:
+    """Only with --yes off a terminal, and not with --dry-run."""
     run("orders", "import", file)
     refused = run("orders", "cancel", "A-1", "A-2")
     assert (refused.code, "use --yes" in refused.err) == (2, True)
@@ -106,7 +106,7 @@ def test_orders_are_cancelled_and_said(run: Run, file: Path, connection: Connect
         (["A-9", "--set", "units=1"], "order: the workspace has no 'A-9'"),
     ],
 )
-def test_a_wrong_change_is_told(run: Run, file: Path, arguments: list[str], words: str) -> None:
+def test_a_bad_change_is_refused(run: Run, file: Path, arguments: list[str], words: str) -> None:
     """In one line with exit code 2."""
     run("orders", "import", file)
     done = run("orders", "update", *arguments)

@@ -1,4 +1,4 @@
-"""How commands talk: the same result for a person, for a pipe and for a program, and errors with a code."""
+"""Output of commands: for people, pipes and programs; errors with exit codes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SOME_ID = UUID(int=7)
 
 
 class Colour(StrEnum):
-    """A text with a name."""
+    """An enum."""
 
     RED = "red"
 
@@ -57,13 +57,13 @@ class Login(BaseModel):
         (Login(password=SecretStr("hidden")), {"password": "**********"}),
     ],
 )
-def test_json_has_every_value_of_ours(value: object, expected: object) -> None:
-    """What the program handles has one JSON form, and a secret has none."""
+def test_every_value_has_a_json_form(value: object, expected: object) -> None:
+    """A secret has none."""
     assert plain(value) == expected
 
 
 def test_rows_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    """Rows: a JSON line each for a program; a heading and tab-separated lines, nothing cut, off a terminal."""
+    """A JSON line for each row; off a terminal a heading and tab-separated lines, nothing cut."""
     rows = [Order("Bogotá\tD.C.", 2), Order("x" * 300, None)]
     emit(rows, as_json=True)
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [plain(row) for row in rows]
@@ -72,7 +72,7 @@ def test_rows_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_people_may_get_another_form(capsys: pytest.CaptureFixture[str]) -> None:
-    """`human` is what people see; programs see the data."""
+    """`human` is printed as text; JSON has the data."""
     emit({"applied": []}, as_json=False, human="up to date")
     emit({"applied": []}, as_json=True, human="up to date")
     assert capsys.readouterr().out == 'up to date\n{"applied": []}\n'
@@ -90,15 +90,15 @@ def test_people_may_get_another_form(capsys: pytest.CaptureFixture[str]) -> None
     ],
 )
 def test_an_error_has_a_code_and_no_trace(error: Exception, code: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """2 for what was asked wrongly, 1 for what could not be done; the first line on stderr says why."""
+    """2 for bad input, 1 for work that failed. The first line on stderr has the reason."""
     assert report(error, as_json=False) == code
     said = capsys.readouterr()
     assert said.err.startswith("error: ")
     assert (said.out, "Traceback" in said.err) == ("", False)
 
 
-def test_a_file_is_told_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each problem of a file is a line, up to fifty; a program gets all of them."""
+def test_problems_of_a_file_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Up to fifty as text, all of them as JSON."""
     error = InvalidFile("orders.csv: 60 bad lines", [f"line {n}: bad" for n in range(60)])
     report(error, as_json=False)
     said = capsys.readouterr().err.splitlines()
@@ -108,15 +108,15 @@ def test_a_file_is_told_line_by_line(capsys: pytest.CaptureFixture[str]) -> None
     assert len(json.loads(capsys.readouterr().err)["problems"]) == 60
 
 
-def test_a_program_gets_what_the_error_carries(capsys: pytest.CaptureFixture[str]) -> None:
-    """An error that carries an id gives it to the program as a field."""
+def test_an_errors_ids_are_json_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    """For example the id of a duplicate's job."""
     report(DuplicateRequest("k", SOME_ID), as_json=True)
     problem = json.loads(capsys.readouterr().err)
     assert (problem["error"], problem["job_id"], problem["key"]) == ("DuplicateRequest", str(SOME_ID), "k")
 
 
 def test_an_interrupt_is_130() -> None:
-    """Ctrl-C ends a command with the code that a shell expects, and without a trace."""
+    """Ctrl-C ends a command with this exit code, without a stack trace."""
     app = typer.Typer(cls=Edge, pretty_exceptions_enable=False)
 
     @app.command()

@@ -1,4 +1,4 @@
-"""`prune`: what workers do every quarter of an hour, by hand."""
+"""`prune`: prune by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.helpers.support import scalar
 
 @pytest.fixture
 def old(connection: Connection) -> Connection:
-    """A ledger with two events of long ago and one of two days ago."""
+    """A ledger with two old events and a recent one."""
     connection.execute(
         "INSERT INTO engine.event_log (event_id, type, version, data, occurred_at, applied_at)"
         " SELECT gen_random_uuid(), 'x', 1, '{}', now(), now() - d * interval '1 day' FROM unnest(ARRAY[40, 50, 2]) d"
@@ -21,15 +21,15 @@ def old(connection: Connection) -> Connection:
 
 
 def test_a_dry_run_counts_and_drops_nothing(run: Run, old: Connection) -> None:
-    """For people a line a table, for programs one record."""
+    """One line for each table, or one JSON record."""
     (counts,) = run("prune", "--dry-run", "--json").rows
     assert (counts["event_log"], counts["failed_jobs"], counts["dry_run"]) == (2, 0, True)
     assert "event_log\t2" in run("prune", "--dry-run").out.splitlines()
     assert scalar(old, "SELECT count(*) FROM engine.event_log") == 3
 
 
-def test_it_asks_before_it_drops(run: Run, old: Connection) -> None:
-    """Without a terminal and without --yes nothing happens, and the exit code is 2."""
+def test_it_asks_before_it_deletes(run: Run, old: Connection) -> None:
+    """Off a terminal without --yes it exits with 2."""
     done = run("prune")
     assert (done.code, done.out) == (2, "")
     assert "Drop 2 rows?" in done.err
@@ -40,8 +40,8 @@ def test_it_asks_before_it_drops(run: Run, old: Connection) -> None:
     assert run("prune", "--json").code == 0
 
 
-def test_the_age_can_be_said(run: Run, old: Connection) -> None:
-    """At least a day: an empty ledger would let every repeated event count again."""
+def test_the_age_can_be_given(run: Run, old: Connection) -> None:
+    """At least a day: repeated events must still be in the ledger."""
     assert run("prune", "--older-than", 0, "--yes").code == 2
     (counts,) = run("prune", "--older-than", 1, "--yes", "--json").rows
     assert counts["event_log"] == 3
@@ -50,7 +50,7 @@ def test_the_age_can_be_said(run: Run, old: Connection) -> None:
 def test_tenants_with_too_many_dead_letters_are_named(
     run: Run, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On stderr, whether anything is dropped or not."""
+    """On stderr."""
     monkeypatch.setenv("TALLYMAN_DEAD_LETTERS_A_TENANT", "1")
     settings.cache_clear()
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""`--watch`: from a file on a disk to tracking numbers, as an operator sees it go by."""
+"""`--watch`: from a file to tracking numbers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ HEADER = "reference,recipient_name,address,city\n"
 
 @pytest.fixture(scope="module")
 def portal() -> Iterator[Portal]:
-    """A portal that takes a moment for each order."""
+    """A slow portal."""
     with serve(Behaviour(latency_ms=50)) as running:
         yield running
 
 
 @pytest.fixture
 def ready(run: Run, portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory for files, a workspace that was set up by commands alone, and a worker that waits for work."""
+    """A directory for files, a workspace set up by commands, and a waiting worker."""
     monkeypatch.setenv("TALLYMAN_PORTAL_PASSWORD", "demo-password")
     monkeypatch.setenv("TALLYMAN_PORTAL_SETTLE", "0")
     settings.cache_clear()
@@ -43,7 +43,7 @@ def ready(run: Run, portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_job_is_watched_to_its_end(run: Run, ready: Path, portal: Portal) -> None:
-    """A line a change that only ever goes up; the last says how it ended, and so does the exit code. A retry too."""
+    """One line for each change. The last line and the exit code have the result. Also for a retry."""
     orders = ready / "orders.csv"
     orders.write_text(HEADER + "".join(f"A-{n},Ana {n},Calle {n},Bogotá\n" for n in range(40)))
     done = run("jobs", "submit", "--file", orders, "--idempotency-key", "monday", "--watch", "--json")

@@ -1,4 +1,4 @@
-"""`workspaces`, and how every other command finds the one that is meant."""
+"""`workspaces`, and how commands select a workspace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.commands.conftest import Run
 
 
 def test_a_workspace_is_created_and_listed(run: Run) -> None:
-    """What create prints is what list prints."""
+    """`create` prints the same row as `list`."""
     (made,) = run("workspaces", "create", "Acme", "--org", "Holding", "--timezone", "Europe/Madrid", "--json").rows
     assert (made["name"], made["org_name"], made["timezone"]) == ("Acme", "Holding", "Europe/Madrid")
     run("workspaces", "create", "Stock", "--org-id", made["org_id"])
@@ -18,8 +18,8 @@ def test_a_workspace_is_created_and_listed(run: Run) -> None:
     assert run("workspaces", "list").out.splitlines()[1].split("\t")[:2] == [made["id"], "Acme"]
 
 
-def test_what_is_wrong_is_told_in_one_line(run: Run) -> None:
-    """With exit code 2 and nothing on stdout."""
+def test_bad_input_is_reported_in_one_line(run: Run) -> None:
+    """Exit code 2, and nothing on stdout."""
     for arguments, words in (
         (("Acme", "--timezone", "Mars/Olympus"), "timezone: 'Mars/Olympus' is unknown"),
         (("Acme", "--org-id", uuid4()), "there is no organisation"),
@@ -30,7 +30,7 @@ def test_what_is_wrong_is_told_in_one_line(run: Run) -> None:
 
 
 def test_the_workspace_is_named_in_one_of_three_ways(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By option, by environment, or not at all while there is only one."""
+    """By option, by environment, or by default if there is only one."""
     assert "workspaces create NAME" in run("orders", "list").err
     run("workspaces", "create", "Acme")
     assert run("orders", "list").code == 0

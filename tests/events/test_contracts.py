@@ -1,7 +1,7 @@
-"""Contracts: what is published about the events is what the program reads, in documents that are valid.
+"""Contracts: the published documents are valid and equal what the program reads.
 
-The AsyncAPI document was checked with AsyncAPI's own JSON Schema and parser, which come for Node alone; what they
-look at that could break is looked at here.
+The AsyncAPI document was checked with AsyncAPI's JSON Schema and parser, which exist for Node only. These tests check
+the rules that can break.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ ONLY_2020 = {
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    """The document of this program's own wiring."""
+    """The document of this program's wiring."""
     return asyncapi(WIRING.served(), version="1.2.3")
 
 
 def walk(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every value in a document, with the way to it."""
+    """Yield every value in a document with its path."""
     yield path, value
     if isinstance(value, dict):
         for name, one in value.items():
@@ -50,7 +50,7 @@ def walk(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ..
 
 
 def resolve(document: Any, reference: str) -> Any:
-    """What a reference within the document points to."""
+    """Return the target of a reference within the document."""
     assert reference.startswith("#/")
     found = document
     for part in reference[2:].split("/"):
@@ -59,11 +59,11 @@ def resolve(document: Any, reference: str) -> Any:
 
 
 def references(document: Any) -> list[str]:
-    """Every reference in a document."""
+    """Yield every reference in a document."""
     return [value for path, value in walk(document) if path and path[-1] == "$ref"]
 
 
-def test_every_reference_points_to_something(document: dict[str, Any]) -> None:
+def test_every_reference_has_a_target(document: dict[str, Any]) -> None:
     """In the AsyncAPI document and in every JSON Schema."""
     assert len(references(document)) > len(OWN)
     for one in (document, json_schema(), *(json_schema(name) for name in OWN)):
@@ -71,8 +71,8 @@ def test_every_reference_points_to_something(document: dict[str, Any]) -> None:
             assert isinstance(resolve(one, reference), dict)
 
 
-def test_the_asyncapi_document_has_what_every_such_document_has(document: dict[str, Any]) -> None:
-    """Version, info, channels with addresses and messages, operations with an action; nothing but known fields."""
+def test_the_asyncapi_document_has_the_required_fields(document: dict[str, Any]) -> None:
+    """Version, info, channels with addresses and messages, operations with an action; only known fields."""
     assert document["asyncapi"] == "3.0.0"
     assert set(document) == {"asyncapi", "info", "defaultContentType", "channels", "operations", "components"}
     assert document["info"]["title"]
@@ -89,7 +89,7 @@ def test_the_asyncapi_document_has_what_every_such_document_has(document: dict[s
 
 
 def test_names_are_identifiers_and_unique(document: dict[str, Any]) -> None:
-    """Every key can be an identifier, addresses differ, and no two types share a message or a schema."""
+    """Addresses differ, and no two types share a message or a schema."""
     parts = document["components"]
     for part in (document["channels"], document["operations"], parts["messages"], parts["schemas"]):
         assert all(KEY.fullmatch(key) for key in part)
@@ -101,7 +101,7 @@ def test_names_are_identifiers_and_unique(document: dict[str, Any]) -> None:
 
 
 def test_operations_name_messages_of_their_own_channel(document: dict[str, Any]) -> None:
-    """As AsyncAPI 3 demands: a reference into the channel, which refers to the components. Each type has both ends."""
+    """AsyncAPI 3 requires a reference into the channel. Each type has a sender and a receiver."""
     ends: dict[str, list[str]] = {}
     for operation in document["operations"].values():
         channel = operation["channel"]["$ref"]
@@ -112,8 +112,8 @@ def test_operations_name_messages_of_their_own_channel(document: dict[str, Any])
     assert ends == {name: ["send", "receive"] for name in OWN}
 
 
-def test_the_correlation_is_where_it_says(document: dict[str, Any]) -> None:
-    """The location names an attribute that every payload has."""
+def test_the_correlation_location_exists(document: dict[str, Any]) -> None:
+    """Every payload has the attribute."""
     location = document["components"]["correlationIds"]["chain"]["location"]
     prefix, _, name = location.partition("#/")
     assert prefix == "$message.payload"
@@ -121,14 +121,14 @@ def test_the_correlation_is_where_it_says(document: dict[str, Any]) -> None:
         assert name in resolve(document, message["payload"]["$ref"])["properties"]
 
 
-def test_schemas_need_nothing_that_asyncapi_does_not_know(document: dict[str, Any]) -> None:
-    """Its schema objects are a superset of draft 7: no keyword of later drafts is used."""
+def test_schemas_use_draft_7_keywords_only(document: dict[str, Any]) -> None:
+    """AsyncAPI's schema objects are a superset of draft 7."""
     assert not [path for path, _ in walk(document["components"]["schemas"]) if path and path[-1] in ONLY_2020]
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_a_schema_describes_what_was_published(path: Path) -> None:
-    """Every attribute and field of a golden event is in the schema, and nothing that it requires is missing."""
+def test_a_schema_describes_the_golden_events(path: Path) -> None:
+    """It has all their fields, and they have all required ones."""
     event = json.loads(path.read_text())
     schema = json_schema(event["type"])
     assert schema["$schema"] == DIALECT
@@ -141,21 +141,21 @@ def test_a_schema_describes_what_was_published(path: Path) -> None:
 
 
 def test_one_schema_is_for_all_types() -> None:
-    """Exactly one of the types; the definitions of two that have models of one name are kept apart."""
+    """It accepts exactly one type. Definitions with equal names are kept apart."""
     schema = json_schema()
     assert len(schema["oneOf"]) == len(KINDS)
     titles = [resolve(schema, one["$ref"])["title"] for one in schema["oneOf"]]
     assert sorted(titles) == sorted(f"{name}/{kind.payload.version}" for name, kind in KINDS.items())
 
 
-def test_an_unknown_type_is_told() -> None:
-    """With the names of those that there are."""
+def test_an_unknown_type_is_refused() -> None:
+    """The error names the known ones."""
     with pytest.raises(InvalidEvent, match=r"robot/job\.submitted"):
         json_schema("robot/job.exploded")
 
 
 def test_versions_and_sequence_are_part_of_the_contract() -> None:
-    """A schema says which versions are still read, that order is kept, and that a subject is then needed."""
+    """The readable versions, whether order is kept, and whether a subject is needed."""
 
     @event_type("test/door.opened", version=2, sequenced=True)
     class Opened(Payload):

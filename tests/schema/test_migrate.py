@@ -1,4 +1,4 @@
-"""The migration runner: every file once, in order, wholly or not at all."""
+"""The migration runner: each file once, in order, and in one transaction."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SELECT count(*) FROM pg_stat_activity
 
 @pytest.fixture
 def address(server: Embedded) -> Iterator[str]:
-    """An empty database of the test's own, as its owner."""
+    """The URL of an empty database of this test, as its owner."""
     name = f"migrate_{uuid4().hex}"
     # Dropped by a superuser: FORCE is refused to anyone else while autovacuum, which runs as one, is in the database.
     with psycopg.connect(server.superuser_url, autocommit=True) as connection:
@@ -60,14 +60,14 @@ def address(server: Embedded) -> Iterator[str]:
 
 @pytest.fixture
 def connection(address: str) -> Iterator[Connection]:
-    """The owner's connection to that database, to look and to hold things up with."""
+    """The owner's connection to that database."""
     with psycopg.connect(address, autocommit=True) as opened:
         yield opened
 
 
 @pytest.fixture
 def sources(tmp_path: Path) -> Sources:
-    """A directory of our files that is empty at first, and the installed Procrastinate's, which a test may add to."""
+    """An empty directory of our files, and the installed Procrastinate's files."""
     installed = Sources.installed()
     (tmp_path / "migrations").mkdir()
     shutil.copytree(installed.queue_directory, tmp_path / "queue")
@@ -75,7 +75,7 @@ def sources(tmp_path: Path) -> Sources:
 
 
 def _write(sources: Sources, **files: str) -> None:
-    """Write files; `n0001_name` stands for `0001_name.sql`."""
+    """Write files. `n0001_name` becomes `0001_name.sql`."""
     for name, text in files.items():
         (sources.directory / f"{name[1:]}.sql").write_text(text)
 
@@ -87,14 +87,14 @@ def _one(connection: Connection, question: str) -> object:
 
 
 def _until(connection: Connection, question: str, answer: object) -> None:
-    """Ask the database again and again until it gives this answer."""
+    """Query the database until it returns this value."""
     end = time.monotonic() + PATIENCE_S
     while _one(connection, question) != answer:
         assert time.monotonic() < end, f"{question} is never {answer}"
 
 
 def test_files_are_applied_once_and_in_order(address: str, sources: Sources, connection: Connection) -> None:
-    """Each file sees what those before it made; a second run has nothing to do; a new file is applied alone."""
+    """Each sees the earlier ones. A second run does nothing, and a new file is applied alone."""
     _write(sources, n0002_fill="INSERT INTO things VALUES (1)", n0001_make="CREATE TABLE things (n int)")
     assert migrate.migrate(address, sources)[-2:] == ["0001_make.sql", "0002_fill.sql"]
     assert migrate.migrate(address, sources) == []
@@ -104,16 +104,14 @@ def test_files_are_applied_once_and_in_order(address: str, sources: Sources, con
 
 
 def test_a_percent_sign_is_a_percent_sign(address: str, sources: Sources, connection: Connection) -> None:
-    """A file is sent as it is: nothing in it is taken for a parameter."""
+    """Files are sent without parameters."""
     _write(sources, n0001_percent="CREATE TABLE signs AS SELECT '100 %s of %% %(x)s'::text AS said")
     migrate.migrate(address, sources)
     assert _one(connection, "SELECT said FROM signs") == "100 %s of %% %(x)s"
 
 
-def test_what_is_pending_is_told_without_touching_anything(
-    address: str, sources: Sources, connection: Connection
-) -> None:
-    """The status of an empty database lists all files, and leaves the database empty."""
+def test_the_status_changes_nothing(address: str, sources: Sources, connection: Connection) -> None:
+    """It lists all files for an empty database."""
     _write(sources, n0001_make="CREATE TABLE things ()")
     schema = f"procrastinate/{sources.queue_version}/schema.sql"
     assert migrate.pending(address, sources) == (schema, "0001_make.sql")
@@ -125,7 +123,7 @@ def test_what_is_pending_is_told_without_touching_anything(
 
 
 def test_an_edited_file_is_refused(address: str, sources: Sources, connection: Connection) -> None:
-    """A file that was applied is history: when it differs, nothing is applied, and the error names it."""
+    """If an applied file differs, nothing is applied, and the error names it."""
     _write(sources, n0001_make="CREATE TABLE things ()")
     migrate.migrate(address, sources)
     _write(sources, n0001_make="CREATE TABLE things (n int)", n0002_more="CREATE TABLE more ()")
@@ -136,7 +134,7 @@ def test_an_edited_file_is_refused(address: str, sources: Sources, connection: C
 
 
 def test_other_line_ends_are_no_edit(address: str, sources: Sources) -> None:
-    """What git makes of line ends on another system is not a change of the file."""
+    """Git may change them on another system."""
     path = sources.directory / "0001_make.sql"
     path.write_bytes(b"CREATE TABLE things (\n  n int\n)")
     migrate.migrate(address, sources)
@@ -145,7 +143,7 @@ def test_other_line_ends_are_no_edit(address: str, sources: Sources) -> None:
 
 
 def test_a_database_that_is_ahead_is_refused(address: str, sources: Sources) -> None:
-    """Older code does not touch a database that knows files which it does not have."""
+    """Older code applies nothing to a database with unknown files."""
     _write(sources, n0001_make="CREATE TABLE things ()", n0002_more="CREATE TABLE more ()")
     migrate.migrate(address, sources)
     (sources.directory / "0002_more.sql").unlink()
@@ -155,15 +153,15 @@ def test_a_database_that_is_ahead_is_refused(address: str, sources: Sources) -> 
 
 
 @pytest.mark.parametrize("names", [("n0001_a", "n0001_b"), ("n1_short",), ("n0001_Large",)])
-def test_an_order_in_doubt_is_refused(address: str, sources: Sources, names: tuple[str, ...]) -> None:
-    """Two files with one number, or a name without a number: nobody knows what comes first."""
+def test_an_unclear_order_is_refused(address: str, sources: Sources, names: tuple[str, ...]) -> None:
+    """Two files with one number, or a name without one."""
     _write(sources, **dict.fromkeys(names, "SELECT 1"))
     with pytest.raises(SetupError, match="with a unique number"):
         migrate.migrate(address, sources)
 
 
 def test_a_failing_file_leaves_nothing_of_itself(address: str, sources: Sources, connection: Connection) -> None:
-    """Its first statements are undone with it, what came before stays, and the error names file and line."""
+    """It is rolled back, earlier files stay, and the error names file and line."""
     _write(
         sources,
         n0001_good="CREATE TABLE good ()",
@@ -177,7 +175,7 @@ def test_a_failing_file_leaves_nothing_of_itself(address: str, sources: Sources,
 
 
 def test_a_killed_migrator_leaves_nothing_half_done(address: str, sources: Sources, connection: Connection) -> None:
-    """Killed in the middle of a file, it leaves neither a part of it nor its lock: the next one applies it all."""
+    """Neither a part of the file nor its lock: the next run applies it."""
     _write(sources, n0001_two="CREATE TABLE half (); SELECT pg_advisory_xact_lock(1); CREATE TABLE whole ()")
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(1)")
@@ -189,7 +187,7 @@ def test_a_killed_migrator_leaves_nothing_half_done(address: str, sources: Sourc
 
 
 def test_two_migrators_at_once_apply_each_file_once(address: str, sources: Sources, connection: Connection) -> None:
-    """One does the work, the other waits and finds nothing left, from the empty database on."""
+    """The second one waits. Also with an empty database."""
     _write(sources, n0001_make="CREATE TABLE things (n int)", n0002_fill="INSERT INTO things VALUES (1)")
     barrier = Barrier(2)
 
@@ -207,7 +205,7 @@ def test_two_migrators_at_once_apply_each_file_once(address: str, sources: Sourc
 def test_a_waiting_migrator_holds_up_no_concurrent_index(
     address: str, sources: Sources, connection: Connection
 ) -> None:
-    """CREATE INDEX CONCURRENTLY waits for every open snapshot: a second migrator that waits must not have one."""
+    """CREATE INDEX CONCURRENTLY waits for open snapshots, so a waiting migrator must not have one."""
     _write(
         sources,
         n0001_make="CREATE TABLE things (n int)",
@@ -234,7 +232,7 @@ def _first_only(sources: Sources) -> Path:
 
 
 def test_the_queue_is_installed_once_and_upgraded_later(address: str, sources: Sources, connection: Connection) -> None:
-    """Procrastinate's schema is recorded with all upgrades that it includes; only a newer upgrade file is applied."""
+    """Procrastinate's schema is recorded with its included upgrades. Only newer ones are applied."""
     assert migrate.migrate(address, sources) == [f"procrastinate/{sources.queue_version}/schema.sql"]
     assert _one(connection, "SELECT to_regclass('public.procrastinate_jobs') IS NOT NULL")
     newer = replace(sources, queue_version="99.0.0")
@@ -245,7 +243,7 @@ def test_the_queue_is_installed_once_and_upgraded_later(address: str, sources: S
 
 
 def test_an_older_procrastinate_is_refused(address: str, sources: Sources) -> None:
-    """A database that was upgraded for a newer Procrastinate is ahead of an older one."""
+    """The database is ahead of it."""
     newest = max((sources.queue_directory / "migrations").glob("*.sql"))
     migrate.migrate(address, sources)
     newest.unlink()
@@ -254,7 +252,7 @@ def test_an_older_procrastinate_is_refused(address: str, sources: Sources) -> No
 
 
 def test_a_queue_of_unknown_origin_is_refused(address: str, sources: Sources, connection: Connection) -> None:
-    """Tables of Procrastinate that somebody else made have no known version: nothing is applied, a remedy is named."""
+    """Existing tables of Procrastinate without a record. The error has a remedy."""
     _write(sources, n0001_make="CREATE TABLE things ()")
     connection.execute("CREATE TABLE procrastinate_jobs ()")
     with pytest.raises(SetupError, match="use another database, or drop"):
@@ -263,7 +261,7 @@ def test_a_queue_of_unknown_origin_is_refused(address: str, sources: Sources, co
 
 
 def test_our_own_migrations_apply(address: str) -> None:
-    """The repository's files make a database from nothing, and the service may read what was applied, not write it."""
+    """To an empty database. The service may only read the record."""
     assert "0001_roles.sql" in migrate.migrate(address)
     service = doors.conninfo(make_conninfo(address, user="tallyman"))
     assert migrate.pending(service) == ()

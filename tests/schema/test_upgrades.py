@@ -1,4 +1,4 @@
-"""Upgrades: what a database of the version before holds is there afterwards."""
+"""Upgrades: data of an older version is kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from app.schema.scripts import Sources
 
 @pytest.fixture
 def addresses(server: Embedded) -> Iterator[tuple[str, str]]:
-    """An empty database of the test's own: its owner's address, and a superuser's."""
+    """The URLs of an empty database of this test, of its owner and a superuser."""
     name = f"upgrade_{uuid4().hex}"
     with psycopg.connect(server.superuser_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER tallyman_owner").format(sql.Identifier(name)))
@@ -29,7 +29,7 @@ def addresses(server: Embedded) -> Iterator[tuple[str, str]]:
 
 
 def before(name: str, directory: Path) -> Sources:
-    """The migrations that come before one, in a directory of their own."""
+    """The migrations before a given one."""
     installed = Sources.installed()
     for file in installed.directory.glob("*.sql"):
         if file.name < name:
@@ -38,7 +38,7 @@ def before(name: str, directory: Path) -> Sources:
 
 
 def test_the_marks_of_calls_get_keys(addresses: tuple[str, str], tmp_path: Path) -> None:
-    """A call that was begun under an event's id keeps its mark: until its effect says otherwise, the id is its key."""
+    """Their event's id becomes the call key."""
     owner, superuser = addresses
     migrate.migrate(owner, before("0017", tmp_path))
     event_id = uuid4()

@@ -1,4 +1,4 @@
-"""The simulated portal keeps its contract: what it is told to do it does, and its record tells the truth."""
+"""The simulated portal: its behaviour follows its settings, and its record is complete."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PATIENCE_S = 0.2
 
 
 class Customer:
-    """A carrier's customer with a session, over real HTTP."""
+    """A customer with a session, over real HTTP."""
 
     def __init__(self, url: str) -> None:
         headers = {"Content-Type": "application/json"}
@@ -43,14 +43,14 @@ class Customer:
         await self.http.aclose()
 
     async def log_in(self, username: str = "demo", password: str = "demo-password") -> httpx.Response:
-        """Log in and show the session from now on."""
+        """Log in, and use the session from now on."""
         answer = await self.http.post("/login", json={"username": username, "password": password})
         if answer.is_success:
             self.http.headers["Authorization"] = f"Bearer {answer.json()['session']}"
         return answer
 
     async def enter(self, reference: str = "r1", timeout: float = 5, **fields: Any) -> httpx.Response:  # noqa: ASYNC109 - httpx's time-out
-        """Enter an order; each reference is an order of its own unless the document says otherwise."""
+        """Enter an order. By default each reference is a different order."""
         return await self.http.post("/orders", content=_order(reference, **fields), timeout=timeout)
 
     async def find(self, *references: str) -> list[dict[str, str]]:
@@ -62,14 +62,14 @@ class Customer:
 
 @pytest.fixture(scope="module")
 def running_portal() -> Iterator[Portal]:
-    """One portal for the module: stopping one takes a fifth of a second."""
+    """One portal for all tests of the module."""
     with serve() as portal:
         yield portal
 
 
 @pytest.fixture
 def portal(running_portal: Portal) -> Portal:
-    """A portal with empty books that does what it is asked."""
+    """A portal without entries."""
     running_portal.start_over()
     return running_portal
 
@@ -83,30 +83,30 @@ async def customer(portal: Portal) -> AsyncIterator[Customer]:
 
 
 @pytest.fixture
-async def stranger(portal: Portal) -> AsyncIterator[Customer]:
+async def visitor(portal: Portal) -> AsyncIterator[Customer]:
     """A customer who is not logged in."""
-    async with Customer(portal.url) as stranger:
-        yield stranger
+    async with Customer(portal.url) as visitor:
+        yield visitor
 
 
-async def test_login_needs_the_right_password(portal: Portal, stranger: Customer) -> None:
-    """Who has no account or a wrong password gets no session; who has the right one gets one that is counted."""
-    assert (await stranger.log_in("demo", "wrong")).status_code == 401
-    assert (await stranger.log_in("nobody", "demo-password")).status_code == 401
-    answer = await stranger.log_in()
+async def test_login_needs_the_right_password(portal: Portal, visitor: Customer) -> None:
+    """A session is opened and counted only then."""
+    assert (await visitor.log_in("demo", "wrong")).status_code == 401
+    assert (await visitor.log_in("nobody", "demo-password")).status_code == 401
+    answer = await visitor.log_in()
     assert (answer.status_code, answer.json()["expires_in"]) == (200, 3600)
     assert (portal.record.logins, portal.record.wrong_logins) == (1, 2)
 
 
-async def test_orders_need_a_session(portal: Portal, stranger: Customer) -> None:
-    """Without a session nothing is entered and nothing can be looked up."""
-    assert (await stranger.enter()).status_code == 401
-    assert (await stranger.http.get("/orders", params={"reference": "r1"})).status_code == 401
+async def test_orders_need_a_session(portal: Portal, visitor: Customer) -> None:
+    """To enter them and to look them up."""
+    assert (await visitor.enter()).status_code == 401
+    assert (await visitor.http.get("/orders", params={"reference": "r1"})).status_code == 401
     assert not portal.record.entries
 
 
 async def test_an_accepted_order_is_on_record(portal: Portal, customer: Customer) -> None:
-    """What is answered, what can be looked up and what the record streams are the same order."""
+    """The answer, the lookup and the record have the same order."""
     answer = await customer.enter("r1")
     assert answer.status_code == 201
     number = answer.json()["tracking_number"]
@@ -118,7 +118,7 @@ async def test_an_accepted_order_is_on_record(portal: Portal, customer: Customer
 
 
 async def test_a_reference_is_not_recognised(customer: Customer) -> None:
-    """The same reference entered twice is accepted twice, and the record names it once."""
+    """The same reference is accepted twice. The record has both entries under it."""
     first, second, _ = [await customer.enter("r1") for _ in range(3)]
     await customer.enter("r2")
     assert first.json()["tracking_number"] != second.json()["tracking_number"]
@@ -126,16 +126,16 @@ async def test_a_reference_is_not_recognised(customer: Customer) -> None:
     assert (record["accepted"], record["references"], record["duplicates"]) == (4, 2, ["r1"])
 
 
-async def test_accounts_do_not_see_each_other(portal: Portal, customer: Customer, stranger: Customer) -> None:
+async def test_accounts_do_not_see_each_other(portal: Portal, customer: Customer, visitor: Customer) -> None:
     """An account finds its own orders only."""
     portal.change(accounts={"other": "secret"})
-    await stranger.log_in("other", "secret")
+    await visitor.log_in("other", "secret")
     await customer.enter("r1")
-    assert await stranger.find("r1") == []
+    assert await visitor.find("r1") == []
 
 
-async def test_a_form_that_is_wrong_is_refused_with_a_reason(portal: Portal, customer: Customer) -> None:
-    """A field that cannot be, or a city that the portal doesn't know, is refused in one sentence and not accepted."""
+async def test_a_bad_form_is_refused_with_a_reason(portal: Portal, customer: Customer) -> None:
+    """A bad field, or an unknown city."""
     portal.change(cities=["CALI (VALLE)"])
     unknown_city = await customer.enter("r1")
     no_units = await customer.enter("r2", units=0, city="CALI (VALLE)")
@@ -146,8 +146,8 @@ async def test_a_form_that_is_wrong_is_refused_with_a_reason(portal: Portal, cus
     assert (portal.record.refused, len(portal.record.entries)) == (2, 1)
 
 
-async def test_a_rule_refuses_what_it_matches(portal: Portal, customer: Customer) -> None:
-    """A rule decides about the orders whose field contains its text, and about no other."""
+async def test_a_rule_refuses_matching_orders(portal: Portal, customer: Customer) -> None:
+    """Those whose field contains its text."""
     portal.change(rules=[Rule(field="recipient_name", contains="REFUSE", then="refuse", message="not to her")])
     refused = await customer.enter("r1", recipient_name="Ana REFUSE")
     assert (refused.status_code, refused.json()) == (422, {"detail": "not to her"})
@@ -155,7 +155,7 @@ async def test_a_rule_refuses_what_it_matches(portal: Portal, customer: Customer
 
 
 async def test_a_rule_counts_tries_of_an_order_not_of_a_reference(portal: Portal, customer: Customer) -> None:
-    """`times: 1` strikes every order once; a new reference for the same order is no new order."""
+    """`times: 1` applies once to every order. A new reference is no new order."""
     portal.change(rules=[Rule(field="address", contains="SLOW", then="error", times=1)])
     documents = ["1", "2", "1", "2"]
     answers = [
@@ -166,7 +166,7 @@ async def test_a_rule_counts_tries_of_an_order_not_of_a_reference(portal: Portal
 
 
 async def test_a_timeout_holds_the_answer_and_accepts_nothing(portal: Portal, customer: Customer) -> None:
-    """A call that times out was not accepted; once the rule is used up, the order goes through."""
+    """Once the rule is used up, the order is accepted."""
     portal.change(rules=[Rule(field="address", contains="SLOW", then="timeout", times=1)])
     with pytest.raises(httpx.ReadTimeout):
         await customer.enter("r1", PATIENCE_S, address="SLOW street")
@@ -174,8 +174,8 @@ async def test_a_timeout_holds_the_answer_and_accepts_nothing(portal: Portal, cu
     assert (await customer.enter("r1", address="SLOW street")).status_code == 201
 
 
-async def test_an_answer_that_drips_never_ends(portal: Portal, customer: Customer) -> None:
-    """An answer in drops outlasts the limit of any single read, is not accepted, and ends with its caller."""
+async def test_a_dripping_answer_never_ends(portal: Portal, customer: Customer) -> None:
+    """It outlasts any single read, is not accepted, and ends with its caller."""
     portal.change(rules=[Rule(field="address", contains="DRIP", then="drip")])
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(3 * PATIENCE_S):
@@ -184,7 +184,7 @@ async def test_an_answer_that_drips_never_ends(portal: Portal, customer: Custome
 
 
 async def test_a_lost_answer_is_accepted(portal: Portal, customer: Customer) -> None:
-    """An order whose answer is lost is on record, whether the caller heard an error or nothing."""
+    """The order is on record, whether the caller got an error or no answer."""
     portal.change(lost_answer_rate=1)
     assert (await customer.enter("r1")).status_code == 502
     portal.change(lost_answer="hold")
@@ -195,7 +195,7 @@ async def test_a_lost_answer_is_accepted(portal: Portal, customer: Customer) -> 
 
 
 async def test_an_order_is_entered_though_its_caller_left(portal: Portal, customer: Customer) -> None:
-    """A slow portal goes on with an order when the caller has given up on it."""
+    """A slow portal finishes it."""
     portal.change(latency_ms=60)
     with pytest.raises(httpx.ReadTimeout):
         await customer.enter("r1", timeout=0.03)
@@ -203,7 +203,7 @@ async def test_an_order_is_entered_though_its_caller_left(portal: Portal, custom
 
 
 async def test_a_seed_makes_the_rates_repeatable(portal: Portal) -> None:
-    """With one seed each order fares the same in any order of calls, and about the right share fares ill."""
+    """Each order has the same outcome in any order of calls, at about the given rate."""
     behaviour = Behaviour(seed=7, error_rate=0.3, lost_answer_rate=0.1)
     forwards, backwards = [f"r{n}" for n in range(60)], [f"r{n}" for n in reversed(range(60))]
     assert (fates := await _fates(portal, behaviour, forwards)) == await _fates(portal, behaviour, backwards)
@@ -212,7 +212,7 @@ async def test_a_seed_makes_the_rates_repeatable(portal: Portal) -> None:
 
 
 async def test_a_session_ends_by_age_and_by_use() -> None:
-    """A session is refused when it is as old as its lifetime, and after the calls that it is good for."""
+    """After its lifetime, and after its number of calls."""
     now = [1_000.0]
     behaviour = Behaviour(session_lifetime_s=60)
     with serve(behaviour, clock=lambda: now[0]) as portal:
@@ -227,8 +227,8 @@ async def test_a_session_ends_by_age_and_by_use() -> None:
             assert [(await customer.enter(f"u{n}")).status_code for n in range(2)] == [201, 401]
 
 
-async def test_calls_above_the_limit_of_sessions_are_turned_away(portal: Portal, customer: Customer) -> None:
-    """No more order calls than `max_sessions` are in progress at once; the record tells how many were tried."""
+async def test_calls_above_max_sessions_are_refused(portal: Portal, customer: Customer) -> None:
+    """The record has the number of concurrent calls."""
     portal.change(max_sessions=2, latency_ms=1000)  # all four come before the first is answered, on a busy machine too
     answers = await asyncio.gather(*(customer.enter(f"r{n}", 20) for n in range(4)))
     assert sorted(answer.status_code for answer in answers) == [201, 201, 429, 429]
@@ -237,8 +237,8 @@ async def test_calls_above_the_limit_of_sessions_are_turned_away(portal: Portal,
     assert record.most_at_once > 2
 
 
-async def test_a_caller_that_leaves_gives_its_place_up(portal: Portal, customer: Customer) -> None:
-    """A held call ends with its caller's connection: the next call finds the place free."""
+async def test_a_call_ends_with_its_callers_connection(portal: Portal, customer: Customer) -> None:
+    """The next call is accepted."""
     portal.change(max_sessions=1, rules=[Rule(field="address", contains="SLOW", then="timeout")])
     with pytest.raises(httpx.ReadTimeout):
         await customer.enter("r1", PATIENCE_S, address="SLOW")
@@ -246,7 +246,7 @@ async def test_a_caller_that_leaves_gives_its_place_up(portal: Portal, customer:
 
 
 def test_a_caller_that_left_is_not_counted_however_busy_the_portal_was() -> None:
-    """Where a departure and the next call reach the portal in one moment, one call was in progress, not two."""
+    """If a departure and the next call arrive together, one call was in progress."""
     busy, free = threading.Event(), threading.Event()
 
     def clock() -> float:
@@ -277,7 +277,7 @@ def test_a_caller_that_left_is_not_counted_however_busy_the_portal_was() -> None
 
 
 async def test_behaviour_changes_while_it_runs(portal: Portal, customer: Customer) -> None:
-    """PUT changes the settings that are named and no other; what is no setting is refused and changes nothing."""
+    """PUT changes the named settings only. A bad one is refused."""
     assert (await customer.http.put("/behaviour", json={"error_rate": 1})).json()["error_rate"] == 1
     assert (await customer.enter()).status_code == 500
     for nonsense in ({"error_rate": 2}, {"speed": 1}, {"error_rate": 0.6, "timeout_rate": 0.6}):
@@ -287,8 +287,8 @@ async def test_behaviour_changes_while_it_runs(portal: Portal, customer: Custome
         portal.change(error_rate=-1)
 
 
-async def test_a_portal_that_is_down_answers_nobody_but_its_watchers(portal: Portal, customer: Customer) -> None:
-    """During maintenance every customer's call is answered 503; the record stays readable."""
+async def test_a_portal_that_is_down_still_has_its_record(portal: Portal, customer: Customer) -> None:
+    """Every customer's call is answered with 503."""
     portal.change(is_down=True)
     assert (await customer.log_in()).status_code == 503
     assert (await customer.enter()).status_code == 503
@@ -300,7 +300,7 @@ async def test_a_portal_that_is_down_answers_nobody_but_its_watchers(portal: Por
     [({"timeout_rate": 1}, 504), ({"latency_ms": 30_000}, 503), ({"lost_answer_rate": 1, "lost_answer": "hold"}, 502)],
 )
 async def test_a_held_call_does_not_keep_it_from_stopping(held_by: dict[str, Any], status: int) -> None:
-    """A portal that is told to stop answers those whom it keeps waiting, and is gone within a second."""
+    """It is answered, and the portal stops within a second."""
     arrived = threading.Event()
 
     def clock() -> float:
@@ -322,7 +322,7 @@ async def test_a_held_call_does_not_keep_it_from_stopping(held_by: dict[str, Any
 
 
 def test_the_program_says_where_it_listens_and_stops_on_sigterm() -> None:
-    """One line of JSON once it listens; its flags count; SIGTERM ends it with success."""
+    """One line of JSON. Its flags apply, and SIGTERM ends it with status 0."""
     flags = ["--account", "ana:pass:word", "--max-sessions", "3", "--behaviour", '{"latency_ms": 1, "seed": 3}']
     command = [sys.executable, "-m", "app.simulators.portal", *flags]
     with child(*command, stdout=subprocess.PIPE) as process:
@@ -338,8 +338,8 @@ def test_the_program_says_where_it_listens_and_stops_on_sigterm() -> None:
 
 
 @pytest.mark.parametrize("flags", [["--behaviour", '{"speed": 1}'], ["--account", "ana"], ["--error-rate", "2"]])
-def test_the_program_refuses_what_is_no_setting(flags: list[str]) -> None:
-    """Nonsense in a flag ends the program with code 2 and a sentence, not with a stack trace."""
+def test_the_program_refuses_bad_flags(flags: list[str]) -> None:
+    """Exit code 2 without a stack trace."""
     result = CliRunner().invoke(program, flags)
     assert result.exit_code == 2
     assert "Invalid value" in result.output

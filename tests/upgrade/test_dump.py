@@ -1,4 +1,4 @@
-"""A database of an earlier version, with work of every kind under way: it is migrated, and the work is finished.
+"""A database of an earlier version with work of every kind is migrated, and the work is finished.
 
 README.md describes the database.
 """
@@ -45,7 +45,7 @@ NEED_LETTERS = {"dead in doubt", "dead result"}
 
 @pytest.fixture
 def old(server: Embedded, portal: Portal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Database]:
-    """The dump in a database of its own, which the program finds in its environment; not migrated yet."""
+    """The dump in its own database, set in the program's environment, not migrated yet."""
     name = f"upgrade_{uuid4().hex}"
     for form in json.loads((HERE / "0ca1f1c.portal.json").read_text()):
         portal.record.accept("demo", OrderForm(**form), time.time())
@@ -76,36 +76,36 @@ def connection(old: Database, portal: Portal) -> Iterator[Connection]:
 
 
 def jobs(connection: Connection) -> dict[str, tuple[Any, ...]]:
-    """Status, generation, total, successes and errors of each job, by its idempotency key."""
+    """Return status, generation, total, successes and errors of each job, by its idempotency key."""
     statement = """SELECT idempotency_key, status, generation, total_items, success_count, error_count
                      FROM logistics.robot_jobs"""
     return {key: rest for key, *rest in connection.execute(statement)}
 
 
 def job_id(connection: Connection, name: str) -> UUID:
-    """The id of a job."""
+    """Return the id of a job."""
     found: UUID = scalar(connection, "SELECT id FROM logistics.robot_jobs WHERE idempotency_key = %s", name)
     return found
 
 
 def broken(connection: Connection) -> list[tuple[str, object]]:
-    """The invariants that do not hold, with the rows that break them."""
+    """Return the violated invariants with their rows."""
     return [(one.name, one.rows) for one in audit(connection, INVARIANTS) if not one.holds]
 
 
 def resume(connection: Connection) -> None:
-    """Let the robots work again."""
+    """Resume the robots' queue."""
     pauses.resume(connection, "robots", actor="ana")
 
 
 def entries(connection: Connection, portal: Portal) -> Counter[UUID]:
-    """How often the portal has each order that is in a job."""
+    """Return the number of entries in the portal for each order of a job."""
     by_item = dict(connection.execute("SELECT id, order_id FROM logistics.robot_job_items").fetchall())
     return Counter(by_item[UUID(entry.form.reference.rpartition("-")[0])] for entry in portal.record.entries)
 
 
 def test_the_work_is_finished(connection: Connection, portal: Portal) -> None:
-    """Every order is entered once, every job completes, and every invariant holds at each stage."""
+    """Every order is entered once, every job completes, and all invariants hold at each stage."""
     assert broken(connection) == []
     before = len(portal.record.entries)
     drain(queues=["events"])
@@ -130,7 +130,7 @@ def test_the_work_is_finished(connection: Connection, portal: Portal) -> None:
 
 
 def with_letters(connection: Connection) -> None:
-    """Replay the plans that were made before the upgrade, and then what is left in a new one."""
+    """Replay the plans from before the upgrade, then the rest in a new plan."""
     old = [plan_id for (plan_id,) in connection.execute("SELECT id FROM engine.replay_plans ORDER BY created_at")]
     assert [replayed(connection, plan_id) for plan_id in old] == [{"applied": 2}, {"applied": 1}]
     new = plan.make(connection, Filters(), actor="ana")
@@ -139,7 +139,7 @@ def with_letters(connection: Connection) -> None:
 
 
 def replayed(connection: Connection, plan_id: UUID) -> dict[str, int]:
-    """Replay a plan with a worker at hand; the outcomes, by their kind."""
+    """Replay a plan beside a worker. Returns the outcomes."""
     with working(settings().database_url or ""):
         done = replay.run(
             connection, plan.find(connection, plan_id), Pace(), actor="ana", reason="upgraded", show=lambda _: None
@@ -149,12 +149,12 @@ def replayed(connection: Connection, plan_id: UUID) -> dict[str, int]:
 
 
 def kinds(reasons: list[Reason]) -> set[str]:
-    """The kinds of some reasons; that no worker runs is left out."""
+    """Return the kinds of reasons, without those about missing workers."""
     return {reason.kind for reason in reasons} - {"no_worker"}
 
 
-def test_explain_knows_what_waits(connection: Connection) -> None:
-    """Each kind of waiting has its reason, by job, item, event and workspace."""
+def test_explain_has_reasons_for_old_rows(connection: Connection) -> None:
+    """Each kind, by job, item, event and workspace."""
     found = {name: kinds(explain_job(connection, job_id(connection, name))) for name in jobs(connection)}
     assert found == {
         "done": {"done"},
@@ -184,7 +184,7 @@ def test_explain_knows_what_waits(connection: Connection) -> None:
 
 
 def test_letters_are_read_and_edited(connection: Connection) -> None:
-    """Every letter is listed and found, with its history; one that was edited names its copy; one more is edited."""
+    """All are listed with their history. An edited one names its copy."""
     found = letters.select(connection, Filters(resolved=None))
     open_ = Counter(letter.error_class for letter in found if letter.resolved_at is None)
     assert open_ == {"GuiltyEvents": 1, "InvalidEvent": 2, "KilledItsWorkers": 1, "MendedSince": 2}
