@@ -28,6 +28,17 @@ WorkspaceOption = Annotated[
 ]
 """The option of every command that acts for a workspace."""
 
+OrgOption = Annotated[
+    str | None,
+    typer.Option(
+        "--org",
+        envvar="TALLYMAN_ORG",
+        metavar="NAME_OR_ID",
+        help="Organisation; optional if only one exists.",
+    ),
+]
+"""The option of every command that acts for an organisation."""
+
 
 def login(uid: int | None = None) -> str:
     """Return the account name of a user id (default: this process's), or `uid N` without an account.
@@ -72,5 +83,20 @@ def acting_for(workspace: str | None) -> Iterator[Context]:
 
     with as_service() as connection:
         found = only_workspace(connection) if workspace is None else find_workspace(connection, workspace)
+        show_times_in(found.timezone)
+        yield Context.start(connection, found.id)
+
+
+@contextmanager
+def within_org(org: str | None) -> Iterator[Context]:
+    """Yield a context for the organisation with this name or id; None is the only one. Sets its zone for times.
+
+    Raises `NotFound`, or `InvalidInput` if the organisation is ambiguous.
+    """
+    from app.context import Context
+    from app.tenancy.orgs import find_org, only_org
+
+    with as_service() as connection:
+        found = only_org(connection) if org is None else find_org(connection, org)
         show_times_in(found.timezone)
         yield Context.start(connection, found.id)

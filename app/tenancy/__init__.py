@@ -8,6 +8,6 @@ DOMAIN = Domain(
     name="tenancy",
     schemas=("tenancy",),
     parts=Parts(tables=("tenancy.workspaces",)),
-    commands={"workspaces": "app.commands.workspaces:app"},
+    commands={"workspaces": "app.commands.workspaces:app", "orgs": "app.commands.orgs:app"},
     fixtures="app.tenancy.fixtures:FIXTURES",
 )
