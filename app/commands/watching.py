@@ -1,4 +1,4 @@
-"""Watch a job: read it after each NOTIFY, and show its progress, rate, time left and errors."""
+"""Watch a job or run: read it after each NOTIFY, and show its progress until it has ended."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import UUID
 
 from app.commands.output import emit, note
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
+    from app.context import Connection
     from app.engine.batches import Batch
 
 _LOOK_ANYWAY_S = 1.0
@@ -22,6 +23,29 @@ _SHORTEST_PAUSE_S = 0.2
 _WINDOW_S = 10.0
 _LINE_EVERY_S = 5.0
 _PATIENCE_S = 3.0
+
+
+class Watched(Protocol):
+    """The progress of something that ends. `done` of `total_items` items have a result."""
+
+    @property
+    def status(self) -> str:
+        """The status; `pending` until a worker has begun."""
+
+    @property
+    def total_items(self) -> int:
+        """The number of items that are known."""
+
+    @property
+    def done(self) -> int:
+        """The number of items that have a result."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+
+
+W = TypeVar("W", bound=Watched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +82,9 @@ class Progress:
 
 
 @dataclass(slots=True)
-class _Speedometer:
+class Speedometer:
+    """Items a second over the last 10 s."""
+
     seen: deque[tuple[float, int]] = field(default_factory=deque)
 
     def rate(self, done: int) -> float:
@@ -74,81 +100,94 @@ class _Speedometer:
 def watch(batch: Batch[Any, Any], tenant_id: UUID, job_id: UUID, *, as_json: bool, succeeded: str) -> Progress:
     """Show a job's progress until it has ended. Returns the last progress. Raises `NotFound`.
 
-    `succeeded`: the label of the successful items. Output: one JSON line a change, a progress bar on a terminal, or a
-    line every 5 s.
+    `succeeded`: the label of the successful items.
+    """
+    return show_until_over(follow(batch, tenant_id, job_id), lambda progress: progress.line(succeeded), as_json=as_json)
+
+
+def show_until_over(progresses: Iterator[W], line: Callable[[W], str], *, as_json: bool) -> W:
+    """Show the progress of a job or run until it has ended. Returns the last progress.
+
+    `line`: return the progress in one line. Output: one JSON line a change, a progress bar on a terminal, or a line
+    every 5 s.
     """
     began, told = time.monotonic(), False
-    with _shown(succeeded, as_json=as_json) as show:
-        for progress in follow(batch, tenant_id, job_id):
+    with _shown(line, as_json=as_json) as show:
+        for progress in progresses:
             show(progress)
             if not told and progress.status == "pending" and time.monotonic() - began > _PATIENCE_S:
                 told = True
-                note("no worker has begun the job; start one: `python cli.py work`")
+                note("it has not begun: no worker is running (`python cli.py work`), or it waits; see `explain`")
     return progress
 
 
 def follow(batch: Batch[Any, Any], tenant_id: UUID, job_id: UUID) -> Iterator[Progress]:
     """Yield a job's progress after changes, at most every 0.2 s, until the job has ended."""
+    speed = Speedometer()
+    return changes_of(job_id, lambda eyes: _look(eyes, batch, tenant_id, job_id, speed))
+
+
+def changes_of(id_: UUID, look: Callable[[Connection], W]) -> Iterator[W]:
+    """Yield what `look` returns after changes of the row `id_`, at most every 0.2 s, until it is over."""
     from app import database
     from app.engine.progress import listen
 
-    speed = _Speedometer()
     with database.connect(autocommit=True) as listener, database.connect(autocommit=True) as eyes:
         changes = listen(listener, timeout=_LOOK_ANYWAY_S)
         while True:
-            progress = _look(eyes, batch, tenant_id, job_id, speed)
+            progress = look(eyes)
             yield progress
             if progress.is_over:
                 return
             time.sleep(_SHORTEST_PAUSE_S)
-            while (change := next(changes)) is not None and not change.concerns(job_id):
+            while (change := next(changes)) is not None and not change.concerns(id_):
                 pass
 
 
-def _look(connection: Any, batch: Batch[Any, Any], tenant_id: UUID, job_id: UUID, speed: _Speedometer) -> Progress:
+def _look(
+    connection: Connection, batch: Batch[Any, Any], tenant_id: UUID, job_id: UUID, speed: Speedometer
+) -> Progress:
     from app.context import Context
     from app.engine.batches.lifecycle import get_job
     from app.engine.batches.store import count_errors
 
     job = get_job(Context.start(connection, tenant_id), batch, job_id)
-    total, succeeded, failed = batch.counters(job)
+    total, done, failed = batch.counters(job)
     errors = count_errors(connection, batch, job_id) if failed else {}
-    rate = speed.rate(succeeded + failed)
-    left = (total - succeeded - failed) / rate if rate > 0 else None
-    return Progress(job.id, job.status, total, succeeded, failed, errors, round(rate, 2), left)
+    rate = speed.rate(done + failed)
+    left = (total - done - failed) / rate if rate > 0 else None
+    return Progress(job.id, job.status, total, done, failed, errors, round(rate, 2), left)
 
 
 @contextmanager
-def _shown(succeeded: str, *, as_json: bool) -> Iterator[Callable[[Progress], None]]:
+def _shown(line: Callable[[W], str], *, as_json: bool) -> Iterator[Callable[[W], None]]:
     if as_json:
         yield lambda progress: emit(progress, as_json=True)
     elif sys.stdout.isatty():
-        with _bar(succeeded) as show:
+        with _bar(line) as show:
             yield show
     else:
-        yield _lines(succeeded)
+        yield _lines(line)
 
 
-def _lines(succeeded: str) -> Callable[[Progress], None]:
+def _lines(line: Callable[[W], str]) -> Callable[[W], None]:
     last = 0.0
 
-    def show(progress: Progress) -> None:
+    def show(progress: W) -> None:
         nonlocal last
         if progress.is_over or time.monotonic() - last >= _LINE_EVERY_S:
             last = time.monotonic()
-            emit(progress.line(succeeded), as_json=False)
+            emit(line(progress), as_json=False)
             sys.stdout.flush()
 
     return show
 
 
 @contextmanager
-def _bar(succeeded: str) -> Iterator[Callable[[Progress], None]]:
+def _bar(line: Callable[[W], str]) -> Iterator[Callable[[W], None]]:
     from rich import progress as rich
 
     columns = (rich.BarColumn(), rich.TaskProgressColumn(), rich.TextColumn("{task.description}"))
     with rich.Progress(*columns) as bar:
         task = bar.add_task("", total=None)
-        yield lambda seen: bar.update(
-            task, total=seen.total_items, completed=seen.done, description=seen.line(succeeded)
-        )
+        yield lambda seen: bar.update(task, total=seen.total_items, completed=seen.done, description=line(seen))
