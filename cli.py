@@ -43,12 +43,12 @@ app.add_typer(workers.app, name="workers")
 app.add_typer(explain.app, name="explain")
 app.add_typer(events.app, name="events")
 app.add_typer(bench.app, name="bench")
+app.add_typer(demo.app, name="demo")
 app.command()(work.work)
 app.command()(audit.audit)
 app.command()(doctor.doctor)
 app.command()(stats.stats)
 app.command()(prune.prune)
-app.command()(demo.demo)
 app.command()(chaos.chaos)
 
 if __name__ == "__main__":

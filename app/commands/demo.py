@@ -22,24 +22,37 @@ if TYPE_CHECKING:
     from app.engine.inspect.invariants import Verdict
 
 
+app = typer.Typer(invoke_without_command=True)
+
+_Keep = Annotated[bool, typer.Option("--keep", help="Keep the embedded server running.")]
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The demo's workspace, portal, workers and output."""
+    """The demo's workspace, its organisation, the portal, the workers and the output."""
 
     workspace_id: UUID
+    org_id: UUID
     portal: PortalProcess
     worker_pool: Workers
     say: Callable[[str], None]
     as_json: bool
 
 
+@app.callback()
 def demo(
+    context: typer.Context,
     *,
     orders: Annotated[int, typer.Option("--orders", min=1, max=200_000, help="Number of orders.")] = 300,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the embedded server running.")] = False,
+    keep: _Keep = False,
     as_json: Json = False,
 ) -> None:
-    """Ship orders through a simulated portal and kill a worker meanwhile. Exit code 1 on a violation."""
+    """Ship orders through a simulated portal, kill a worker meanwhile, and run a collection under a budget.
+
+    Exit code 1 on a violation.
+    """
+    if context.invoked_subcommand is not None:
+        return
     began = time.monotonic()
     say = note if as_json else lambda text: emit(text, as_json=False)
     with interruptible(), ExitStack() as stack:
@@ -47,12 +60,35 @@ def demo(
         stage = _set_up(stack, say, as_json=as_json)
         job_id = _first_act(stage, orders)
         _second_act(stage, job_id)
+        collected = _collect(stage)
         verdicts = _verdicts(stage)
-        summary = _summary(stage, job_id, time.monotonic() - began)
+        summary = {**_summary(stage, job_id), **collected, "elapsed_s": round(time.monotonic() - began, 1)}
         _finale(stage, summary, verdicts, keep=keep)
+    _end(summary, verdicts, as_json=as_json)
+
+
+@app.command()
+def collection(*, keep: _Keep = False, as_json: Json = False) -> None:
+    """Run a collection that hits its cap, is given more, and completes. Exit code 1 on a violation."""
+    began = time.monotonic()
+    say = note if as_json else lambda text: emit(text, as_json=False)
+    with interruptible(), ExitStack() as stack:
+        stack.enter_context(_server(keep=keep, say=say))
+        stage = _set_up(stack, say, as_json=as_json)
+        collected = _collect(stage)
+        verdicts = _verdicts(stage)
+        summary = {**collected, "elapsed_s": round(time.monotonic() - began, 1)}
+        _show_verdicts(stage, verdicts)
+        stage.say(f"\nDone in {summary['elapsed_s']} s. Try next:")
+        _show_commands(stage, [f"runs show {summary['run_id']} --org {stage.org_id}"], keep=keep)
+    _end(summary, verdicts, as_json=as_json)
+
+
+def _end(summary: dict[str, Any], verdicts: list[Verdict], *, as_json: bool) -> None:
     if as_json:
         emit(summary, as_json=True)
-    if summary["portal_duplicates"] or not all(one.holds for one in verdicts):
+    is_exact = summary["run_cost_cents"] == summary["marketplace_charged_cents"]
+    if summary.get("portal_duplicates") or not is_exact or not all(one.holds for one in verdicts):
         raise typer.Exit(1)
 
 
@@ -94,7 +130,7 @@ def _set_up(stack: ExitStack, say: Callable[[str], None], *, as_json: bool) -> S
     worker_pool = stack.enter_context(processes.workers(log, script.WORKER))
     pids = worker_pool.start(), worker_pool.start()
     say(f"Workspace: {name!r}; workers: {pids[0]}, {pids[1]} (their log: {log})")
-    return Stage(workspace.id, portal, worker_pool, say, as_json)
+    return Stage(workspace.id, workspace.org_id, portal, worker_pool, say, as_json)
 
 
 def _first_act(stage: Stage, wanted: int) -> UUID:
@@ -151,6 +187,12 @@ def _watch(stage: Stage, job_id: UUID, *, kill_at: int | None = None) -> None:
             sys.stdout.flush()
 
 
+def _collect(stage: Stage) -> dict[str, Any]:
+    from app.demo.collecting import act
+
+    return act(stage.org_id, stage.say)
+
+
 def _verdicts(stage: Stage) -> list[Verdict]:
     from app import database
     from app.engine.inspect.invariants import audit
@@ -161,7 +203,7 @@ def _verdicts(stage: Stage) -> list[Verdict]:
         return audit(connection, INVARIANTS)
 
 
-def _summary(stage: Stage, job_id: UUID, elapsed: float) -> dict[str, Any]:
+def _summary(stage: Stage, job_id: UUID) -> dict[str, Any]:
     from app import database
     from app.context import Context
     from app.engine.inspect.timeline import count_events
@@ -183,7 +225,6 @@ def _summary(stage: Stage, job_id: UUID, elapsed: float) -> dict[str, Any]:
         "portal_accepted": record["accepted"],
         "portal_duplicates": len(record["duplicates"]),
         "job_completed_events": completions,
-        "elapsed_s": round(elapsed, 1),
     }
 
 
@@ -195,15 +236,19 @@ def _finale(stage: Stage, summary: dict[str, Any], verdicts: list[Verdict], *, k
         f"\nThe portal's own record: {summary['portal_accepted']} orders accepted, {summary['portal_duplicates']} twice"
         f"\nrobot/job.completed: published {summary['job_completed_events']} times,"
         f" {summary['generations']} generations"
-        "\n\nInvariants over the whole database:"
     )
+    _show_verdicts(stage, verdicts)
+    stage.say(f"\nDone in {summary['elapsed_s']} s. Try next:")
+    job = f"jobs show {summary['job_id']} -w {stage.workspace_id} --status error"
+    _show_commands(stage, [job, f"runs show {summary['run_id']} --org {stage.org_id}"], keep=keep)
+
+
+def _show_verdicts(stage: Stage, verdicts: list[Verdict]) -> None:
+    stage.say("\nInvariants over the whole database:")
     for one in verdicts:
         stage.say(f"  {'holds ' if one.holds else 'BROKEN'}  {one.name}{'' if one.holds else f': {one.rows}'}")
-    stage.say(f"\nDone in {summary['elapsed_s']} s. Try next:")
-    if not keep:
-        stage.say("  .venv/bin/python cli.py db start")
-    stage.say(
-        f"  .venv/bin/python cli.py jobs show {summary['job_id']} -w {stage.workspace_id} --status error\n"
-        "  .venv/bin/python cli.py audit\n"
-        "  .venv/bin/python cli.py jobs submit --help"
-    )
+
+
+def _show_commands(stage: Stage, commands: list[str], *, keep: bool) -> None:
+    for command in ([] if keep else ["db start"]) + commands + ["audit", "jobs submit --help"]:
+        stage.say(f"  .venv/bin/python cli.py {command}")

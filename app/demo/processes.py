@@ -1,4 +1,4 @@
-"""The processes of the demo: a simulated portal and workers. All end with their context."""
+"""The processes of the demo: a simulated portal, a simulated marketplace and workers. All end with their context."""
 
 from __future__ import annotations
 
@@ -38,17 +38,50 @@ class PortalProcess:
         self._client.close()
 
 
+class MarketplaceProcess:
+    """A simulated marketplace in a separate process."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client = httpx.Client(base_url=url, trust_env=False, timeout=10)
+
+    def ledger(self) -> dict[str, int]:
+        """Return the charged cents by reference."""
+        found: dict[str, int] = self._client.get("/ledger/references").raise_for_status().json()
+        return found
+
+    def change(self, **behaviour: Any) -> None:
+        """Change the marketplace's behaviour."""
+        self._client.put("/behaviour", json=behaviour).raise_for_status()
+
+    def close(self) -> None:
+        """Close the client. The marketplace keeps running."""
+        self._client.close()
+
+
 @contextmanager
 def portal(behaviour: Mapping[str, Any]) -> Iterator[PortalProcess]:
     """Run a portal with this behaviour on a free loopback port. Raises `TallymanError` if it does not start."""
-    command = [sys.executable, "-m", "app.simulators.portal", "--behaviour", json.dumps(behaviour)]
+    with _simulator("portal", behaviour) as url, closing(PortalProcess(url)) as door:
+        yield door
+
+
+@contextmanager
+def marketplace(behaviour: Mapping[str, Any]) -> Iterator[MarketplaceProcess]:
+    """Run a marketplace with this behaviour on a free loopback port. Raises `TallymanError` if it does not start."""
+    with _simulator("marketplace", behaviour) as url, closing(MarketplaceProcess(url)) as door:
+        yield door
+
+
+@contextmanager
+def _simulator(name: str, behaviour: Mapping[str, Any]) -> Iterator[str]:
+    command = [sys.executable, "-m", f"app.simulators.{name}", "--behaviour", json.dumps(behaviour)]
     process = children.start(command, stdout=subprocess.PIPE)
     try:
         line = process.stdout.readline() if process.stdout else ""
         if not line:
-            raise TallymanError(f"the simulated portal did not start: exit code {process.wait(children.STOP_LIMIT_S)}")
-        with closing(PortalProcess(json.loads(line)["url"])) as door:
-            yield door
+            raise TallymanError(f"the simulated {name} did not start: exit code {process.wait(children.STOP_LIMIT_S)}")
+        yield json.loads(line)["url"]
     finally:
         children.stop(process)
 
