@@ -106,6 +106,14 @@ def robots(
     _measure(robots.run, as_json=as_json, rounds=rounds, scale=scale, latencies=latencies)
 
 
+@app.command("collection")
+def collection(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None:
+    """Measure pages a second of a run under a budget. Baseline: plain Procrastinate with a lock over each call."""
+    from app.bench import collection
+
+    _measure(collection.run, as_json=as_json, rounds=rounds, scale=scale)
+
+
 @app.command("memory")
 def memory(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None:
     """Measure a worker's peak memory while it applies ten thousand and a million results."""
