@@ -8,5 +8,11 @@ DOMAIN = Domain(
     name="collection",
     schemas=("collection",),
     parts="app.collection.parts:PARTS",
+    commands={
+        "runs": "app.commands.runs:app",
+        "settings": "app.commands.settings:app",
+        "marketplaces": "app.commands.marketplaces:app",
+        "sellers": "app.commands.sellers:app",
+    },
     fixtures="app.collection.fixtures:FIXTURES",
 )

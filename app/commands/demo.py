@@ -120,7 +120,7 @@ def _set_up(stack: ExitStack, say: Callable[[str], None], *, as_json: bool) -> S
     from app.settings import settings, use
 
     # The simulated portal has its verdict at once, so a retry need not wait for the settle time.
-    use(portal_settle=1.0)
+    use(portal_settle=1.0, marketplace_settle=1.0)
     portal = stack.enter_context(processes.portal(script.PORTAL))
     say(f"Carrier's portal (simulated): {portal.url}")
     name = f"Demo {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"

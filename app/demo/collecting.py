@@ -90,11 +90,11 @@ def _watch(org_id: UUID, run_id: UUID, say: Say, is_enough: Callable[[RunProgres
     def look(connection: Connection) -> RunProgress:
         return progress_of(get_run(Context.start(connection, org_id), run_id))
 
-    shown = 0.0
+    shown, last = 0.0, None
     for progress in changes_of(run_id, look):
         done = is_enough(progress) or progress.is_over
-        if done or time.monotonic() - shown >= 1:
-            shown = time.monotonic()
+        if progress != last and (done or time.monotonic() - shown >= 1):
+            shown, last = time.monotonic(), progress
             say(f"  {progress.line}")
         if done:
             break

@@ -40,6 +40,7 @@ lose their answer. A session lasts for 120 calls."""
 WORKER = {
     "TALLYMAN_PORTAL_TIMEOUT": "1.5",
     "TALLYMAN_PORTAL_SETTLE": "1",
+    "TALLYMAN_MARKETPLACE_SETTLE": "1",
     "TALLYMAN_RETRY_BASE": "0.5",
     "TALLYMAN_MOST_ATTEMPTS": "3",
     "TALLYMAN_HEARTBEAT_INTERVAL": "1",
