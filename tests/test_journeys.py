@@ -29,6 +29,9 @@ KEYS = {
     "portal_accepted",
     "portal_duplicates",
     "job_completed_events",
+    "run_id",
+    "run_status",
+    "run_items",
     "elapsed_s",
 }
 """What the last line of `demo --json` has, at least."""
@@ -96,6 +99,9 @@ def test_the_demo_keeps_every_promise_and_leaves_nothing_running(machine: Machin
     assert sum(last["by_error_type"].values()) == last["error_count"]
     assert (last["portal_accepted"], last["portal_duplicates"]) == (last["success_count"], 0)
     assert last["job_completed_events"] == last["generations"] == 2
+    assert (last["run_status"], last["run_pages"], last["run_items"]) == ("completed", 20, 200)
+    assert last["run_cost_cents"] == last["marketplace_charged_cents"] > 0
+    assert "paused (budget)" in err
     assert 0 < last["elapsed_s"] < 60
     assert "killed worker" in err
     assert "BROKEN" not in err

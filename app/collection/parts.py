@@ -46,5 +46,10 @@ PARTS = Parts(
             tenant_of=explain.tenant_of,
         ),
     ),
-    tables=("collection.collection_runs", "collection.collection_pages", "collection.collection_items"),
+    tables=(
+        "collection.collection_runs",
+        "collection.collection_pages",
+        "collection.collection_items",
+        "collection.sellers",
+    ),
 )

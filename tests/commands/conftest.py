@@ -36,7 +36,7 @@ class Run(Protocol):
 @pytest.fixture
 def run(database: object, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs commands on the test's database."""
-    for name in ("TALLYMAN_WORKSPACE", "TALLYMAN_PORTAL_PASSWORD"):
+    for name in ("TALLYMAN_WORKSPACE", "TALLYMAN_ORG", "TALLYMAN_PORTAL_PASSWORD", "TALLYMAN_MARKETPLACE_KEY"):
         monkeypatch.delenv(name, raising=False)
 
     def command(*arguments: object, stdin: str | bytes | None = None) -> Outcome:
