@@ -1,4 +1,4 @@
-"""A run that went well, and a connection that may tamper with it."""
+"""A run without violations, and a connection that may tamper with its data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ORDERS = 5
 
 @pytest.fixture
 def model(database: Database, connection: Connection, workspace: Workspace, portal: Portal) -> Iterator[Model]:
-    """One job that was submitted, accepted and done, and what its producer knows of it."""
+    """One job that was submitted and completed, as its producer knows it."""
     observer.install(database.superuser_url)
     observer.observe(database.superuser_url, ROBOT_JOBS)
     try:
@@ -43,6 +43,6 @@ def model(database: Database, connection: Connection, workspace: Workspace, port
 
 @pytest.fixture
 def overlooking(database: Database, model: Model) -> Iterator[Connection]:
-    """A connection that sees and may do everything."""
+    """A connection without row policies."""
     with psycopg.connect(database.superuser_url, autocommit=True) as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""`chaos` as a command: a short run under faults breaks nothing, says what it did, and leaves nothing behind."""
+"""`chaos` as a command: a short run under faults breaks no law, reports what it did, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def chaos(*arguments: str, temporary: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def short_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """A seeded run of a few seconds, and the directory in which it made its own."""
+    """Run a few seconds with a seed. Returns the result and the run's directory."""
     temporary = tmp_path_factory.mktemp("t")
     return chaos("--minutes", SHORT, "--seed", SEED, "--json", temporary=temporary), temporary
 
 
-def test_a_short_run_breaks_no_promise(short_run: tuple[subprocess.CompletedProcess[str], Path]) -> None:
-    """Workers were killed and the server was restarted while jobs ran, and every law holds."""
+def test_a_short_run_breaks_no_law(short_run: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    """Workers are killed and the server is restarted while jobs run."""
     ended, temporary = short_run
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
     report: dict[str, Any] = json.loads(ended.stdout)
@@ -47,7 +47,7 @@ def test_a_short_run_breaks_no_promise(short_run: tuple[subprocess.CompletedProc
     assert list(temporary.iterdir()) == []
 
 
-def test_what_cannot_be_asked_for_is_refused(tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
     """Exit code 2, and nothing is started."""
     for wrong in (["--minutes", "0"], ["--workers", "0"], ["--seed", "none"]):
         assert chaos(*wrong, temporary=tmp_path).returncode == 2

@@ -12,7 +12,7 @@ SHARES = {"kill": 2, "freeze": 1, "cut": 3}
 
 
 def play(seed: int, cards: int) -> list[Card[str]]:
-    """The first cards of a deck."""
+    """Return the first cards of a deck."""
     deck = Deck(seed, OPENING, SHARES)
 
     def drawn() -> Card[str]:
@@ -24,7 +24,7 @@ def play(seed: int, cards: int) -> list[Card[str]]:
 
 
 def test_a_seed_decides_the_faults_and_their_draws() -> None:
-    """Two decks of one seed agree in order, pauses and dice; another seed differs."""
+    """Two decks of one seed agree in order, pauses and random draws. Another seed differs."""
     assert play(7, 40) == play(7, 40)
     assert [card.fault for card in play(7, 40)] != [card.fault for card in play(8, 40)]
     assert len({random.Random(card.seed).random() for card in play(7, 40)}) == 40
@@ -39,7 +39,7 @@ def test_every_fault_comes_as_often_as_its_share() -> None:
 
 
 def test_the_opening_is_over_after_its_last_card() -> None:
-    """Not before: a run lasts at least until then."""
+    """Not before it: a run lasts at least until then."""
     deck = Deck(7, OPENING, SHARES)
     seen = []
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""The laws can be broken, and then they say so: a check that cannot fail proves nothing."""
+"""Each law reports its violations."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.conftest import Database
 
 
 def broken(connection: Connection, model: Model) -> set[str]:
-    """The laws that are broken."""
+    """Return the laws that are broken."""
     orders = order_laws.check(connection, Books(), [], [])
     return {violation.law for violation in (*check(connection, model), *orders)}
 
 
 def check(connection: Connection, model: Model) -> list[Violation]:
-    """The violations of the generic laws, with the jobs of logistics."""
+    """Return the violations of the generic laws, with the jobs of logistics."""
     return laws.check(connection, model, [robot_work([], Books())])
 
 
@@ -77,7 +77,7 @@ TAMPERED: dict[str, LiteralString] = {
 
 
 def test_the_mark_of_a_discarded_call_may_stay(overlooking: Connection, model: Model) -> None:
-    """Nobody knows how the call of a discarded request ended; of one that was resolved otherwise it is known."""
+    """Its outcome is unknown. That of a letter resolved in another way is known."""
     overlooking.execute("INSERT INTO engine.calls (event_id, row_id, attempts) VALUES (gen_random_uuid(), 0, 0)")
     overlooking.execute(
         "INSERT INTO engine.failed_jobs"
@@ -90,7 +90,7 @@ def test_the_mark_of_a_discarded_call_may_stay(overlooking: Connection, model: M
 
 
 def test_every_law_can_be_broken(database: Database, overlooking: Connection, model: Model) -> None:
-    """A run in which nothing went wrong breaks none; tampered with, each is named."""
+    """An undisturbed run breaks none. After tampering, each is reported."""
     assert check(overlooking, model) == []
     silent = []
     with keep(database.superuser_url) as kept:
@@ -102,8 +102,8 @@ def test_every_law_can_be_broken(database: Database, overlooking: Connection, mo
         assert check(overlooking, model) == []
 
 
-def test_what_the_model_knows_better_is_found(overlooking: Connection, model: Model) -> None:
-    """What went astray, what a stranger said, what was taken back, and a key that stands for two jobs."""
+def test_differences_from_the_model_are_found(overlooking: Connection, model: Model) -> None:
+    """Lost jobs, jobs of others, rolled-back jobs, and a key of two jobs."""
     rows = overlooking.execute("SELECT event_id FROM engine.event_log WHERE type = 'robot/item.completed'").fetchall()
     (applied,), (unsaid,) = rows[:2]
     model.deliver([uuid4()], "late")
@@ -120,7 +120,7 @@ def test_what_the_model_knows_better_is_found(overlooking: Connection, model: Mo
 
 
 def test_a_delayed_event_that_is_early_or_lost_is_found(overlooking: Connection, model: Model) -> None:
-    """One applied in time is fine; one applied before it is due, and one that is nowhere, are named."""
+    """An event applied in time breaks no law. One applied early and one that is lost are reported."""
     rows = overlooking.execute("SELECT event_id FROM engine.event_log WHERE type = 'robot/item.completed'").fetchall()
     (in_time,), (early,) = rows[:2]
     now = datetime.now(UTC)
@@ -145,7 +145,7 @@ SELECT type, jsonb_build_object('id', event_id, 'data', jsonb_build_object('erro
 
 
 def test_an_event_with_another_events_id_that_is_not_dead_once_is_found(overlooking: Connection, model: Model) -> None:
-    """The ledger keeps the event that it had; the other is one letter, no more and no less."""
+    """The ledger keeps the first event. The other must be exactly one dead letter."""
     (event_id,) = overlooking.execute(
         "SELECT event_id FROM engine.event_log WHERE type = 'robot/item.completed'"
     ).fetchall()[0]
@@ -161,8 +161,8 @@ def test_an_event_with_another_events_id_that_is_not_dead_once_is_found(overlook
     assert broken(overlooking, model) == law
 
 
-def test_a_job_that_was_taken_back_and_exists_is_found(overlooking: Connection, model: Model) -> None:
-    """A producer that rolled back has submitted nothing; one that does not know how it ended is not done."""
+def test_a_job_that_was_rolled_back_and_exists_is_found(overlooking: Connection, model: Model) -> None:
+    """A producer that rolled back has submitted nothing. One that does not know the outcome is not done."""
     submission, _ = model.accepted.pop(KEY)
     model.take_back(submission)
     model.intend(replace(submission, key="tuesday"))
@@ -173,7 +173,7 @@ def test_a_job_that_was_taken_back_and_exists_is_found(overlooking: Connection, 
 
 
 def test_a_worker_that_ends_otherwise_than_documented_is_found() -> None:
-    """Cut short (75) is an end of a worker that was told to stop, and of no other."""
+    """Exit code 75 is allowed only for a worker that was told to stop."""
     fine = ("exit 0 (told SIGTERM)", "exit 75 (told SIGTERM)", "exit 70 (by itself)", "exit 1 (by itself)")
     wrong = ("exit 75 (by itself)", "exit 0 (by itself)", "exit 1 (told SIGTERM)", "killed by SIGTERM (told SIGTERM)")
     assert list(ending.wrong_ends(dict.fromkeys(fine, 2))) == []
@@ -181,8 +181,8 @@ def test_a_worker_that_ends_otherwise_than_documented_is_found() -> None:
     assert found == [f"1 times: {how}" for how in wrong]
 
 
-def test_recovery_times_are_told_by_the_nearest_rank() -> None:
-    """Of a hundred, the fifty-first and the last; of none, nothing."""
+def test_percentiles_of_recovery_times_use_the_nearest_rank() -> None:
+    """Of a hundred times, and of none."""
     found = summarise([float(number) for number in range(100)])
     assert (found.deliveries, found.p50, found.p99) == (100, 50.0, 99.0)
     assert summarise([]).deliveries == 0

@@ -1,4 +1,4 @@
-"""A domain's part: the generic actors and laws work for any batch, whatever names its tables and columns have."""
+"""A domain's part of a run: the generic actors and laws work for any batch, with any names of tables and columns."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ KINDS = ("late", "early", "foreign", "stranger", *REUSED)
 
 
 def invent(_workspace: UUID, size: int, _dice: Random) -> tuple[Any, frozenset[str]]:
-    """A song in at most nine variants."""
+    """Create a song in at most nine variants."""
     numbers = range(1, min(size, 9) + 1)
     return [{"variant_number": n} for n in numbers], frozenset(str(n) for n in numbers)
 
 
 def create(connection: Connection, submission: Submission) -> UUID:
-    """Order a song."""
+    """Submit a song."""
     context = Context.start(connection, submission.workspace_id)
     return batches.submit(context, SONGS, submission.content, request={}, idempotency_key=submission.key).id
 
@@ -58,7 +58,7 @@ WORK = Work(
 
 @pytest.fixture
 def stage(database: Database, tmp_path: Path) -> Iterator[Stage]:
-    """The tests' database as the stage of a run, with the songs' tables, which are observed."""
+    """The tests' database as the stage of a run, with the songs' tables observed."""
     songs.install(database)
     observer.install(database.superuser_url)
     try:
@@ -69,8 +69,8 @@ def stage(database: Database, tmp_path: Path) -> Iterator[Stage]:
         observer.remove(database.superuser_url)
 
 
-def test_jobs_of_any_batch_are_submitted_disturbed_and_judged(stage: Stage, connection: Connection) -> None:
-    """Every kind of result is delivered, jobs are retried, and each law holds in the end."""
+def test_jobs_of_any_batch_are_submitted_disturbed_and_checked(stage: Stage, connection: Connection) -> None:
+    """Every kind of result is delivered, jobs are retried, and no law is broken at the end."""
     model = Model()
     producer, results = Producer(stage, model, "1", work=WORK), Results(stage, model, "2", work=WORK)
     operator = Operator(stage, model, "3", parts=[ChaosPart(work=WORK)])
@@ -107,7 +107,7 @@ TAMPERED: dict[str, LiteralString] = {
 
 @pytest.mark.parametrize("law", TAMPERED)
 def test_a_law_of_any_batch_can_be_broken(stage: Stage, connection: Connection, law: str) -> None:
-    """Tampered with, each law is named."""
+    """After tampering, each law is reported."""
     model = Model()
     content, names = invent(WORK.tenants[0], 1, Random())
     submission = Submission(WORK.tenants[0], "monday", names, content)
@@ -120,7 +120,7 @@ def test_a_law_of_any_batch_can_be_broken(stage: Stage, connection: Connection, 
 
 
 def broken(stage: Stage, model: Model) -> set[str]:
-    """The laws that are broken."""
+    """Return the laws that are broken."""
     with psycopg.connect(stage.superuser_url, autocommit=True) as connection:
         return {violation.law for violation in laws.check(connection, model, [WORK])}
 

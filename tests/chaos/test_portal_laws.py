@@ -1,4 +1,4 @@
-"""The laws of the portals' books and of cancelled orders: wrong books are named, a late call is told apart."""
+"""The laws of the portals' books and of cancelled orders, and late calls of zombies."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def entries(portal: Portal, model: Model) -> list[Entry]:
 def books(
     connection: Connection, model: Model, entries: list[Entry], *freezes: Freeze, account: str = "demo"
 ) -> Findings:
-    """What is found in the books when the workspace has this account."""
+    """Return the violations in the books if the workspace has this account."""
     ((workspace_id,),) = connection.execute("SELECT id FROM tenancy.workspaces").fetchall()
     return portal_laws.check(connection, Books(), entries, {workspace_id: account}, freezes)
 
 
-def test_books_that_are_wrong_are_found(overlooking: Connection, model: Model, entries: list[Entry]) -> None:
-    """An order twice, an order of nobody's, an order in another's name, an attempt too many, a number from nowhere."""
+def test_wrong_books_are_found(overlooking: Connection, model: Model, entries: list[Entry]) -> None:
+    """An order entered twice, an unknown order, another workspace's order, too many attempts, an unknown number."""
     assert books(overlooking, model, entries) == Findings()
     first, second, third, *rest = entries
     wrong = [
@@ -62,7 +62,7 @@ def test_books_that_are_wrong_are_found(overlooking: Connection, model: Model, e
 def test_a_cancelled_order_that_is_entered_is_found(
     overlooking: Connection, model: Model, entries: list[Entry]
 ) -> None:
-    """Not if its call had begun; always if no robot had begun it; and a cancelled order stays cancelled."""
+    """Not if its call had begun. Always if no robot had begun it. A cancelled order stays cancelled."""
     item_orders = dict(overlooking.execute("SELECT id, order_id FROM logistics.robot_job_items").fetchall())
     in_flight, late, never = entries[:3]
     known = Books()
@@ -83,14 +83,14 @@ def test_a_cancelled_order_that_is_entered_is_found(
 
 
 def frozen(entry: Entry, lasts: timedelta, calls: frozenset[UUID] | None = None) -> Freeze:
-    """A freeze that ended right before an entry, of a worker that had its call in hand."""
+    """Return a freeze that ended right before an entry, of a worker with the call in progress."""
     ended = entry.accepted_at - timedelta(milliseconds=50)
     own = frozenset({request_id(entry.item_id, entry.attempt)})
     return Freeze(4711, own if calls is None else calls, ended - lasts, ended)
 
 
 def twice(entry: Entry, after: timedelta = timedelta(seconds=4)) -> Entry:
-    """The same order, entered once more."""
+    """Return the books with the same order entered once more."""
     at: datetime = entry.accepted_at + after
     return replace(entry, tracking_number="70000099999", accepted_at=at)
 
@@ -98,7 +98,7 @@ def twice(entry: Entry, after: timedelta = timedelta(seconds=4)) -> Entry:
 def test_a_zombies_late_call_is_told_apart_from_a_violation(
     overlooking: Connection, model: Model, entries: list[Entry]
 ) -> None:
-    """Only where the freeze was long enough, the very call was in its hand, and the entry came right after it."""
+    """Only if the freeze was long enough, the worker had this call, and the entry came right after it."""
     again = twice(entries[0])
     doubled = [*entries, again]
     late = books(overlooking, model, doubled, frozen(again, LONG_ENOUGH))

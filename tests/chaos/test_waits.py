@@ -1,4 +1,4 @@
-"""The law of waits: broken by a row that is passed over, and not by a slow machine."""
+"""The law of waits is broken by a row that others pass, and not by a slow machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MOST_PASSED = {"events": 1000, "robots": 150}
 
 
 def looked(seconds: float, calls: int, *, present: tuple[bool, ...] = (True,) * TURNS) -> Comparison:
-    """Waits after looks at one effect's row, each so many seconds and calls after the one before."""
+    """Return the waits after looks at one effect's row. Each look comes this many seconds and calls after the last."""
     waits = Comparison(MOST_PASSED)
     for action, is_there in enumerate(present):
         rows = {ROW: "robots"} if is_there else {}
@@ -19,7 +19,7 @@ def looked(seconds: float, calls: int, *, present: tuple[bool, ...] = (True,) * 
 
 
 def test_a_row_that_others_pass_is_found() -> None:
-    """It waits for longer than the limit while more calls end than the limit: one violation."""
+    """It waits longer than the limit while more calls end than the limit: one violation."""
     waits = looked(0.5, 20)
     assert (TURNS - 1) * 0.5 > LONGEST_S
     assert MOST_PASSED["robots"] < (TURNS - 1) * 20
@@ -28,11 +28,11 @@ def test_a_row_that_others_pass_is_found() -> None:
 
 
 def test_a_slow_machine_breaks_nothing() -> None:
-    """Where nothing else is done either, a row may wait; and a gap between two looks counts for a second at most."""
+    """A row may wait while nothing else is done. A gap between two looks counts for at most a second."""
     assert looked(0.5, 1).violations == []
     assert looked(60.0, 1000, present=(True,) * 5).violations == []
 
 
 def test_a_row_that_is_taken_begins_anew() -> None:
-    """What came back into the queue has not waited before."""
+    """A row that returns to the queue has not waited before."""
     assert looked(0.5, 20, present=(*(True,) * 15, False, *(True,) * 15)).violations == []

@@ -1,4 +1,4 @@
-"""The toy domain, for handlers that are right and wrong, and a shop, for those of the program."""
+"""Fixtures: the toy domain, for handlers that are right and wrong, and a shop, for the program's handlers."""
 
 from __future__ import annotations
 

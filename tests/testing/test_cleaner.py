@@ -1,4 +1,4 @@
-"""The cleaner: whatever a test leaves behind, the next one finds no rows, no sessions and no statistics."""
+"""The cleaner between tests removes rows, sessions and statistics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_d
 
 
 def look(database: Database, query: str) -> object:
-    """The one value of a query, as the superuser."""
+    """Return the single value of a query, as the superuser."""
     with psycopg.connect(database.superuser_url) as connection:
         return scalar(connection, query)
 
@@ -30,7 +30,7 @@ def look(database: Database, query: str) -> object:
 def test_no_row_and_no_statistics_are_left(
     database: Database, connection: Connection, cleaner: Cleaner, *, many: bool, analysed: bool
 ) -> None:
-    """Of a table with few rows and of one with many, whether the planner knows their number or not."""
+    """Tables with few rows and with many, with and without statistics of the planner."""
     make_workspace(connection)
     if many:
         connection.execute(_MANY)
@@ -45,13 +45,13 @@ def test_no_row_and_no_statistics_are_left(
 
 
 def test_other_sessions_are_ended(connection: Connection, cleaner: Cleaner) -> None:
-    """A worker that a test left behind does not reach the next test."""
+    """A worker of one test does not reach the next."""
     cleaner.empty()
     with pytest.raises(psycopg.OperationalError):
         connection.execute("SELECT 1")
 
 
-def test_it_comes_back_when_a_test_has_ended_its_session(
+def test_the_cleaner_reconnects_when_its_session_was_ended(
     database: Database, connection: Connection, cleaner: Cleaner
 ) -> None:
     """A test may end every session of the database."""

@@ -1,4 +1,4 @@
-"""crash_everywhere: a right handler passes, and each wrong one is found out, in words that say where and what."""
+"""crash_everywhere: a right handler passes, and each wrong one is detected with a message of where and what."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("outside")
 
 
 def test_a_right_handler_passes(database: Database, connection: Connection) -> None:
-    """Every statement is tried with every fault that can strike there, and the tables are left as they were."""
+    """Every statement is tried with every fault possible there. The tables are left as they were."""
     connection.execute("INSERT INTO toy.heard (word) VALUES ('before')")
     report = crash_everywhere(database, toy.hear, [say("a", echoes=2), say("b")])
     assert (report.points[0].text, report.points[-1].text) == ("BEGIN", "COMMIT")
@@ -43,7 +43,7 @@ def test_a_right_handler_passes(database: Database, connection: Connection) -> N
 
 
 def test_a_right_effect_passes(database: Database) -> None:
-    """Its calls are points too: before each, at its last step, and after it."""
+    """Its calls are crash points too: before each, at its last step, and after it."""
     telegraph = wrong.Telegraph()
     report = crash_everywhere(
         database, telegraph.effect(), [want("a")], arrange=telegraph.sent.clear, observe=telegraph.observe
@@ -53,8 +53,8 @@ def test_a_right_effect_passes(database: Database) -> None:
     assert report.tried[Fault.DIES_AFTER] == report.tried[Fault.ANSWER_LOST] == 5  # two are looks
 
 
-def test_what_waits_already_can_be_delivered(database: Database, connection: Connection) -> None:
-    """Without events those of the queue are run, and wait again afterwards."""
+def test_waiting_events_can_be_delivered(database: Database, connection: Connection) -> None:
+    """Without events, those of the queue are run, and wait again afterwards."""
     publish(connection, say("a"))
     crash_everywhere(database, toy.hear)
     assert waiting(connection) == 1
@@ -64,27 +64,27 @@ def test_what_waits_already_can_be_delivered(database: Database, connection: Con
 
 
 def found(database: Database, served: Handler | Effect, event: Event[Any] | None = None, **options: Any) -> str:
-    """What crash_everywhere says of something that is wrong."""
+    """Return the message of crash_everywhere about a wrong handler."""
     with pytest.raises(AssertionError) as caught:
         crash_everywhere(database, served, [event or say("a")], **options)
     return str(caught.value)
 
 
 def test_a_connection_of_its_own(database: Database) -> None:
-    """What it wrote before the worker died is written again."""
+    """A second delivery writes again what was written before the crash."""
     message = found(database, wrong.own_connection)
     assert message.startswith("when the process dies before point ")
     assert 'toy.heard\n  + {"word": "a", ' in message
 
 
 def test_events_on_a_connection_of_its_own(database: Database) -> None:
-    """They are out before it is sure that there is a reason for them."""
+    """They are published before the transaction commits."""
     message = found(database, wrong.said_elsewhere)
     assert "is waiting, though the event that it follows from was not applied" in message
 
 
 def test_a_commit_of_its_own(database: Database) -> None:
-    """What it committed halfway counts as done, and what would have followed never does."""
+    """What it committed halfway counts as done, and the rest is never done."""
     message = found(database, wrong.commits)
     assert "  - applied: toy/echo.heard" in message
 
@@ -97,14 +97,14 @@ def test_a_count_in_the_process(database: Database) -> None:
 
 
 def test_a_memory_in_the_process(database: Database) -> None:
-    """It believes to have done what was rolled back."""
+    """It remembers work that was rolled back as done."""
     remembering = wrong.Remembering()
     message = found(database, remembering, arrange=remembering.known.clear)
     assert 'toy.heard\n  - {"word": "a", ' in message
 
 
 def test_an_order_that_changes(database: Database) -> None:
-    """What is observed is compared as it is, not as a bag of lines."""
+    """Observations are compared in their order."""
     words = [f"{'a long word' * 9} {n}" for n in range(2)]
     message = found(database, toy.hear, arrange=words.reverse, observe=lambda _: words)
     assert message.startswith("in a second undisturbed run")
@@ -112,7 +112,7 @@ def test_an_order_that_changes(database: Database) -> None:
 
 
 def test_a_file(database: Database, tmp_path: Path) -> None:
-    """No rollback takes a line out of it."""
+    """A rollback does not remove lines from it."""
     file = tmp_path / "words"
     message = found(
         database,
@@ -134,14 +134,14 @@ def test_a_call_that_does_not_ask_when_in_doubt(database: Database) -> None:
 
 
 def test_a_handler_that_never_works(database: Database) -> None:
-    """Else it would come to the same end wherever it is disturbed."""
+    """It is refused, since every disturbed run would end like the undisturbed one."""
     message = found(database, wrong.fails)
     assert message.startswith("0 dead letters expected of an undisturbed run\ntoy/word.said ")
     assert message.endswith(": Transient: not today")
 
 
 def test_rows_that_differ_from_run_to_run(database: Database) -> None:
-    """They say nothing about faults; the test has to name them."""
+    """They say nothing about faults. The test must name them."""
     message = found(database, wrong.throws_dice)
     assert message.startswith("in a second undisturbed run (name what differs from run to run in `ignore`)")
     crash_everywhere(database, wrong.throws_dice, [say("a")], ignore=["toy.heard.word"])
@@ -157,7 +157,7 @@ def test_events_of_several_types_need_a_whole_wiring(database: Database) -> None
 
 
 def test_the_tables_are_put_back_after_a_failure(database: Database, connection: Connection) -> None:
-    """A test that looks for the bug it has found starts from where it was."""
+    """A test can go on from the state before it."""
     found(database, wrong.own_connection)
     assert scalar(connection, "SELECT count(*) FROM toy.heard") == waiting(connection) == 0
     assert not connection.execute("SELECT FROM pg_namespace WHERE nspname = 'crash_everywhere'").fetchall()
@@ -167,7 +167,7 @@ def test_the_tables_are_put_back_after_a_failure(database: Database, connection:
 
 
 def test_locks_that_no_event_waits_for_are_refused(database: Database) -> None:
-    """A scene that shows nothing is an error."""
+    """A lock without effect is an error."""
     hold = "SELECT FROM toy.heard FOR UPDATE"
     with pytest.raises(AssertionError, match="no event waited for the locks"):
         crash_everywhere(database, toy.hear, [say("a")], hold=lambda other: other.execute(hold))

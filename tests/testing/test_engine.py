@@ -1,4 +1,4 @@
-"""The engine's own ways with events: wherever the worker dies on them, the end is that of an undisturbed run."""
+"""The engine's own paths: wherever the worker crashes, the end is that of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ONE_ATTEMPT, TWO_ATTEMPTS = Policy(most_attempts=1), Policy(most_attempts=2)
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Some events, and what becomes of them."""
+    """Some events and their outcome."""
 
     name: str
     events: list[Event[Any]]
@@ -52,19 +52,19 @@ def test_events(database: Database, outside: Outside, way: Way) -> None:
 
 
 def in_order() -> list[Event[Any]]:
-    """Three steps on one path."""
+    """Return three steps on one path."""
     (path,) = paths(1)
     return [step(path, n) for n in range(3)]
 
 
 @pytest.mark.parametrize(("broken", "dead"), [(set(), 0), ({1}, 1)], ids=["firm", "broken"])
 def test_events_in_order(database: Database, broken: set[int], dead: int) -> None:
-    """Held events are called when their turn has come, or wait behind a dead one."""
+    """Held events are released in turn, or wait behind a dead one."""
     crash_everywhere(database, StepFaults(broken=broken).wiring(), in_order(), dead=dead)
 
 
 def test_calls_of_a_batch(database: Database) -> None:
-    """Each word is sent once, side by side as they are."""
+    """Each word is sent once, concurrently."""
     telegraph = Telegraph()
     words = [want("a"), want("b"), want("c")]
     crash_everywhere(database, telegraph.effect(), words, arrange=telegraph.sent.clear, observe=telegraph.observe)
@@ -81,18 +81,18 @@ def test_calls_of_a_batch(database: Database) -> None:
     ids=["put back", "given up", "forbidden", "overtaken"],
 )
 def test_calls(database: Database, outside: Outside, word: Event[Any], options: dict[str, Any]) -> None:
-    """What comes of a call that fails, or that nobody wants any more."""
+    """A call that fails, or that is obsolete."""
     outside.stale = {"stale"}
     crash_everywhere(database, outside.wiring(), [word], ignore=["toy.heard.word"], **options)
 
 
-def test_a_call_that_is_given_up_in_words(database: Database, outside: Outside) -> None:
-    """What the effect says in the end is said once."""
+def test_the_final_result_of_a_failed_call_is_published_once(database: Database, outside: Outside) -> None:
+    """The effect's own result after the last attempt."""
     crash_everywhere(database, outside.wiring(give_up=True), [want("a", "never")], policy=ONE_ATTEMPT)
 
 
 def test_an_event_with_the_id_of_a_dead_letter(database: Database, connection: Connection, outside: Outside) -> None:
-    """The letter stays open, the other event is one letter, and its neighbour is applied."""
+    """The letter stays open, the other event becomes one letter, and the rest of its batch is applied."""
     first = say("a", "bad")
     publish(connection, first)
     deliver(connection)

@@ -1,4 +1,4 @@
-"""The example of docs/testing.md: a handler with a bug, what crash_everywhere says of it, and the handler without."""
+"""The example of docs/testing.md: a handler with a bug, the message of crash_everywhere, and the corrected handler."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ depot.totals
 
 @pytest.fixture
 def depot(database: Database) -> Database:
-    """The database, with a table of totals."""
+    """The database with a table of totals."""
     with psycopg.connect(database.owner_url, autocommit=True) as connection:
         connection.execute("""
             CREATE SCHEMA IF NOT EXISTS depot;
@@ -82,19 +82,19 @@ def depot(database: Database) -> Database:
 
 
 def parcel(depot: str, grams: int) -> Event[ParcelWeighed]:
-    """A parcel as an event."""
+    """Return a parcel as an event."""
     return events.new(ParcelWeighed(depot=depot, grams=grams), now=NOW, subject=UUID(int=1), tenant=None)
 
 
-def test_the_wrong_handler_is_found_out(depot: Database) -> None:
-    """The page shows what is really printed; at which point the commit comes is the engine's affair."""
+def test_the_wrong_handler_is_detected(depot: Database) -> None:
+    """The page shows the real message. The number of the crash point may differ."""
     with pytest.raises(AssertionError) as caught:
         crash_everywhere(depot, weighed_at_once, [parcel("Cali", 1200)])
     assert re.sub(r"point \d+", "point 4", str(caught.value)) == re.sub(r"point \d+", "point 4", FOUND)
 
 
 def test_the_right_handler_passes(depot: Database) -> None:
-    """Also with several parcels in a row of the queue, or in rows of their own."""
+    """With several parcels in one row of the queue, and in rows of their own."""
     parcels = [parcel("Cali", 1200), parcel("Cali", 300), parcel("Bogotá", 50)]
     crash_everywhere(depot, weighed_once, parcels)
     crash_everywhere(depot, weighed_once, parcels, batch_size=1)
@@ -102,10 +102,10 @@ def test_the_right_handler_passes(depot: Database) -> None:
 
 @pytest.mark.parametrize("part", [weighed_at_once, weighed_once], ids=lambda part: part.__name__)
 def test_the_page_shows_this_code(part: Callable[..., object]) -> None:
-    """What is tested here is what is read there."""
+    """The page's code is the tested code."""
     assert inspect.getsource(part).strip() in PAGE.read_text(encoding="utf-8")
 
 
 def test_the_page_shows_this_message() -> None:
-    """To the letter."""
+    """Character for character."""
     assert FOUND in PAGE.read_text(encoding="utf-8")

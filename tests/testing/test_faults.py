@@ -1,4 +1,4 @@
-"""Faults: what the code under test sees of them, and what the database does."""
+"""Faults: what the tested code sees of them, and what the database does."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ INSERT = "INSERT INTO toy.heard (word) VALUES ('a')"
 COUNT = "SELECT count(*) FROM toy.heard"
 
 
-def test_whatever_goes_over_a_connection_is_a_point(database: Database) -> None:
-    """Statements of every kind, the blocks around them, and nothing that only looks whether the connection lives."""
+def test_every_statement_is_a_crash_point(database: Database) -> None:
+    """Statements of every kind and transaction blocks, but no check of whether a connection is alive."""
     watch = Watch()
     with wires.pool(watch, database.url, ATTEND) as pool:
         with pool.connection() as connection, connection.transaction():
@@ -49,7 +49,7 @@ def test_whatever_goes_over_a_connection_is_a_point(database: Database) -> None:
 
 
 def test_a_statement_in_no_transaction_is_final(database: Database, connection: Connection) -> None:
-    """It has happened, whether or not its answer arrives."""
+    """It is committed, whether or not its answer arrives."""
     watch = Watch(Strike(Fault.ANSWER_LOST, 0))
     with wires.pool(watch, database.url, ATTEND) as pool, pool.connection() as line:
         line.autocommit = True
@@ -62,7 +62,7 @@ def test_a_statement_in_no_transaction_is_final(database: Database, connection: 
 
 @pytest.mark.parametrize(("fault", "rows"), [(Fault.DROPS, 0), (Fault.ANSWER_LOST, 1)])
 def test_a_connection_breaks_at_the_commit(database: Database, connection: Connection, fault: Fault, rows: int) -> None:
-    """The driver says the same in either case; the next connection of the pool is a good one."""
+    """The error is the same in both cases, and the pool's next connection works."""
     watch = Watch(Strike(fault, {Fault.DROPS: 2, Fault.ANSWER_LOST: 0}[fault]))
     with wires.pool(watch, database.url, ATTEND) as pool:
         with pytest.raises(psycopg.OperationalError) as broken, pool.connection() as line:
@@ -74,7 +74,7 @@ def test_a_connection_breaks_at_the_commit(database: Database, connection: Conne
 
 
 def careless(line: Connection, other: Connection) -> None:
-    """Write, and whatever happens, commit what there is."""
+    """Write, and commit after any error."""
     other.execute(INSERT)
     line.execute(INSERT)
     with suppress(Exception):
@@ -84,8 +84,8 @@ def careless(line: Connection, other: Connection) -> None:
             other.commit()
 
 
-def test_the_dead_do_nothing(database: Database, connection: Connection) -> None:
-    """On no connection, and no code that catches errors keeps them alive; the server rolls back what was open."""
+def test_a_crashed_worker_does_nothing(database: Database, connection: Connection) -> None:
+    """On any connection, even if code catches the error. The server rolls back what was open."""
     watch = Watch(Strike(Fault.DIES_BEFORE, 4))
     with wires.pool(watch, database.url, ATTEND) as pool:
         with pytest.raises(Died), pool.connection() as other, pool.connection() as line:

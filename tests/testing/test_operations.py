@@ -1,4 +1,4 @@
-"""Every operation of an admin, and a promotion: wherever its process dies, it was done as a whole or not at all."""
+"""Every operation of an admin, and a promotion, is atomic, wherever its process crashes."""
 
 from __future__ import annotations
 
@@ -41,32 +41,32 @@ Operation = Callable[[Context], object]
 
 
 def cancelling_a_job(shop: Shop) -> Operation:
-    """A job of two orders that no robot has begun."""
+    """Cancel a job of two orders that no robot has begun."""
     job, _ = submitted(shop, 2)
     return lambda context: cancel_job(context, job.id, actor="ana", reason="a mistake")
 
 
 def cancelling_orders(shop: Shop) -> Operation:
-    """Two orders of an open job."""
+    """Cancel two orders of an open job."""
     _, items = submitted(shop, 2)
     return lambda context: cancel_orders(context, [item.order_id for item in items])
 
 
 def recording_an_item(shop: Shop) -> Operation:
-    """The only item of a job."""
+    """Record the only item of a job."""
     _, (item,) = submitted(shop, 1)
     return lambda context: record_item(context, item.id, actor="ana", reason="a call", tracking_number="T-1")
 
 
 def retrying(shop: Shop) -> Operation:
-    """An item that has failed."""
+    """Retry an item that has failed."""
     job, (item,) = submitted(shop, 1)
     record_item(shop.context, item.id, actor="ana", reason="a call", error="no")
     return lambda context: retry_failed_items(context, job.id)
 
 
 def _dead_request(shop: Shop) -> UUID:
-    """A request that has died; the letter's id."""
+    """Create a dead request. Returns the letter's id."""
     submitted(shop, 1)
     deliver(shop.connection, queues=["events"])
     (letter,) = open_rows(Row(*row) for row in shop.connection.execute(_ROWS))
@@ -77,20 +77,20 @@ def _dead_request(shop: Shop) -> UUID:
 
 
 def editing(shop: Shop) -> Operation:
-    """A dead request."""
+    """Edit a dead request."""
     letter = _dead_request(shop)
     data = manage.current_data(find(shop.connection, letter))
     return lambda context: manage.edit(context.connection, letter, data, reason=None, actor="ana")
 
 
 def discarding(shop: Shop) -> Operation:
-    """A dead request, whose item waits for it."""
+    """Discard a dead request whose item waits for it."""
     letter = _dead_request(shop)
     return lambda context: manage.discard(context.connection, [letter], note="of no use", actor="ana")
 
 
 def promoting(shop: Shop) -> Operation:
-    """Three rows that are due."""
+    """Promote three rows that are due."""
     _, items = submitted(shop, 3)
     publish(shop.connection, *[said(shop, failure(item)) for item in items], batch_size=1, delay=60)
     shop.connection.execute(_DUE)
@@ -112,10 +112,10 @@ OPERATIONS = [
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("make", OPERATIONS, ids=lambda make: str(make.__name__))
 @pytest.mark.parametrize("fault", [Fault.DIES_BEFORE, Fault.ANSWER_LOST], ids=lambda fault: str(fault.name))
-def test_it_is_done_as_a_whole_or_not_at_all(
+def test_each_operation_is_atomic(
     database: Database, shop: Shop, fault: Fault, make: Callable[[Shop], Operation]
 ) -> None:
-    """The process dies before any statement, or the answer of its commit is lost; then it is done once more."""
+    """The process crashes before any statement, or the answer to its commit is lost. Then it is repeated."""
     operation = make(shop)
     with keep(database.superuser_url) as kept:
         before = _state(shop.connection, kept)
@@ -136,7 +136,7 @@ def test_it_is_done_as_a_whole_or_not_at_all(
 
 
 def _strike(database: Database, shop: Shop, operation: Operation, strike: Strike | None) -> Watch:
-    """Run an operation on a connection under watch; nothing is left of it afterwards."""
+    """Run an operation on a watched connection. Everything is rolled back afterwards."""
     watch = Watch(strike)
     with (
         wires.pool(watch, database.url, _ATTEND) as pool,
@@ -150,6 +150,6 @@ def _strike(database: Database, shop: Shop, operation: Operation, strike: Strike
 
 
 def _state(connection: Connection, kept: Kept) -> State:
-    """What the database comes to: the rows of the domain, where the events are, and what waits for what."""
+    """Return the state of the database: the domain's rows, where the events are, and what waits for what."""
     waits = "SELECT place, task_name, count(*) FROM engine.waiting() GROUP BY 1, 2"
     return snapshot(connection, kept.show(()), sorted(connection.execute(waits).fetchall()))

@@ -1,4 +1,4 @@
-"""The plugin, in a test session that is not ours."""
+"""The plugin in a test session outside of this repository."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_there_is_a_marketplace(marketplace):
 """
 
 
-def test_it_brings_all_that_it_needs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line in a conftest, and nothing else of the program's tests."""
+def test_one_line_in_a_conftest_is_enough(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session has no other part of the program's tests."""
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(TESTS)

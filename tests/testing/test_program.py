@@ -36,9 +36,9 @@ def test_an_event_type_without_a_case_is_named() -> None:
 
 
 @pytest.mark.parametrize(("domain", "case"), CASES)
-def test_a_worker_may_die_anywhere(
+def test_a_worker_may_crash_anywhere(
     database: Database, connection: Connection, domain: Domain, case: CrashCase[Any]
 ) -> None:
-    """Nothing is lost, nothing happens twice, and the outside world has each order as often as it should."""
+    """Nothing is lost or done twice, and the outside world has each order as often as it should."""
     report = run_case(database, connection, domain, case)
     assert all(report.tried[fault] for fault in faults(case))

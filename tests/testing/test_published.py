@@ -1,4 +1,4 @@
-"""assert_published finds an event wherever it has come to, and says what it found instead."""
+"""assert_published finds an event in any state, and reports what it found instead."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.helpers.toy import Echo, Said, Wanted, say, want
 pytestmark = pytest.mark.usefixtures("outside")
 
 
-def test_what_waits(connection: Connection) -> None:
+def test_a_waiting_event_is_found(connection: Connection) -> None:
     """Alone or in a batch, for a handler or an effect."""
     publish(connection, say("a"))
     publish(connection, say("b"), say("c", "later"), want("d"), want("e"))
@@ -26,8 +26,8 @@ def test_what_waits(connection: Connection) -> None:
     assert_published(connection, Wanted, count=0, word="a")
 
 
-def test_what_was_applied_what_follows_from_it_and_what_died(connection: Connection) -> None:
-    """Wherever an event has come to, it was published."""
+def test_applied_and_dead_events_are_found(connection: Connection) -> None:
+    """Also the events that followed from an applied one."""
     publish(connection, said := say("a", echoes=2), say("b", "bad"))
     drain_all(connection)
     assert {(one.data.word, one.place) for one in assert_published(connection, Said)} == {
@@ -38,8 +38,8 @@ def test_what_was_applied_what_follows_from_it_and_what_died(connection: Connect
     assert {one.causation_id for one in echoes} == {said.id}
 
 
-def test_what_is_held(connection: Connection) -> None:
-    """An event that has left the queue because it is not its turn waits too."""
+def test_a_held_event_is_found(connection: Connection) -> None:
+    """It has left the queue until its turn."""
     step_faults = StepFaults()
     (path,) = paths(1)
     with use(step_faults.wiring()):
@@ -51,15 +51,15 @@ def test_what_is_held(connection: Connection) -> None:
 
 
 def test_an_event_that_is_there_twice_counts_once(connection: Connection) -> None:
-    """Delivered again, it is still one event."""
+    """A redelivered event is one event."""
     publish(connection, said := say("a"))
     drain(queues=["events"])
     publish(connection, said)
     assert_published(connection, Said, count=1)
 
 
-def test_it_says_what_was_published_instead(connection: Connection) -> None:
-    """The same type with other fields, and how many of other types."""
+def test_a_failure_names_what_was_published(connection: Connection) -> None:
+    """The same type with other fields, and the number of other types."""
     publish(connection, say("a"), want("b"), want("c"))
     with pytest.raises(AssertionError) as caught:
         assert_published(connection, Said, count=1, word="z")
@@ -73,8 +73,8 @@ def test_it_says_what_was_published_instead(connection: Connection) -> None:
         assert_published(connection, Echo)
 
 
-def test_nothing_at_all(connection: Connection) -> None:
-    """An empty queue is said to be one, and a field that the payload has not is an error of the test."""
+def test_an_empty_queue_is_reported(connection: Connection) -> None:
+    """A field that the payload lacks is an error of the test."""
     with pytest.raises(AssertionError, match="nothing was published"):
         assert_published(connection, Said)
     with pytest.raises(TypeError, match=r"toy/word\.said has no field wrd"):
@@ -82,7 +82,7 @@ def test_nothing_at_all(connection: Connection) -> None:
 
 
 def test_draining_gives_up(connection: Connection) -> None:
-    """A row that never comes back is no reason to wait for ever."""
+    """A row that never becomes due does not block it."""
     publish(connection, say("a"))
     connection.execute("UPDATE public.procrastinate_jobs SET status = 'doing'")
     with pytest.raises(AssertionError, match="still waiting after 1 rounds: 1 rows"):

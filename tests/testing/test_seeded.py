@@ -1,6 +1,6 @@
-"""Seeded bugs: wrong versions of the engine, each of which the enumeration of crash points must find.
+"""Seeded bugs: wrong versions of the engine that the enumeration of crash points must detect.
 
-Here, and only here, our own code is replaced: what is tested is whether a wrong version of it would be noticed.
+Only here is our own code replaced: the tests check that a wrong version of it is noticed.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def ledger_of_its_own(patch: pytest.MonkeyPatch) -> None:
 
 
 def published_before_the_commit(patch: pytest.MonkeyPatch) -> None:
-    """What follows is published on another connection, whether or not the transaction commits."""
+    """Following events are published on another connection, whether or not the transaction commits."""
 
     def publish_all(_connection: Connection, events: Iterable[Event[Any]], **_ids: Any) -> int:
         said = list(events)
@@ -72,7 +72,7 @@ def published_before_the_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 def published_after_the_commit(patch: pytest.MonkeyPatch) -> None:
-    """What follows is published when the transaction has committed, in another."""
+    """Following events are published in another transaction after the commit."""
     right = consume._deliver  # noqa: SLF001 - the wrong version is the right one and something after it
     said: list[Event[Any]] = []
 
@@ -94,7 +94,7 @@ def published_after_the_commit(patch: pytest.MonkeyPatch) -> None:
 def _acknowledges(
     engine: Engine, delivery: Delivery, _limit: int, queued_events: list[QueuedEvent], *, first: bool
 ) -> int:
-    """Deliver one row, and remove it in a transaction of its own."""
+    """Deliver one row, and remove it in another transaction."""
     with engine.pool.connection() as connection:
         rows = [Row(*row) for row in connection.execute(_READ, [delivery.row_id])]
         if not rows:
@@ -110,12 +110,12 @@ def _acknowledges(
 
 
 def acknowledged_before(patch: pytest.MonkeyPatch) -> None:
-    """The row goes, and then its events are applied."""
+    """The row is removed before its events are applied."""
     patch.setattr(consume, "_deliver", partial(_acknowledges, first=True))
 
 
 def acknowledged_after(patch: pytest.MonkeyPatch) -> None:
-    """The events are applied, and then their row goes."""
+    """The row is removed after its events are applied."""
     patch.setattr(consume, "_deliver", partial(_acknowledges, first=False))
 
 
@@ -125,12 +125,12 @@ def never_in_doubt(patch: pytest.MonkeyPatch) -> None:
 
 
 def doubt_forgotten_by_a_rescue(patch: pytest.MonkeyPatch) -> None:
-    """A rescue of a delivery forgets its calls."""
+    """A rescue forgets the delivery's calls."""
     patch.setattr(rescue, "_BY_INDEX", "DELETE FROM engine.calls")
 
 
 def outcome_said_apart(patch: pytest.MonkeyPatch) -> None:
-    """What came of a call is published in one transaction and recorded in another."""
+    """The result of a call is published in one transaction and recorded in another."""
 
     def publish_apart(_connection: Connection, *events: Event[Any]) -> None:
         with doors.connect() as connection:
@@ -140,7 +140,7 @@ def outcome_said_apart(patch: pytest.MonkeyPatch) -> None:
 
 
 def outcome_recorded_apart(patch: pytest.MonkeyPatch) -> None:
-    """What came of a call is recorded in one transaction, and the row goes in the next."""
+    """The result of a call is recorded in one transaction, and the row is removed in the next."""
     right = outcomes._record  # noqa: SLF001 - the wrong version is the right one, elsewhere
 
     def record(_connection: Connection, batch: EffectBatch, ended: list[tuple[Task, Verdict]]) -> None:
@@ -186,7 +186,7 @@ def _name(seed: Seed) -> str:
 def test_a_bug_in_the_delivery_of_events_is_found(
     database: Database, monkeypatch: pytest.MonkeyPatch, seed: Seed
 ) -> None:
-    """A right handler, and an engine that is wrong."""
+    """A right handler with a wrong engine."""
     seed(monkeypatch)
     with pytest.raises(AssertionError, match=WORDS[seed]):
         crash_everywhere(database, toy.hear, [say("a", echoes=1)])
@@ -197,7 +197,7 @@ def test_a_bug_in_the_delivery_of_events_is_found(
 def test_a_bug_in_the_delivery_of_effects_is_found(
     database: Database, monkeypatch: pytest.MonkeyPatch, seed: Seed
 ) -> None:
-    """A right effect, and an engine that is wrong."""
+    """A right effect with a wrong engine."""
     seed(monkeypatch)
     telegraph = Telegraph()
     with pytest.raises(AssertionError, match=WORDS[seed]):

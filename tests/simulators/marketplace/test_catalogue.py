@@ -1,4 +1,4 @@
-"""What the marketplace sells is the same for one seed, and is spelled in many ways."""
+"""The marketplace's catalogue depends on its seed only, and spells values in many ways."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def listings(behaviour: Behaviour, category: str, place: str) -> list[Listing]:
     return [listing for page in Catalogue(behaviour).pages(place, category) for listing in page.listings]
 
 
-def test_a_seed_makes_the_pages() -> None:
-    """The same seed has the same items with the same spellings; another seed has others."""
+def test_the_pages_depend_on_the_seed() -> None:
+    """The same seed has the same items with the same spellings. Another seed differs."""
     one, same, other = (listings(Behaviour(seed=seed), "books", "amazon.de") for seed in (1, 1, 2))
     assert one == same
     assert {item.truth.external_id for item in one}.isdisjoint(item.truth.external_id for item in other)
 
 
 def test_a_category_has_its_number_of_pages_and_items() -> None:
-    """Pages follow each other by cursors; the last one has none; a category without pages has not even the first."""
+    """Pages follow each other by cursors, and the last has none. A category without pages has no first page."""
     catalogue = Catalogue(Behaviour(categories={"a": Category(pages=4, items=7), "none": Category(pages=0)}))
     pages = list(catalogue.pages("amazon.com", "a"))
     assert [(page.number, len(page.listings)) for page in pages] == [(0, 7), (1, 7), (2, 7), (3, 7)]
@@ -42,7 +42,7 @@ def test_an_asin_exists_in_several_marketplaces_at_different_prices() -> None:
 
 
 def test_a_seller_stands_on_several_pages() -> None:
-    """With `distinct` the same sellers come again; a seller is shown by user name, by shop, or by both."""
+    """`distinct` limits the sellers. A seller is shown by user name, by shop, or by both."""
     found = listings(Behaviour(default_category=Category(distinct=8)), "sellers", "ebay.com")
     assert len(found) == 60
     assert {item.truth.name for item in found} == {item.truth.name for item in found[:8]}
@@ -55,7 +55,7 @@ def test_a_seller_stands_on_several_pages() -> None:
 
 
 def test_ids_and_prices_have_many_spellings() -> None:
-    """Ids come in small letters, with spaces and without leading zeros; prices as ranges and not at all."""
+    """Ids in lower case, with spaces and without leading zeros. Prices as ranges or missing."""
     found = listings(Behaviour(default_category=Category(pages=20)), "books", "amazon.de")
     spelled = {item.spelled_id for item in found}
     assert any(text != text.strip() for text in spelled)
@@ -69,7 +69,7 @@ def test_ids_and_prices_have_many_spellings() -> None:
 
 
 def test_amounts_are_written_as_in_the_country() -> None:
-    """Groups of three, in India of two after the first three; no fraction where the currency has none."""
+    """Groups of three, in India of two after the first three. No fraction where the currency has none."""
     assert amount(MARKETS["amazon.de"], 119_999, ".") == "1.199,99"
     assert amount(MARKETS["amazon.in"], 12_999_900, ",") == "1,29,999.00"
     assert amount(MARKETS["amazon.co.jp"], 1_200, ",") == "1,200"
@@ -79,7 +79,7 @@ def test_amounts_are_written_as_in_the_country() -> None:
 
 
 async def test_pages_are_served_as_the_catalogue_has_them(customer: Customer) -> None:
-    """What a customer buys page by page are the category's items in their order."""
+    """The pages that a customer buys are the category's items in their order."""
     answers = await customer.walk("books", "amazon.de")
     items = [item for answer in answers for item in answer["items"]]
     expected = listings(Behaviour(), "books", "amazon.de")

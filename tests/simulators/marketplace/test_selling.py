@@ -1,4 +1,4 @@
-"""The simulated marketplace keeps its contract, and its ledger has every cent."""
+"""The simulated marketplace keeps its contract, and its ledger is exact to the cent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PATIENCE_S = 0.2
 
 
 async def test_a_page_is_charged_and_on_the_ledger(marketplace: Marketplace, customer: Customer) -> None:
-    """The answer, the charge that can be found, and the ledger agree."""
+    """The answer, the charge and the ledger agree."""
     answer = (await customer.buy("r1")).json()
     assert (answer["reference"], answer["charged_cents"], len(answer["items"])) == ("r1", 5, 20)
     assert await customer.find("r1", "r2") == [answer]
@@ -43,7 +43,7 @@ async def test_a_page_is_charged_and_on_the_ledger(marketplace: Marketplace, cus
 
 
 async def test_quotes_tell_pages_and_price(marketplace: Marketplace, customer: Customer) -> None:
-    """A quote is free; an unknown category has none."""
+    """A quote is free. An unknown category has none."""
     marketplace.change(categories={"a": Category(pages=7, price_cents=9)}, default_category=None)
     answer = await customer.http.get("/quotes", params={"category": ["a"]})
     assert answer.json() == {"quotes": [{"category_id": "a", "pages": 7, "price_cents": 9}]}
@@ -52,7 +52,7 @@ async def test_quotes_tell_pages_and_price(marketplace: Marketplace, customer: C
 
 
 async def test_a_reference_is_charged_once(marketplace: Marketplace, customer: Customer) -> None:
-    """A reference that was charged is served again free of charge, with the same answer."""
+    """A charged reference is served again free of charge, with the same answer."""
     first, second = (await customer.buy("r1")).json(), (await customer.buy("r1")).json()
     assert first == second
     summary = marketplace.ledger.summary()
@@ -62,7 +62,7 @@ async def test_a_reference_is_charged_once(marketplace: Marketplace, customer: C
 async def test_a_marketplace_that_ignores_references_charges_again(
     marketplace: Marketplace, customer: Customer
 ) -> None:
-    """Without that honour the same reference is charged again, and the ledger names it once."""
+    """The ledger names the reference once."""
     marketplace.change(honours_references=False)
     for _ in range(3):
         await customer.buy("r1")
@@ -79,7 +79,7 @@ async def test_a_page_bought_under_two_references_is_counted(marketplace: Market
 
 
 async def test_keys_open_accounts(marketplace: Marketplace, customer: Customer) -> None:
-    """A wrong key buys nothing; two keys can open one account; an account finds its own charges only."""
+    """A wrong key buys nothing. Two keys may belong to one account. An account finds its own charges only."""
     marketplace.change(api_keys={"demo-key": "demo", "second": "demo", "other": "other"})
     await customer.buy("r1")
     async with Customer(marketplace.url, "wrong") as stranger:
@@ -118,7 +118,7 @@ async def test_a_rule_decides_about_its_pages(
     status: int | None,
     is_charged: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    """Each outcome is answered as it says, and charged or not; other pages are served."""
+    """Each outcome is answered as documented, and charged or not. Other pages are served."""
     marketplace.change(rules=[{"contains": "bad", "then": then, "message": "no more"}])
     try:
         answer = await customer.buy("r1", "bad", timeout=PATIENCE_S)
@@ -133,7 +133,7 @@ async def test_a_rule_decides_about_its_pages(
 
 
 async def test_an_endless_answer_is_charged(marketplace: Marketplace, customer: Customer) -> None:
-    """A flood goes on until the caller leaves; the page was charged."""
+    """The answer goes on until the caller leaves, and the page is charged."""
     marketplace.change(rules=[Rule(then="flood")])
     form = {"reference": "r1", "category_id": "a", "cursor": ""}
     async with customer.http.stream("POST", "/pages", json=form) as answer:
@@ -144,14 +144,14 @@ async def test_an_endless_answer_is_charged(marketplace: Marketplace, customer: 
 
 
 async def test_a_rule_counts_tries_of_a_page(marketplace: Marketplace, customer: Customer) -> None:
-    """`times: 1` strikes every page once; a new reference for the same page is no new page."""
+    """`times: 1` applies once to every page. A new reference for the same page is no new page."""
     marketplace.change(rules=[Rule(contains="bad", then="error", times=1)])
     tries = [("r1", "bad1"), ("r2", "bad2"), ("r3", "bad1"), ("r4", "bad2")]
     assert [(await customer.buy(*each)).status_code for each in tries] == [500, 500, 200, 200]
 
 
 async def test_bills_differ_from_the_quote(marketplace: Marketplace, customer: Customer) -> None:
-    """A rule sets a page's bill; `bill_percent` varies all, the same page always alike."""
+    """A rule sets a page's bill. `bill_percent` varies all bills, each page's always alike."""
     marketplace.change(rules=[Rule(contains="dear", cents=99), Rule(contains="free", cents=0)])
     bills = [(await customer.buy(name, name)).json()["charged_cents"] for name in ("dear", "free", "plain")]
     assert bills == [99, 0, 5]
@@ -164,7 +164,7 @@ async def test_bills_differ_from_the_quote(marketplace: Marketplace, customer: C
 
 
 async def test_items_fail_by_code_and_can_be_bought_alone(marketplace: Marketplace, customer: Customer) -> None:
-    """Of the codes by chance, `not_found` stays, the others are over when the item is bought alone."""
+    """`not_found` is permanent. Items with other random codes can be bought alone."""
     marketplace.change(default_category=Category(items=100, item_error_rate=0.5))
     items = (await customer.buy("r1")).json()["items"]
     codes = [item.get("error_code") for item in items]
@@ -179,7 +179,7 @@ async def test_items_fail_by_code_and_can_be_bought_alone(marketplace: Marketpla
 
 
 async def test_an_item_rule_spoils_an_item_so_many_times(marketplace: Marketplace, customer: Customer) -> None:
-    """An item fails with the rule's code for the first `times`, on pages and alone."""
+    """An item fails with the rule's code for the first `times` tries, on pages and alone."""
     await customer.buy("r0")
     exact = next(iter(marketplace.catalogue.pages("amazon.com", "books"))).listings[3].truth.external_id
     marketplace.change(item_rules=[ItemRule(contains=exact, code="captcha", message="a robot?", times=2)])
@@ -190,8 +190,8 @@ async def test_an_item_rule_spoils_an_item_so_many_times(marketplace: Marketplac
     assert alone == ["captcha", None]
 
 
-async def test_what_cannot_be_sold_is_refused_with_a_reason(marketplace: Marketplace, customer: Customer) -> None:
-    """An unknown category or cursor, and a form without its fields, are refused and cost nothing."""
+async def test_invalid_orders_are_refused_with_a_reason(marketplace: Marketplace, customer: Customer) -> None:
+    """An unknown category or cursor and a form with missing fields cost nothing."""
     marketplace.change(categories={"a": Category()}, default_category=None)
     answers = [
         await customer.buy("r1", "b"),
@@ -208,7 +208,7 @@ async def test_what_cannot_be_sold_is_refused_with_a_reason(marketplace: Marketp
 
 
 async def test_a_seed_makes_the_rates_repeatable(marketplace: Marketplace) -> None:
-    """With one seed each page fares the same in any order of calls, and about the right share fares ill."""
+    """With one seed, a page's outcome does not depend on the order of calls, and failures have about their share."""
     pages = [f"c{n}" for n in range(60)]
     forwards, backwards = await _fates(marketplace, pages), await _fates(marketplace, pages[::-1])
     assert forwards == backwards
@@ -228,8 +228,8 @@ async def _fates(marketplace: Marketplace, pages: Sequence[str]) -> dict[str, st
     return fates
 
 
-async def test_calls_above_the_limit_are_turned_away(marketplace: Marketplace, customer: Customer) -> None:
-    """No more calls than `max_calls` are in progress at once; the ledger tells how many were tried."""
+async def test_calls_above_the_limit_are_refused(marketplace: Marketplace, customer: Customer) -> None:
+    """At most `max_calls` are in progress at once. The ledger has the number tried."""
     marketplace.change(max_calls=2, latency_ms=1000, retry_after_s=3)  # all come before the first is answered
     answers = await asyncio.gather(*(customer.buy(f"r{n}", timeout=20) for n in range(4)))
     assert sorted(answer.status_code for answer in answers) == [200, 200, 429, 429]
@@ -239,7 +239,7 @@ async def test_calls_above_the_limit_are_turned_away(marketplace: Marketplace, c
 
 
 async def test_calls_in_a_window_are_limited() -> None:
-    """So many calls in a window of the marketplace's clock, and a date at which to come back."""
+    """By the marketplace's clock. The answer has a date to retry at."""
     now = [1_700_000_000.0]
     behaviour = Behaviour(calls_a_window=2, window_s=10, retry_after_s=7, retry_after_as="date")
     with serve(behaviour, clock=lambda: now[0]) as marketplace:
@@ -253,7 +253,7 @@ async def test_calls_in_a_window_are_limited() -> None:
 
 
 async def test_a_marketplace_that_is_down_sells_nothing(marketplace: Marketplace, customer: Customer) -> None:
-    """During maintenance every customer's call is answered 503; the ledger stays readable."""
+    """During maintenance every call of a customer is answered 503. The ledger stays readable."""
     marketplace.change(is_down=True, retry_after_s=60)
     answer = await customer.buy()
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
@@ -262,7 +262,7 @@ async def test_a_marketplace_that_is_down_sells_nothing(marketplace: Marketplace
 
 
 async def test_a_page_is_charged_though_its_caller_left(marketplace: Marketplace, customer: Customer) -> None:
-    """A slow marketplace goes on with a page when the caller has given up on it."""
+    """A slow marketplace finishes a page after the caller has given up."""
     marketplace.change(latency_ms=60)
     with pytest.raises(httpx.ReadTimeout):
         await customer.buy("r1", timeout=0.03)
@@ -270,7 +270,7 @@ async def test_a_page_is_charged_though_its_caller_left(marketplace: Marketplace
 
 
 async def test_behaviour_changes_while_it_runs(marketplace: Marketplace, customer: Customer) -> None:
-    """PUT changes the settings that are named and no other; what is no setting is refused; keys are not shown."""
+    """PUT changes the named settings only and refuses unknown ones. Keys are not shown."""
     answer = await customer.http.put("/behaviour", json={"error_rate": 1})
     assert answer.json()["error_rate"] == 1
     assert "api_keys" not in answer.json()
@@ -290,7 +290,7 @@ async def test_behaviour_changes_while_it_runs(marketplace: Marketplace, custome
 
 
 async def test_a_held_call_does_not_keep_it_from_stopping() -> None:
-    """A marketplace that is told to stop answers those whom it keeps waiting, and is gone within a second."""
+    """A stopping marketplace answers the calls it holds, and is gone within a second."""
     arrived = threading.Event()
 
     def clock() -> float:
@@ -308,8 +308,8 @@ async def test_a_held_call_does_not_keep_it_from_stopping() -> None:
             assert (await held).status_code == 504
 
 
-def test_the_program_says_where_it_listens_and_stops_on_sigterm() -> None:
-    """One line of JSON once it listens; its flags count; SIGTERM ends it with success."""
+def test_the_program_prints_its_address_and_stops_on_sigterm() -> None:
+    """It prints one line of JSON once it listens, obeys its flags, and exits with 0."""
     flags = ["--account", "ana:key:1", "--max-calls", "3", "--behaviour", '{"latency_ms": 1, "seed": 3}']
     command = [sys.executable, "-m", "app.simulators.marketplace", *flags]
     with child(*command, stdout=subprocess.PIPE) as process:
@@ -326,6 +326,6 @@ def test_the_program_says_where_it_listens_and_stops_on_sigterm() -> None:
 
 
 @pytest.mark.parametrize("flags", [["--behaviour", '{"speed": 1}'], ["--account", "ana"], ["--error-rate", "2"]])
-def test_the_program_refuses_what_is_no_setting(flags: list[str]) -> None:
+def test_the_program_refuses_unknown_settings(flags: list[str]) -> None:
     """A wrong flag ends it with exit code 2."""
     assert CliRunner().invoke(program, flags).exit_code == 2
