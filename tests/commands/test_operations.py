@@ -33,18 +33,18 @@ def test_queues_are_listed_with_rows_and_workers(run: Run, connection: Connectio
     enlist(connection)
     publish(connection, fact())
     by_name = {row["queue"]: row for row in run("queues", "list", "--json").rows}
-    assert list(by_name) == ["events", "robots"]
+    assert list(by_name) == ["events", "marketplaces", "robots"]
     assert (by_name["events"]["due"], by_name["events"]["workers"], by_name["robots"]["due"]) == (1, 1, 0)
     assert 0 <= by_name["events"]["oldest_s"] < 60
     heading, *lines = [line.split("\t") for line in run("queues", "list").out.splitlines()]
-    assert [dict(zip(heading, line, strict=True))["due"] for line in lines] == ["1", "0"]
+    assert [dict(zip(heading, line, strict=True))["due"] for line in lines] == ["1", "0", "0"]
 
 
 def test_a_queue_is_paused_and_resumed(run: Run, connection: Connection) -> None:
     """The actor is the login by default. Pausing a paused queue is no error."""
     paused = run("queues", "pause", "robots", "--reason", "the portal is down", "--json")
     assert (paused.code, paused.rows[0]["paused_by"]) == (0, login())
-    row = run("queues", "list", "--json").rows[1]
+    (row,) = [row for row in run("queues", "list", "--json").rows if row["queue"] == "robots"]
     assert (row["paused_by"], row["reason"], row["paused_at"] is None) == (
         login(),
         "the portal is down",
@@ -62,9 +62,9 @@ def test_a_queue_is_paused_and_resumed(run: Run, connection: Connection) -> None
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["pause", "robot", "--reason", "x"], "there is no 'robot'; there are events, robots"),
+        (["pause", "robot", "--reason", "x"], "there is no 'robot'; there are events, marketplaces, robots"),
         (["pause", "robots", "--reason", " "], "reason: must not be empty"),
-        (["resume", "robot"], "there is no 'robot'; there are events, robots"),
+        (["resume", "robot"], "there is no 'robot'; there are events, marketplaces, robots"),
         (["pause", "robots"], "Missing option '--reason'"),
     ],
 )
@@ -129,7 +129,7 @@ def test_an_event_is_explained(run: Run, connection: Connection) -> None:
 
 @pytest.mark.parametrize(
     ("what", "words"),
-    [("event", "is nowhere"), ("job", "no robot job"), ("item", "no item"), ("tenant", "there is no")],
+    [("event", "is nowhere"), ("job", "there is no job"), ("item", "no item"), ("tenant", "there is no")],
 )
 def test_an_unknown_id_cannot_be_explained(run: Run, what: str, words: str) -> None:
     """Exit code 2; with --json an object."""
