@@ -167,8 +167,10 @@ def any_run(connection: Connection, run_id: UUID) -> Run | None:
 
 def lock_runs(connection: Connection, run_ids: Iterable[UUID]) -> list[Run]:
     """Lock runs in the order of their ids and return them. Ids without a run are left out."""
-    cursor = connection.cursor(row_factory=class_row(Run))
-    return cursor.execute(_LOCK, [sorted(set(run_ids))]).fetchall()
+    ids = sorted(set(run_ids))
+    if not ids:  # most deliveries lock no run: one round trip less
+        return []
+    return connection.cursor(row_factory=class_row(Run)).execute(_LOCK, [ids]).fetchall()
 
 
 def lock_open_runs(connection: Connection, org_id: UUID) -> list[Run]:
