@@ -19,7 +19,7 @@ from app.collection.store import Run
 from app.context import Connection, Context
 from app.engine.queue.publish import publish
 from app.settings import settings
-from app.simulators.marketplace import Behaviour, Marketplace, serve
+from app.simulators.marketplace import Marketplace
 from app.testing.deliver import deliver
 from events import Payload
 from events.collection import FoundItem, PageCompleted
@@ -129,20 +129,12 @@ def other(connection: Connection) -> Team:
     return made
 
 
-@pytest.fixture(scope="session")
-def market_server() -> Iterator[Marketplace]:
-    """One simulated marketplace for the session."""
-    with serve() as market:
-        yield market
-
-
 @pytest.fixture
-def market(market_server: Marketplace, monkeypatch: pytest.MonkeyPatch) -> Marketplace:
-    """The simulated marketplace, with an empty ledger and without faults. It may be asked at once."""
+def market(marketplace: Marketplace, monkeypatch: pytest.MonkeyPatch) -> Marketplace:
+    """The simulated marketplace, which may be asked at once about calls that failed."""
     monkeypatch.setenv("TALLYMAN_MARKETPLACE_SETTLE", "0")
     settings.cache_clear()
-    market_server.start_over(Behaviour())
-    return market_server
+    return marketplace
 
 
 @pytest.fixture

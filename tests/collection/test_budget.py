@@ -18,7 +18,7 @@ from app.collection.settings import set_settings
 from app.context import Connection
 from app.simulators.marketplace import Category
 from tests.conftest import Database
-from tests.helpers.collecting import Desk
+from tests.helpers.collecting import Desk, imbalances
 
 CATEGORIES = ("a", "b", "c", "d")
 
@@ -102,6 +102,32 @@ def test_two_workers_cannot_both_reserve_the_last_cents(desk: Desk, database: Da
     for thread in threads:
         thread.join(30)
     assert sorted(map(len, got.values())) == [0, 1]
+    assert desk.books(run.id) == (0, 5, 0)
+
+
+def test_a_budget_that_is_read_and_then_written_is_found_out(desk: Desk, database: Database) -> None:
+    """The wrong version: each worker reads, decides, and writes what it has computed. One reservation is lost."""
+    run, (a, b) = priced(desk, 9, 5, 5)
+    both = threading.Barrier(2)
+
+    def work(page: UUID) -> None:
+        with doors.connect(database.url) as connection:
+            row = connection.execute("SELECT reserved_cost_cents FROM collection.collection_runs").fetchone()
+            assert row is not None
+            both.wait(10)
+            connection.execute("UPDATE collection.collection_runs SET reserved_cost_cents = %s", [row[0] + 5])
+            statement = "UPDATE collection.collection_pages SET status = 'processing', reserved_cents = 5 WHERE id = %s"
+            connection.execute(statement, [page])
+            connection.commit()
+
+    threads = [threading.Thread(target=work, args=[page]) for page in (a, b)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert imbalances(desk.connection) != []
+    statement = "UPDATE collection.collection_pages SET status = 'pending', reserved_cents = 0 WHERE id = %s"
+    desk.connection.execute(statement, [a])
     assert desk.books(run.id) == (0, 5, 0)
 
 
