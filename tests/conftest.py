@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
@@ -20,6 +21,36 @@ pytest_plugins = ["app.testing.plugin", "pytester"]
 def pytest_configure() -> None:
     """Let Typer's runner build the commands of an app once. It would build all of them at each call, in 0.1 s."""
     vars(typer.testing)["_get_command"] = cache(get_command)  # there is no public way
+
+
+LONG = (
+    "bench/test_bench.py",
+    "chaos/test_chaos.py",
+    "engine/batches/test_crashes.py",
+    "faults/test_seeded_bugs.py",
+    "faults/test_state_machine.py",
+    "logistics/test_bad_morning.py",
+    "testing/test_engine.py",
+    "testing/test_program.py",
+    "testing/test_seeded.py",
+)
+"""Files with tests of more than ten seconds. They begin first, so that the processes of a run end together."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put a share of the long tests at the head of what each process is given: an equal part of the list."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if item.nodeid.split("::")[0].endswith(LONG)]
+    others = [item for item in items if not item.nodeid.split("::")[0].endswith(LONG)]
+    total = len(items)
+    ordered: list[pytest.Item] = []
+    for n in range(processes):
+        mine = long[n::processes]
+        part = (total - len(ordered)) // (processes - n)
+        ordered += mine + others[: part - len(mine)]
+        del others[: part - len(mine)]
+    items[:] = ordered
 
 
 @pytest.fixture

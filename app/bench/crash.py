@@ -72,7 +72,8 @@ class _Stage:
             asyncio.run(self._defer(app))
             try:
                 # Procrastinate does not record a worker's process, so wait until both workers are fully occupied.
-                return self._kill(connection, workers, in_hand=2 * sleeper.CONCURRENCY, within=given_up)
+                at_once = 2 * sleeper.CONCURRENCY
+                return self._kill(connection, workers, in_hand=at_once, at_once=at_once, within=given_up)
             except NotExact:
                 return given_up
 
@@ -85,10 +86,19 @@ class _Stage:
         watch.until(connection, _AT_WORK, {"count": 2}, within=PATIENCE_S, what="2 workers at work")
 
     def _kill(
-        self, connection: Connection, workers: list[subprocess.Popen[str]], *, in_hand: int, within: float
+        self,
+        connection: Connection,
+        workers: list[subprocess.Popen[str]],
+        *,
+        in_hand: int,
+        within: float,
+        at_once: int = 1,
     ) -> float:
-        """Kill a busy worker after a quarter of the jobs or of their time. Returns seconds until all are done."""
-        middle = {"in_hand": in_hand, "jobs": self.jobs // 4, "seconds": self.jobs * 0.02 / 4}
+        """Kill a busy worker after a quarter of the jobs or of their time. Returns seconds until all are done.
+
+        `at_once`: jobs that run side by side, which divides their time. A batch is done one job after the other.
+        """
+        middle = {"in_hand": in_hand, "jobs": self.jobs // 4, "seconds": self.jobs * 0.02 / at_once / 4}
         watch.until(connection, _IN_THE_MIDDLE, middle, within=PATIENCE_S, what="jobs in hand")
         row = connection.execute(_HOLDER).fetchone()
         killed = next((worker for worker in workers if row and worker.pid == row[0]), workers[0])

@@ -57,7 +57,7 @@ def measured(name: str, *options: object) -> dict[str, Any]:
         ("submit", 0.001, {"Tallyman", "plain Procrastinate", "limit, COPY of the same rows"}, 1),
         ("robots --portal-ms 0", 0.01, {"Tallyman, 1 worker", "Tallyman, 2 workers", "plain Procrastinate"}, 0),
         ("memory", 0.0001, {"Tallyman, 20 results", "Tallyman, 100 results", "plain Procrastinate, 20 results"}, 1),
-        ("crash", 0.05, {"Tallyman, single rows", "Tallyman, one batch", "plain Procrastinate"}, 2),
+        ("crash", 0.3, {"Tallyman, single rows", "Tallyman, one batch", "plain Procrastinate"}, 2),
         ("held", 0.001, {"parcels, free", "parcels, held", "one by one, held", "plain Procrastinate, held"}, 2),
         ("fairness", 0.01, {"alone", "beside a flood", "beside 4 that hang", "in turns"}, 4),
     ],
