@@ -48,6 +48,11 @@ YIELDS = {
     "the furthest beyond": ([claimant("a", 3), claimant("b", 5), claimant("c")], 8, "b"),
     "in balance": ([claimant("a", 2), claimant("b", 2)], 4, None),
     "a fraction of a delivery is no reason": ([claimant("a", 2), claimant("b", 1), claimant("c", 1)], 4, None),
+    "a fraction of a delivery is no reason for a turn either": (
+        [claimant("a", 2, served=9), claimant("b", 1), claimant("c", 1, served=9)],
+        4,
+        None,
+    ),
     "in balance by weight": ([claimant("a", 3, weight=3), claimant("b", 1)], 4, None),
     "beyond its weight": ([claimant("a", 4, weight=3), claimant("b")], 4, "a"),
     "more tenants than deliveries take turns": (
