@@ -73,7 +73,8 @@ def update(
     as_json: Json = False,
 ) -> None:
     """Change an order and publish `order/updated`. An empty value clears an optional field."""
-    from app.logistics.orders import find_order, update_order
+    from app.logistics.order_changes import update_order
+    from app.logistics.orders import find_order
 
     values = _parse(fields)
     with acting_for(workspace) as context:

@@ -11,7 +11,7 @@ from app.engine.queue.publish import publish
 from app.errors import Conflict
 from app.logistics import availability, orders, rules
 from app.logistics.order import Order
-from app.logistics.orders import OrderChange
+from app.logistics.order_changes import OrderChange, update_orders
 
 
 class AlreadyShipped(Conflict):
@@ -47,7 +47,7 @@ def cancel_orders(context: Context, order_ids: Sequence[UUID]) -> OrdersCancelle
         if shipped := [order.id for order in found if order.status == "shipped"]:
             raise AlreadyShipped(shipped)
         changes = [OrderChange(context.tenant_id, order_id, {"status": "cancelled"}) for order_id in order_ids]
-        said = orders.update_orders(context, changes)
+        said = update_orders(context, changes)
         publish(context.connection, *said)
         in_open_jobs = availability.open_jobs(context, order_ids)
         return OrdersCancelled(orders.get_orders(context, order_ids), len(said), in_open_jobs)

@@ -13,8 +13,8 @@ from uuid import UUID
 from app.context import HandlerContext
 from app.engine.batches.results import Applied, Result, complete, lock_jobs, refuse_mismatched
 from app.engine.batches.tables import Batch
-from app.logistics import orders
-from app.logistics.orders import Tracking
+from app.logistics import order_changes
+from app.logistics.order_changes import Tracking
 from events import Event
 
 # One statement, so that the JSON is parsed once. All items are locked in the order of their ids before any is changed,
@@ -79,4 +79,4 @@ def _ship(context: HandlerContext, results: Sequence[Result], shipping: dict[int
         for n, order_id in shipping.items()
         if order_id is not None
     ]
-    return list(orders.set_tracking_numbers(context, shipped))
+    return list(order_changes.set_tracking_numbers(context, shipped))

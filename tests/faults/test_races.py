@@ -21,7 +21,7 @@ from app.engine.queue.envelope import Row, open_rows
 from app.engine.queue.publish import publish
 from app.errors import Conflict, DuplicateRequest, KeyReused
 from app.logistics.jobs import AlreadyTaken, create_robot_job, get_robot_job, retry_failed_items, update_job_status
-from app.logistics.orders import update_order
+from app.logistics.order_changes import update_order
 from app.logistics.store import ROBOT_JOBS, RobotJob
 from app.logistics.submit import submit_pending
 from events.robot import ItemRequested

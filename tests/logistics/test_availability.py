@@ -12,7 +12,7 @@ from app.errors import Conflict, DuplicateRequest, KeyReused
 from app.logistics import availability, carriers
 from app.logistics.availability import LockedOrders
 from app.logistics.jobs import AlreadyTaken, CancelledOrders, create_robot_job
-from app.logistics.orders import update_order
+from app.logistics.order_changes import update_order
 from app.logistics.store import RobotJob
 from app.logistics.submit import submit_orders, submit_pending
 from events import Event, new_id

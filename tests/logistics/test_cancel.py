@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from app import database as doors
 from app.logistics import carriers, jobs
 from app.logistics.cancel import AlreadyShipped, cancel_orders
-from app.logistics.orders import get_orders, update_order
+from app.logistics.order_changes import update_order
+from app.logistics.orders import get_orders
 from app.logistics.store import RobotJobItem
 from app.simulators.portal import Portal, Rule
 from tests.conftest import Database

@@ -12,15 +12,8 @@ import events
 from app.context import Connection, Context
 from app.engine.queue.publish import publish
 from app.errors import InvalidInput, NotFound
-from app.logistics.orders import (
-    OrderChange,
-    Tracking,
-    get_orders,
-    orders_by_id,
-    set_tracking_numbers,
-    update_order,
-    update_orders,
-)
+from app.logistics.order_changes import OrderChange, Tracking, set_tracking_numbers, update_order, update_orders
+from app.logistics.orders import get_orders, orders_by_id
 from events.order import OrderUpdated
 from tests.helpers import factories
 from tests.helpers.order_rows import make, said

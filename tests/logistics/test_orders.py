@@ -12,15 +12,8 @@ import pytest
 from app.context import Connection, Context
 from app.database import as_person, connect
 from app.errors import InvalidFile, InvalidInput, NotFound
-from app.logistics.orders import (
-    OrderRow,
-    find_order,
-    get_orders,
-    import_orders,
-    list_orders,
-    orders_by_id,
-    update_order,
-)
+from app.logistics.order_changes import update_order
+from app.logistics.orders import OrderRow, find_order, get_orders, import_orders, list_orders, orders_by_id
 from tests.helpers import factories
 from tests.helpers.order_rows import make, row, said
 from tests.helpers.waits import LIMIT_S, until_somebody_waits

@@ -16,7 +16,8 @@ from app.engine.dead_letters.letters import Filters
 from app.engine.queue import pauses
 from app.logistics import carriers, jobs
 from app.logistics.carriers import PortalConfig
-from app.logistics.orders import get_orders, update_order
+from app.logistics.order_changes import update_order
+from app.logistics.orders import get_orders
 from app.logistics.wanted import ORDER_CANCELLED, AccountChanged, Now, Unwanted, check
 from app.simulators.portal import Portal, Rule, serve
 from events import new_id

@@ -6,7 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _FILES, _TEST_FILES = "app/logistics/files.py", "tests/logistics/test_files.py"
 _COVERAGE, _TEST_COVERAGE = "app/logistics/coverage.py", "tests/logistics/test_coverage.py"
-_ORDERS = "app/logistics/orders.py"
+_ORDERS, _ORDER_CHANGES = "app/logistics/orders.py", "app/logistics/order_changes.py"
 _ORDER_TESTS = "tests/logistics/test_orders.py tests/logistics/test_order_changes.py"
 _FIELDS = "app/logistics/fields.py"
 
@@ -110,14 +110,14 @@ MUTANTS = (
         "an order of another workspace is not changed or shown",
     ),
     Mutant(
-        _ORDERS,
+        _ORDER_CHANGES,
         "if before[name] != value}",
         "}",
         _ORDER_TESTS,
         "a change that changes nothing publishes nothing",
     ),
     Mutant(
-        _ORDERS,
+        _ORDER_CHANGES,
         "before = {name: done[name] if name in done else getattr(order, name) for name in wanted}",
         "before = {name: getattr(order, name) for name in wanted}",
         _ORDER_TESTS,

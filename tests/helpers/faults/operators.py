@@ -21,7 +21,7 @@ from app.errors import Conflict
 from app.logistics import carriers
 from app.logistics.cancel import AlreadyShipped, cancel_orders
 from app.logistics.jobs import cancel_job, record_item
-from app.logistics.orders import update_order
+from app.logistics.order_changes import update_order
 from tests.helpers.faults.event_specs import Outcome, Request, event_spec
 from tests.helpers.faults.model_comparison import ModelComparison
 from tests.helpers.faults.stage import CARRIER
