@@ -48,4 +48,4 @@ def set_(
     emit({**asdict(done.settings), "paused": done.paused, "woken": done.woken}, as_json=as_json, human=done.settings)
     for what, ids in (("paused", done.paused), ("woken", done.woken)) if not as_json else ():
         if ids:
-            note(f"{len(ids)} runs {what}: {', '.join(str(one) for one in ids)}")
+            note(f"{what}: {', '.join(str(one) for one in ids)}")
