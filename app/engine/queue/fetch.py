@@ -19,6 +19,8 @@ from app.engine.routing import EFFECTS_PRIORITY
 
 OWN_TASKS = frozenset({"consume", "consume_parcel", "perform"})
 
+_EFFECT_TASK = "perform"
+
 _TENANTS = 16
 """Tenants that one fetch considers. The next fetch continues after them."""
 _ACCOUNTS = 8
@@ -36,6 +38,10 @@ _OLDEST = """
 SELECT id, status, task_name, priority, lock, queueing_lock, scheduled_at, queue_name, attempts, worker_id,
        CASE WHEN task_name = ANY(%(own)s) THEN '{}' ELSE args END AS args
   FROM public.procrastinate_fetch_job_v2(%(queues)s::varchar[], %(worker_id)s)
+"""
+_SHARE_OF = """
+SELECT queue_name AS share_queue, share, engine.tenant_weight(split_part(share, '/', 1)) AS weight
+  FROM (SELECT j.queue_name, engine.share(j.args) AS share FROM public.procrastinate_jobs j WHERE j.id = %(id)s) row
 """
 _COMES_FIRST = """
 SELECT EXISTS (SELECT FROM public.procrastinate_jobs j
@@ -74,7 +80,7 @@ async def fetch(
         return None
     *_, last = found
     if last["id"] is not None:
-        return _begun(last, fair_share, None if last["share"] is None else _share(last))
+        return await _begun(connector, last, fair_share, None if last["share"] is None else _share(last))
     job = await _of_a_share(connector, [_share(row) for row in found], worker_id, fair_share)
     return job or await _oldest(connector, queues, worker_id, fair_share)
 
@@ -89,7 +95,7 @@ async def _of_a_share(
         chosen = {"queue": share.queue_name, "share": share.share, "worker_id": worker_id}
         row = await connector.execute_query_one_async(query=_OF_A_SHARE, **chosen)
         if row["id"] is not None:
-            return _begun(row, fair_share, share)
+            return await _begun(connector, row, fair_share, share)
         waiting.remove(share)
     return None
 
@@ -144,11 +150,17 @@ async def _oldest(
     wanted = {"queues": None if queues is None else list(queues), "worker_id": worker_id, "own": list(OWN_TASKS)}
     row = await connector.execute_query_one_async(query=_OLDEST, **wanted)
     # The function always returns a row; all its columns are null if nothing is due.
-    return None if row["id"] is None else _begun(row, fair_share, None)
+    return None if row["id"] is None else await _begun(connector, row, fair_share, None)
 
 
-def _begun(row: dict[str, Any], fair_share: FairShare | None, share: Share | None) -> jobs.Job:
+async def _begun(
+    connector: connectors.BaseConnector, row: dict[str, Any], fair_share: FairShare | None, share: Share | None
+) -> jobs.Job:
     if fair_share is not None:
+        if share is None and row["task_name"] == _EFFECT_TASK:
+            # It became due after the search for shares. It counts for its share like any other, and may have to yield.
+            found = await connector.execute_query_all_async(query=_SHARE_OF, id=row["id"])
+            share = _share(found[0]) if found else None
         fair_share.begin(row["id"], share)
     return jobs.Job.from_row(row)
 

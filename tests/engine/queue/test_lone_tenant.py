@@ -172,10 +172,17 @@ def test_who_waits_alone_is_given_room_by_another_tenants_deliveries(
     assert "".join(NAMES[delivery.share.tenant] for delivery in state.in_hand if delivery.must_yield) == yields
 
 
-def test_a_row_that_has_no_share_to_choose_is_fetched_too(connection: Connection, outside: Outside) -> None:
-    """A row with a lock of Procrastinate's is fetched as Procrastinate does, after the rows of shares."""
+def test_a_row_that_is_fetched_as_the_oldest_counts_for_its_share(connection: Connection, outside: Outside) -> None:
+    """Like a row that becomes due after the search for shares, a row with a lock of Procrastinate's is fetched so.
+
+    Its delivery is its tenant's, with the tenant's weight, and yields to another tenant.
+    """
+    connection.execute(
+        "INSERT INTO engine.tenant_weights (tenant_id, weight, set_by, reason) VALUES (%s, 2, 'test', 'pays more')", [A]
+    )
     connection.execute(INSERT, ["toys", str(A), None, "a lock"])
     publish(connection, *wants(A, 1))
-    state = FairShare(4)
-    assert fetched(connection, state, 2) == "A"
-    assert scalar(connection, "SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing'") == 2
+    state = FairShare(2)
+    assert fetched(connection, state, 2) == "AA"
+    assert [delivery.share for delivery in state.in_hand] == [Share("toys", str(A), 2.0)] * 2
+    assert state.make_room([Share("toys", str(B), 2.0)]) is not None
