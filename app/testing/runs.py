@@ -93,14 +93,15 @@ class Run:
 def laboratory(database: Database, policy: Policy) -> Iterator[Laboratory]:
     """Yield a laboratory for runs. Restores the database at the end."""
     # Only clients crash here, never the server, so commits need not wait for the disk.
-    address = make_conninfo(database.url, options="-c synchronous_commit=off")
+    hasty = "-c synchronous_commit=off"
+    address = make_conninfo(database.url, options=hasty)
     with (
         _quiet(),
         doors.connect(address, autocommit=True) as connection,
         doors.pool(address=address) as pool,
         closing(Process(pool, policy)) as healthy,
-        closing(QueueClient()) as queue_client,
-        keep(database.superuser_url) as kept,
+        closing(QueueClient(synchronous_commit="off")) as queue_client,
+        keep(make_conninfo(database.superuser_url, options=hasty)) as kept,
     ):
         try:
             yield Laboratory(address, connection, healthy, queue_client, kept)

@@ -59,16 +59,19 @@ class Table:
         """Return a query for the rows as JSON texts, without volatile and ignored columns."""
         hidden = {*(self.volatile or ()), *(c for c in self.columns if f"{self.full_name}.{c}" in ignore)}
         return sql.SQL("SELECT {}, (to_jsonb(t) - {}::text[])::text FROM {} t").format(
-            self.full_name, sorted(hidden), sql.Identifier(self.schema, self.name)
+            self.full_name, sorted(hidden), self.identifier
         )
 
+    @property
+    def identifier(self) -> sql.Identifier:
+        """Return the quoted name with its schema."""
+        return sql.Identifier(self.schema, self.name)
+
     def restored(self) -> sql.Composed:
-        """Return statements that restore the table's saved rows."""
+        """Return a statement that restores the saved rows of the emptied table."""
         columns = [sql.Identifier(column) for column in self.columns if column not in (self.computed or ())]
-        return sql.SQL(
-            "DELETE FROM {table}; INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {kept};"
-        ).format(
-            table=sql.Identifier(self.schema, self.name),
+        return sql.SQL("INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {kept};").format(
+            table=self.identifier,
             kept=sql.Identifier(_KEPT, self.full_name),
             columns=sql.SQL(", ").join(columns),
         )
@@ -80,11 +83,13 @@ class Kept:
     def __init__(self, connection: Connection, tables: list[Table]) -> None:
         self.tables = tables
         self._connection = connection
+        parts = [sql.SQL("DELETE FROM {};").format(table.identifier) for table in tables]
         for table in tables:
-            statement = sql.SQL("CREATE UNLOGGED TABLE {} AS TABLE {}")
-            names = sql.Identifier(_KEPT, table.full_name), sql.Identifier(table.schema, table.name)
-            connection.execute(statement.format(*names))
-        parts = [table.restored() for table in tables]
+            found = connection.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(table.identifier)).fetchone()
+            if found and found[0]:  # an empty table needs no copy
+                statement = sql.SQL("CREATE UNLOGGED TABLE {} AS TABLE {}")
+                connection.execute(statement.format(sql.Identifier(_KEPT, table.full_name), table.identifier))
+                parts.append(table.restored())
         for name, start, last in connection.execute(_SEQUENCES):
             parts.append(sql.SQL("SELECT setval({}, {}, {});").format(name, last or start, last is not None))
         self._restore = sql.Composed(

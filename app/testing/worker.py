@@ -131,10 +131,13 @@ def _asking(wiring: Wiring, running: RunningDelivery) -> Wiring:
 
 
 class QueueClient:
-    """Records the ends of deliveries in the queue, as Procrastinate does for a running worker. Close it after use."""
+    """Records the ends of deliveries in the queue, as Procrastinate does for a running worker. Close it after use.
 
-    def __init__(self) -> None:
-        self._connector = fresh_connector()
+    `session`: settings of its sessions besides those of a worker.
+    """
+
+    def __init__(self, **session: str) -> None:
+        self._connector = fresh_connector(least=1, **session)
         self._manager = FencedManager(self._connector)
         self._runner = asyncio.Runner()
         self._runner.run(self._connector.open_async())
