@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from app.context import Connection
+from app.engine.delivery.bury import bury
+from app.engine.queue.envelope import QueuedEvent
 from app.engine.queue.publish import publish
-from app.errors import ReusedId
+from app.errors import Permanent, ReusedId
+from events import Event
 from tests.helpers import toy
 from tests.helpers.faults.race import Race
 from tests.helpers.faults.snapshot import snapshot
@@ -49,6 +53,23 @@ def test_an_event_with_the_id_of_a_dead_letter_leaves_it_open(race: Race) -> Non
     _deliver(race)
     assert snapshot(race.stage.connection)[0].heard == {}
     assert sorted(scalar(race.stage.connection, _DEAD)) == ["first", "second"]
+
+
+def test_two_facts_with_one_id_that_die_at_the_same_time_are_two_letters(race: Race) -> None:
+    """The second waits for the letter of the first, finds another fact there, and gets a letter of its own."""
+    first = say("first")
+    second = first.model_copy(update={"data": Said(word="second")})
+    race.behind(lambda connection: _bury(connection, first), lambda connection: _bury(connection, second))
+    assert sorted(scalar(race.stage.connection, _DEAD)) == ["first", "second"]
+
+
+def _queued(event: Event[Said]) -> QueuedEvent:
+    return QueuedEvent(0, 0, event.model_dump(mode="json", exclude_none=True), event)
+
+
+def _bury(connection: Connection, event: Event[Said]) -> int:
+    with connection.transaction():
+        return bury(connection, [(_queued(event), Permanent("no"))])
 
 
 def _deliver(race: Race) -> None:

@@ -150,6 +150,13 @@ MUTANTS = (
     ),
     Mutant(
         _DEAD,
+        "        WHERE dead.event_id = ANY(%s::uuid[])\n",
+        "        WHERE num_nulls(%s::uuid[]) >= 0\n",
+        "tests/faults/test_same_ids.py",
+        "a letter that another delivery wrote meanwhile is changed by a copy of its event alone",
+    ),
+    Mutant(
+        _DEAD,
         "apart = {other.queued: own_id(other.queued) for other in others}",
         "apart, others = {}, []",
         _TEST_REUSED,

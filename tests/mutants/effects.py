@@ -31,6 +31,13 @@ MUTANTS = (
     ),
     Mutant(
         _RECORD,
+        "    _leave_in_doubt(connection, batch, [task for task, _ in results if task.queued in others])\n",
+        "",
+        "tests/engine/delivery/test_reused.py",
+        "a call that was made for an event whose id was taken meanwhile stays in doubt",
+    ),
+    Mutant(
+        _RECORD,
         "        concurrency.wake_parked(connection, limit)\n    return granted",
         "        pass\n    return granted",
         "tests/engine/effects/test_concurrency.py",
