@@ -156,6 +156,13 @@ MUTANTS = (
         "a letter that another delivery wrote meanwhile is changed by a copy of its event alone",
     ),
     Mutant(
+        "app/engine/queue/ordering.py",
+        "refused = set(refuse(early))",
+        "refused = set(refuse([]))",
+        _TEST_REUSED,
+        "a held event is not replaced by another event with its id",
+    ),
+    Mutant(
         _DEAD,
         "apart = {other.queued: own_id(other.queued) for other in others}",
         "apart, others = {}, []",

@@ -63,7 +63,7 @@ MUTANTS = (
     ),
     Mutant(
         _SEQUENCE,
-        "now = [queued for queued in sequenced if queued.event_id not in early]",
+        "now = [queued for queued in sequenced if queued not in out_of_order]",
         "now = sequenced",
         _SEQUENCE_TESTS,
         "an event that is delivered before its turn is not applied",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from app.context import Connection, HandlerContext
@@ -25,7 +26,8 @@ def apply(connection: Connection, queued_events: Sequence[QueuedEvent]) -> int:
     a different event is buried. A sequenced event that is not next in order is held. A copy of each applied event is
     published for each subscriber to its type. Raises `ReusedId` if handlers publish two different events with one id.
     """
-    queued_events = ordering.take_next(connection, unknown.take_out(connection, queued_events, refusal, lambda: ROUTE))
+    queued_events = unknown.take_out(connection, queued_events, refusal, lambda: ROUTE)
+    queued_events = ordering.take_next(connection, queued_events, partial(bury.bury_others, connection))
     fresh = enter(connection, queued_events)
     others = bury.bury_reused(connection, queued_events, fresh)
     context = HandlerContext.begin(connection)

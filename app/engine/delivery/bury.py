@@ -107,6 +107,16 @@ def bury_reused(
     return found
 
 
+def bury_others(connection: Connection, queued_events: Sequence[QueuedEvent]) -> list[QueuedEvent]:
+    """Bury the events whose id belongs to an event that was applied, is dead or is held, or to an earlier one of these.
+
+    Each is buried with `ReusedId`. Returns them.
+    """
+    others, _ = reused.compare(connection, queued_events)
+    bury_apart(connection, [(other.queued, other.error) for other in others])
+    return [other.queued for other in others]
+
+
 def resolve_applied(connection: Connection) -> None:
     """Resolve the recent dead letters whose events another delivery has applied.
 

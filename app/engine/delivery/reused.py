@@ -41,20 +41,24 @@ SELECT event_id, 'applied' AS place, type, version, tenant_id::text AS tenant, d
 UNION ALL
 SELECT event_id, 'dead', event_data ->> 'type', 0, event_data ->> 'tenantid', event_data -> 'data', event_data
   FROM engine.failed_jobs WHERE event_id = ANY(%(ids)s::uuid[]) AND resolved_at IS NULL
+UNION ALL
+SELECT event_id, 'held', held ->> 'type', 0, held ->> 'tenantid', held -> 'data', held
+  FROM engine.sequence WHERE event_id = ANY(%(ids)s::uuid[]) AND held IS NOT NULL
 """
 
 _WHERE = {
     "applied": "was applied",
     "dead": "is a dead letter (`dead show {id}`)",
+    "held": "waits for its turn",
     "beside": "was delivered with it and comes first",
 }
-Place = Literal["applied", "dead", "beside"]
+Place = Literal["applied", "dead", "held", "beside"]
 """Where the event is to which an id belongs. `beside`: earlier in the same delivery."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
-    """The event to which an id belongs. `raw`: the whole event, for a dead letter; None for the ledger's entry."""
+    """The event to which an id belongs. `raw`: the whole event, if it is dead or held; None for the ledger's entry."""
 
     event_id: UUID
     place: Place
@@ -144,7 +148,7 @@ def _other_facts(connection: Connection, queued_events: Sequence[QueuedEvent]) -
 
 
 def _by_id(owners: Iterable[_Owner]) -> dict[UUID, _Owner]:
-    """Return the owners by id. The ledger decides if an id has an entry and a dead letter."""
+    """Return the owners by id. The ledger decides before a dead letter, and that before a held event."""
     return {owner.event_id: owner for owner in sorted(owners, key=lambda owner: owner.place, reverse=True)}
 
 
@@ -159,7 +163,7 @@ def _differs(owner: _Owner, queued: QueuedEvent) -> bool:
     event = queued.event
     if [owner.type, owner.tenant, owner.data] == _facts(queued.raw):
         return False
-    if owner.place == "dead":
+    if owner.raw is not None:
         return differs_from_letter(owner.raw, queued)
     if not isinstance(event, Event) or (owner.type, owner.tenant) != (
         event.type,

@@ -16,7 +16,7 @@ ordered. All versions of a type are ordered together; events of different types 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 from uuid import UUID
@@ -104,25 +104,29 @@ def joining(events: Iterable[Event[Any]]) -> list[tuple[LiteralString, list[str]
     return [(_JOIN, [_names(sequenced)])] if sequenced else []
 
 
-def take_next(connection: Connection, queued_events: Sequence[QueuedEvent]) -> Sequence[QueuedEvent]:
+def take_next(
+    connection: Connection,
+    queued_events: Sequence[QueuedEvent],
+    refuse: Callable[[Sequence[QueuedEvent]], Collection[QueuedEvent]] = lambda _: (),
+) -> Sequence[QueuedEvent]:
     """Return the events that may be applied in the caller's transaction, in order for each subject. Hold the others.
 
     Subjects are locked until the transaction ends. Events that are not sequenced are returned unchanged, without a
-    query.
+    query. `refuse` is called with the events that are delivered out of order, and returns those not to be held.
     """
     sequenced = _lined(queued_events)
     if not sequenced:
         return queued_events
     cursor = connection.cursor(row_factory=class_row(_Position))
     positions = {position.event_id: position for position in cursor.execute(_TAKE_NEXT, [_names(_events(sequenced))])}
-    early = {
-        queued.event_id for queued in sequenced if (position := positions.get(_id(queued))) and not position.is_next
-    }
+    early = [queued for queued in sequenced if (position := positions.get(_id(queued))) and not position.is_next]
     if early:
-        held = [_held(queued) for queued in sequenced if queued.event_id in early]
+        refused = set(refuse(early))
+        held = [_held(queued) for queued in early if queued not in refused]
         connection.execute(_HOLD, [to_json(held).decode()])
     others = [queued for queued in queued_events if not _is_sequenced(queued)]
-    now = [queued for queued in sequenced if queued.event_id not in early]
+    out_of_order = set(early)
+    now = [queued for queued in sequenced if queued not in out_of_order]
     return [
         *others,
         *sorted(now, key=lambda queued: positions[_id(queued)].position if _id(queued) in positions else -math.inf),

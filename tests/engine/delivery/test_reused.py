@@ -328,6 +328,31 @@ def test_a_sequenced_event_with_the_id_of_a_dead_letter_leaves_the_letter_its_po
     assert scalar(connection, "SELECT count(*) FROM engine.failed_jobs WHERE resolved_at IS NULL") == 1
 
 
+def test_of_two_sequenced_events_with_one_id_that_are_held_none_is_lost(
+    database: Database, connection: Connection
+) -> None:
+    """In one delivery and in two: the first is held, the other is a dead letter."""
+    (path,) = sequences.paths(1)
+    faults = StepFaults(broken={0})
+    first, held = step(path, 0), step(path, 1)
+    with domain.use(faults.wiring()):
+        publish(connection, first)
+        deliver(connection)
+        for n in (1, 7, 1, 8):
+            event = other(held, sequences.Step(n=n))
+            put_back(connection, [(event, raw(event))], delay=0, attempt=0)
+        deliver(connection)
+        nines = [other(held, sequences.Step(n=n)) for n in (9, 1)]
+        put_back(connection, [(event, raw(event)) for event in nines], delay=0, attempt=0, batch_size=2)
+        deliver(connection)
+        faults.broken.clear()
+        sequences.replay(connection, first.id)
+        deliver(connection)
+    assert taken(connection, path) == [0, 1]
+    letters_of = "SELECT array_agg(event_data->'data'->>'n' ORDER BY event_data->'data'->>'n') FROM engine.failed_jobs"
+    assert scalar(connection, letters_of + " WHERE resolved_at IS NULL") == ["7", "8", "9"]
+
+
 def statements(database: Database, connection: Connection, *events: Event[Any]) -> list[str]:
     """The statements of one delivery of these events."""
     watch = Watch()
