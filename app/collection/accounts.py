@@ -133,7 +133,8 @@ def enable_account(context: Context, marketplace: str) -> MarketplaceAccount:
         found = _one(context, _LOCK, marketplace_name(marketplace))
         wanted = {"api_key": found.has_key, "base_url": found.base_url}
         if missing := [name for name, value in wanted.items() if not value]:
-            raise Conflict(f"marketplace: the account with {found.marketplace} has no {' and no '.join(missing)}")
+            name, what = found.marketplace, " and no ".join(missing)
+            raise Conflict(f"marketplace: the account with {name} has no {what}; `marketplaces set {name}`")
         return _switch(context, found, enabled=True)
 
 
@@ -158,7 +159,8 @@ def unsealed(account: SealedAccount) -> Account:
     the sealing key is missing.
     """
     if not account.api_key or not account.base_url:
-        raise Permanent(f"the account with {account.marketplace} has no API key or no URL")
+        name = account.marketplace
+        raise Permanent(f"the account with {name} has no API key or no URL; `marketplaces set {name}`")
     sealed_as = _sealed_as(account.marketplace)
     api_key = sealing.unseal(account.api_key, account.org_id, sealed_as, account.id)
     return Account(account.id, account.base_url, api_key, settings().marketplace_timeout)
@@ -189,5 +191,8 @@ def _one(context: Context, statement: LiteralString, marketplace: str) -> Market
     found = cursor.execute(statement, [context.tenant_id, marketplace]).fetchone()
     if found is None:
         names = ", ".join(one.marketplace for one in list_accounts(context)) or "none yet"
-        raise NotFound(f"marketplace: {marketplace} is not set up for this organisation; set up: {names}")
+        raise NotFound(
+            f"marketplace: {marketplace} is not set up for this organisation; set up: {names};"
+            f" `marketplaces set {marketplace}`"
+        )
     return found

@@ -36,7 +36,7 @@ SELECT org_id, pause_reason, count(*) AS runs, min(paused_at) AS since FROM coll
 _REMEDIES = {
     "budget": "raise the cap of the organisation: `settings set --cap CENTS`",
     "overrun": "compare the prices with the bills, then raise the cap: `settings set --cap CENTS`",
-    "credentials": "correct the API key, then `runs resume` each run",
+    "credentials": "`marketplaces set` with the right API key, then `runs resume` each run",
 }
 
 
@@ -47,7 +47,8 @@ def _accounts(context: CheckContext) -> Iterator[Finding]:
         if one.is_enabled and not one.is_ready:
             missing = "API key" if not one.api_key else "URL"
             what = f"organisation {one.org_id}: the enabled account with {one.marketplace} has no {missing}"
-            yield Finding("problem", "marketplaces", what, "set it, or disable the account")
+            remedy = f"`marketplaces set {one.marketplace}`, or `marketplaces disable {one.marketplace}`"
+            yield Finding("problem", "marketplaces", what, remedy)
     sealed = [one for one in found if one.api_key and one.base_url]
     if not sealed:
         return
@@ -63,7 +64,7 @@ def _accounts(context: CheckContext) -> Iterator[Finding]:
         except (SetupError, Permanent) as error:
             what = f"organisation {one.org_id}: {error}"
             yield Finding(
-                "problem", "marketplaces", what, f"add the key, or set the API key of {one.marketplace} again"
+                "problem", "marketplaces", what, f"add the key, or `marketplaces set {one.marketplace} --key`"
             )
 
 

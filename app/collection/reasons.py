@@ -70,7 +70,7 @@ class NoPlace(Reason):
         """The position, and how many runs are running."""
         return (
             f"number {self.position} of the runs that wait: {self.running} of at most {self.most} are running"
-            " (`settings set --runs`)"
+            " (`settings set --max-runs`)"
         )
 
 
@@ -109,7 +109,11 @@ class AccountUnusable(Reason):
     @property
     def sentence(self) -> str:
         """What is wrong with the account."""
-        return f"the account with {self.marketplace} {self.why}: no page of it can be bought"
+        command = "enable" if self.why == "is disabled" else "set"
+        return (
+            f"the account with {self.marketplace} {self.why}, so no page can be bought"
+            f" (`marketplaces {command} {self.marketplace}`)"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,7 @@ class CallsBusy(Reason):
         """How many pages wait, and how many calls are in progress."""
         return (
             f"{self.events} waiting since {shown(self.since)} for a call: {self.held} of {self.max_calls} of the"
-            f" account with {self.marketplace} are in progress"
+            f" account with {self.marketplace} are in progress (`marketplaces set {self.marketplace} --max-calls`)"
         )
 
 

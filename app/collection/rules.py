@@ -120,7 +120,7 @@ def check_estimate(estimate: int, cap: int, *, allowed: bool) -> None:
         raise _invalid(
             "categories",
             f"the estimate is {cents(estimate)} and the cap {cents(cap)}: raise the cap, choose fewer categories,"
-            " or allow the run to start over its cap",
+            " or allow the run to start over its cap (`--over-cap`)",
         )
 
 
@@ -175,7 +175,7 @@ def remedy(reason: PauseReason, run_id: UUID, marketplace: str) -> str:
         case "budget" | "overrun":
             return "raise the cap: `settings set --cap CENTS`; a run with a cap of its own keeps it"
         case "credentials":
-            return f"correct the account with {marketplace}, then `runs resume {run_id}`"
+            return f"correct the account with `marketplaces set {marketplace}`, then `runs resume {run_id}`"
         case "place":
             return "it continues by itself when fewer runs are running"
 

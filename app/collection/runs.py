@@ -178,7 +178,7 @@ def _refuse_used_key(context: Context, key: str | None, fingerprint: str) -> Non
 def _check_account(context: Context, marketplace: str) -> None:
     account = accounts.show_account(context, marketplace)
     if not account.is_enabled:
-        raise Conflict(f"marketplace: the account with {marketplace} is disabled: enable it first")
+        raise Conflict(f"marketplace: the account with {marketplace} is disabled; `marketplaces enable {marketplace}`")
 
 
 def _lock(context: Context, run_id: UUID) -> Run:

@@ -97,7 +97,9 @@ def test_an_invalid_request_is_refused_by_field(team: Team, given: dict[str, Any
 def test_a_run_needs_an_enabled_account(team: Team) -> None:
     """The error names the marketplace and the remedy."""
     accounts.disable_account(team.context, MARKETPLACE)
-    with pytest.raises(Conflict, match=r"^marketplace: the account with amazon\.de is disabled: enable it"):
+    with pytest.raises(
+        Conflict, match=r"^marketplace: the account with amazon\.de is disabled; `marketplaces enable amazon\.de`"
+    ):
         team.create()
     accounts.enable_account(team.context, MARKETPLACE)
     assert team.create().status == "pending"
