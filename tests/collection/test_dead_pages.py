@@ -45,7 +45,7 @@ def test_an_open_page_waits_for_its_attempt(desk: Desk, run: Run) -> None:
 
 
 def test_the_page_of_a_discarded_request_fails(desk: Desk, run: Run) -> None:
-    """Its reservation is released, and the run goes on without it. A request of another attempt changes nothing."""
+    """Its reservation is released, and no result is awaited. A request of another attempt changes nothing."""
     assert desk.books(run.id) == (0, 5, 0)
     with desk.connection.transaction():
         context = HandlerContext.begin(desk.connection)
@@ -58,6 +58,7 @@ def test_the_page_of_a_discarded_request_fails(desk: Desk, run: Run) -> None:
         "of no use",
     )
     assert desk.books(run.id) == (0, 0, 0)
+    assert dead_pages.open_pages(desk.connection, [requested(desk, run)]) == {}
 
 
 def test_a_page_whose_call_is_in_progress_is_not_discarded(
