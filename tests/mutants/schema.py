@@ -8,7 +8,7 @@ _LOGISTICS = "migrations/0006_logistics.sql"
 _WALLS = "tests/test_isolation.py tests/test_policies.py"
 _RUNNER, _TEST_RUNNER = "app/schema/migrate.py", "tests/schema/test_migrate.py"
 
-_TYPES, _TEST_TYPES = "migrations/0040_event_type_owners.sql", "tests/engine/test_event_types.py"
+_TYPES, _TEST_TYPES = "migrations/0038_event_type_owners.sql", "tests/engine/test_event_types.py"
 _PUBLISH, _TEST_PUBLISH = "migrations/0033_publish.sql", "tests/engine/queue/test_publish_sql.py"
 
 MUTANTS = (
