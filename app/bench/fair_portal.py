@@ -92,7 +92,7 @@ def _taking(*, by_share: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        app.job_manager.by_share = True
+        del app.job_manager.by_share  # the class's own value counts again
 
 
 def requests(tenant: UUID, count: int) -> list[Event[ItemRequested]]:
