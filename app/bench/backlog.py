@@ -59,7 +59,10 @@ CASES = (
     # No event waits behind the sample, so the last deliveries search for siblings among the effects.
     _Case("1 million effects waiting", 0, effects=1_000_000),
     _Case("1 million applied", applied=1_000_000),
+    # Delayed, put-back and parked events all wait in `engine.delayed`.
     _Case("10 thousand put back", put_back=10_000),
+    _Case("100 thousand put back", put_back=100_000),
+    _Case("1 million put back", put_back=1_000_000),
 )
 _PLAIN_CASES = CASES[:3]
 

@@ -114,7 +114,9 @@ def explain_one(
                 unknown.append(error)
     if len(unknown) == 1:
         raise unknown[0]
-    raise NotFound(f"{what}: there is no {what} {id_} in any domain")
+    # Each domain's message has its own remedy.
+    remedies = "; ".join(str(one) for one in unknown)
+    raise NotFound(f"{what}: there is no {what} {id_} in any domain{f' ({remedies})' if remedies else ''}")
 
 
 def explain_tenant(

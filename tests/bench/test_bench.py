@@ -53,7 +53,7 @@ def measured(name: str, *options: object) -> dict[str, Any]:
         ("fan-in", 0.0005, {"parcels", "one by one, stale", "plain Procrastinate", "limit, chunks of 500"}, 18),
         ("publish", 0.002, {"publish()", "plain Procrastinate, batch_defer", "limit, COPY of the parcels"}, 1),
         ("latency", 0.01, {"Tallyman", "plain Procrastinate"}, 2),
-        ("backlog", 0.001, {"one by one", "parcels", "plain Procrastinate"}, 10),
+        ("backlog", 0.001, {"one by one", "parcels", "plain Procrastinate"}, 14),
         ("submit", 0.001, {"Tallyman", "plain Procrastinate", "limit, COPY of the same rows"}, 1),
         ("robots --portal-ms 0", 0.01, {"Tallyman, 1 worker", "Tallyman, 2 workers", "plain Procrastinate"}, 0),
         ("memory", 0.0001, {"Tallyman, 20 results", "Tallyman, 100 results", "plain Procrastinate, 20 results"}, 1),

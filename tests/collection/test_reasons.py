@@ -49,7 +49,7 @@ RUN = UUID(int=1)
         ),
         (
             NoPlace(2, 3, 3),
-            "number 2 of the runs that wait: 3 of at most 3 are running (`settings set --runs`)",
+            "number 2 of the runs that wait: 3 of at most 3 are running (`settings set --max-runs`)",
         ),
         (
             Budget(100, 50, 0, 2500, own_cap=False),
@@ -64,12 +64,15 @@ RUN = UUID(int=1)
         ),
         (
             AccountUnusable(RUN, "amazon.de", "is disabled"),
-            "the account with amazon.de is disabled: no page of it can be bought",
+            "the account with amazon.de is disabled, so no page can be bought (`marketplaces enable amazon.de`)",
         ),
         (AccountResting("amazon.de", "429", NOON), f"the account with amazon.de rests until {AT}: 429"),
         (
             CallsBusy(3, "amazon.de", 1, 2, NOON),
-            f"3 waiting since {AT} for a call: 1 of 2 of the account with amazon.de are in progress",
+            (
+                f"3 waiting since {AT} for a call: 1 of 2 of the account with amazon.de are in progress"
+                " (`marketplaces set amazon.de --max-calls`)"
+            ),
         ),
         (ItemEnded("completed", "B1", NOON, None, None), f"B1 is completed since {AT}"),
         (ItemEnded("failed", "B1", NOON, "gone", "not sold"), f"B1 is failed since {AT} of gone: not sold"),

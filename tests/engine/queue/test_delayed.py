@@ -217,13 +217,13 @@ def test_rows_parked_by_an_older_version_are_woken_first(connection: Connection,
     connection.execute("UPDATE public.procrastinate_jobs SET scheduled_at = now() + interval '1 hour'")
     connection.execute("INSERT INTO engine.parked (row_id, key) SELECT id, 'k' FROM public.procrastinate_jobs")
     publish(connection, want("new"), delay=300)
-    connection.execute("UPDATE engine.delayed SET key = 'k', most = 1")
+    connection.execute("UPDATE engine.delayed SET key = 'k', most = 2")
     row_id = scalar(connection, "SELECT id FROM public.procrastinate_jobs")
-    assert scalar(connection, "SELECT engine.wake_parked('k', 1)") == row_id
+    assert scalar(connection, "SELECT engine.wake_parked('k', 2)") == row_id
     assert counts(connection) == (1, 1)
-    assert scalar(connection, "SELECT engine.wake_parked('k', 1)") == row_id + 1
+    assert scalar(connection, "SELECT engine.wake_parked('k', 2)") == row_id + 1
     assert counts(connection) == (2, 0)
-    assert scalar(connection, "SELECT engine.wake_parked('k', 1)") is None
+    assert scalar(connection, "SELECT engine.wake_parked('k', 2)") is None
 
 
 def test_fetching_and_promoting_read_an_index_however_much_is_delayed(

@@ -62,7 +62,7 @@ def test_each_worker_registers_its_identity(connection: Connection, listener: Co
         assert worker.stop() == 0
     told = [(one.name, one.host, one.pid, one.queues, one.version) for one in found]
     here = (socket.gethostname(), worker.process.pid)
-    assert told == [("effects", *here, ["robots"], version()), ("events", *here, ["events"], version())]
+    assert told == [("effects", *here, ["marketplaces", "robots"], version()), ("events", *here, ["events"], version())]
     assert not any(one.is_stale or one.in_hand for one in found)
     assert all(one.is_known and one.started_at for one in found)
     assert (list_workers(connection), known(connection)) == ([], 0)
@@ -76,7 +76,9 @@ def test_a_worker_of_procrastinates_command_registers_its_identity(
     with worker_pool(tmp_path) as workers:
         workers.plain("--name", "plain")
         until(listener, lambda: known(connection) == 1)
-        assert [(one.name, one.queues) for one in list_workers(connection)] == [("plain", ["events", "robots"])]
+        assert [(one.name, one.queues) for one in list_workers(connection)] == [
+            ("plain", ["events", "marketplaces", "robots"])
+        ]
 
 
 def test_a_killed_worker_becomes_stale_and_is_removed(

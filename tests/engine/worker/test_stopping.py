@@ -166,7 +166,7 @@ def test_the_default_fits_into_the_ten_seconds_of_docker_stop(monkeypatch: pytes
 @pytest.mark.parametrize(("limit", "reserved", "waits"), [(8.0, 1.0, 6.0), (2.0, 0.5, 1.0), (100.0, 1.0, 98.0)])
 def test_the_last_two_steps_have_a_quarter_of_the_limit_each(limit: float, reserved: float, waits: float) -> None:
     """At most a second. The rest is for the deliveries in progress."""
-    with using(graceful_timeout=limit):
+    with using(graceful_timeout=limit, stalled_after=1000):
         assert (stopping.reserve(), stopping.patience()) == (reserved, waits)
 
 
