@@ -12,10 +12,9 @@ from psycopg.rows import class_row, scalar_row
 
 from app.context import Connection
 from app.errors import InvalidInput, NotFound, SetupError
+from app.tenancy.choice import NAMED, as_id, the_one, the_only
 
 Role = Literal["member", "admin"]
-_NAMED = 10
-"""Most organisations that an error lists."""
 
 _SELECT = """
 SELECT o.id, o.name, o.created_at,
@@ -66,26 +65,13 @@ def find_org(connection: Connection, wanted: str) -> Org:
 
     Raises `NotFound` if there is none, and `InvalidInput`, with their ids, if several have the name.
     """
-    search = {"wanted": wanted, "id": _as_id(wanted)}
-    found = connection.cursor(row_factory=class_row(Org)).execute(_FIND, search).fetchall()
-    found = [one for one in found if one.id == search["id"]] or found
-    if not found:
-        raise NotFound(f"org: there is no {wanted!r}; `orgs list` shows them")
-    if len(found) > 1:
-        ids = ", ".join(str(one.id) for one in found)
-        raise InvalidInput(f"org: {len(found)} are called {wanted!r}: give an id: {ids}")
-    return found[0]
+    search = {"wanted": wanted, "id": as_id(wanted)}
+    return the_one("org", connection.cursor(row_factory=class_row(Org)).execute(_FIND, search).fetchall(), wanted)
 
 
 def only_org(connection: Connection) -> Org:
     """Return the only organisation. Raises `NotFound` if there is none and `InvalidInput` if there are several."""
-    found = list_orgs(connection, _NAMED + 1)
-    if not found:
-        raise NotFound("org: there is none yet; `workspaces create NAME` makes one")
-    if len(found) > 1:
-        names = ", ".join(one.name for one in found[:_NAMED]) + (", ..." if len(found) > _NAMED else "")
-        raise InvalidInput(f"org: there are several; choose one with --org: {names}")
-    return found[0]
+    return the_only("org", list_orgs(connection, NAMED + 1))
 
 
 def members(connection: Connection, org_id: UUID) -> list[Member]:
@@ -142,10 +128,3 @@ def _person(connection: Connection, email: str) -> UUID:
             f"email: there is no person with the address {email}, and this database creates people elsewhere;"
             " invite the person there first"
         ) from error
-
-
-def _as_id(wanted: str) -> UUID | None:
-    try:
-        return UUID(wanted)
-    except ValueError:
-        return None

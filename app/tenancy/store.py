@@ -11,9 +11,7 @@ from psycopg.rows import class_row, scalar_row
 
 from app.context import Connection
 from app.errors import InvalidInput, NotFound
-
-_NAMED = 10
-"""Most workspaces that an error lists."""
+from app.tenancy.choice import NAMED, as_id, the_one, the_only
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +88,9 @@ def find_workspace(connection: Connection, wanted: str) -> Workspace:
 
     Raises `NotFound` if there is none, and `InvalidInput`, with their ids, if several have the name.
     """
-    search = {"wanted": wanted, "id": _as_id(wanted)}
+    search = {"wanted": wanted, "id": as_id(wanted)}
     found = connection.cursor(row_factory=class_row(Workspace)).execute(_FIND, search).fetchall()
-    found = [one for one in found if one.id == search["id"]] or found
-    if not found:
-        raise NotFound(f"workspace: there is no {wanted!r}; `workspaces list` shows them")
-    if len(found) > 1:
-        ids = ", ".join(str(one.id) for one in found)
-        raise InvalidInput(f"workspace: {len(found)} are called {wanted!r}: give an id: {ids}")
-    return found[0]
+    return the_one("workspace", found, wanted)
 
 
 def timezone_of(connection: Connection, workspace_id: UUID) -> str | None:
@@ -109,13 +101,7 @@ def timezone_of(connection: Connection, workspace_id: UUID) -> str | None:
 
 def only_workspace(connection: Connection) -> Workspace:
     """Return the only workspace. Raises `NotFound` if there is none and `InvalidInput` if there are several."""
-    found = list_workspaces(connection, _NAMED + 1)
-    if not found:
-        raise NotFound("workspace: there is none yet; `workspaces create NAME` makes one")
-    if len(found) > 1:
-        names = ", ".join(one.name for one in found[:_NAMED]) + (", ..." if len(found) > _NAMED else "")
-        raise InvalidInput(f"workspace: there are several; choose one with --workspace: {names}")
-    return found[0]
+    return the_only("workspace", list_workspaces(connection, NAMED + 1))
 
 
 def _existing_org(connection: Connection, org_id: UUID) -> UUID:
@@ -138,10 +124,3 @@ def _named(what: str, name: str) -> str:
 
 def _yes(connection: Connection, question: LiteralString, value: object) -> bool:
     return bool(connection.cursor(row_factory=scalar_row).execute(question, [value]).fetchone())
-
-
-def _as_id(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
