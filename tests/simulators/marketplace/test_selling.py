@@ -23,6 +23,7 @@ from app.simulators.marketplace import Behaviour, Category, ItemRule, Marketplac
 from app.simulators.marketplace.__main__ import program
 from tests.helpers.children import child, read_line
 from tests.helpers.customers import Customer
+from tests.helpers.waits import LIMIT_S
 
 PATIENCE_S = 0.2
 """The limit of a call that will not be answered."""
@@ -139,7 +140,9 @@ async def test_an_endless_answer_is_charged(marketplace: Marketplace, customer: 
     async with customer.http.stream("POST", "/pages", json=form) as answer:
         async for _ in answer.aiter_bytes():
             break
-    assert marketplace.ledger.flooded
+    async with asyncio.timeout(LIMIT_S):  # until the server has noticed that the caller left
+        while not marketplace.ledger.flooded:
+            await customer.http.get("/ledger")
     assert marketplace.ledger.by_reference() == {"r1": 5}
 
 
