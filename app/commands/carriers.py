@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from app.commands.output import Json, emit
 from app.commands.scope import CarrierArgument, WorkspaceOption, acting_for
+from app.commands.secret_input import ask, from_stdin
 from app.errors import InvalidInput
 
 # Imported where they are used: `--help` needs none of them.
@@ -57,7 +57,7 @@ def set_(
     """
     from app.logistics import carriers
 
-    password = _from_stdin() if password_stdin else _beside(username, portal_password)
+    password = from_stdin("password") if password_stdin else _beside(username, portal_password)
     with acting_for(workspace) as context:
         done = carriers.set_carrier(
             context,
@@ -112,17 +112,6 @@ def disable(carrier: CarrierArgument, *, workspace: WorkspaceOption = None, as_j
     emit(done, as_json=as_json)
 
 
-def _from_stdin() -> SecretStr:
-    from pydantic import SecretStr
-
-    line = sys.stdin.buffer.readline()
-    try:
-        return SecretStr(line.decode().rstrip("\r\n"))
-    except UnicodeDecodeError:
-        # No cause: it would show a part of the password.
-        raise InvalidInput("password: not UTF-8") from None
-
-
 def _beside(username: str | None, given: str | None) -> SecretStr | None:
     """Return the password for a new username; None without one. Raises `InvalidInput` without a terminal."""
     from pydantic import SecretStr
@@ -131,15 +120,7 @@ def _beside(username: str | None, given: str | None) -> SecretStr | None:
         return None
     if given is None and not sys.stdin.isatty():
         raise InvalidInput(f"password: no terminal for a prompt; use --password-stdin or {_PASSWORD_VARIABLE}")
-    return SecretStr(_ask() if given is None else given)
-
-
-def _ask() -> str:
-    # Not typer.prompt: it prints "Password:" shortly before it turns the terminal's echo off.
-    try:
-        return getpass.getpass()
-    except EOFError:
-        raise typer.Abort from None
+    return SecretStr(ask("Password: ") if given is None else given)
 
 
 def _line(carrier: Carrier) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from app.commands.output import Json, emit
 from app.commands.scope import OrgOption, within_org
+from app.commands.secret_input import ask, from_stdin
 from app.errors import InvalidInput
 
 # Imported where they are used: `--help` needs none of them.
@@ -106,12 +106,9 @@ def _secret(api_key: str | None, *, key: bool, key_stdin: bool) -> SecretStr | N
     from pydantic import SecretStr
 
     if key_stdin:
-        try:
-            return SecretStr(sys.stdin.buffer.readline().decode().rstrip("\r\n"))
-        except UnicodeDecodeError as error:
-            raise InvalidInput("api_key: standard input is not UTF-8") from error
+        return from_stdin("api_key")
     if key and api_key is None:
         if not sys.stdin.isatty():
             raise InvalidInput(f"api_key: there is no terminal to ask on; use --key-stdin or {_KEY_VARIABLE}")
-        return SecretStr(getpass.getpass("API key: "))
+        return SecretStr(ask("API key: "))
     return None if api_key is None else SecretStr(api_key)

@@ -129,6 +129,12 @@ def test_an_api_key_is_not_taken_from_the_command_line(run: Run, shop: Marketpla
     assert run("marketplaces", "show", "amazon.de", "--json").rows[0]["has_key"] is True
 
 
+def test_a_key_that_is_no_text_is_refused_without_showing_it(run: Run, shop: Marketplace) -> None:
+    """The error has no cause, because the cause of a failed decoding holds the bytes."""
+    done = run("marketplaces", "set", "amazon.de", "--key-stdin", stdin=b"secret\xff\n")
+    assert (done.code, done.out, done.err) == (2, "", "error: api_key: not UTF-8\n")
+
+
 def test_settings_are_the_defaults_until_they_are_set(run: Run, shop: Marketplace) -> None:
     """What is not given stays."""
     wanted = {"budget_cap_cents": 2500, "soft_warning_percent": 80, "max_concurrent_runs": 3}
