@@ -21,6 +21,7 @@ from app.commands import (
     explain,
     prune,
     queues,
+    serve,
     stats,
     work,
     workers,
@@ -45,6 +46,7 @@ app.add_typer(events.app, name="events")
 app.add_typer(bench.app, name="bench")
 app.add_typer(demo.app, name="demo")
 app.command()(work.work)
+app.command()(serve.serve)
 app.command()(audit.audit)
 app.command()(doctor.doctor)
 app.command()(stats.stats)

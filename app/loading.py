@@ -43,6 +43,12 @@ def command(domain: Domain, name: str) -> Any:
     return _imported(found, object, f"domain {domain.name}, command {name}") if isinstance(found, str) else found
 
 
+def routers(domain: Domain) -> list[Any]:
+    """Return the FastAPI routers of a domain. Raises `SetupError` if an address cannot be imported."""
+    where = f"domain {domain.name}, router"
+    return [_imported(found, object, where) if isinstance(found, str) else found for found in domain.routers]
+
+
 def _imported(address: str, kind: type[_T], where: str) -> _T:
     module, colon, name = address.partition(":")
     if not (module and colon and name):

@@ -106,6 +106,17 @@ class Settings(BaseSettings):
     marketplace_settle: float = Field(default=30.0, ge=0)
     """Grace period: a marketplace may still charge a call this long after it failed, and is not asked before."""
 
+    token_secret: SecretStr | None = None
+    """The secret of HS256 bearer tokens, at least 32 bytes. Default: with the embedded server, a secret of its own."""
+    token_jwks_url: str | None = None
+    """The URL of the public keys (JWKS) of RS256 and ES256 bearer tokens."""
+    token_audience: str = Field(default="authenticated", min_length=1)
+    """The audience (`aud`) that a bearer token must have."""
+    token_issuer: str | None = None
+    """The issuer (`iss`) that a bearer token must have. Default: any."""
+    web_connections: int = Field(default=8, ge=1)
+    """Database connections of the web application, at most."""
+
     def home_directory(self) -> Path:
         """Return `home` as an absolute path. Raises `SetupError` if it needs a home directory that does not exist."""
         try:

@@ -65,16 +65,17 @@ class Domain:
 
     `name`: unique; the prefix of the domain's files in the ledger of migrations. `schemas`: the database schemas that
     it owns. `parts`: a `Parts`, or its address as `module:NAME`, which `app.loading` imports when it is needed.
-    `commands`: a Typer app or its address, by the name of the command-line group. `migrations`: the directory of a
-    domain in a separate package. `fixtures`: the address of an `app.fixtures.Fixtures`: crash cases, isolation
-    fixtures, the part of a chaos run, jobs for benchmarks. Raises `SetupError` for a bad or reserved name, or a missing
-    directory.
+    `commands`: a Typer app or its address, by the name of the command-line group. `routers`: FastAPI routers or their
+    addresses, for the web application. `migrations`: the directory of a domain in a separate package. `fixtures`: the
+    address of an `app.fixtures.Fixtures`: crash cases, isolation fixtures, the part of a chaos run, jobs for
+    benchmarks. Raises `SetupError` for a bad or reserved name, or a missing directory.
     """
 
     name: str
     parts: Parts | str = field(default_factory=Parts)
     schemas: tuple[str, ...] = ()
     commands: Mapping[str, Any] = field(default_factory=dict)
+    routers: Sequence[Any] = ()
     migrations: Path | None = None
     fixtures: str | None = None
 

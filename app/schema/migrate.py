@@ -127,6 +127,11 @@ def pending(address: str | None = None, sources: Sources | None = None) -> tuple
     return status(address, sources).pending
 
 
+def pending_on(connection: Connection, sources: Sources) -> tuple[str, ...]:
+    """Return the names of the files that `migrate` would apply, as `service_role` sees them."""
+    return _compare(_recorded(connection), sources).pending
+
+
 def _compare(recorded: dict[str, str], sources: Sources) -> Status:
     hashes = {script.name: script.sha256 for script in sources.ours()}
     known = {*hashes, *(script.name for script in sources.queue_upgrades())}

@@ -1,0 +1,1 @@
+"""The web application: `python cli.py serve`."""

@@ -1,0 +1,65 @@
+"""Access: the person of a request, and a transaction under this person's row-level security."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, cast
+from uuid import UUID
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from psycopg_pool import ConnectionPool
+from starlette.concurrency import run_in_threadpool
+
+from app import database
+from app.context import Connection
+from app.web.problems import ProblemError
+from app.web.tokens import Refused, Verifier
+
+_BEARER = HTTPBearer(auto_error=False, bearerFormat="JWT", description="A JSON Web Token; `sub` is the user's id.")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The authenticated person of a request."""
+
+    user_id: UUID
+
+
+async def person(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
+) -> Person:
+    """Return the person that the bearer token names. Raises `ProblemError`: 401, or 503 if keys cannot be fetched."""
+    if credentials is None:
+        raise ProblemError(
+            401, "Authorization: send a bearer token", headers={"WWW-Authenticate": 'Bearer realm="tallyman"'}
+        )
+    verifier = cast("Verifier", request.app.state.verifier)
+    try:
+        return Person(await run_in_threadpool(verifier.user, credentials.credentials))
+    except Refused as error:
+        challenge = f'Bearer realm="tallyman", error="invalid_token", error_description="{error}"'
+        raise ProblemError(401, f"Authorization: {error}", headers={"WWW-Authenticate": challenge}) from None
+    except ConnectionError as error:
+        raise ProblemError(503, str(error), headers={"Retry-After": "5"}) from None
+
+
+def pool(request: Request) -> ConnectionPool[Connection]:
+    """Return the application's pool of connections as `service_role`."""
+    return cast("ConnectionPool[Connection]", request.app.state.pool)
+
+
+Pool = Annotated[ConnectionPool[Connection], Depends(pool)]
+"""The parameter of an endpoint that opens transactions itself."""
+CurrentPerson = Annotated[Person, Depends(person)]
+"""The parameter of an endpoint that needs a person."""
+
+
+def _as_person(person: CurrentPerson, pool: Pool) -> Iterator[Connection]:
+    with pool.connection() as connection, database.as_person(connection, person.user_id) as opened:
+        yield opened
+
+
+AsPerson = Annotated[Connection, Depends(_as_person, scope="function")]
+"""The parameter of an endpoint that works in one transaction as the person. Committed before the response is sent."""

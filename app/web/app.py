@@ -1,0 +1,47 @@
+"""Build the web application: routers of the program and of its domains, problem documents, and the database pool."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from app import database
+from app.engine.domain import wiring
+from app.engine.queue.workers import version
+from app.loading import routers
+from app.settings import settings
+from app.startup import install_wiring
+from app.web import health, problems
+from app.web.tokens import Verifier
+from app.wiring import domains
+
+_ROUTERS = (health.router,)
+"""Routers that belong to no domain."""
+
+
+def create() -> FastAPI:
+    """Return the application. Its lifespan opens the pool. Raises `SetupError` for a wrong setting or router."""
+    app = FastAPI(title="Tallyman", version=version(), lifespan=_lifespan, docs_url=None, redoc_url=None)
+    app.state.verifier = Verifier.of(settings())
+    problems.install(app)
+    for router in _ROUTERS:
+        app.include_router(router)
+    for domain in domains():
+        for router in routers(domain):
+            app.include_router(router)
+    app.add_middleware(problems.Unexpected)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    install_wiring()
+    await run_in_threadpool(wiring)
+    app.state.pool = await run_in_threadpool(database.pool, max_size=settings().web_connections)
+    try:
+        yield
+    finally:
+        await run_in_threadpool(app.state.pool.close)
