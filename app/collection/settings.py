@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg.rows import class_row, scalar_row
 
 import events
-from app.collection import budget, places, rules, store
+from app.collection import budget, places, rules, store, waking
 from app.collection.store import Run
 from app.context import Connection, Context
 from app.engine import audit_log
@@ -66,14 +66,6 @@ UPDATE collection.collection_runs r
 _ABOVE = """
 SELECT id FROM collection.collection_runs
  WHERE id = ANY(%(ids)s) AND status = 'running' AND actual_cost_cents + overrun_cents > %(cap)s
-"""
-# A run continues if its next page fits, or if no page is left.
-_WAKEABLE = """
-SELECT r.id FROM collection.collection_runs r
- WHERE r.id = ANY(%s) AND r.status = 'paused' AND r.pause_reason IN ('budget', 'overrun') AND r.overrun_cents = 0
-   AND coalesce((SELECT min(p.price_cents) FROM collection.collection_pages p
-                  WHERE p.run_id = r.id AND p.status = 'pending'), 0)
-       <= r.budget_cap_cents - r.actual_cost_cents - r.reserved_cost_cents
 """
 _WARN = """
 UPDATE collection.collection_runs r SET warned_at = statement_timestamp()
@@ -153,9 +145,7 @@ def _apply_cap(context: Context, capped: Sequence[Run], cap: int, actor: str) ->
     connection.execute(_SET_CAPS, wanted)
     paused = _pause(context, _ids(connection, _ABOVE, wanted), "budget", actor)
     raised = [run.id for run in capped if run.budget_cap_cents < cap]
-    woken = _ids(connection, _WAKEABLE, [raised])
-    store.resume(connection, woken, actor)
-    return paused, woken
+    return paused, waking.wake(connection, raised, ("budget", "overrun"), actor=actor)
 
 
 def _pause(context: Context, run_ids: list[UUID], reason: PauseReason, actor: str) -> list[UUID]:

@@ -16,15 +16,15 @@ from uuid import UUID
 
 import structlog
 
-from app.collection import budget, items, pages
+from app.collection import budget, items, pages, waking
 from app.collection.budget import Booked, Entry
-from app.collection.chain import Causes
+from app.collection.chain import Causes, say
 from app.collection.items import PageResult
 from app.collection.pages import Added, Asked, Outcome, Page
 from app.context import HandlerContext
 from app.errors import FailingEvents
 from events import Event
-from events.collection import PageCompleted
+from events.collection import JobSubmitted, PageCompleted
 
 ACCOUNT_ERRORS = frozenset({"key_refused", "account_unusable"})
 """Error codes of released pages that pause the run: no page can be bought before an operator acts."""
@@ -188,7 +188,16 @@ def _go_on(context: HandlerContext, settled: Sequence[Settled], booked: Mapping[
     running -= over | refused
     asked = {one.page.run_id for one in settled for _ in _requests(one, context, running)}
     follow += [event for one in settled for event in _requests(one, context, running)]
-    return follow + budget.finish(context, running - asked, causes)
+    return follow + budget.finish(context, running - asked, causes) + _wake(context, settled, causes)
+
+
+def _wake(context: HandlerContext, settled: Sequence[Settled], causes: Causes) -> list[Event[Any]]:
+    """Wake runs that were paused for the budget and have room again, because less was charged than reserved."""
+    paused = {one.page.run_id: one.page.org_id for one in settled if one.page.run_status == "paused"}
+    return [
+        say(JobSubmitted(run_id=run_id), context.now, run_id=run_id, org_id=paused[run_id], cause=causes[run_id])
+        for run_id in waking.wake(context.connection, paused.keys(), ("budget",), actor=None)
+    ]
 
 
 def _requests(one: Settled, context: HandlerContext, running: Collection[UUID]) -> Iterable[Event[Any]]:

@@ -22,7 +22,7 @@ from app.settings import settings
 from app.simulators.marketplace import Marketplace
 from app.testing.deliver import deliver
 from events import Payload
-from events.collection import FoundItem, PageCompleted
+from events.collection import FoundItem, PageCompleted, PauseReason
 from tests.helpers.collecting import Desk, imbalances
 from tests.helpers.factories import make_user, make_workspace
 from tests.helpers.support import scalar
@@ -84,6 +84,11 @@ class Team:
             ids = self.connection.cursor(row_factory=scalar_row).execute(_PENDING, [run.id]).fetchall()
             pages.lock(self.connection, ids)
             return sorted(budget.reserve(self.connection, ids))
+
+    def pause(self, run: Run, reason: PauseReason) -> None:
+        """Pause a running run, without its event."""
+        with self.connection.transaction():
+            budget.pause(self.context, [run.id], reason)
 
     def settle(self, run: Run, page_id: UUID, cost: int, **given: Any) -> None:
         """Apply the result of a page that has begun. `given`: other fields of the result."""

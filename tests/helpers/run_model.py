@@ -132,6 +132,8 @@ class Model:
         if run.overrun > before:
             run.pause("overrun")
         self._finish(run)
+        if run.reason == "budget" and not run.overrun and self._fits(run):
+            run.reason = "place"
         self.start()
 
     def _book(self, run: ModelRun, page: ModelPage, cost: int) -> None:
@@ -189,7 +191,6 @@ class Model:
                 run.reason = "place"
         self.start()
 
-    @staticmethod
-    def _fits(run: ModelRun) -> bool:
+    def _fits(self, run: ModelRun) -> bool:
         is_pending = any(page.status == "pending" for page in run.pages.values())
-        return (PRICE if is_pending else 0) <= run.cap - run.spent - run.reserved
+        return run.spent + run.reserved + (PRICE if is_pending else 0) <= self._target(run)

@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _PLACES, _TEST_PLACES = "app/collection/places.py", "tests/collection/test_places.py"
 _SETTINGS, _TEST_SETTINGS = "app/collection/settings.py", "tests/collection/test_settings.py"
+_WAKING, _TEST_WAKING = "app/collection/waking.py", "tests/collection/test_waking.py"
 _STORE, _RUNS = "app/collection/store.py", "app/collection/runs.py"
 _TEST_TRANSITIONS, _TEST_RUNS = "tests/collection/test_transitions.py", "tests/collection/test_runs.py"
 
@@ -89,18 +90,25 @@ MUTANTS = (
         "a cap does not fall below what is spent and reserved",
     ),
     Mutant(
-        _SETTINGS,
-        "r.pause_reason IN ('budget', 'overrun')",
-        "r.pause_reason IN ('budget', 'overrun', 'user')",
+        _WAKING,
+        "r.pause_reason = ANY(%(reasons)s)",
+        "r.pause_reason IS NOT NULL",
         _TEST_SETTINGS,
         "a higher cap does not wake a run that a user paused",
     ),
     Mutant(
-        _SETTINGS,
-        "       <= r.budget_cap_cents - r.actual_cost_cents - r.reserved_cost_cents\n",
-        "       <= r.budget_cap_cents\n",
+        _WAKING,
+        "       + coalesce((SELECT min(p.price_cents)",
+        "       + 0 * coalesce((SELECT min(p.price_cents)",
         _TEST_SETTINGS,
         "a higher cap without room for the next page wakes no run",
+    ),
+    Mutant(
+        _WAKING,
+        "<= coalesce(r.cap_override_cents,",
+        "<= coalesce(NULL,",
+        _TEST_WAKING,
+        "a run that is woken by a lower bill has room within its own cap",
     ),
     Mutant(
         _SETTINGS,
