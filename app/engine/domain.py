@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from uuid import UUID
 from psycopg import sql
 
 from app.context import Connection, HandlerContext
-from app.engine.effect import Call, ConcurrencyLimit, Effect, Policy, Prepared, QueuePaused
+from app.engine.effect import Call, ConcurrencyLimit, Effect, FailedCall, Policy, Prepared, QueuePaused
 from app.engine.installed import installed
 from app.engine.routing import EFFECTS_PRIORITY, EVENTS_PRIORITY, EVENTS_QUEUE, MOST_IN_A_ROW, Route, share_name
 from events import Event, Payload
@@ -26,9 +26,11 @@ __all__ = [
     "Call",
     "ConcurrencyLimit",
     "Effect",
+    "FailedCall",
     "Forecast",
     "Forecaster",
     "Handler",
+    "Interest",
     "Invariant",
     "Lockable",
     "Policy",
@@ -58,6 +60,9 @@ class Forecast:
 
 Forecaster = Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, Forecast]]
 """Return the forecast of each event of one type, by the event's id. Changes nothing."""
+
+Interest = Callable[[Connection, Sequence[Event[Any]]], Collection[UUID]]
+"""Return the ids of those events, all of one type, that a subscriber gets. Runs in the commit that applies them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,8 @@ class Wiring:
     tables without which a worker does not start. `schemas`: schemas of the domains; a worker does not start if a table
     in them lacks forced row-level security. `migrations`: directories of domains in separate packages, by domain.
     `subscriptions`: by payload type, the payload types of the copies that subscribers get (`app.engine.subscribers`).
-    Each copy has a handler or an effect, like any other event. `owners`: the domain's name, by payload type.
+    Each copy has a handler or an effect, like any other event. `interests`: which events a subscriber gets, by the
+    payload type of its copies; without an entry: all. `owners`: the domain's name, by payload type.
     """
 
     handlers: Mapping[type[Payload], Handler]
@@ -108,6 +114,7 @@ class Wiring:
     schemas: Sequence[str] = ()
     migrations: Mapping[str, Path] = field(default_factory=dict)
     subscriptions: Mapping[type[Payload], Sequence[type[Payload]]] = field(default_factory=dict)
+    interests: Mapping[type[Payload], Interest] = field(default_factory=dict)
     owners: Mapping[type[Payload], str] = field(default_factory=dict)
 
     def lock(self, connection: Connection, events: Sequence[Event[Any]]) -> None:

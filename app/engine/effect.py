@@ -70,6 +70,15 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedCall:
+    """A call that was begun and ended with `error`. `is_dead`: its event is buried, else it waits for a retry."""
+
+    event: Event[Any]
+    error: Exception
+    is_dead: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Effect:
     """How to make the outside calls of one type of event.
 
@@ -79,6 +88,9 @@ class Effect:
     limits        concurrency limits by event id; an event without an entry has no limit
     give_up       the result's payload if the last attempt failed with a transient error; without it the event becomes
                   a dead letter
+    failed        record begun calls that failed, in the commit that puts their events back or buries them; returns
+                  events to publish; not called for an event that dies without an outcome of its call, because its
+                  workers crashed
     close         close connections when a worker stops
     ask           ask the other side about events whose calls are in doubt; returns its answers as text, by event id
     revive        reopen dead requests; returns the event of the next attempt, by the dead event's id; leaves out events
@@ -109,6 +121,7 @@ class Effect:
     call: Callable[[Prepared, Call], Awaitable[Payload]]
     limits: Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, ConcurrencyLimit]] | None = None
     give_up: Callable[[Prepared, Exception], Payload] | None = None
+    failed: Callable[[HandlerContext, Sequence[FailedCall]], Iterable[Event[Any]]] | None = None
     close: Callable[[], Awaitable[None]] | None = None
     ask: Callable[[Sequence[Event[Any]]], Awaitable[Mapping[UUID, str]]] | None = None
     revive: Callable[[HandlerContext, Sequence[Event[Any]]], Mapping[UUID, Event[Any]]] | None = None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -158,6 +158,22 @@ def test_a_crash_at_any_statement_copies_each_event_once(database: Database, wir
     """The copies are published in the commit that applies the event."""
     report = crash_everywhere(database, wiring, [say("a"), say("b", echoes=1)])
     assert report.cases > 10
+
+
+def test_a_subscriber_gets_the_events_that_it_wants(connection: Connection, outside: toy.Outside) -> None:
+    """Its interest is asked once a delivery. Other subscribers get every event."""
+    left, right, asked = Listener("left"), Listener("right"), list[int]()
+
+    def interest(_connection: Connection, said: Sequence[Event[Any]]) -> set[UUID]:
+        asked.append(len(said))
+        return {event.id for event in said if event.data.word == "b"}
+
+    picky = subscriber("left/notes", handlers={Said: left.hear}, interest=interest)
+    with domain.use(together([outside.wiring(), picky, right.wiring()])):
+        publish(connection, say("a"), say("b"), say("c"))
+        drain_all(connection)
+    assert heard(connection) == ["a", "b", "c", "left b", "right a", "right b", "right c"]
+    assert asked == [3]
 
 
 def test_an_effect_can_subscribe(connection: Connection, outside: toy.Outside) -> None:

@@ -24,24 +24,25 @@ def apply(connection: Connection, queued_events: Sequence[QueuedEvent]) -> int:
 
     In the same transaction, unreadable events are buried, or wait for a worker that knows them. An event with the id of
     a different event is buried. A sequenced event that is not next in order is held. A copy of each applied event is
-    published for each subscriber to its type. Raises `ReusedId` if handlers publish two different events with one id.
+    published for each subscriber to its type that wants it. Raises `ReusedId` if handlers publish two different events
+    with one id.
     """
     queued_events = unknown.take_out(connection, queued_events, refusal, lambda: ROUTE)
     queued_events = ordering.take_next(connection, queued_events, partial(bury.bury_others, connection))
     fresh = enter(connection, queued_events)
     others = bury.bury_reused(connection, queued_events, fresh)
     context = HandlerContext.begin(connection)
-    handlers, subscriptions = wiring().handlers, wiring().subscriptions
+    table = wiring()
     kinds = sorted({type(event.data) for event in fresh}, key=lambda payload: payload.type)
     if len(kinds) > 1:
         # Each handler locks its rows in one order; two handlers one after the other would break that order.
-        wiring().lock(connection, fresh)
+        table.lock(connection, fresh)
     published = Ids()
     for kind in kinds:
         some = [event for event in fresh if type(event.data) is kind]
-        publish_all(connection, handlers[kind](context, some), ids=published)
-        if subscribed := subscriptions.get(kind):
-            publish_all(connection, copies(subscribed, some), ids=published)
+        publish_all(connection, table.handlers[kind](context, some), ids=published)
+        if subscribed := table.subscriptions.get(kind):
+            publish_all(connection, copies(connection, subscribed, table.interests, some), ids=published)
     published.check()
     # A dead event keeps its position.
     kept = {other.queued for other in others if other.place == "dead"}

@@ -10,10 +10,10 @@ import structlog
 from app.context import Connection, HandlerContext
 from app.engine.delivery import bury
 from app.engine.delivery.ledger import enter as enter_ledger
-from app.engine.delivery.retry import retry_after_of, spends_nothing
+from app.engine.delivery.retry import Bury, retry_after_of, spends_nothing
 from app.engine.delivery.settle import carry_out
 from app.engine.delivery.transactions import retry_on_conflict
-from app.engine.domain import ConcurrencyLimit
+from app.engine.domain import ConcurrencyLimit, FailedCall
 from app.engine.effects import concurrency, cooldowns
 from app.engine.effects.calls import EffectBatch, Task, again, end_calls, lock_calls, rename_call, unmark_calls
 from app.engine.effects.verdict import Failure, Result, Verdict, decide_outcome
@@ -166,6 +166,14 @@ def _fail(connection: Connection, batch: EffectBatch, failed: list[tuple[Task, F
     cooldowns.begin(connection, _cooldowns(batch, [task for task, _ in failed]))
     for task, failure in failed:
         carry_out(connection, task.queued, failure.decision, failure.error)
+    _tell(connection, batch, [(task, failure) for task, failure in failed if task.begun])
+
+
+def _tell(connection: Connection, batch: EffectBatch, failed: list[tuple[Task, Failure]]) -> None:
+    """Let the effect record begun calls that failed, and publish the events that it returns."""
+    if failed and batch.effect.failed:
+        ended = [FailedCall(task.event, one.error, is_dead=isinstance(one.decision, Bury)) for task, one in failed]
+        publish(connection, *batch.effect.failed(HandlerContext.begin(connection), ended))
 
 
 def _cooldowns(batch: EffectBatch, tasks: list[Task]) -> dict[str, tuple[float, str]]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
 import pytest
 
-from app.context import Connection
+from app.context import Connection, HandlerContext
 from app.engine.delivery.engine import Engine
+from app.engine.domain import FailedCall
 from app.engine.effects.calls import EffectBatch
 from app.engine.effects.record import hand_back, record_outcomes
 from app.engine.queue.lease import LeaseLost
-from app.errors import Permanent, Transient
+from app.errors import Busy, Permanent, Transient
 from app.testing.published import assert_published
+from events import Event
 from tests.helpers.blocking_calls import claimed, word_of
 from tests.helpers.support import scalar
-from tests.helpers.toy import Made, Outside, want
+from tests.helpers.toy import Made, Outside, Said, say, want
 
 _ROWS = """
 SELECT id, status::text, (SELECT array_agg(e #>> '{data,word}' ORDER BY e #>> '{data,word}')
@@ -65,6 +70,28 @@ def test_a_failed_call_is_put_back_or_buried(connection: Connection, outside: Ou
     assert sorted(scalar(connection, waiting)) == ["later", "unsent"]
     left = scalar(connection, "SELECT array_agg(call_key) FROM engine.calls")
     assert set(left) == {marked["later"], marked["final"]}
+
+
+def test_an_effect_records_its_failed_calls(connection: Connection, outside: Outside, engine: Engine) -> None:
+    """In the same commit, with whether the event is dead. Calls that were not begun are left out."""
+    told: list[tuple[str, str, bool]] = []
+
+    def failed(_context: HandlerContext, calls: Sequence[FailedCall]) -> Iterator[Event[Said]]:
+        for call in calls:
+            told.append((call.event.data.word, str(call.error), call.is_dead))
+            yield say(f"{call.event.data.word} failed")
+
+    batch = claimed(engine, connection, *(want(word) for word in ("done", "later", "final", "unbegun")))
+    batch.effect = replace(batch.effect, failed=failed)
+    finish(batch, "done")
+    finish(batch, "later", error=Transient("no answer"))
+    finish(batch, "final", error=Permanent("no"))
+    for task in batch.tasks:
+        if word_of(task) == "unbegun":
+            task.outcome = Busy("rests", retry_after=5)
+    record_outcomes(batch)
+    assert sorted(told) == [("final", "no", True), ("later", "no answer", False)]
+    assert_published(connection, Said, count=2)
 
 
 def test_an_outcome_that_cannot_be_stored_fails_its_own_event(
