@@ -1,26 +1,20 @@
-"""HTTP client for gateways, with limits of time and answer size.
-
-    OutgoingError            has `maybe_sent`: whether the other side may have received the request
-    ├── BadAddress           the address is not an http or https URL; not sent
-    ├── NotConnected         refused, unknown host, TLS or proxy handshake failed, no connection in time; not sent
-    ├── NoAnswer             no complete answer within the limit; maybe sent
-    ├── ConnectionLost       the connection broke, or the answer is not HTTP; maybe sent
-    └── UnreadableAnswer     the body cannot be decoded; maybe sent
-        └── AnswerTooLarge   the body is larger than the client's limit; maybe sent
+"""HTTP client for gateways, with limits of time and answer size; its errors are those of `app.outgoing_errors`.
 
 Error messages never contain a header, a body, or the path and query of an address.
 
 Redirects are not followed, because request headers (a session, an API key) and the body of a 307 would reach another
 origin. Cookies are not stored. A proxy from the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) is
 used, except for loopback addresses. `.netrc` is not read. A POST is sent once, never repeated on a new connection.
+
+A client with a `reach` is for URLs that users choose. It connects to allowed addresses only, which are checked after
+the name was resolved, and directly: a proxy would resolve the name again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -31,10 +25,36 @@ from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
 
 import aiohttp
-from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
-from app.errors import TallymanError
+from app.addresses import Reach
+from app.outgoing_errors import (
+    AddressRefused,
+    AnswerTooLarge,
+    BadAddress,
+    ConnectionLost,
+    NoAnswer,
+    NotConnected,
+    OutgoingError,
+    UnreadableAnswer,
+    translated,
+)
+from app.outgoing_guard import GuardedResolver, check_literal
+
+__all__ = [
+    "LARGEST_ANSWER",
+    "AddressRefused",
+    "Answer",
+    "AnswerTooLarge",
+    "BadAddress",
+    "ConnectionLost",
+    "HttpClient",
+    "NoAnswer",
+    "NotConnected",
+    "OutgoingError",
+    "UnreadableAnswer",
+    "is_base_url",
+]
 
 LARGEST_ANSWER = 1024 * 1024
 """Most bytes that are read of an answer's body, after decompression."""
@@ -42,40 +62,6 @@ _CHUNK = 64 * 1024
 _MOST_DIGITS = 9  # of a Retry-After in seconds: 31 years
 _KEEPALIVE_S = 2.0  # below the 5 s after which common servers close: a request must not meet a closing connection
 _HEADERS = {"User-Agent": "tallyman", "Accept-Encoding": "gzip, deflate"}
-
-
-class OutgoingError(TallymanError):
-    """A request failed. `maybe_sent`: the other side may have received it."""
-
-    maybe_sent = True
-
-
-class BadAddress(OutgoingError):
-    """The address is not an http or https URL."""
-
-    maybe_sent = False
-
-
-class NotConnected(OutgoingError):
-    """No connection was made, so nothing was sent."""
-
-    maybe_sent = False
-
-
-class NoAnswer(OutgoingError):
-    """No complete answer within the time limit."""
-
-
-class ConnectionLost(OutgoingError):
-    """The connection broke before the answer was complete, or the answer is not HTTP."""
-
-
-class UnreadableAnswer(OutgoingError):
-    """The body cannot be decompressed as its headers say."""
-
-
-class AnswerTooLarge(UnreadableAnswer):
-    """The body of the answer is larger than the client's limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +101,17 @@ def _date(text: str) -> datetime | None:
 class HttpClient:
     """The connections of one gateway. Usable in several event loops; call `aclose()` in each.
 
-    The number of concurrent requests is not limited.
+    The number of concurrent requests is not limited. `largest_answer`: most bytes of a body; `cuts`: drop the rest of a
+    larger one, instead of `AnswerTooLarge`. `reach`: the addresses that may be connected to; None: all.
     """
 
-    def __init__(self, *, largest_answer: int = LARGEST_ANSWER) -> None:
+    def __init__(self, *, largest_answer: int = LARGEST_ANSWER, cuts: bool = False, reach: Reach | None = None) -> None:
         self._largest = largest_answer
+        self._cuts = cuts
+        self._reach = reach
         self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
 
-    async def request(
+    async def request(  # noqa: PLR0913 - each parameter is one part of a request
         self,
         method: str,
         address: str,
@@ -131,24 +120,29 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         params: Sequence[tuple[str, str]] = (),
         json: Any = None,
+        body: bytes | None = None,
     ) -> Answer:
         """Send a request and read the whole answer within `timeout` seconds. Returns answers of any status.
 
         The limit for connecting is half of `timeout`, so that a failed connection raises `NotConnected` and not
-        `NoAnswer`. Raises an `OutgoingError`.
+        `NoAnswer`. `json`: an object to send as JSON. `body`: the exact bytes to send instead; `headers` then has their
+        Content-Type. Raises an `OutgoingError`.
         """
         limits = aiohttp.ClientTimeout(total=timeout, connect=timeout / 2, sock_connect=timeout / 2)
         url = _url(address)
-        with _our_errors():
+        with translated():
+            if self._reach:
+                check_literal(self._reach, url.host or "")
             request = self._open().request(
                 method,
                 url,
                 headers=headers,
                 params=params or None,
                 json=json,
+                data=body,
                 timeout=limits,
                 allow_redirects=False,
-                proxy=_proxy(url),
+                proxy=None if self._reach else _proxy(url),
             )
             async with request as response:
                 return Answer(response.status, response.headers, await self._body(response))
@@ -163,7 +157,8 @@ class HttpClient:
         loop = asyncio.get_running_loop()
         if loop not in self._sessions:
             # No limit here: the engine limits concurrent calls by account, over all workers.
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
+            resolver = GuardedResolver(self._reach) if self._reach else None
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, resolver=resolver)
             self._sessions[loop] = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=_HEADERS, read_bufsize=_CHUNK
             )
@@ -176,33 +171,10 @@ class HttpClient:
             body += chunk
             if len(body) > self._largest:
                 response.close()  # the rest is not read, so the connection cannot be used again
+                if self._cuts:
+                    return bytes(body[: self._largest])
                 raise AnswerTooLarge(f"the answer is larger than {self._largest} bytes")
         return bytes(body)
-
-
-@contextmanager
-def _our_errors() -> Iterator[None]:
-    # `from None` if aiohttp's message quotes the address, the request's headers or the answer.
-    try:
-        yield
-    except aiohttp.ClientHttpProxyError as error:
-        raise NotConnected(f"no connection: the proxy answered {error.status}") from None
-    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-        raise NotConnected("no connection") from error
-    except TimeoutError as error:
-        raise NoAnswer("no answer in time") from error
-    except aiohttp.ClientPayloadError as error:
-        raise _broken_body(error) from None
-    except aiohttp.ClientResponseError:
-        raise ConnectionLost("the connection broke: the answer is not HTTP") from None
-    except (aiohttp.ClientError, OSError) as error:
-        raise ConnectionLost(f"the connection broke: {type(error).__name__}") from error
-
-
-def _broken_body(error: aiohttp.ClientPayloadError) -> OutgoingError:
-    if isinstance(error.__cause__, ContentEncodingError):
-        return UnreadableAnswer("cannot read the answer: its compression does not match its headers")
-    return ConnectionLost("the connection broke: the answer is incomplete")
 
 
 def is_base_url(text: str) -> bool:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from app.addresses import Reach
 from app.outgoing import (
+    AddressRefused,
     AnswerTooLarge,
     BadAddress,
     ConnectionLost,
@@ -127,6 +129,65 @@ async def test_an_answer_over_the_limit_is_not_read(client: HttpClient, other: O
     with pytest.raises(AnswerTooLarge, match=f"larger than {LIMIT} bytes") as caught:
         await client.request("POST", other.url, timeout=5, json={})
     assert caught.value.maybe_sent
+
+
+async def test_a_client_can_cut_a_large_answer(other: OtherSide) -> None:
+    """The rest is not read, and the status is the answer's."""
+    client = HttpClient(largest_answer=1000, cuts=True)
+    other.reply = other.say(framed(b"x" * 200_000))
+    answer = await client.request("GET", other.url, timeout=5)
+    assert (answer.status, answer.body) == (200, b"x" * 1000)
+    await client.aclose()
+
+
+async def test_exact_bytes_are_sent(client: HttpClient, other: OtherSide) -> None:
+    """A signature covers them, so nothing may encode them again."""
+    received: list[bytes] = []
+
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.readexactly(8))
+        await other.say(OK + b"Content-Length: 0\r\n\r\n")(reader, writer)
+
+    other.reply = reply
+    headers = {"Content-Type": "application/json"}
+    await client.request("POST", other.url, timeout=5, headers=headers, body=b'{"a": 1}')
+    assert received == [b'{"a": 1}']
+    assert other.heads[0].lower().count(b"content-type: application/json") == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "error"),
+    [
+        ("127.0.0.1", AddressRefused),
+        ("localhost", AddressRefused),
+        ("[::1]", AddressRefused),
+        ("[::ffff:127.0.0.1]", AddressRefused),
+        ("0.0.0.0", AddressRefused),  # noqa: S104 - nothing listens here
+        ("169.254.169.254", AddressRefused),
+        ("127.1", BadAddress),
+        ("2130706433", BadAddress),
+        ("0x7f.0.0.1", NotConnected),
+    ],
+)
+async def test_a_client_with_a_reach_refuses_addresses(
+    other: OtherSide, host: str, error: type[OutgoingError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Literal ones, and those that a name resolves to, in any notation. No connection is made, by no proxy either."""
+    monkeypatch.setenv("http_proxy", other.url)
+    client = HttpClient(reach=Reach())
+    with pytest.raises(error) as caught:
+        await client.request("POST", other.url.replace("127.0.0.1", host), timeout=5, json={})
+    assert not caught.value.maybe_sent
+    assert other.heads == []
+    await client.aclose()
+
+
+async def test_a_reach_with_the_network_lets_a_name_through(other: OtherSide) -> None:
+    """The connection goes to the address that was checked."""
+    client = HttpClient(reach=Reach.parse("127.0.0.0/8,::1/128", source="TEST"))
+    answer = await client.request("GET", other.url.replace("127.0.0.1", "localhost"), timeout=5)
+    assert answer.status == 200
+    await client.aclose()
 
 
 async def test_a_compressed_answer_is_bounded_by_what_it_grows_to(client: HttpClient, other: OtherSide) -> None:
