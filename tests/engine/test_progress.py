@@ -125,3 +125,12 @@ def test_a_change_without_ids_may_concern_any_row() -> None:
     assert Change(JOBS, frozenset([one])).concerns(one)
     assert not Change(JOBS, frozenset([one])).concerns(other)
     assert Change(JOBS, None).concerns(other)
+
+
+@pytest.mark.parametrize(
+    "payload", ["", "rubbish", "[]", "7", '{"ids": null}', '{"table": "t", "ids": [7]}', "[" * 5000]
+)
+def test_a_notification_that_is_no_change_is_refused(payload: str) -> None:
+    """By `ValueError`, whatever it holds: every role of the database may send to the channel."""
+    with pytest.raises(ValueError, match="not a change"):
+        Change.parse(payload)

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tests.mutants import collection_runs, decisions, delivery, effects, fairness, imports, logistics, queue, schema
+from tests.mutants import (
+    collection_runs,
+    decisions,
+    delivery,
+    effects,
+    fairness,
+    imports,
+    logistics,
+    queue,
+    schema,
+    streams,
+)
 
 MUTANTS = (
     *decisions.MUTANTS,
@@ -14,4 +25,5 @@ MUTANTS = (
     *effects.MUTANTS,
     *fairness.MUTANTS,
     *collection_runs.MUTANTS,
+    *streams.MUTANTS,
 )
