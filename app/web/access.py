@@ -22,9 +22,10 @@ _BEARER = HTTPBearer(auto_error=False, bearerFormat="JWT", description="A JSON W
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The authenticated person of a request."""
+    """The authenticated person of a request. `until`: the end of the token, in seconds since the epoch."""
 
     user_id: UUID
+    until: int
 
 
 async def person(
@@ -37,12 +38,13 @@ async def person(
         )
     verifier = cast("Verifier", request.app.state.verifier)
     try:
-        return Person(await run_in_threadpool(verifier.user, credentials.credentials))
+        token = await run_in_threadpool(verifier.verify, credentials.credentials)
     except Refused as error:
         challenge = f'Bearer realm="tallyman", error="invalid_token", error_description="{error}"'
         raise ProblemError(401, f"Authorization: {error}", headers={"WWW-Authenticate": challenge}) from None
     except ConnectionError as error:
         raise ProblemError(503, str(error), headers={"Retry-After": "5"}) from None
+    return Person(token.user_id, token.expires_at)
 
 
 def pool(request: Request) -> ConnectionPool[Connection]:

@@ -27,6 +27,16 @@ _LEEWAY_S = 5
 _SHORTEST_SECRET = 32
 """Bytes of an HS256 secret, by RFC 7518, section 3.2."""
 _LONGEST_TOKEN = 8192
+_LATEST = 2**53
+"""A bound of `exp`, which may be any number: floating-point numbers hold all integers up to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A verified token. `expires_at`: seconds since the epoch (`exp`)."""
+
+    user_id: UUID
+    expires_at: int
 
 
 class Refused(Exception):
@@ -54,8 +64,8 @@ class Verifier:
                 raise SetupError(f"TALLYMAN_TOKEN_JWKS_URL: {error}") from None
         return cls(given.token_audience, given.token_issuer, secret_of(given), keys)
 
-    def user(self, token: str) -> UUID:
-        """Return the id of the person that a token names. May fetch keys: call it in a thread. Raises `Refused`."""
+    def verify(self, token: str) -> Token:
+        """Return the person that a token names, and its end. May fetch keys: call it in a thread. Raises `Refused`."""
         try:
             algorithm = _algorithm(token)
             key, algorithms = self._key(token, algorithm)
@@ -80,7 +90,7 @@ class Verifier:
             raise Refused("the token is of another issuer (iss)") from None
         except (jwt.PyJWTError, ValueError, TypeError):
             raise Refused("the token is not valid") from None
-        return _subject(claims)
+        return Token(_subject(claims), min(int(claims["exp"]), _LATEST))
 
     def _key(self, token: str, algorithm: str) -> tuple[Any, tuple[str, ...]]:
         if algorithm in _BY_SECRET and self.secret is not None:
