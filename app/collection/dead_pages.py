@@ -1,20 +1,29 @@
-"""Dead requests of pages: which pages wait for them, and what becomes of a page when its request is discarded."""
+"""Dead requests of pages: which pages wait for them, and what becomes of a page when its request is given up.
+
+A request that was dead-lettered after its call had begun may be charged: its page is still reserved. Such a page is
+never settled without an answer. Its request goes back into the queue, and a worker asks the marketplace by reference.
+A charged page is used and booked in any state of its run, up to the cap and beyond it as `overrun`. A page that was not
+charged fails, or is cancelled with its run. It is not bought.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
 from app.collection import pages
 from app.collection.settle import settle
-from app.context import Connection, HandlerContext
+from app.context import Connection, Context, HandlerContext
+from app.engine.dead_letters import closing
 from app.engine.effects.calls import live
 from app.errors import Conflict
 from events import Event
 from events.collection import PageCompleted, PageRequested
 
 DISCARDED = "discarded"
+
+_DISCARD = "UPDATE collection.collection_pages SET discard_reason = %s WHERE id = ANY(%s)"
 
 
 def open_pages(connection: Connection, requested: Sequence[Event[PageRequested]]) -> dict[UUID, UUID]:
@@ -30,20 +39,42 @@ def open_pages(connection: Connection, requested: Sequence[Event[PageRequested]]
 
 
 def discard(context: HandlerContext, requested: Sequence[Event[PageRequested]], why: str) -> list[Event[Any]]:
-    """Fail the pages of discarded requests and release their reservations. Returns the events to publish.
+    """Fail the pages of discarded requests. Returns the events to publish.
 
-    If the marketplace has charged such a page, the run's books do not show it: record the result instead. Raises
-    `Conflict` for a page whose call is in progress.
+    A page whose call has begun fails later: its request is among the events, so that a worker first asks for the
+    charge. Raises `Conflict` for a page whose call is in progress.
     """
-    locked = pages.lock(context.connection, {event.data.page_id for event in requested})
-    if running := live(context.connection, [pages.call_key(event) for event in requested]):
+    connection = context.connection
+    locked = pages.lock(connection, {event.data.page_id for event in requested})
+    if running := live(connection, [pages.call_key(event) for event in requested]):
         raise Conflict(f"pages: the calls of {len(running)} of them are in progress, so wait for the results")
+    in_doubt = may_be_charged(connection, requested)
+    asked = {event.data.page_id for event in in_doubt}
+    connection.execute(_DISCARD, [why, list(asked)])
     said = [
         (event, _failed(event, why))
         for event in requested
-        if (page := locked.get(event.data.page_id)) is not None and page.attempt == event.data.attempt
+        if event.data.page_id not in asked
+        and (page := locked.get(event.data.page_id)) is not None
+        and page.attempt == event.data.attempt
     ]
-    return settle(context, said)
+    return [*in_doubt, *settle(context, said)]
+
+
+def may_be_charged(connection: Connection, requested: Collection[Event[PageRequested]]) -> list[Event[PageRequested]]:
+    """Return those of some requests whose pages wait for a result and whose calls have begun."""
+    found = pages.find(connection, {event.data.page_id for event in requested})
+    waiting = open_pages(connection, list(requested))
+    return [event for event in requested if event.id in waiting and found[event.data.page_id].status == "processing"]
+
+
+def hold(context: Context, run_id: UUID) -> closing.Held:
+    """Lock the open dead requests of a run's pages. Call this before the run is locked; then `closing.close()`."""
+
+    def is_meant(event: Event[Any]) -> bool:
+        return event.tenantid == context.tenant_id and event.data.run_id == run_id
+
+    return closing.hold(context.connection, PageRequested, run_id, is_meant)
 
 
 def _failed(event: Event[PageRequested], why: str) -> PageCompleted:

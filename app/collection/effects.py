@@ -119,6 +119,8 @@ async def buy_page(prepared: Prepared, call: Call) -> PageCompleted:
             # Also if the run has ended meanwhile: the page is charged.
             return _bought(purchase.page, found)
         now = await call.still_mine()
+    if now is not None and now.discard_reason:
+        return _failed(purchase.page, dead_pages.DISCARDED, now.discard_reason)
     if now is None or not (now.is_awaited and now.may_buy):
         return _released(purchase.page, "run_stopped", "the run stopped before the call")
     try:
@@ -135,7 +137,10 @@ async def _found(page: Page, now: Now | None) -> PageResult | None:
     try:
         answers = await market().find(account(now), [str(page.id)])
     except (NotCalled, KeyRefused) as error:
-        message = f"the page may be charged, and the marketplace cannot be asked: {error}; then replay this letter"
+        message = (
+            f"the page may be charged, and the marketplace cannot be asked: {error}; then replay this letter, or record"
+            " its bill with `dead resolve --as-done`"
+        )
         raise Permanent(message) from error
     except MarketProtocolError as error:
         raise BadAnswer(str(error)) from error

@@ -26,7 +26,7 @@ SELECT asked.event_id, p.status = 'processing' AND p.attempt = asked.attempt AS 
             OR r.actual_cost_cents + r.reserved_cost_cents
                <= coalesce(r.cap_override_cents, s.budget_cap_cents, r.budget_cap_cents)) AS may_buy,
        r.org_id, r.marketplace, a.id, a.api_key, a.base_url, coalesce(a.max_calls, 1) AS max_calls,
-       coalesce(a.is_enabled, false) AS is_enabled
+       coalesce(a.is_enabled, false) AS is_enabled, p.discard_reason
   FROM unnest(%s::uuid[], %s::uuid[], %s::integer[]) AS asked (event_id, page_id, attempt)
   JOIN collection.collection_pages p ON p.id = asked.page_id
   JOIN collection.collection_runs r ON r.id = p.run_id
@@ -37,7 +37,10 @@ SELECT asked.event_id, p.status = 'processing' AND p.attempt = asked.attempt AS 
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """The state right before a call. `may_buy`: the run's state and budget allow it."""
+    """The state right before a call. `may_buy`: the run's state and budget allow it.
+
+    `discard_reason`: why an operator discarded the page's request; None: nobody did.
+    """
 
     event_id: UUID
     is_awaited: bool
@@ -49,6 +52,7 @@ class Now:
     base_url: str | None
     max_calls: int
     is_enabled: bool
+    discard_reason: str | None
 
     @property
     def sealed(self) -> SealedAccount | None:

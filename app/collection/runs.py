@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import events
-from app.collection import accounts, budget, rules, settings, store
+from app.collection import accounts, budget, dead_pages, rules, settings, store
 from app.collection.rules import CategoryPlan
 from app.collection.settle import cancel_pending
 from app.collection.store import Run
 from app.context import Context
 from app.engine import audit_log
+from app.engine.dead_letters import closing
 from app.engine.queue.publish import publish
 from app.errors import Conflict, DuplicateRequest, InvalidInput, KeyReused, NotFound
 from events import new_id
@@ -149,15 +150,20 @@ def resume_run(context: Context, run_id: UUID, *, actor: str, reason: str | None
 def cancel_run(context: Context, run_id: UUID, *, actor: str, reason: str | None = None) -> Run:
     """End a run: no further call begins, and the items so far are kept.
 
-    Calls that have begun are finished and booked; each releases its reservation. Raises `NotFound`, and `Conflict`,
-    which names the state, for a run that has ended.
+    Calls that have begun are finished and booked; each releases its reservation. The dead requests of the run's pages
+    are resolved; for pages that may be charged, a worker asks the marketplace and books the charge. Raises `NotFound`,
+    and `Conflict`, which names the state, for a run that has ended.
     """
     actor, reason = _author(actor, reason)
     with context.connection.transaction():
+        dead = dead_pages.hold(context, run_id)
         run = _lock(context, run_id)
         rules.check_transition(run_id, run.status, "cancelled", "cancelled")
         cancelled = _known(store.cancel(context.connection, run_id, actor), run_id)
         publish(context.connection, budget.ended(context, cancelled), *cancel_pending(context, [run_id]))
+        publish(context.connection, *dead_pages.may_be_charged(context.connection, list(dead.letters.values())))
+        note = f"run cancelled by {actor}" + (f": {reason}" if reason else "")
+        closing.close(context.connection, dead, "cancel run", note, actor)
         audit_log.record(context.connection, actor, "cancel run", subject=run_id, reason=reason)
     return cancelled
 

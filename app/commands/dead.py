@@ -164,7 +164,10 @@ def resolve(
 
 @app.command()
 def discard(wanted: Letters, *, note: Note, yes: Yes = False, actor: Actor, as_json: Json = False) -> None:
-    """Close letters without doing their work. Items that wait for them fail as discarded."""
+    """Close letters without doing their work. Items that wait for them fail as discarded.
+
+    Collection runs: a page that may be charged is asked about first, and its charge is booked.
+    """
     from app.engine.dead_letters import endings, letters, manage
 
     with as_service() as connection:

@@ -103,7 +103,8 @@ class Effect:
                   the engine checks the lease and pauses before it calls
     open_         the id of the object, such as an item, that still waits for the outcome of a dead event, by event id;
                   such a letter cannot be resolved by hand without a result
-    discard       end the objects that wait for discarded events, with a reason; returns the events to publish
+    discard       end the objects that wait for discarded events, with a reason; returns the events to publish, among
+                  them a discarded event itself if its delivery must first ask the other side
     can_be_asked  whether the other side can be asked about a call in doubt
     grace_period  seconds to wait before the other side is asked about a call that failed in the middle, because the
                   other side may still be processing it

@@ -7,6 +7,7 @@ from tests.mutants.mutant import Mutant
 _PLACES, _TEST_PLACES = "app/collection/places.py", "tests/collection/test_places.py"
 _SETTINGS, _TEST_SETTINGS = "app/collection/settings.py", "tests/collection/test_settings.py"
 _WAKING, _TEST_WAKING = "app/collection/waking.py", "tests/collection/test_waking.py"
+_TEST_DEAD_PAGES = "tests/collection/test_dead_pages.py"
 _STORE, _RUNS = "app/collection/store.py", "app/collection/runs.py"
 _TEST_TRANSITIONS, _TEST_RUNS = "tests/collection/test_transitions.py", "tests/collection/test_runs.py"
 
@@ -137,6 +138,27 @@ MUTANTS = (
         '        if run.pause_reason == "place":\n            (lambda *_: None)(',
         _TEST_TRANSITIONS,
         "a run that waits for a place and is paused again does not start by itself",
+    ),
+    Mutant(
+        "app/collection/dead_pages.py",
+        'and found[event.data.page_id].status == "processing"]',
+        "and False]",
+        _TEST_DEAD_PAGES,
+        "a page that may be charged is not given up without an answer",
+    ),
+    Mutant(
+        "app/collection/effects.py",
+        "if now is not None and now.discard_reason:",
+        "if False:",
+        _TEST_DEAD_PAGES,
+        "a discarded page is not bought",
+    ),
+    Mutant(
+        _RUNS,
+        'closing.close(context.connection, dead, "cancel run", note, actor)',
+        "pass",
+        _TEST_DEAD_PAGES,
+        "a cancellation resolves the dead requests of its run",
     ),
     Mutant(
         _RUNS,
