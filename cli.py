@@ -23,6 +23,7 @@ from app.commands import (
     queues,
     serve,
     stats,
+    tokens,
     work,
     workers,
 )
@@ -45,6 +46,7 @@ app.add_typer(explain.app, name="explain")
 app.add_typer(events.app, name="events")
 app.add_typer(bench.app, name="bench")
 app.add_typer(demo.app, name="demo")
+app.add_typer(tokens.app, name="tokens")
 app.command()(work.work)
 app.command()(serve.serve)
 app.command()(audit.audit)

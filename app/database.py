@@ -127,10 +127,12 @@ def hang_up_pools() -> None:
         hang_up(connection)
 
 
-def pool(*, min_size: int = 1, max_size: int = 4, address: str | None = None) -> ConnectionPool[Connection]:
-    """Open a pool of connections as `service_role`. The caller closes it."""
+def pool(
+    *, min_size: int = 1, max_size: int = 4, address: str | None = None, **session: str
+) -> ConnectionPool[Connection]:
+    """Open a pool of connections as `service_role`. `session`: see `conninfo`. The caller closes it."""
     made: ConnectionPool[Connection] = ConnectionPool(
-        conninfo(address),
+        conninfo(address, **session),
         connection_class=_Pooled,
         min_size=min_size,
         max_size=max_size,
@@ -177,6 +179,18 @@ def as_person(connection: Connection, user_id: UUID, **claims: Any) -> Iterator[
         _claim(connection, {**claims, "sub": str(user_id), "role": "authenticated"})
         connection.execute("SET LOCAL ROLE authenticated")
         yield connection
+
+
+@contextmanager
+def on_behalf(connection: Connection) -> Iterator[Connection]:
+    """Use the workers' role in a block of a person's transaction (`as_person`). An error rolls the block back.
+
+    The caller has checked as the person that the person may do this, and limits the block to that tenant.
+    """
+    with connection.transaction():  # an error rolls back to here, and the role with it
+        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(settings().service_role)))
+        yield connection
+        connection.execute("SET LOCAL ROLE authenticated")
 
 
 @contextmanager

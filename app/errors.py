@@ -111,6 +111,10 @@ class NotFound(InvalidInput):
     """Not found, or owned by another tenant (not distinguished on purpose)."""
 
 
+class Forbidden(InvalidInput):
+    """A person may see the object, but not do this with it. The message names the missing right."""
+
+
 class Conflict(InvalidInput):
     """The current state does not allow the request."""
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 from uuid import UUID
 
-from psycopg import errors as pg
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 
 from app.context import Connection
-from app.errors import InvalidInput, NotFound, SetupError
+from app.errors import InvalidInput, NotFound
 from app.tenancy.choice import NAMED, as_id, the_one, the_only
-
-Role = Literal["member", "admin"]
+from app.tenancy.people import Member, Role, make_member
 
 _SELECT = """
 SELECT o.id, o.name, o.created_at,
@@ -24,8 +21,6 @@ SELECT o.id, o.name, o.created_at,
 """
 _LIST = f"{_SELECT} ORDER BY o.name, o.id LIMIT %(limit)s"
 _FIND = f"{_SELECT} WHERE o.name = %(wanted)s OR o.id = %(id)s ORDER BY o.name, o.id"
-_PERSON = "SELECT id FROM auth.users WHERE lower(email) = lower(%s)"
-_CREATE_PERSON = "INSERT INTO auth.users (email) VALUES (%s) RETURNING id"
 _JOIN = """
 INSERT INTO tenancy.org_members (org_id, user_id, role) VALUES (%s, %s, %s)
 ON CONFLICT (org_id, user_id) DO UPDATE SET role = excluded.role
@@ -44,15 +39,6 @@ class Org:
     name: str
     created_at: datetime
     timezone: str
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A person who belongs to an organisation."""
-
-    user_id: UUID
-    email: str | None
-    role: Role
 
 
 def list_orgs(connection: Connection, limit: int | None = None) -> list[Org]:
@@ -85,16 +71,7 @@ def add_member(connection: Connection, org_id: UUID, email: str, role: Role = "m
     Raises `InvalidInput` for a wrong address or role. Raises `SetupError` for an unknown address if people are created
     elsewhere (Supabase).
     """
-    email = email.strip()
-    name, _, host = email.partition("@")
-    if not name or not host or not email.isprintable() or " " in email:
-        raise InvalidInput(f"email: {email!r} is not an e-mail address")
-    if role not in {"member", "admin"}:
-        raise InvalidInput(f"role: must be member or admin, not {role!r}")
-    with connection.transaction():
-        user_id = _person(connection, email)
-        connection.execute(_JOIN, [org_id, user_id, role])
-    return Member(user_id, email, role)
+    return make_member(connection, _JOIN, org_id, email, role)
 
 
 def find_member(connection: Connection, org_id: UUID, wanted: str | None) -> Member:
@@ -114,17 +91,3 @@ def find_member(connection: Connection, org_id: UUID, wanted: str | None) -> Mem
     if len(found) > 1:
         raise InvalidInput("user: there are several members; choose one with --user EMAIL")
     return found[0]
-
-
-def _person(connection: Connection, email: str) -> UUID:
-    cursor = connection.cursor(row_factory=scalar_row)
-    if (known := cursor.execute(_PERSON, [email]).fetchone()) is not None:
-        return UUID(str(known))
-    try:
-        with connection.transaction():
-            return UUID(str(cursor.execute(_CREATE_PERSON, [email]).fetchone()))
-    except (pg.InsufficientPrivilege, pg.IntegrityError) as error:
-        raise SetupError(
-            f"email: there is no person with the address {email}, and this database creates people elsewhere;"
-            " invite the person there first"
-        ) from error

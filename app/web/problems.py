@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.errors import (
     Conflict,
     DuplicateRequest,
+    Forbidden,
     InvalidFile,
     InvalidInput,
     KeyReused,
@@ -149,6 +150,8 @@ async def _of_ours(_: Request, error: TallymanError) -> JSONResponse:
             return problem(409, detail, kind="key-reused", title="Key reused", job_id=str(error.job_id))
         case NotFound():
             return problem(404, detail)
+        case Forbidden():
+            return problem(403, detail)
         case Conflict():
             return problem(409, detail, errors=_errors(detail))
         case InvalidInput():

@@ -1,4 +1,4 @@
-"""`workspaces`, and how commands select a workspace."""
+"""`workspaces` and `tokens`, and how commands select a workspace."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from uuid import uuid4
 
 import pytest
 
+from app.settings import settings
+from app.web.tokens import Verifier
 from tests.commands.conftest import Run
 
 
@@ -41,3 +43,15 @@ def test_the_workspace_is_named_in_one_of_three_ways(run: Run, monkeypatch: pyte
     assert run("orders", "list").code == 0
     done = run("orders", "list", "--workspace", "Nobody")
     assert (done.code, "'Nobody'" in done.err) == (2, True)
+
+
+def test_a_member_of_a_workspace_gets_a_token(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tokens issue` names the person by e-mail address, and refuses an unknown one."""
+    monkeypatch.setenv("TALLYMAN_TOKEN_SECRET", "s" * 32)
+    settings.cache_clear()
+    run("workspaces", "create", "Acme")
+    (added,) = run("workspaces", "add-member", "ana@example.org", "--role", "admin", "--json").rows
+    assert run("workspaces", "members", "--json").rows == [added]
+    token = run("tokens", "issue", "--user", "ana@example.org").out.strip()
+    assert str(Verifier.of(settings()).verify(token).user_id) == added["user_id"]
+    assert run("tokens", "issue", "--user", "eva@example.org").code == 2
