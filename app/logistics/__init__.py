@@ -8,7 +8,9 @@ DOMAIN = Domain(
     name="logistics",
     schemas=("logistics",),
     parts="app.logistics.parts:PARTS",
+    routers=("app.web.callbacks:router",),
     commands={
+        "callbacks": "app.commands.callbacks:app",
         "carriers": "app.commands.carriers:app",
         "coverage": "app.commands.coverage:app",
         "orders": "app.commands.orders:app",

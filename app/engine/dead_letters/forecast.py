@@ -12,7 +12,7 @@ import events
 from app.context import Connection
 from app.engine.dead_letters import awaited
 from app.engine.dead_letters.letters import Dead, DeadLetter
-from app.engine.delivery import reused
+from app.engine.delivery import ledger, reused
 from app.engine.domain import Forecast, wiring
 from app.engine.effects.calls import live
 from app.engine.queue.envelope import QueuedEvent
@@ -37,7 +37,6 @@ class Classified:
     forecast: Forecast = field(default_factory=Forecast)
 
 
-_APPLIED = "SELECT event_id FROM engine.event_log WHERE event_id = ANY(%s)"
 _BEGUN = "SELECT call_key, event_id FROM engine.calls WHERE call_key = ANY(%(keys)s) OR event_id = ANY(%(events)s)"
 
 
@@ -90,7 +89,7 @@ def classify(connection: Connection, found: Sequence[Dead], answers: Mapping[UUI
     `answers`: the result of `ask()`. An event in doubt without an answer gets a standard text.
     """
     read = events.parse_all([letter.event_data for letter in found])
-    applied = {event_id for (event_id,) in connection.execute(_APPLIED, [[letter.event_id for letter in found]])}
+    applied = ledger.applied(connection, [letter.event_id for letter in found])
     events_ = [event for event in read if isinstance(event, Event)]
     forecasts = _forecasts(connection, events_)
     by_letter = {one.id: one.event_id for one in found if one.event_id}

@@ -6,7 +6,7 @@ event whose id an open dead letter has: a copy of the dead event resolves the le
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -51,6 +51,7 @@ SELECT count(*), CASE WHEN count(*) < %(count)s THEN array_agg(event_id) END, (S
 _LETTERS = "SELECT id, event_id, event_data FROM engine.failed_jobs WHERE id = ANY(%s) ORDER BY id"
 _RESOLVE = "UPDATE engine.failed_jobs SET resolved_at = now() WHERE id = ANY(%s)"
 _TAKE_BACK = "DELETE FROM engine.event_log WHERE event_id = ANY(%s)"
+_APPLIED = "SELECT event_id FROM engine.event_log WHERE event_id = ANY(%s)"
 _KNOWN = """
 SELECT event_id, true, NULL::jsonb FROM engine.event_log WHERE event_id = ANY(%(ids)s)
 UNION ALL
@@ -113,6 +114,11 @@ def _give_way(
         for event_id, queued in entered.items()
         if event_id not in others or event_id in copies
     }
+
+
+def applied(connection: Connection, event_ids: Collection[UUID | None]) -> set[UUID]:
+    """Return the ids that are in the ledger."""
+    return {event_id for (event_id,) in connection.execute(_APPLIED, [list(event_ids)])}
 
 
 def not_applied(connection: Connection, queued_events: Sequence[QueuedEvent]) -> list[QueuedEvent]:

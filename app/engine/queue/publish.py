@@ -68,6 +68,11 @@ def publish_all(
     return count
 
 
+def check(event: Event[Any]) -> None:
+    """Raise `InvalidEvent` if `publish()` would, for this event."""
+    _wire(event)
+
+
 async def publish_async(connection: psycopg.AsyncConnection[Any], *events: Event[Any], delay: float = 0) -> None:
     """Publish as `publish()` does, on an asynchronous connection."""
     for statement, parameters in _statements(events, delay, None, _ids(events)):
