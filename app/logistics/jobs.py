@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from app.context import Context
+from psycopg.rows import scalar_row
+
+from app.context import Connection, Context
 from app.engine import audit_log
 from app.engine.batches import ends, lifecycle, retry
 from app.engine.batches.ends import Cancelled
@@ -30,7 +32,19 @@ __all__ = [
     "record_item",
     "retry_failed_items",
     "update_job_status",
+    "workspace_of",
 ]
+
+
+_WORKSPACE = "SELECT workspace_id FROM logistics.robot_jobs WHERE id = %s"
+
+
+def workspace_of(connection: Connection, job_id: UUID) -> UUID:
+    """Return the workspace of a job that the connection's role may read. Raises `NotFound`."""
+    found = connection.cursor(row_factory=scalar_row).execute(_WORKSPACE, [job_id]).fetchone()
+    if found is None:
+        raise lifecycle.unknown_job(ROBOT_JOBS, job_id)
+    return UUID(str(found))
 
 
 def get_robot_job(context: Context, job_id: UUID) -> RobotJob:

@@ -27,6 +27,11 @@ class Person:
     user_id: UUID
     until: int
 
+    @property
+    def name(self) -> str:
+        """The person as the actor of an entry of the audit log."""
+        return f"user {self.user_id}"
+
 
 async def person(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]

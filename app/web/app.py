@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
@@ -14,10 +15,17 @@ from app.engine.queue.workers import version
 from app.loading import routers
 from app.settings import settings
 from app.startup import install_wiring
-from app.web import health, problems
+from app.web import health, openapi, problems
 from app.web.tokens import Verifier
 from app.wiring import domains
 
+_SESSION: dict[str, Any] = {
+    "statement_timeout": "25s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "30s",
+    "application_name": "tallyman web",
+}
+"""Limits of the transactions of requests, shorter than those of workers: a client waits for the answer."""
 _ROUTERS = (health.router,)
 """Routers that belong to no domain."""
 
@@ -27,6 +35,7 @@ def create() -> FastAPI:
     app = FastAPI(title="Tallyman", version=version(), lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.verifier = Verifier.of(settings())
     problems.install(app)
+    openapi.install(app)
     for router in _ROUTERS:
         app.include_router(router)
     for domain in domains():
@@ -40,7 +49,7 @@ def create() -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     install_wiring()
     await run_in_threadpool(wiring)
-    app.state.pool = await run_in_threadpool(database.pool, max_size=settings().web_connections)
+    app.state.pool = await run_in_threadpool(lambda: database.pool(max_size=settings().web_connections, **_SESSION))
     try:
         yield
     finally:
