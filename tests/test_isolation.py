@@ -72,7 +72,7 @@ def test_functions_with_their_owners_rights_pin_the_search_path(catalogue: Conne
     SELECT oid::regprocedure::text FROM pg_proc
      WHERE prosecdef AND pronamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')
     """
-    assert len(names(catalogue, definers)) == 5
+    assert len(names(catalogue, definers)) == 6
     unpinned = f"{definers} AND NOT EXISTS (SELECT FROM unnest(proconfig) AS c WHERE c LIKE 'search_path=%%')"
     assert names(catalogue, unpinned) == []
 

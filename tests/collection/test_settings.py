@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from uuid import UUID
 
 import pytest
+from psycopg.errors import InsufficientPrivilege, InvalidParameterValue
 
 from app import database as doors
 from app.collection import budget, places, runs
 from app.collection.settings import Settings, get_settings, set_settings
-from app.context import Context
-from app.engine import audit_log
+from app.context import Connection, Context
+from app.engine import audit_log, event_types
 from app.errors import InvalidInput
+from events import new_id
 from tests.collection.conftest import Team
 from tests.conftest import Database
+from tests.helpers.factories import make_user
 from tests.helpers.support import scalar
 from tests.helpers.waits import LIMIT_S, until_somebody_waits
 
@@ -30,6 +34,7 @@ def test_an_organisation_has_the_defaults_until_it_sets_something(team: Team, ot
     assert get_settings(team.context) == Settings(2500, 80, 3, None)
     changed = set_settings(team.context, actor="ana", soft_warning_percent=50)
     assert changed.settings == get_settings(team.context)
+    assert changed.settings == Settings(2500, 50, 3, changed.settings.updated_at)
     assert changed.settings.updated_at is not None
     set_settings(team.context, actor="ana", budget_cap_cents=0, max_concurrent_runs=9)
     found = get_settings(team.context)
@@ -68,7 +73,7 @@ def test_a_cap_below_what_a_run_has_spent_pauses_it(team: Team) -> None:
     assert team.connection.execute(_SAID).fetchall() == [(str(much.id), "budget")]
 
 
-def test_a_paused_run_gives_its_place_to_the_next_in_the_same_commit(team: Team) -> None:
+def test_a_paused_run_gives_its_place_to_the_next(team: Team) -> None:
     """The next run starts with the lower cap."""
     set_settings(team.context, actor="ana", max_concurrent_runs=1)
     run = team.start()
@@ -76,6 +81,7 @@ def test_a_paused_run_gives_its_place_to_the_next_in_the_same_commit(team: Team)
     second = team.start(cap_cents=400)
     third = team.create()
     set_settings(team.context, actor="ana", budget_cap_cents=50)
+    team.apply()
     assert team.statuses(run, second, third) == ["paused", "running", "pending"]
 
 
@@ -100,6 +106,8 @@ def test_a_raised_cap_wakes_the_runs_that_waited_for_it(team: Team) -> None:
     set_settings(team.context, actor="ana", budget_cap_cents=50)
     changed = set_settings(team.context, actor="ana", budget_cap_cents=160)
     assert (changed.paused, changed.woken) == ([], [budget.id])
+    assert team.get(budget).pause_reason == "place"
+    team.apply()
     assert team.statuses(budget, user) == ["running", "paused"]
     assert [team.get(run).budget_cap_cents for run in (budget, user)] == [160, 160]
     assert (team.get(budget).paused_at, team.get(budget).pause_reason) == (None, None)
@@ -127,6 +135,7 @@ def test_a_raised_cap_books_an_overrun_as_far_as_it_fits(team: Team) -> None:
     part = team.get(run)
     assert (part.actual_cost_cents, part.overrun_cents, part.status) == (150, 50, "paused")
     assert set_settings(team.context, actor="ana", budget_cap_cents=300).woken == [run.id]
+    team.apply()
     whole = team.get(run)
     assert (whole.actual_cost_cents, whole.overrun_cents, whole.status) == (200, 0, "running")
 
@@ -138,6 +147,7 @@ def test_a_woken_run_without_further_pages_completes(team: Team) -> None:
     team.spend(run, 200, more=False)
     if team.get(run).status == "paused":
         assert set_settings(team.context, actor="ana", budget_cap_cents=200).woken == [run.id]
+        team.apply()
     found = team.get(run)
     assert (found.status, found.actual_cost_cents + found.overrun_cents) == ("completed", 200)
 
@@ -183,6 +193,7 @@ def test_fewer_concurrent_runs_let_the_youngest_wait(team: Team) -> None:
     team.apply()
     assert team.statuses(first, second, third) == ["cancelled", "running", "paused"]
     set_settings(team.context, actor="ana", max_concurrent_runs=2)
+    team.apply()
     assert team.statuses(second, third) == ["running", "running"]
 
 
@@ -259,10 +270,75 @@ def test_concurrent_changes_leave_runs_and_settings_in_agreement(team: Team, dat
         assert {team.get(run).budget_cap_cents for run in some} == {cap}
 
 
-def test_a_member_reads_the_settings_and_changes_nothing(team: Team) -> None:
-    """A cap that a person changed directly would pause no run."""
+# As a person --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def routed(connection: Connection) -> None:
+    """The routes of event types, which `db migrate` writes."""
+    event_types.register(connection)
+
+
+def set_as(person: UUID, team: Team, *values: int | None) -> tuple[list[UUID], list[UUID]]:
+    """Set the settings of a team as a person. Returns the paused and the woken runs."""
+    statement = "SELECT paused, woken FROM collection.set_settings(%s, %s, %s, %s)"
+    with doors.as_person(team.connection, person):
+        paused, woken = team.connection.execute(statement, [team.org_id, *values]).fetchone() or ([], [])
+    return paused, woken
+
+
+@pytest.mark.usefixtures("routed")
+def test_an_admin_sets_the_settings_under_row_level_security(team: Team) -> None:
+    """A lower cap pauses a run and a higher one wakes it, in the same commit, with the person in the audit log."""
+    run = team.start()
+    team.spend(run, 60)
+    assert set_as(team.user_id, team, 50, 70, 2) == ([run.id], [])
+    assert (team.get(run).status, team.get(run).pause_reason) == ("paused", "budget")
+    found = get_settings(team.context)
+    assert (found.budget_cap_cents, found.soft_warning_percent, found.max_concurrent_runs) == (50, 70, 2)
+    assert set_as(team.user_id, team, 500, None, None) == ([], [run.id])
+    assert get_settings(team.context).soft_warning_percent == 70
+    team.apply()
+    assert (team.get(run).status, team.get(run).budget_cap_cents) == ("running", 500)
+    assert team.connection.execute(_SAID).fetchall() == [(str(run.id), "budget")]
+    last, first = audit_log.history(team.connection, team.org_id)
+    assert (first.actor, first.details) == (str(team.user_id), {"cap": 50, "percent": 70, "runs": 2})
+    assert last.action == "set collection settings"
+
+
+@pytest.mark.usefixtures("routed")
+def test_only_an_admin_of_the_organisation_sets_them(team: Team, other: Team) -> None:
+    """A member, another organisation's admin, and a person who does not exist are refused, and nothing changes."""
+    member = make_user(team.connection)
+    join = "INSERT INTO tenancy.org_members (org_id, user_id) VALUES (%s, %s)"
+    team.connection.execute(join, [team.org_id, member])
+    for person in (member, other.user_id, new_id()):
+        with pytest.raises(InsufficientPrivilege, match="role: only an admin of the organisation"):
+            set_as(person, team, 7, None, None)
+    with pytest.raises(InsufficientPrivilege), doors.as_visitor(team.connection):
+        team.connection.execute("SELECT collection.set_settings(%s, 7)", [team.org_id])
+    assert get_settings(team.context) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [((-1, None, None), "budget_cap_cents"), ((None, 101, None), "soft_warning_percent"),
+     ((None, None, 0), "max_concurrent_runs"), ((None, None, 1001), "max_concurrent_runs")],
+)  # fmt: skip
+def test_an_admin_gives_values_in_range(team: Team, values: tuple[int | None, ...], field: str) -> None:
+    """The error names the field."""
+    with pytest.raises(InvalidParameterValue, match=f"^{field}: must be"):
+        set_as(team.user_id, team, *values)
+
+
+def test_a_person_changes_no_row_directly(team: Team) -> None:
+    """A cap that a person changed directly would pause no run. A member reads the settings."""
     set_settings(team.context, actor="ana", budget_cap_cents=7)
     with doors.as_person(team.connection, team.user_id):
         assert get_settings(team.context).budget_cap_cents == 7
     granted = "SELECT has_table_privilege('authenticated', 'collection.collection_settings', 'INSERT, UPDATE, DELETE')"
     assert scalar(team.connection, granted) is False
+    inner = (
+        "SELECT has_function_privilege('authenticated', 'collection.apply_settings(uuid,int,int,int,text)', 'EXECUTE')"
+    )
+    assert scalar(team.connection, inner) is False

@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _PLACES, _TEST_PLACES = "app/collection/places.py", "tests/collection/test_places.py"
-_SETTINGS, _TEST_SETTINGS = "app/collection/settings.py", "tests/collection/test_settings.py"
-_WAKING, _TEST_WAKING = "app/collection/waking.py", "tests/collection/test_waking.py"
+_SETTINGS, _TEST_SETTINGS = "migrations/0044_set_settings.sql", "tests/collection/test_settings.py"
+_TEST_WAKING = "tests/collection/test_waking.py"
 _TEST_DEAD_PAGES = "tests/collection/test_dead_pages.py"
 _STORE, _RUNS = "app/collection/store.py", "app/collection/runs.py"
 _TEST_TRANSITIONS, _TEST_RUNS = "tests/collection/test_transitions.py", "tests/collection/test_runs.py"
@@ -71,41 +71,41 @@ MUTANTS = (
     ),
     Mutant(
         _SETTINGS,
-        "if run.cap_override_cents is None]",
-        "]",
+        "                   AND own.cap_override_cents IS NULL) booked",
+        "                  ) booked",
         _TEST_SETTINGS,
         "a run with its own cap keeps it when the settings change",
     ),
     Mutant(
         _SETTINGS,
-        "actual_cost_cents + overrun_cents > %(cap)s",
-        "actual_cost_cents + overrun_cents >= %(cap)s",
+        "r.actual_cost_cents + r.overrun_cents > p_cap",
+        "r.actual_cost_cents + r.overrun_cents >= p_cap",
         _TEST_SETTINGS,
         "a run that has spent as much as the new cap goes on",
     ),
     Mutant(
         _SETTINGS,
-        "greatest(%(cap)s, r.actual_cost_cents + r.reserved_cost_cents + booked.cents)",
-        "%(cap)s",
+        "greatest(p_cap, r.actual_cost_cents + r.reserved_cost_cents + booked.cents)",
+        "p_cap",
         _TEST_SETTINGS,
         "a cap does not fall below what is spent and reserved",
     ),
     Mutant(
-        _WAKING,
-        "r.pause_reason = ANY(%(reasons)s)",
+        _SETTINGS,
+        "r.pause_reason = ANY(p_reasons)",
         "r.pause_reason IS NOT NULL",
         _TEST_SETTINGS,
         "a higher cap does not wake a run that a user paused",
     ),
     Mutant(
-        _WAKING,
-        "       + coalesce((SELECT min(p.price_cents)",
-        "       + 0 * coalesce((SELECT min(p.price_cents)",
+        _SETTINGS,
+        "           + coalesce((SELECT min(p.price_cents)",
+        "           + 0 * coalesce((SELECT min(p.price_cents)",
         _TEST_SETTINGS,
         "a higher cap without room for the next page wakes no run",
     ),
     Mutant(
-        _WAKING,
+        _SETTINGS,
         "<= coalesce(r.cap_override_cents,",
         "<= coalesce(NULL,",
         _TEST_WAKING,
@@ -113,7 +113,7 @@ MUTANTS = (
     ),
     Mutant(
         _SETTINGS,
-        "        places.lock(connection, [context.tenant_id])\n",
+        "    PERFORM FROM collection.places p WHERE p.org_id = p_org_id FOR NO KEY UPDATE;\n",
         "",
         _TEST_SETTINGS,
         "a change of the settings locks places before runs",
@@ -138,6 +138,13 @@ MUTANTS = (
         '        if run.pause_reason == "place":\n            (lambda *_: None)(',
         _TEST_TRANSITIONS,
         "a run that waits for a place and is paused again does not start by itself",
+    ),
+    Mutant(
+        _SETTINGS,
+        "IF NOT tenancy.is_org_admin(p_org_id) THEN",
+        "IF NOT tenancy.is_org_member(p_org_id) THEN",
+        _TEST_SETTINGS,
+        "a member who is no admin sets no settings",
     ),
     Mutant(
         "app/collection/dead_pages.py",
