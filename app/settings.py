@@ -116,6 +116,16 @@ class Settings(BaseSettings):
     """The issuer (`iss`) that a bearer token must have. Default: any."""
     web_connections: int = Field(default=8, ge=1)
     """Database connections of the web application, at most."""
+    web_body_bytes: int = Field(default=4 << 20, ge=1)
+    """Size limit of a request's body."""
+    web_upload_bytes: int = Field(default=64 << 20, ge=1)
+    """Size limit of an uploaded file."""
+    web_body_timeout: float = Field(default=30.0, gt=0)
+    """Time in which a request's body must arrive."""
+    api_requests_a_minute: int = Field(default=1200, ge=1)
+    """Requests of one person to the API within a minute, in each process of the web application."""
+    api_refusals_a_minute: int = Field(default=60, ge=1)
+    """Requests of one address without an accepted token within a minute, in each process."""
 
     def home_directory(self) -> Path:
         """Return `home` as an absolute path. Raises `SetupError` if it needs a home directory that does not exist."""

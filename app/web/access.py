@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app import database
 from app.context import Connection
+from app.web.limits import Rate
 from app.web.problems import ProblemError
 from app.web.tokens import Refused, Verifier
 
@@ -36,8 +37,12 @@ class Person:
 async def person(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 ) -> Person:
-    """Return the person that the bearer token names. Raises `ProblemError`: 401, or 503 if keys cannot be fetched."""
+    """Return the person that the bearer token names.
+
+    Raises `ProblemError`: 401 without an accepted token, 429 beyond a limit, 503 if keys cannot be fetched.
+    """
     if credentials is None:
+        _count_refusal(request)
         raise ProblemError(
             401, "Authorization: send a bearer token", headers={"WWW-Authenticate": 'Bearer realm="tallyman"'}
         )
@@ -45,11 +50,18 @@ async def person(
     try:
         token = await run_in_threadpool(verifier.verify, credentials.credentials)
     except Refused as error:
+        _count_refusal(request)
         challenge = f'Bearer realm="tallyman", error="invalid_token", error_description="{error}"'
         raise ProblemError(401, f"Authorization: {error}", headers={"WWW-Authenticate": challenge}) from None
     except ConnectionError as error:
         raise ProblemError(503, str(error), headers={"Retry-After": "5"}) from None
+    cast("Rate", request.app.state.rate).take(str(token.user_id))
     return Person(token.user_id, token.expires_at)
+
+
+def _count_refusal(request: Request) -> None:
+    address = request.client.host if request.client else "unknown"
+    cast("Rate", request.app.state.refusals).take(address)
 
 
 def pool(request: Request) -> ConnectionPool[Connection]:

@@ -16,6 +16,8 @@ from app.loading import routers
 from app.settings import settings
 from app.startup import install_wiring
 from app.web import health, openapi, problems
+from app.web.headers import AnswerHeaders
+from app.web.limits import BodyLimit, BodyLimits, Rate
 from app.web.tokens import Verifier
 from app.wiring import domains
 
@@ -34,6 +36,8 @@ def create() -> FastAPI:
     """Return the application. Its lifespan opens the pool. Raises `SetupError` for a wrong setting or router."""
     app = FastAPI(title="Tallyman", version=version(), lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.verifier = Verifier.of(settings())
+    app.state.rate = Rate(settings().api_requests_a_minute)
+    app.state.refusals = Rate(settings().api_refusals_a_minute)
     problems.install(app)
     openapi.install(app)
     for router in _ROUTERS:
@@ -41,7 +45,10 @@ def create() -> FastAPI:
     for domain in domains():
         for router in routers(domain):
             app.include_router(router)
+    # The last one runs first: its headers are on every answer.
+    app.add_middleware(BodyLimit, limits=BodyLimits.of(settings()))
     app.add_middleware(problems.Unexpected)
+    app.add_middleware(AnswerHeaders)
     return app
 
 

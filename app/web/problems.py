@@ -33,6 +33,7 @@ from app.errors import (
     TallymanError,
     Transient,
 )
+from app.web.headers import route_of
 from events import InvalidEvent
 
 log = structlog.get_logger(__name__)
@@ -132,7 +133,7 @@ class Unexpected:
         except Exception:
             if scope["type"] != "http" or begun:
                 raise
-            log.exception("unexpected", path=scope["path"])
+            log.exception("unexpected", route=route_of(scope))
             await problem(500, "unexpected error; the server's log has it under this request's id")(
                 scope, receive, send
             )
