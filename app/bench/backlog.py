@@ -22,7 +22,7 @@ SAMPLE = 20_000
 PLAIN_SAMPLE = 500
 """The same for plain Procrastinate, whose rate is stable after fewer."""
 
-SINGLES, BATCHES, PLAIN = "one by one", "parcels", "plain Procrastinate"
+SINGLES, BATCHES, PLAIN = "one by one", "batches", "plain Procrastinate"
 
 Say = Callable[[str], None]
 _Key = tuple[str, str]

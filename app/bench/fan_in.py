@@ -19,7 +19,7 @@ SHAPES = {"1 x 5,000": (5_000,), "1 x 50,000": (50_000,), "20 x 250": (250,) * 2
 PLAIN_MOST = 2_000
 """Results after which plain Procrastinate is stopped: its rate is stable by then, and all results take minutes."""
 
-BATCHES, SINGLES, STALE, STALE_SINGLES = "parcels", "one by one", "parcels, stale", "one by one, stale"
+BATCHES, SINGLES, STALE, STALE_SINGLES = "batches", "one by one", "batches, stale", "one by one, stale"
 PLAIN, LIMIT = "plain Procrastinate", f"limit, chunks of {limit.CHUNK}"
 
 Say = Callable[[str], None]
@@ -110,15 +110,15 @@ def _claims(shape: str, rate: dict[str, float]) -> list[Claim]:
     baselines = _beside_baselines(shape, rate) if PLAIN in rate else []
     return [
         *baselines,
-        Claim(f"{shape}: parcels, stale ÷ fresh", rate[STALE] / rate[BATCHES], least=0.8),
+        Claim(f"{shape}: batches, stale ÷ fresh", rate[STALE] / rate[BATCHES], least=0.8),
         Claim(f"{shape}: one by one, stale ÷ fresh", rate[STALE_SINGLES] / rate[SINGLES], least=0.8),
     ]
 
 
 def _beside_baselines(shape: str, rate: dict[str, float]) -> list[Claim]:
     return [
-        Claim(f"{shape}: parcels ÷ plain", rate[BATCHES] / rate[PLAIN], least=40),
-        Claim(f"{shape}: parcels ÷ limit", rate[BATCHES] / rate[LIMIT], least=0.5),
+        Claim(f"{shape}: batches ÷ plain", rate[BATCHES] / rate[PLAIN], least=40),
+        Claim(f"{shape}: batches ÷ limit", rate[BATCHES] / rate[LIMIT], least=0.5),
         Claim(f"{shape}: one by one ÷ plain", rate[SINGLES] / rate[PLAIN], least=12),
         Claim(f"{shape}: one by one ÷ limit", rate[SINGLES] / rate[LIMIT], least=0.15),
     ]

@@ -26,7 +26,7 @@ PLAIN_MOST = 2_000
 """Results after which plain Procrastinate is stopped."""
 
 FREE, HELD = "free", "held"
-BATCHES, SINGLES, PLAIN = "parcels", "one by one", "plain Procrastinate"
+BATCHES, SINGLES, PLAIN = "batches", "one by one", "plain Procrastinate"
 
 _IS_HELD = "SELECT backend_xmin IS NOT NULL FROM pg_stat_activity WHERE pid = %s"
 

@@ -34,10 +34,10 @@ OURS, PLAIN_SAME, PLAIN_OWN, LIMIT = (
     "plain Procrastinate, a connection of its own",
     "limit, bare INSERT",
 )
-BATCHES, ROWS = "publish_all(), parcels", "publish_all(), one event a row"
+BATCHES, ROWS = "publish_all(), batches", "publish_all(), one event a row"
 BATCH, COPY_BATCHES, COPY_ROWS = (
     "plain Procrastinate, batch_defer",
-    "limit, COPY of the parcels",
+    "limit, COPY of the batches",
     "limit, COPY of the rows",
 )
 
@@ -194,8 +194,8 @@ def _claims(each: dict[str, Measured], together: dict[str, Measured]) -> list[Cl
         Claim("one a transaction: publish() ÷ plain, same connection", ratio(each, OURS, PLAIN_SAME)),
         Claim("one a transaction: publish() ÷ plain, own connection", ratio(each, OURS, PLAIN_OWN)),
         Claim("one a transaction: publish() ÷ limit", ratio(each, OURS, LIMIT)),
-        Claim("in one: parcels ÷ batch_defer", ratio(together, BATCHES, BATCH), least=5),
-        Claim("in one: parcels ÷ limit", ratio(together, BATCHES, COPY_BATCHES)),
+        Claim("in one: batches ÷ batch_defer", ratio(together, BATCHES, BATCH), least=5),
+        Claim("in one: batches ÷ limit", ratio(together, BATCHES, COPY_BATCHES)),
         Claim("in one: one event a row ÷ batch_defer", ratio(together, ROWS, BATCH)),
         Claim("in one: one event a row ÷ limit", ratio(together, ROWS, COPY_ROWS)),
     ]

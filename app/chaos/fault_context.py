@@ -69,7 +69,7 @@ class FaultContext:
             return False
         return pids.issuperset(worker.pid for worker in self.worker_pool.workers)
 
-    def somebody(self, statement: LiteralString) -> Worker | None:
+    def some_worker(self, statement: LiteralString) -> Worker | None:
         """Return a random worker among the pids of a query, without signalled ones; None if there is none."""
         with self.stage.overlook() as connection:
             pids = {pid for (pid,) in connection.execute(statement)}
@@ -94,6 +94,6 @@ class FaultContext:
             with suppress(psycopg.Error), self.stage.overlook() as connection:
                 interrupted = set(before) & set(in_hand(connection))
                 self.watch.interrupted(kind, interrupted, at)
-                return f"{len(interrupted)} deliveries in hand, {time.monotonic() - at:.1f} s away"
+                return f"{len(interrupted)} deliveries in progress, {time.monotonic() - at:.1f} s away"
             time.sleep(_LOOK_EVERY_S)
         return f"not back after {_BACK_LIMIT_S:.0f} s"

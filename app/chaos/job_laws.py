@@ -79,7 +79,11 @@ def _submissions(connection: Connection, model: Model, works: Sequence[Work]) ->
             yield Violation("a job has the items that were submitted", f"{key}: {len(names.get(job_id, []))} items")
     yield from none("the end of every submission is known", list(model.unknown))
     for key in list(jobs):
-        law = "what was taken back does not exist" if key in model.taken_back else "no job exists that nobody submitted"
+        law = (
+            "a job whose submit was rolled back does not exist"
+            if key in model.rolled_back
+            else "every job was submitted"
+        )
         yield Violation(law, f"{key}: {jobs[key]['id']}")
 
 

@@ -98,14 +98,17 @@ def invariants(connection: Connection) -> list[Violation]:
 
 
 def _deliveries(connection: Connection, model: Model) -> Iterator[Violation]:
-    ids = [*model.delivered, *model.never_said]
+    ids = [*model.delivered, *model.unpublished]
     found = {row["event_id"]: row for row in _rows(connection, _WHERE_ARE, [ids])}
     hopeless = model.hopeless
     lost = [event_id for event_id in model.delivered if not (_is(found, event_id))]
     yield from none("a delivered event is applied or dead", [f"{model.delivered[one]} {one}" for one in lost])
     taken = [str(event_id) for event_id in hopeless if found[event_id]["is_applied"] or not found[event_id]["is_open"]]
-    yield from none("what is a stranger's is dead and nothing else", taken)
-    yield from none("what was taken back is never heard of", [str(one) for one in model.never_said if _is(found, one)])
+    yield from none("a mismatched or unreadable event is a dead letter and is not applied", taken)
+    yield from none(
+        "an event that was rolled back is neither applied nor dead",
+        [str(one) for one in model.unpublished if _is(found, one)],
+    )
 
 
 def _delays(connection: Connection, model: Model) -> Iterator[Violation]:

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from app.chaos.report import Violation
 
-Kind = Literal["copy", "again", "late", "early", "foreign", "stranger", "gibberish", "delayed", "reused"]
+Kind = Literal["copy", "again", "late", "early", "foreign", "mismatched", "gibberish", "delayed", "reused"]
 """Kind of a delivered event: see `redelivery`, `results` and `scheduler`."""
-HOPELESS: tuple[Kind, ...] = ("stranger", "gibberish")
+HOPELESS: tuple[Kind, ...] = ("mismatched", "gibberish")
 """Kinds whose events are always dead-lettered and cannot be replayed."""
 
 
@@ -41,10 +41,10 @@ class Model:
     """Submitted jobs and delivered events, with their known results."""
 
     accepted: dict[str, tuple[Submission, UUID]] = field(default_factory=dict)
-    taken_back: dict[str, Submission] = field(default_factory=dict)
+    rolled_back: dict[str, Submission] = field(default_factory=dict)
     unknown: dict[str, Submission] = field(default_factory=dict)
     delivered: dict[UUID, Kind] = field(default_factory=dict)
-    never_said: set[UUID] = field(default_factory=set)
+    unpublished: set[UUID] = field(default_factory=set)
     delayed: dict[UUID, datetime] = field(default_factory=dict)
     """Events published with a delay, with the earliest due time of each by the database's clock."""
     reused: dict[str, Reused] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Model:
         """Note a submit that was rolled back: its job must not exist."""
         with self._lock:
             self.unknown.pop(submission.key, None)
-            self.taken_back[submission.key] = submission
+            self.rolled_back[submission.key] = submission
 
     def deliver(self, events: Iterable[UUID], kind: Kind) -> None:
         """Note events whose publication was committed."""
@@ -99,7 +99,7 @@ class Model:
     def take_back_events(self, events: Iterable[UUID]) -> None:
         """Note events whose publication was rolled back: they must not exist."""
         with self._lock:
-            self.never_said.update(events)
+            self.unpublished.update(events)
 
     def complain(self, law: str, detail: str) -> None:
         """Add a violation."""

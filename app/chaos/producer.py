@@ -23,7 +23,7 @@ _ENOUGH = 150
 """Open items at which no more jobs are submitted, so that the run can end in time."""
 _SIZES = ((1, 1), (2, 12), (10, 50), (100, 300))
 _HOW_OFTEN_EACH_SIZE = (3, 5, 4, 1)
-_WAYS = ("plainly", "at_once", "again", "answer_lost", "before_commit", "taken_back")
+_WAYS = ("plainly", "at_once", "again", "answer_lost", "before_commit", "rolled_back")
 _HOW_OFTEN_EACH_WAY = (4, 3, 2, 3, 2, 2)
 
 
@@ -48,7 +48,7 @@ class Producer(Actor):
         submission = self._invent()
         self.model.intend(submission)
         way = self.dice.choices(_WAYS, _HOW_OFTEN_EACH_WAY)[0]
-        if way == "taken_back":
+        if way == "rolled_back":
             self._take_back(submission)
             return
         if way in {"answer_lost", "before_commit"}:
@@ -95,7 +95,7 @@ class Producer(Actor):
             publish(connection, own)
             _change_mind()
         self.model.take_back(submission)
-        self.model.count("submitted taken back")
+        self.model.count("submitted rolled back")
 
     def _lose(self, submission: Submission, *, commit: bool) -> None:
         """Submit and disconnect right before the commit or before its answer. The result is unknown."""

@@ -3,7 +3,7 @@
 late         a result of an earlier attempt of the item
 early        a result of an attempt that was not requested yet
 foreign      a result of the current attempt: it counts if it is the first
-stranger     a result for another tenant's item: it must be dead-lettered
+mismatched   a result for another tenant's item: it must be dead-lettered
 reused       a result with the id of an applied or dead event, or two results with one id: one must be dead-lettered
 """
 
@@ -60,7 +60,7 @@ class Results(Delivery):
             "late": (3, self._late),
             "early": (2, self._early),
             "foreign": (4, self._foreign),
-            "stranger": (1, self._of_other_tenants),
+            "mismatched": (1, self._of_other_tenants),
         }
         kind: Kind = self.dice.choices([*ways, "reused"], [*(share for share, _ in ways.values()), 2])[0]
         if kind == "reused":

@@ -39,7 +39,7 @@ SELECT asked.event_id, p.status = 'processing' AND p.attempt = asked.attempt AS 
 class Now:
     """The state right before a call. `may_buy`: the run's state and budget allow it.
 
-    `discard_reason`: why an operator discarded the page's request; None: nobody did.
+    `discard_reason`: why an operator discarded the page's request; None: it was not discarded.
     """
 
     event_id: UUID

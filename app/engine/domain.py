@@ -136,9 +136,7 @@ class Wiring:
             return Route(effect.queue, EFFECTS_PRIORITY, effect.batch_size, effect_of=event.type, share=share)
         if type(event.data) in self.handlers:
             return _HANDLED
-        message = (
-            f"nobody serves {event.type}: no domain of this process has a handler or effect for it (TALLYMAN_DOMAINS)"
-        )
+        message = f"no domain serves {event.type}: this process has no handler or effect for it (TALLYMAN_DOMAINS)"
         raise LookupError(message)
 
     def share(self, event: Event[Any]) -> str | None:

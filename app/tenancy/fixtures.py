@@ -22,7 +22,7 @@ _TABLES = {
 }
 
 _EXPECTED = """
-                             verb    service  admin  member  stranger  nobody  visitor
+                             verb    service  admin  member  nonmember no_user visitor
 tenancy.orgs                 select  1/1      1/0    1/0     0/0       0/0     -/-
 tenancy.orgs                 insert  1/1      -/-    -/-     -/-       -/-     -/-
 tenancy.orgs                 update  1/1      -/-    -/-     -/-       -/-     -/-

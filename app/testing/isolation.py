@@ -26,8 +26,8 @@ ACTORS: dict[str, tuple[str, str | None]] = {
     "service": ("service_role", None),
     "admin": ("authenticated", f"{OWN}1"),
     "member": ("authenticated", f"{OWN}2"),
-    "stranger": ("authenticated", f"{OWN}3"),
-    "nobody": ("authenticated", None),
+    "nonmember": ("authenticated", f"{OWN}3"),
+    "no_user": ("authenticated", None),
     "visitor": ("anon", None),
 }
 """Roles, and the user that each acts for: an admin and a member of the tenant, a user of no tenant, no user."""

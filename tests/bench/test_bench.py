@@ -50,15 +50,15 @@ def measured(name: str, *options: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("command", "scale", "contenders", "bounded"),
     [
-        ("fan-in", 0.0005, {"parcels", "one by one, stale", "plain Procrastinate", "limit, chunks of 500"}, 18),
-        ("publish", 0.002, {"publish()", "plain Procrastinate, batch_defer", "limit, COPY of the parcels"}, 1),
+        ("fan-in", 0.0005, {"batches", "one by one, stale", "plain Procrastinate", "limit, chunks of 500"}, 18),
+        ("publish", 0.002, {"publish()", "plain Procrastinate, batch_defer", "limit, COPY of the batches"}, 1),
         ("latency", 0.01, {"Tallyman", "plain Procrastinate"}, 2),
-        ("backlog", 0.001, {"one by one", "parcels", "plain Procrastinate"}, 14),
+        ("backlog", 0.001, {"one by one", "batches", "plain Procrastinate"}, 14),
         ("submit", 0.001, {"Tallyman", "plain Procrastinate", "limit, COPY of the same rows"}, 1),
         ("robots --portal-ms 0", 0.01, {"Tallyman, 1 worker", "Tallyman, 2 workers", "plain Procrastinate"}, 0),
         ("memory", 0.0001, {"Tallyman, 20 results", "Tallyman, 100 results", "plain Procrastinate, 20 results"}, 1),
         ("crash", 0.3, {"Tallyman, single rows", "Tallyman, one batch", "plain Procrastinate"}, 2),
-        ("held", 0.001, {"parcels, free", "parcels, held", "one by one, held", "plain Procrastinate, held"}, 2),
+        ("held", 0.001, {"batches, free", "batches, held", "one by one, held", "plain Procrastinate, held"}, 2),
         ("fairness", 0.01, {"alone", "beside a flood", "beside 4 that hang", "in turns"}, 4),
     ],
 )
@@ -83,7 +83,7 @@ def test_a_report_as_text_has_conditions_and_ratios(database: Database) -> None:
 
     assert done.code == 0, done.err
     assert "client and server on one machine" in done.out
-    assert "in one: parcels ÷ batch_defer" in done.out
+    assert "in one: batches ÷ batch_defer" in done.out
     assert "counted after every run" in done.err
     assert _databases_of_benchmarks(database) == []
 

@@ -63,7 +63,7 @@ TAMPERED: dict[str, LiteralString] = {
         "UPDATE logistics.orders SET tracking_number = 'another' WHERE reference = '00001'"
     ),
     "an accepted job exists": "UPDATE logistics.robot_jobs SET idempotency_key = 'tuesday'",
-    "no job exists that nobody submitted": "UPDATE logistics.robot_jobs SET idempotency_key = 'tuesday'",
+    "every job was submitted": "UPDATE logistics.robot_jobs SET idempotency_key = 'tuesday'",
     "a job has the items that were submitted": (
         "SET session_replication_role = replica; DELETE FROM logistics.robot_job_items;"
         " SET session_replication_role = origin"
@@ -107,14 +107,14 @@ def test_differences_from_the_model_are_found(overlooking: Connection, model: Mo
     rows = overlooking.execute("SELECT event_id FROM engine.event_log WHERE type = 'robot/item.completed'").fetchall()
     (applied,), (unsaid,) = rows[:2]
     model.deliver([uuid4()], "late")
-    model.deliver([applied], "stranger")
+    model.deliver([applied], "mismatched")
     model.take_back_events([unsaid])
     submission, _ = model.accepted[KEY]
     model.accept(submission, uuid4())
     assert broken(overlooking, model) == {
         "a delivered event is applied or dead",
-        "what is a stranger's is dead and nothing else",
-        "what was taken back is never heard of",
+        "a mismatched or unreadable event is a dead letter and is not applied",
+        "an event that was rolled back is neither applied nor dead",
         "one key, one job",
     }
 
@@ -167,7 +167,7 @@ def test_a_job_that_was_rolled_back_and_exists_is_found(overlooking: Connection,
     model.take_back(submission)
     model.intend(replace(submission, key="tuesday"))
     assert broken(overlooking, model) == {
-        "what was taken back does not exist",
+        "a job whose submit was rolled back does not exist",
         "the end of every submission is known",
     }
 

@@ -31,7 +31,7 @@ from tests.helpers import songs
 from tests.helpers.songs import SONGS
 
 REUSED = ("reused, applied id", "reused, dead id", "reused, new id")
-KINDS = ("late", "early", "foreign", "stranger", *REUSED)
+KINDS = ("late", "early", "foreign", "mismatched", *REUSED)
 
 
 def invent(_workspace: UUID, size: int, _dice: Random) -> tuple[Any, frozenset[str]]:

@@ -52,7 +52,7 @@ def test_wrong_books_are_found(overlooking: Connection, model: Model, entries: l
     assert found == {
         "an item is entered into the portal once",
         "only items that exist are entered",
-        "no attempt is made that nobody asked for",
+        "every attempt was requested",
         "a success has the portal's number",
     }
     ours = books(overlooking, model, entries, account="somebody else").violations

@@ -54,10 +54,10 @@ BREAKS: dict[str, str] = {
         INSERT INTO public.procrastinate_jobs (queue_name, task_name) VALUES ('events', 'consume');
         UPDATE public.procrastinate_jobs SET status = 'doing';
         UPDATE public.procrastinate_events SET at = now() - interval '25 hours'""",
-    "sequence: nobody waits in line who is applied": """
+    "sequence: an applied event does not wait": """
         INSERT INTO engine.sequence (type, subject_id, event_id)
         SELECT type, gen_random_uuid(), event_id FROM engine.event_log LIMIT 1""",
-    "sequence: whoever is first in line is not held": """
+    "sequence: the first event of a subject is not held": """
         INSERT INTO engine.sequence (type, subject_id, event_id, held, attempt, held_at)
         VALUES ('x', gen_random_uuid(), gen_random_uuid(), '{}', 0, now())""",
 }

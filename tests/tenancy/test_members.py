@@ -31,7 +31,7 @@ def test_the_rights_of_a_person_are_those_of_the_memberships(connection: Connect
         "member": add_to_workspace(connection, workspace.id, "m@example.org").user_id,
         "admin": add_to_workspace(connection, workspace.id, "a@example.org", "admin").user_id,
         "org admin": make_user(connection),
-        "stranger": make_user(connection),
+        "nonmember": make_user(connection),
     }
     connection.execute(
         "INSERT INTO tenancy.org_members VALUES (%s, %s, 'admin')", [workspace.org_id, people["org admin"]]

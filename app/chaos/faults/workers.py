@@ -31,13 +31,13 @@ _FREEZE_S = (2.5, 6.0)
 
 def kill(fault_context: FaultContext) -> Done | None:
     """Send SIGKILL to a busy worker."""
-    if (worker := fault_context.somebody(BUSY)) is None:
+    if (worker := fault_context.some_worker(BUSY)) is None:
         return None
     at, lost = time.monotonic(), 0
     fault_context.worker_pool.kill(worker)
     with suppress(psycopg.Error):
         lost = fault_context.interrupt("kill", at, worker.pid)
-    return Done(f"worker {worker.pid}, {lost} deliveries in hand")
+    return Done(f"worker {worker.pid}, {lost} deliveries in progress")
 
 
 def kill_all(fault_context: FaultContext) -> Done:
@@ -52,7 +52,7 @@ def kill_all(fault_context: FaultContext) -> Done:
 
 def freeze(fault_context: FaultContext) -> Done | None:
     """Stop a busy worker with SIGSTOP until it counts as dead, then continue it: it is a zombie."""
-    lasts, worker = fault_context.dice.uniform(*_FREEZE_S), fault_context.somebody(BUSY)
+    lasts, worker = fault_context.dice.uniform(*_FREEZE_S), fault_context.some_worker(BUSY)
     return None if worker is None else _freeze(fault_context, "freeze", [worker], lasts)
 
 
@@ -80,12 +80,12 @@ def _freeze(fault_context: FaultContext, kind: str, workers: Sequence[Worker], l
             fault_context.worker_pool.thaw(worker)
 
     pids = ", ".join(str(worker.pid) for worker in workers)
-    return Done(f"worker {pids} for {lasts:.1f} s, {sum(lost)} deliveries in hand", lasts, thaw)
+    return Done(f"worker {pids} for {lasts:.1f} s, {sum(lost)} deliveries in progress", lasts, thaw)
 
 
 def terminate(fault_context: FaultContext) -> Done | None:
     """Send SIGTERM to a worker: it returns unfinished rows to the queue."""
-    if (worker := fault_context.somebody(REGISTERED)) is None:
+    if (worker := fault_context.some_worker(REGISTERED)) is None:
         return None
     fault_context.worker_pool.tell_to_stop(worker)
     return Done(f"worker {worker.pid}")
@@ -101,7 +101,7 @@ def end_session(fault_context: FaultContext) -> Done | None:
         at, leases = time.monotonic(), in_hand(connection, worker)
         connection.execute("SELECT pg_terminate_backend(%s)", [pid])
     fault_context.watch.interrupted("end_session", leases, at)
-    return Done(f"of worker {worker}, {len(leases)} deliveries in hand")
+    return Done(f"of worker {worker}, {len(leases)} deliveries in progress")
 
 
 def _calls_of(fault_context: FaultContext, worker: Worker) -> frozenset[UUID]:

@@ -54,5 +54,5 @@ def refusal(event: Event[Any]) -> str | None:
     """Return why this program has no handler for an event; None if it has one."""
     if type(event.data) in wiring().handlers:
         return None
-    what = "is an effect" if type(event.data) in wiring().effects else "is served by nobody"
+    what = "is an effect" if type(event.data) in wiring().effects else "has no handler or effect"
     return f"type: {event.type} {what}, it has no handler in this program"

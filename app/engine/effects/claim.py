@@ -241,7 +241,7 @@ def _prepare(
 def _refusal(event: Event[Any]) -> str | None:
     if type(event.data) in wiring().effects:
         return None
-    what = "has a handler" if type(event.data) in wiring().handlers else "is served by nobody"
+    what = "has a handler" if type(event.data) in wiring().handlers else "has no handler or effect"
     return f"type: {event.type} {what}, it is no effect"
 
 

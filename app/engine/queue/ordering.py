@@ -58,11 +58,11 @@ SELECT s.type, s.subject_id, s.held_at IS NOT NULL AS is_held,
 
 INVARIANTS = (
     Invariant(
-        "sequence: nobody waits in line who is applied",
+        "sequence: an applied event does not wait",
         "SELECT s.event_id FROM engine.sequence s JOIN engine.event_log l USING (event_id)",
     ),
     Invariant(
-        "sequence: whoever is first in line is not held",
+        "sequence: the first event of a subject is not held",
         """
         SELECT s.event_id, s.type, s.subject_id FROM engine.sequence s
          WHERE s.held IS NOT NULL AND NOT EXISTS (

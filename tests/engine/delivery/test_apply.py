@@ -118,4 +118,4 @@ def test_a_refusal_says_what_serves_the_type(outside: Outside) -> None:
     assert refusal(say("word")) is None
     assert refusal(want("word")) == "type: toy/call.wanted is an effect, it has no handler in this program"
     with domain.use(Wiring({}, {})):
-        assert "is served by nobody" in str(refusal(say("word")))
+        assert "has no handler or effect" in str(refusal(say("word")))

@@ -256,9 +256,9 @@ def test_events_that_wait_alike_share_a_reason(connection: Connection, outside: 
 
     with as_service(connection):
         publish(connection, *[of_batch(say(f"later {n}", "later")) for n in range(30)])
-        publish(connection, *[of_batch(say(f"bad {n}", "bad")) for n in range(4)], say("a stranger", "bad"))
+        publish(connection, *[of_batch(say(f"bad {n}", "bad")) for n in range(4)], say("unrelated", "bad"))
     drain()
-    publish(connection, *[of_batch(want(f"w{n}")) for n in range(60)], want("another stranger"))
+    publish(connection, *[of_batch(want(f"w{n}")) for n in range(60)], want("also unrelated"))
     found = explain(connection, {"subject": batch})
     assert {reason.kind: getattr(reason, "events", 0) for reason in found} == {"waiting": 60, "put_back": 30, "dead": 4}
     back = only(found, PutBack)

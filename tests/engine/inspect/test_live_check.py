@@ -135,7 +135,7 @@ def test_arguments_that_are_no_event_are_found(database: Database, connection: C
     assert report.looked_at["waiting"] == 5
     reasons = sorted(finding.why for finding in report.findings)
     assert len(reasons) == report.invalid == 4
-    assert any("nobody serves toy/call.wanted" in why for why in reasons)
+    assert any("no domain serves toy/call.wanted" in why for why in reasons)
 
 
 def test_a_check_takes_no_locks(database: Database, connection: Connection, boxes: None) -> None:

@@ -83,8 +83,8 @@ async def test_keys_open_accounts(marketplace: Marketplace, customer: Customer) 
     """A wrong key buys nothing. Two keys may belong to one account. An account finds its own charges only."""
     marketplace.change(api_keys={"demo-key": "demo", "second": "demo", "other": "other"})
     await customer.buy("r1")
-    async with Customer(marketplace.url, "wrong") as stranger:
-        assert (await stranger.buy("r2")).status_code == 401
+    async with Customer(marketplace.url, "wrong") as intruder:
+        assert (await intruder.buy("r2")).status_code == 401
     async with Customer(marketplace.url, "second") as same:
         assert len(await same.find("r1")) == 1
     async with Customer(marketplace.url, "other") as other:
