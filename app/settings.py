@@ -127,6 +127,15 @@ class Settings(BaseSettings):
     api_refusals_a_minute: int = Field(default=60, ge=1)
     """Requests of one address without an accepted token within a minute, in each process."""
 
+    webhook_timeout: float = Field(default=15.0, gt=0)
+    """Time limit of one request to a webhook's endpoint."""
+    webhook_failing_days: float = Field(default=5.0, gt=0)
+    """Days without a successful request after which a failing endpoint is disabled."""
+    webhook_networks: str = ""
+    """Private networks that webhooks may be sent to, such as `10.1.0.0/16,127.0.0.0/8`, besides public addresses."""
+    webhook_http: bool = False
+    """Accept endpoints without TLS. In `webhook_networks` they are accepted anyway."""
+
     def home_directory(self) -> Path:
         """Return `home` as an absolute path. Raises `SetupError` if it needs a home directory that does not exist."""
         try:

@@ -31,10 +31,10 @@ class Route:
     share: str | None = None
 
 
-def share_name(tenant: object, account: str | None = None) -> str:
+def share_name(tenant: object, account: object = None) -> str:
     """Return the name of a share as a queue row stores it: `tenant/account`, or the tenant alone."""
     whose = NOBODY if tenant is None else str(tenant)
-    return f"{whose}/{account[:_LONGEST_ACCOUNT]}" if account else whose
+    return f"{whose}/{str(account)[:_LONGEST_ACCOUNT]}" if account else whose
 
 
 def tenant_of(share: str) -> str:

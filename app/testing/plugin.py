@@ -9,6 +9,8 @@ portal_server        a carrier's simulated portal, for the session
 portal               the same, without records and faults
 marketplace_server   a simulated marketplace, for the session
 marketplace          the same, with an empty ledger and without faults
+receiver_server      a simulated receiver of webhooks, for the session
+receiver             the same, with an empty record and without secrets
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from app.postgres import embedded
 from app.postgres.embedded import Embedded
 from app.settings import settings
 from app.simulators import marketplace as markets
+from app.simulators import receiver as receivers
 from app.simulators.portal import Behaviour, Portal, serve
 from app.startup import install_wiring
 from app.testing.cleaner import Cleaner
@@ -110,3 +113,17 @@ def marketplace(marketplace_server: markets.Marketplace) -> markets.Marketplace:
     """The simulated marketplace, with an empty ledger and without faults."""
     marketplace_server.start_over()
     return marketplace_server
+
+
+@pytest.fixture(scope="session")
+def receiver_server() -> Iterator[receivers.Receiver]:
+    """One simulated receiver of webhooks for the session."""
+    with receivers.serve() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def receiver(receiver_server: receivers.Receiver) -> receivers.Receiver:
+    """The simulated receiver of webhooks, with an empty record and without secrets."""
+    receiver_server.start_over()
+    return receiver_server
