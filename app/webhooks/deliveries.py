@@ -17,7 +17,7 @@ Status = Literal["pending", "delivered", "dead", "discarded"]
 
 @dataclass(frozen=True, slots=True)
 class ListedDelivery:
-    """A delivery without its body. `id`: the `webhook-id` of its requests. `last_*`: the last attempt and its answer."""
+    """A delivery without its body. `id`: the `webhook-id` of its requests. `last_*`: of the last request."""
 
     id: UUID
     endpoint_id: UUID

@@ -18,15 +18,17 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from app.context import Connection, HandlerContext
-from app.engine.domain import Call, ConcurrencyLimit, Effect, Prepared
+from app.engine.domain import Call, ConcurrencyLimit, Effect, Policy, Prepared
 from app.errors import Permanent, SetupError
-from app.webhooks import keys, results, rules, sender, store
+from app.webhooks import keys, results, sender, store
 from app.webhooks.keys import SealedSecret
 from app.webhooks.sender import EndpointFailed, EndpointUnusable, Message, Target
 from events import Event
 from events.webhook import DeliveryCompleted, DeliveryRequested
 
 QUEUE = "webhooks"
+POLICY = Policy(most_attempts=20, base=5.0, cap=12 * 3600.0)
+"""Retries after 5 s, 10 s, 20 s, ... 12 h, each with jitter, over 41 to 83 hours: Standard Webhooks recommends days."""
 
 _LIMITS = "SELECT id, max_calls FROM webhooks.endpoints WHERE id = ANY(%s)"
 _RECHECK = """
@@ -144,7 +146,7 @@ EFFECT = Effect(
     close=sender.close,
     ask=ask,
     account="endpoint_id",
-    policy=rules.POLICY,
+    policy=POLICY,
     open_=results.open_deliveries,
     discard=results.discard,
     result=DeliveryCompleted,

@@ -36,9 +36,11 @@ def failed(context: HandlerContext, calls: Sequence[FailedCall]) -> Iterable[Eve
     """Record failed attempts, and disable endpoints that are gone or have been failing for days."""
     connection = context.connection
     store.lock(connection, {call.event.data.delivery_id for call in calls})
-    store.failed(connection, [_attempt(call) for call in calls])
-    sent = [call for call in calls if not isinstance(call.error, EndpointUnusable)]
-    if sent:
+    unsent = [call for call in calls if isinstance(call.error, EndpointUnusable)]
+    if unsent:
+        store.unsent(connection, [_attempt(call) for call in unsent])
+    if sent := [call for call in calls if call not in unsent]:
+        store.failed(connection, [_attempt(call) for call in sent])
         gone = {call.event.data.endpoint_id for call in sent if isinstance(call.error, EndpointGone)}
         store.failing(connection, {call.event.data.endpoint_id for call in sent}, gone, settings().webhook_failing_days)
     return ()
@@ -87,5 +89,5 @@ def _attempt(call: FailedCall) -> Attempt:
     error = call.error
     status, answer = (error.status, error.answer) if isinstance(error, EndpointError) else (None, "")
     why = (str(error) or type(error).__name__)[:_ERROR_CHARS].replace("\x00", "")
-    is_counted = not isinstance(error, EndpointBusy | EndpointUnusable)
+    is_counted = not isinstance(error, EndpointBusy)
     return Attempt(call.event.data.delivery_id, status, answer, why, is_counted=is_counted, is_dead=call.is_dead)

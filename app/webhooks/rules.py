@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import Any, Literal
 from uuid import UUID, uuid5
 
-from app.engine.effect import Policy
 from app.errors import InvalidInput
 from events import Payload, collection, order, robot
 
@@ -22,9 +21,6 @@ PUBLISHED: Mapping[Owner, Sequence[type[Payload]]] = {
     "org": (collection.JobCompleted, collection.RunPaused, collection.BudgetWarned),
 }
 """The event types that endpoints can be registered for, by the kind of their tenant."""
-
-POLICY = Policy(most_attempts=20, base=5.0, cap=12 * 3600.0)
-"""Retries after 5 s, 10 s, 20 s, ... 12 h, each with jitter, over 41 to 83 hours: Standard Webhooks recommends days."""
 
 LONGEST_PAUSE_S = 86_400.0
 SHORTEST_PAUSE_S = 5.0

@@ -54,7 +54,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The outcome of an attempt. `status`, `answer`: of the endpoint's answer; None and empty without one.
+    """The outcome of a request. `status`, `answer`: of the endpoint's answer; None and empty without one.
 
     `is_counted`: it spends an attempt. `is_dead`: the delivery is not retried.
     """
@@ -95,6 +95,12 @@ UPDATE webhooks.deliveries d
        last_error = said.error
   FROM unnest(%s::uuid[], %s::integer[], %s::text[], %s::text[], %s::boolean[], %s::boolean[])
        AS said (id, status, answer, error, counted, is_dead)
+ WHERE d.id = said.id AND d.status IN ('pending', 'dead')
+"""
+_UNSENT = """
+UPDATE webhooks.deliveries d
+   SET status = CASE WHEN said.is_dead THEN 'dead' ELSE d.status END, last_error = said.error
+  FROM unnest(%s::uuid[], %s::text[], %s::boolean[]) AS said (id, error, is_dead)
  WHERE d.id = said.id AND d.status IN ('pending', 'dead')
 """
 _DISCARD = """
@@ -186,6 +192,16 @@ def failed(connection: Connection, attempts: Sequence[Attempt]) -> None:
         [one.is_dead for one in attempts],
     ]
     connection.execute(_FAILED, columns)
+
+
+def unsent(connection: Connection, attempts: Sequence[Attempt]) -> None:
+    """Record why locked deliveries were not sent. Their last request stays as it is."""
+    columns = [
+        [one.delivery_id for one in attempts],
+        [one.error for one in attempts],
+        [one.is_dead for one in attempts],
+    ]
+    connection.execute(_UNSENT, columns)
 
 
 def discard(connection: Connection, ids: Collection[UUID], why: str) -> None:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-
 from app.engine.queue.publish import publish
 from app.testing.deliver import deliver
-from app.webhooks.endpoints import Endpoint
 from app.webhooks.fixtures.hooked import Hooked
-from tests.helpers.support import drain_all, scalar
 
 
 def send(hooked: Hooked, count: int = 1) -> None:
