@@ -34,6 +34,11 @@ class RunProgress:
     at_completion_cents: int
 
     @property
+    def id(self) -> UUID:
+        """The run's id."""
+        return self.run_id
+
+    @property
     def done(self) -> int:
         """Items that have a result."""
         return self.processed_items + self.failed_items

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import Any, LiteralString
 from uuid import UUID
 
+import psycopg
 from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
@@ -84,6 +85,7 @@ _BY_KEY: LiteralString = f"{_FROM} WHERE r.org_id = %s AND r.idempotency_key = %
 _BY_ID: LiteralString = f"{_FROM} WHERE r.org_id = %s AND r.id = %s"
 _LOCK_ONE: LiteralString = f"{_BY_ID} FOR NO KEY UPDATE"
 _ANY: LiteralString = f"{_FROM} WHERE r.id = %s"
+_ANY_OF: LiteralString = f"{_FROM} WHERE r.id = ANY(%s)"
 _LOCK: LiteralString = f"{_FROM} WHERE r.id = ANY(%s) ORDER BY r.id FOR NO KEY UPDATE"
 _LOCK_OPEN: LiteralString = f"""{_FROM}
  WHERE r.org_id = %s AND r.status IN ('pending', 'running', 'paused') ORDER BY r.id FOR NO KEY UPDATE
@@ -163,6 +165,13 @@ def lock_run(context: Context, run_id: UUID) -> Run | None:
 def any_run(connection: Connection, run_id: UUID) -> Run | None:
     """Return a run of any organisation, for operators, or None."""
     return _run(connection, _ANY, [run_id])
+
+
+async def read_runs(connection: psycopg.AsyncConnection[Any], run_ids: Sequence[UUID]) -> list[Run]:
+    """Return runs of any organisation. Ids without a run are left out."""
+    cursor = connection.cursor(row_factory=class_row(Run))
+    await cursor.execute(_ANY_OF, [list(run_ids)])
+    return await cursor.fetchall()
 
 
 def lock_runs(connection: Connection, run_ids: Iterable[UUID]) -> list[Run]:

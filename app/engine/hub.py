@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -49,18 +49,29 @@ class Pace:
 
 
 class Hub:
-    """Keeps the viewers of a process up to date while `run()` runs."""
+    """Keeps the viewers of a process up to date within `running()`. Connects again after every failure."""
 
     def __init__(self, pace: Pace | None = None) -> None:
         self.viewers = Viewers()
         self._pace = pace or Pace()
 
-    async def run(self) -> None:
-        """Listen and read until the task is cancelled. Connects again after every failure."""
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Listen and read within a block."""
+        task = asyncio.create_task(self._run(), name="progress hub")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _run(self) -> None:
         while True:
             try:
                 await self._connect_and_serve()
             except Exception as error:  # noqa: BLE001 - the outermost edge of the task: viewers wait for the next attempt
+                if isinstance(error, Unanswered):
+                    database.hang_up_pools()  # else threads wait on a frozen server for ever
                 _log.warning("progress_connection_lost", why=f"{type(error).__name__}: {error}".strip())
             await asyncio.sleep(self._pace.reconnect_after * random.uniform(0.5, 1.5))
 

@@ -15,7 +15,7 @@ from app.engine.queue.workers import version
 from app.loading import routers
 from app.settings import settings
 from app.startup import install_wiring
-from app.web import health, openapi, problems
+from app.web import health, openapi, problems, streams
 from app.web.headers import AnswerHeaders
 from app.web.limits import BodyLimit, BodyLimits, Rate
 from app.web.tokens import Verifier
@@ -40,6 +40,7 @@ def create() -> FastAPI:
     app.state.refusals = Rate(settings().api_refusals_a_minute)
     problems.install(app)
     openapi.install(app)
+    streams.install(app)
     for router in _ROUTERS:
         app.include_router(router)
     for domain in domains():
@@ -58,6 +59,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await run_in_threadpool(wiring)
     app.state.pool = await run_in_threadpool(lambda: database.pool(max_size=settings().web_connections, **_SESSION))
     try:
-        yield
+        async with streams.running(app):
+            yield
     finally:
         await run_in_threadpool(app.state.pool.close)

@@ -70,10 +70,8 @@ def jobs(reads: Reads) -> Source[State]:
 async def hub(database: Database) -> AsyncIterator[Hub]:
     """A running hub with short limits."""
     hub = Hub(Pace(read_every=0.05, ask_every=0.1, answer_within=0.5, reconnect_after=0.05))
-    running = asyncio.create_task(hub.run())
-    yield hub
-    running.cancel()
-    await asyncio.wait({running})
+    async with hub.running():
+        yield hub
 
 
 def insert(connection: Connection, workspace: Workspace, count: int = 1) -> list[UUID]:
@@ -139,16 +137,14 @@ async def test_a_burst_of_changes_is_read_once_an_interval(
     """However many changes are committed within the interval. The last one is read."""
     (job_id,) = insert(connection, workspace)
     hub = Hub(Pace(read_every=0.4))
-    running = asyncio.create_task(hub.run())
     began = asyncio.get_running_loop().time()
     with hub.viewers.join(jobs, job_id) as viewer:
-        await seen(viewer, "coordinadora")
-        for n in range(100):
-            await asyncio.to_thread(rename, connection, [job_id], f"carrier {n}")
-        await seen(viewer, "carrier 99")
+        async with hub.running():
+            await seen(viewer, "coordinadora")
+            for n in range(100):
+                await asyncio.to_thread(rename, connection, [job_id], f"carrier {n}")
+            await seen(viewer, "carrier 99")
     passed = asyncio.get_running_loop().time() - began
-    running.cancel()
-    await asyncio.wait({running})
     assert len(reads.ids) <= 2 + passed / 0.4
 
 
@@ -232,11 +228,9 @@ async def test_a_hub_that_ends_leaves_nothing_behind(
     (job_id,) = insert(connection, workspace)
     before = asyncio.all_tasks()
     hub = Hub()
-    running = asyncio.create_task(hub.run())
-    with hub.viewers.join(jobs, job_id) as viewer:
-        await seen(viewer, "coordinadora")
-    assert len(sessions(owner)) == 1
-    running.cancel()
-    await asyncio.wait({running})
+    async with hub.running():
+        with hub.viewers.join(jobs, job_id) as viewer:
+            await seen(viewer, "coordinadora")
+        assert len(sessions(owner)) == 1
     assert asyncio.all_tasks() == before
     until(owner, lambda: not sessions(owner))

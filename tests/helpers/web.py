@@ -8,16 +8,16 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
 from starlette.exceptions import StarletteDeprecationWarning
 
 from app.settings import settings
 from app.web import tokens
-from app.web.serving import config
+from app.web.serving import Server
 from tests.helpers.waits import LIMIT_S
 
 with warnings.catch_warnings():
@@ -39,10 +39,10 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[httpx.Client]:
-    """Serve the application with uvicorn in a thread. Yields a client of it, with keep-alive."""
+def serving(app: FastAPI, **options: Any) -> Iterator[httpx.Client]:
+    """Serve the application with uvicorn in a thread. Yields a client of it. `options`: of `Server`."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(config(app))
+    server = Server(app, **options)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web", daemon=True)
     thread.start()
     try:
