@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
 
-ROOMS = ("app/engine", "app/logistics", "app/tenancy")
+ROOMS = ("app/collection", "app/engine", "app/logistics", "app/tenancy")
 """The packages whose modules have a test file each."""
 
 FIXTURES = "fixtures"
@@ -23,6 +23,10 @@ WITHOUT_TESTS = {
 """Modules without a test file, each with the reason. A package's `__init__` needs none."""
 
 DRIVEN_BY = {
+    "app/collection/checkups.py": "tests.helpers.health_fixtures",
+    "app/collection/items.py": "tests.helpers.collecting",
+    "app/collection/page_handlers.py": "tests.helpers.collecting",
+    "app/collection/settle.py": "tests.helpers.collecting",
     "app/engine/batches/checks.py": "app.engine.batches",
     "app/engine/batches/lifecycle.py": "app.engine.batches",
     "app/engine/batches/parts.py": "app.engine.batches",

@@ -87,9 +87,6 @@ _LOCK_ONE: LiteralString = f"{_BY_ID} FOR NO KEY UPDATE"
 _ANY: LiteralString = f"{_FROM} WHERE r.id = %s"
 _ANY_OF: LiteralString = f"{_FROM} WHERE r.id = ANY(%s)"
 _LOCK: LiteralString = f"{_FROM} WHERE r.id = ANY(%s) ORDER BY r.id FOR NO KEY UPDATE"
-_LOCK_OPEN: LiteralString = f"""{_FROM}
- WHERE r.org_id = %s AND r.status IN ('pending', 'running', 'paused') ORDER BY r.id FOR NO KEY UPDATE
-"""
 _LIST: LiteralString = f"""{_FROM}
  WHERE r.org_id = %(org)s AND (%(status)s::text IS NULL OR r.status = %(status)s)
    AND (%(before)s::uuid IS NULL
@@ -180,11 +177,6 @@ def lock_runs(connection: Connection, run_ids: Iterable[UUID]) -> list[Run]:
     if not ids:  # most deliveries lock no run: one round trip less
         return []
     return connection.cursor(row_factory=class_row(Run)).execute(_LOCK, [ids]).fetchall()
-
-
-def lock_open_runs(connection: Connection, org_id: UUID) -> list[Run]:
-    """Lock an organisation's pending, running and paused runs in the order of their ids, and return them."""
-    return connection.cursor(row_factory=class_row(Run)).execute(_LOCK_OPEN, [org_id]).fetchall()
 
 
 def select_runs(context: Context, *, status: str | None, before: UUID | None, limit: int) -> list[Run]:

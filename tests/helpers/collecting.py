@@ -12,7 +12,10 @@ from app.collection import runs
 from app.collection.fixtures.collector import Collector
 from app.collection.runs import Run
 from app.context import Connection
+from app.engine.queue.publish import publish
+from app.simulators.marketplace import Category
 from app.testing.deliver import deliver
+from events import Event
 
 _PAGES = """
 SELECT * FROM collection.collection_pages WHERE run_id = %s ORDER BY external_ids IS NOT NULL, category_id, number
@@ -90,3 +93,17 @@ def imbalances(connection: Connection) -> Sequence[Any]:
     """What is wrong in the books of all runs, between runs, pages and items."""
     differences = [row for row in connection.execute(_BALANCE).fetchall() if any(row)]
     return [*differences, *connection.execute(_SHARES).fetchall()]
+
+
+def begun(desk: Desk, *names: str, price: int = 5, **options: Any) -> Run:
+    """Return a run whose first pages are reserved, and no event waits."""
+    desk.sells(**{name: Category(price_cents=price) for name in names})
+    run = desk.start(*names, **options)
+    desk.begin(run)
+    return run
+
+
+def deliver_each(desk: Desk, *said: Event[Any]) -> None:
+    """Publish results, each in its own row, and deliver them."""
+    publish(desk.connection, *said, batch_size=1)
+    desk.handle()
