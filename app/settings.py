@@ -96,6 +96,10 @@ class Settings(BaseSettings):
     """Days for which queue rows are kept after Procrastinate's own commands finished, cancelled or aborted them."""
     dead_letters_a_tenant: int = Field(default=10_000, ge=1)
     """Unresolved dead letters of one tenant above which each prune logs a warning. None is dropped."""
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    """The port on which a worker serves its metrics; 0: any free port, which is logged. Default: it serves none."""
+    metrics_host: str = Field(default="127.0.0.1", min_length=1)
+    """The address on which a worker serves its metrics, without access control."""
     portal_timeout: float = Field(default=15.0, gt=0)
     """Time limit of one call to a carrier's portal."""
     portal_settle: float = Field(default=15.0, ge=0)
@@ -114,6 +118,8 @@ class Settings(BaseSettings):
     """The audience (`aud`) that a bearer token must have."""
     token_issuer: str | None = None
     """The issuer (`iss`) that a bearer token must have. Default: any."""
+    metrics_token: SecretStr | None = Field(default=None, min_length=16)
+    """The bearer token that opens `/metrics` of the web application. Without it there is no `/metrics`."""
     web_connections: int = Field(default=8, ge=1)
     """Database connections of the web application, at most."""
     web_body_bytes: int = Field(default=4 << 20, ge=1)

@@ -15,6 +15,15 @@ def work(
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", "-c", min=1, max=64, help="Concurrent deliveries (of effects: 4).")
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port",
+            min=0,
+            max=65535,
+            help="Serve metrics on this port; 0: any free one, which is logged. Default: TALLYMAN_METRICS_PORT.",
+        ),
+    ] = None,
     unsafe: Annotated[
         bool, typer.Option("--unsafe", help="Run even if a crash may lose commits or tenants are not isolated.")
     ] = False,
@@ -33,5 +42,7 @@ def work(
 
     if unsafe:
         use(unsafe=True)
+    if metrics_port is not None:
+        use(metrics_port=metrics_port)
     logs.configure()
     raise typer.Exit(asyncio.run(supervise(app, plan(queues, concurrency))))

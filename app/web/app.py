@@ -15,7 +15,7 @@ from app.engine.queue.workers import version
 from app.loading import routers
 from app.settings import settings
 from app.startup import install_wiring
-from app.web import health, openapi, problems, streams
+from app.web import health, metrics, openapi, problems, streams
 from app.web.headers import AnswerHeaders
 from app.web.limits import BodyLimit, BodyLimits, Rate
 from app.web.tokens import Verifier
@@ -28,7 +28,7 @@ _SESSION: dict[str, Any] = {
     "application_name": "tallyman web",
 }
 """Limits of the transactions of requests, shorter than those of workers: a client waits for the answer."""
-_ROUTERS = (health.router,)
+_ROUTERS = (health.router, metrics.router)
 """Routers that belong to no domain."""
 
 
@@ -38,6 +38,7 @@ def create() -> FastAPI:
     app.state.verifier = Verifier.of(settings())
     app.state.rate = Rate(settings().api_requests_a_minute)
     app.state.refusals = Rate(settings().api_refusals_a_minute)
+    app.state.metrics = metrics.Snapshot()
     problems.install(app)
     openapi.install(app)
     streams.install(app)

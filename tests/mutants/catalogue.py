@@ -10,6 +10,7 @@ from tests.mutants import (
     fairness,
     imports,
     logistics,
+    metrics,
     queue,
     schema,
     streams,
@@ -26,4 +27,5 @@ MUTANTS = (
     *fairness.MUTANTS,
     *collection_runs.MUTANTS,
     *streams.MUTANTS,
+    *metrics.MUTANTS,
 )

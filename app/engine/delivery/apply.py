@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from app.context import Connection, HandlerContext
+from app.engine import metrics
 from app.engine.delivery import bury, unknown
 from app.engine.delivery.bisect import ROUTE
 from app.engine.delivery.ledger import enter
@@ -40,9 +42,12 @@ def apply(connection: Connection, queued_events: Sequence[QueuedEvent]) -> int:
     published = Ids()
     for kind in kinds:
         some = [event for event in fresh if type(event.data) is kind]
+        began = time.perf_counter()
         publish_all(connection, table.handlers[kind](context, some), ids=published)
         if subscribed := table.subscriptions.get(kind):
             publish_all(connection, copies(connection, subscribed, table.interests, some), ids=published)
+        waited = (context.now - some[0].time).total_seconds()
+        metrics.handled(kind.type, len(some), waited=waited, seconds=time.perf_counter() - began)
     published.check()
     # A dead event keeps its position.
     kept = {other.queued for other in others if other.place == "dead"}

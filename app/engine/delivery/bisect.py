@@ -17,6 +17,7 @@ import structlog
 from psycopg import errors as pg
 
 from app.context import Connection
+from app.engine import metrics
 from app.engine.delivery import aside, locked
 from app.engine.delivery.retry import is_disconnect, spends_nothing
 from app.engine.delivery.transactions import retry_on_conflict, set_timeouts
@@ -86,7 +87,7 @@ class Bisect:
     def _set_aside_locked(self, queued_events: list[QueuedEvent], error: Exception) -> int:
         """Set aside the events whose rows are locked. If those are unknown, try the events row by row."""
         self.waits += 1
-        with self.engine.pool.connection() as connection, connection.transaction():
+        with self.engine.transaction() as connection:
             set_timeouts(connection)
             found = locked.find_locked(connection, queued_events)
         self.engine.locked.update(found)
@@ -132,7 +133,7 @@ class Bisect:
 
     def _commit(self, queued_events: list[QueuedEvent], act: Act) -> int:
         own = queued_events[0].row_id == self.delivery.row_id
-        with self.engine.pool.connection() as connection, connection.transaction():
+        with self.engine.transaction() as connection:
             left = [queued for queued in self.left if queued not in queued_events]
             if own:
                 lock_delivery(connection, self.delivery)
@@ -156,6 +157,7 @@ def set_aside(connection: Connection, queued_events: Sequence[QueuedEvent], erro
     if queued_events:
         ordering.keep_positions(connection, queued_events)
         delay = aside.set_aside(connection, ROUTE, queued_events, error, longest=locked.LONGEST_DELAY_S)
+        metrics.put_back((queued.type for queued in queued_events), "locked")
         log.info("set aside", events=len(queued_events), delay=round(delay, 1), why=str(error))
 
 

@@ -13,9 +13,10 @@ from uuid import UUID, uuid5
 from pydantic_core import to_json
 
 from app.context import Connection
+from app.engine import metrics
 from app.engine.delivery import reused
 from app.engine.queue.envelope import QueuedEvent
-from events import Event, Unreadable, parse_all
+from events import Event, parse_all
 
 _BURY = """
 INSERT INTO engine.failed_jobs AS dead
@@ -167,6 +168,7 @@ def _write(
     rows = [{**_row(queued, why), "event_id": event_id} for (queued, why), event_id in zip(given, ids, strict=True)]
     rows = list({row["event_id"] or id(row): row for row in rows}.values())
     written = {event_id for (event_id,) in connection.execute(_BURY, [to_json(rows).decode(), list(copies)])}
+    metrics.dead_lettered(row["job_type"] for row in rows if row["event_id"] in written)
     # Rescues are counted under the ids that events carry.
     connection.execute(_FORGET_RESCUES, [list({*ids, *(queued.event_id for queued, _ in given)})])
     return written
@@ -180,27 +182,17 @@ def fingerprint(job_type: str, error_class: str, message: str) -> str:
 
 def _row(queued: QueuedEvent, error: BaseException) -> dict[str, Any]:
     event = queued.event
-    job_type, tenant = (
-        (_said(queued.raw, "type") or "unknown", None)
-        if isinstance(event, Unreadable)
-        else (event.type, event.tenantid)
-    )
     name, message = type(error).__name__, str(error)[:_MESSAGE_LIMIT] or type(error).__name__
     return {
-        "job_type": job_type,
+        "job_type": queued.type,
         "event_data": queued.raw,
         "error_message": message.replace("\x00", ""),
         "error_stack": _stack(error) if isinstance(event, Event) else None,
         "retry_count": queued.attempt + 1,
-        "tenant_id": tenant,
+        "tenant_id": event.tenantid if isinstance(event, Event) else None,
         "error_class": name,
-        "fingerprint": fingerprint(job_type, name, message),
+        "fingerprint": fingerprint(queued.type, name, message),
     }
-
-
-def _said(raw: Any, name: str) -> str | None:
-    value = raw.get(name) if isinstance(raw, dict) else None
-    return value[:200] if isinstance(value, str) else None
 
 
 def _stack(error: BaseException) -> str:

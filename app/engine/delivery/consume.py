@@ -69,7 +69,7 @@ def consume(engine: Engine, delivery: Delivery, *, siblings: bool) -> int:
 
 
 def _deliver(engine: Engine, delivery: Delivery, limit: int, queued_events: list[QueuedEvent]) -> int:
-    with engine.pool.connection() as connection, connection.transaction():
+    with engine.transaction() as connection:
         lease = [*timeouts(), delivery.row_id, delivery.attempts, delivery.worker_id, limit]
         rows = connection.cursor(row_factory=class_row(Row)).execute(_CLAIM, lease).fetchall()
         if not rows:

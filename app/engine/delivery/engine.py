@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from psycopg_pool import ConnectionPool
@@ -10,6 +12,7 @@ from app.context import Connection
 from app.engine.delivery.locked import RecentlyLocked
 from app.engine.delivery.sibling_limit import SiblingLimit
 from app.engine.domain import Policy
+from app.engine.metrics import counted_on_commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +23,9 @@ class Engine:
     policy: Policy = field(default_factory=Policy)
     sibling_limit: SiblingLimit = field(default_factory=SiblingLimit)
     locked: RecentlyLocked = field(default_factory=RecentlyLocked)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Open a transaction on a connection of the pool. What it counts for the metrics is added when it commits."""
+        with self.pool.connection() as connection, counted_on_commit(), connection.transaction():
+            yield connection

@@ -9,6 +9,7 @@ from typing import assert_never
 import structlog
 
 from app.context import Connection
+from app.engine import metrics
 from app.engine.delivery import bury
 from app.engine.delivery.retry import Bury, Decision, PutBack, decide
 from app.engine.domain import Policy
@@ -37,6 +38,7 @@ def carry_out(connection: Connection, queued: QueuedEvent, decision: Decision, e
         case PutBack(delay, attempt) if isinstance(queued.event, Event):
             why = remembered(error)
             put_back(connection, [(queued.event, queued.raw)], delay=delay, attempt=attempt, error=why)
+            metrics.put_back([queued.type], "failed" if attempt > queued.attempt else "busy")
             log.info("put back", event_id=str(queued.event_id), attempt=attempt, delay=round(delay, 1), why=str(error))
         case Bury() | PutBack():
             bury.bury(connection, [(queued, error)])

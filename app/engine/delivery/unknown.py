@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from app.context import Connection
+from app.engine import metrics
 from app.engine.delivery import bury
 from app.engine.delivery.aside import database_now, set_aside, waited
 from app.engine.queue import ordering
@@ -54,6 +55,7 @@ def take_out(
     if waiting:
         ordering.keep_positions(connection, waiting)
         delay = set_aside(connection, route(), waiting, out[waiting[0]], longest=LONGEST_DELAY_S)
+        metrics.put_back((queued.type for queued in waiting), "unknown")
         log.info("events of an unknown type wait", events=len(waiting), delay=round(delay, 1), why=str(out[waiting[0]]))
     return [queued for queued in queued_events if queued not in out]
 

@@ -18,6 +18,7 @@ from uuid import UUID
 from psycopg import errors as pg
 
 from app.context import Connection, HandlerContext
+from app.engine import metrics
 from app.engine.delivery import aside, bury, unknown
 from app.engine.delivery.engine import Engine
 from app.engine.delivery.ledger import enter as enter_ledger
@@ -69,7 +70,7 @@ def claim(engine: Engine, delivery: Delivery) -> EffectBatch | None:
         claimed: list[EffectBatch | None] = []
 
         def transaction() -> int:
-            with engine.pool.connection() as connection, connection.transaction():
+            with engine.transaction() as connection:
                 set_timeouts(connection)
                 lock_delivery(connection, delivery)
                 queued_events[:] = read(connection, delivery)
@@ -95,6 +96,7 @@ def _without_locked(
     engine.locked.update(found)
     for target, some in found.locked.items():
         aside.set_aside(connection, _route(connection, delivery), some, target.error, longest=LONGEST_DELAY_S)
+        metrics.put_back((queued.type for queued in some), "locked")
     return found.free(queued_events)
 
 
@@ -233,7 +235,9 @@ def _prepare(
         call = Call(in_doubt, queued.attempt, is_last, partial(lease.recheck, wanted))
         tasks.append(Task(queued, wanted.event, effect.key(wanted.event), wanted, call, bound.get(wanted.event.id)))
     obsolete = [queued for queued, _ in queued_events.values()]
-    bury.bury_reused(connection, obsolete, enter_ledger(connection, obsolete))
+    entered = enter_ledger(connection, obsolete)
+    metrics.applied(event.type for event in entered)
+    bury.bury_reused(connection, obsolete, entered)
     end_calls(connection, [effect.key(event_of(queued)) for queued in obsolete])
     return tasks
 
@@ -256,7 +260,7 @@ def _give_back(engine: Engine, delivery: Delivery, queued_events: list[QueuedEve
 
     If the error is a lock time-out, events whose rows are locked are set aside, and the others are put back together.
     """
-    with engine.pool.connection() as connection, connection.transaction():
+    with engine.transaction() as connection:
         set_timeouts(connection)
         lock_delivery(connection, delivery)
         free = queued_events

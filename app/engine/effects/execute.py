@@ -11,6 +11,7 @@ again. If the other side cannot be asked, a person decides.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
+from app.engine import metrics
 from app.engine.delivery.engine import Engine
 from app.engine.delivery.retry import retry_after_of
 from app.engine.domain import ConcurrencyLimit, QueuePaused
@@ -128,7 +130,7 @@ async def _carry(batch: EffectBatch, task: Task, gates: _Gates) -> None:
             return
         task.begun = batch.has_begun = True
         try:
-            outcome: object = await batch.effect.call(task.prepared, task.call)
+            outcome: object = await _call(batch, task)
             task.outcome = outcome if isinstance(outcome, Payload) else _no_payload(outcome)
         except LeaseLost:
             raise
@@ -140,6 +142,15 @@ async def _carry(batch: EffectBatch, task: Task, gates: _Gates) -> None:
             task.outcome = error
         if isinstance(task.outcome, Exception) and (seconds := retry_after_of(task.outcome)):
             batch.lease.cool_down(batch.cooldown_key(task), seconds, task.outcome)
+
+
+async def _call(batch: EffectBatch, task: Task) -> object:
+    kind, began = task.event.type, time.perf_counter()
+    metrics.waited(kind, time.time() - task.event.time.timestamp())
+    try:
+        return await batch.effect.call(task.prepared, task.call)
+    finally:
+        metrics.called(kind, time.perf_counter() - began)
 
 
 def _bad_answer(error: ValidationError) -> BadAnswer:

@@ -8,6 +8,7 @@ from collections import Counter
 import structlog
 
 from app.context import Connection, HandlerContext
+from app.engine import metrics
 from app.engine.delivery import bury
 from app.engine.delivery.ledger import enter as enter_ledger
 from app.engine.delivery.retry import Bury, retry_after_of, spends_nothing
@@ -71,7 +72,7 @@ def _commit(batch: EffectBatch, finished: list[Task]) -> None:
 
     def transaction() -> int:
         rest = [task for task in batch.tasks if task not in finished]
-        with batch.engine.pool.connection() as connection, connection.transaction():
+        with batch.engine.transaction() as connection:
             concurrency.lock_limits(connection, batch.limits)
             lock_delivery(connection, batch.delivery)
             lock_calls(connection, [task.key for task in batch.tasks])
@@ -101,7 +102,7 @@ def hand_back(batch: EffectBatch, *, stops: bool = False) -> None:
     rest = [task for task in batch.tasks if not task.begun]
 
     def transaction() -> int:
-        with batch.engine.pool.connection() as connection, connection.transaction():
+        with batch.engine.transaction() as connection:
             concurrency.lock_limits(connection, batch.limits)
             lock_delivery(connection, batch.delivery)
             lock_calls(connection, [task.key for task in batch.tasks])
@@ -144,12 +145,21 @@ def _record(connection: Connection, batch: EffectBatch, ended: list[tuple[Task, 
     results = [(task, verdict.payload) for task, verdict in ended if isinstance(verdict, Result)]
     queued_events = [task.queued for task, _ in results]
     entered = enter_ledger(connection, queued_events)
+    metrics.applied(event.type for event in entered)
     others = {one.queued for one in bury.bury_reused(connection, queued_events, entered)}
     applied, now = {event.id for event in entered}, HandlerContext.begin(connection).now
     publish(connection, *(task.event.follow(payload, now) for task, payload in results if task.event.id in applied))
     end_calls(connection, [task.key for task, _ in results if task.queued not in others])
     _leave_in_doubt(connection, batch, [task for task, _ in results if task.queued in others])
     _fail(connection, batch, [(task, verdict) for task, verdict in ended if isinstance(verdict, Failure)])
+    for task, verdict in ended:
+        metrics.ended(task.event.type, _outcome(verdict))
+
+
+def _outcome(verdict: Verdict) -> metrics.Outcome:
+    if isinstance(verdict, Result):
+        return "result"
+    return "dead_lettered" if isinstance(verdict.decision, Bury) else "put_back"
 
 
 def _leave_in_doubt(connection: Connection, batch: EffectBatch, tasks: list[Task]) -> None:

@@ -20,6 +20,8 @@ from app.engine.domain import wiring
 from app.engine.routing import Route
 from events import KINDS, SIZE_LIMIT, Event, Unreadable, parse_all
 
+_LONGEST_TYPE = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -46,6 +48,14 @@ class QueuedEvent:
     raw: Any
     event: Event[Any] | Unreadable
     since: Since | None = None
+
+    @property
+    def type(self) -> str:
+        """The event's type; of an unreadable one, the type that it states, cut, or `unknown`."""
+        if isinstance(self.event, Event):
+            return self.event.type
+        stated = self.raw.get("type") if isinstance(self.raw, dict) else None
+        return stated[:_LONGEST_TYPE] if isinstance(stated, str) and stated else "unknown"
 
     @property
     def event_id(self) -> UUID | None:

@@ -21,7 +21,7 @@ from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
 from app import database, sealing
-from app.engine import event_types
+from app.engine import event_types, metrics
 from app.engine.delivery.consume import consume
 from app.engine.delivery.engine import Engine
 from app.engine.domain import Policy, wiring
@@ -34,7 +34,7 @@ from app.engine.queue.lease import Delivery
 from app.engine.queue.notifications import LatchedNotification
 from app.engine.queue.workers import fair_share_of_introduced, introduce
 from app.engine.routing import EVENTS_PRIORITY
-from app.engine.worker import stopping
+from app.engine.worker import metrics_port, stopping
 from app.engine.worker.liveness import Session, SessionLost
 from app.engine.worker.preflight import check, check_schema
 from app.engine.worker.prune import prune
@@ -124,7 +124,7 @@ class Application(procrastinate.App):
         full: WorkerOptions = {**_defaults(), **options}
         self.job_manager.is_stopping = False
         if full.get("install_signal_handlers", True):
-            with stopping.listening(self.told_to_stop) as stop:
+            with metrics_port.serving(), stopping.listening(self.told_to_stop) as stop:
                 await stop.run(self._keep_serving(full))
         else:
             await self._keep_serving(full)
@@ -237,7 +237,8 @@ class Application(procrastinate.App):
                 await effect.close()
 
     def _check(self) -> None:
-        wiring()  # imported now: it takes a second, which should not delay a first delivery or a stop
+        served = wiring()  # imported now: it takes a second, which should not delay a first delivery or a stop
+        metrics.expect((kind.type for kind in served.handlers), [kind.type for kind in served.effects])
         if settings().keys is not None:
             sealing.keyring()  # unreadable keys would turn every effect into a dead letter
         with self.engine.pool.connection() as connection:

@@ -18,6 +18,7 @@ import structlog
 from psycopg.rows import class_row
 
 from app.context import Connection
+from app.engine import metrics
 from app.engine.delivery import bury
 from app.engine.domain import wiring
 from app.engine.queue.envelope import QueuedEvent, Row, open_rows
@@ -125,7 +126,7 @@ def rescue(connection: Connection, settings: Settings) -> list[Rescued]:
         "longest_run": settings.longest_run,
         "queues": wiring().queues(),
     }
-    with connection.transaction():
+    with metrics.counted_on_commit(), connection.transaction():
         lock = connection.execute(_TRY_LOCK).fetchone()
         if lock is None or not lock[0]:
             return []
@@ -135,6 +136,7 @@ def rescue(connection: Connection, settings: Settings) -> list[Rescued]:
         freed = [row for row in freed if row.by_restart] + counted
         if freed:
             connection.execute(_WAKE, [[row.row_id for row in freed]])
+            metrics.rescued(len(freed))
     for row in freed:
         log.warning("rescued", row=row.row_id, task=row.task_name, rescues=row.rescues)
     return freed
@@ -190,7 +192,7 @@ def sweep(connection: Connection) -> int:
 
     Also resolves the dead letters of events that another delivery has applied.
     """
-    with connection.transaction():
+    with metrics.counted_on_commit(), connection.transaction():
         connection.execute(_BY_INDEX)
         bury.resolve_applied(connection)
         failed = (

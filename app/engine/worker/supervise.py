@@ -17,6 +17,7 @@ from procrastinate.app import WorkerOptions
 from app import database
 from app.engine.domain import wiring
 from app.engine.routing import EVENTS_QUEUE
+from app.engine.worker import metrics_port
 from app.engine.worker.app import Application
 from app.engine.worker.stopping import Stop, listening
 from app.errors import InvalidInput, SetupError
@@ -51,9 +52,9 @@ async def supervise(app: Application, workers: Sequence[WorkerOptions]) -> int:
     """Run workers until SIGTERM or SIGINT. Returns the exit status: 0 after a stop request, 1 after too many failures.
 
     A stop that exceeds its time limit ends the process with `stopping.CUT_SHORT`. Raises `SetupError` at once if the
-    server or schema is unsuitable.
+    server or schema is unsuitable, or the port for metrics is taken.
     """
-    with listening(app.told_to_stop) as stop:
+    with metrics_port.serving(), listening(app.told_to_stop) as stop:
         return await _keep_running(app, workers, stop)
 
 
