@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.commands.output import Json, emit
 from app.commands.scope import CarrierArgument, WorkspaceOption, acting_for
-from app.commands.secret_input import ask, from_stdin
-from app.errors import InvalidInput
+from app.commands.secret_input import from_stdin, from_terminal, not_typed
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
@@ -19,18 +17,10 @@ if TYPE_CHECKING:
     from app.logistics.carriers import Carrier
 
 _PASSWORD_VARIABLE = "TALLYMAN_PORTAL_PASSWORD"  # noqa: S105 - the name of a variable
+_INSTEAD = f"--password-stdin or {_PASSWORD_VARIABLE}"
+_not_typed = not_typed("portal_password", "password", _INSTEAD)
 
 app = typer.Typer(no_args_is_help=True, help="Manage a workspace's accounts at carriers' portals.")
-
-
-def _not_typed(context: typer.Context, value: str | None) -> str | None:
-    """Refuse a password on the command line: every user of this machine can read process arguments."""
-    source = context.get_parameter_source("portal_password")
-    if value is not None and source is not None and source.name == "COMMANDLINE":
-        raise InvalidInput(
-            f"password: not accepted as an argument; use --password-stdin, {_PASSWORD_VARIABLE} or the prompt"
-        )
-    return value
 
 
 @app.command(name="set")
@@ -118,9 +108,7 @@ def _beside(username: str | None, given: str | None) -> SecretStr | None:
 
     if username is None:
         return None
-    if given is None and not sys.stdin.isatty():
-        raise InvalidInput(f"password: no terminal for a prompt; use --password-stdin or {_PASSWORD_VARIABLE}")
-    return SecretStr(ask("Password: ") if given is None else given)
+    return from_terminal("password", "Password: ", _INSTEAD) if given is None else SecretStr(given)
 
 
 def _line(carrier: Carrier) -> dict[str, Any]:

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.commands.output import Json, emit
 from app.commands.scope import OrgOption, within_org
-from app.commands.secret_input import ask, from_stdin
-from app.errors import InvalidInput
+from app.commands.secret_input import from_stdin, from_terminal, not_typed
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
 _KEY_VARIABLE = "TALLYMAN_MARKETPLACE_KEY"
+_INSTEAD = f"--key-stdin or {_KEY_VARIABLE}"
+_not_typed = not_typed("api_key", "api_key", _INSTEAD)
 
 app = typer.Typer(no_args_is_help=True, help="Manage an organisation's accounts with marketplaces.")
 
 _Marketplace = Annotated[str, typer.Argument(help="The marketplace's name, e.g. amazon.de.")]
-
-
-def _not_typed(context: typer.Context, value: str | None) -> str | None:
-    """Refuse a key on the command line: every user of this machine can read process arguments."""
-    source = context.get_parameter_source("api_key")
-    if value is not None and source is not None and source.name == "COMMANDLINE":
-        raise InvalidInput(f"api_key: not accepted as an argument; use --key-stdin, {_KEY_VARIABLE} or the prompt")
-    return value
 
 
 @app.command(name="set")
@@ -108,7 +100,5 @@ def _secret(api_key: str | None, *, key: bool, key_stdin: bool) -> SecretStr | N
     if key_stdin:
         return from_stdin("api_key")
     if key and api_key is None:
-        if not sys.stdin.isatty():
-            raise InvalidInput(f"api_key: there is no terminal to ask on; use --key-stdin or {_KEY_VARIABLE}")
-        return SecretStr(ask("API key: "))
+        return from_terminal("api_key", "API key: ", _INSTEAD)
     return None if api_key is None else SecretStr(api_key)

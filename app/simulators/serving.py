@@ -10,12 +10,16 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import typer
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from app.simulators.settings import Settings
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
 
 _START_LIMIT_S = 10
 _STOP_LIMIT_S = 5
@@ -23,12 +27,26 @@ _DROP_S = 0.05
 _WAVE = b" " * 65_536
 
 
-class Desk:
+class Desk(Generic[SettingsT]):
     """State of a simulator. `clock` returns seconds since 1970. `closing`, once set, releases every held call."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, behaviour: SettingsT, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.closing = asyncio.Event()
+        self._behaviour = behaviour
+
+    @property
+    def behaviour(self) -> SettingsT:
+        """The settings. A new value applies from the next call on."""
+        return self._behaviour
+
+    @behaviour.setter
+    def behaviour(self, behaviour: SettingsT) -> None:
+        self._behaviour = behaviour
+        self.adapt()
+
+    def adapt(self) -> None:
+        """Adapt the state to new settings. By default there is nothing to adapt."""
 
     async def work(self, seconds: float) -> None:
         """Wait for the latency of a call. Raises 503 if the simulator closes meanwhile."""
@@ -111,12 +129,12 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Release held calls and stop."""
-        cast("Desk", self.app.state.desk).closing.set()
+        cast("Desk[Any]", self.app.state.desk).closing.set()
         await super().shutdown(sockets)
 
-    def replace(self, desk: Desk) -> None:
+    def replace(self, desk: Desk[Any]) -> None:
         """Go on with another state. Calls held by the former one are released."""
-        former = cast("Desk", self.app.state.desk)
+        former = cast("Desk[Any]", self.app.state.desk)
         self.app.state.desk = desk
         self.loop.call_soon_threadsafe(former.closing.set)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from app.simulators.marketplace.application import create_marketplace
 from app.simulators.marketplace.behaviour import Behaviour
+from app.simulators.program import pairs, settings_of
 from app.simulators.serving import as_program
 
 program = typer.Typer(add_completion=False)
@@ -31,7 +31,7 @@ def main(  # noqa: PLR0913 - a flag for each setting
 ) -> None:
     """Serve a simulated marketplace on the loopback interface."""
     flags = {
-        "api_keys": _accounts(account),
+        "api_keys": {key: name for name, key in pairs(account, "NAME:API-KEY")} if account else None,
         "latency_ms": latency_ms,
         "jitter_ms": jitter_ms,
         "error_rate": error_rate,
@@ -41,24 +41,7 @@ def main(  # noqa: PLR0913 - a flag for each setting
         "retry_after_s": retry_after_s,
         "seed": seed,
     }
-    settings = _settings(behaviour, {name: value for name, value in flags.items() if value is not None})
-    as_program(create_marketplace(settings), port)
-
-
-def _settings(text: str, flags: dict[str, Any]) -> Behaviour:
-    try:
-        return Behaviour.model_validate_json(text).changed(**flags)
-    except ValidationError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def _accounts(given: list[str] | None) -> dict[str, str] | None:
-    if not given:
-        return None
-    pairs = [account.partition(":") for account in given]
-    if not all(name and key for name, _, key in pairs):
-        raise typer.BadParameter("an account is NAME:API-KEY")
-    return {key: name for name, _, key in pairs}
+    as_program(create_marketplace(settings_of(Behaviour, behaviour, flags)), port)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from app.simulators.marketplace.spellings import MARKETS
+from app.simulators.settings import Settings
 
 Outcome = Literal[
     "serve", "error", "cut", "hold", "busy", "credit", "refuse", "end", "lost", "late", "garble", "spoil", "flood"
@@ -95,14 +96,12 @@ class ItemRule(BaseModel):
     times: PositiveInt | None = None
 
 
-class Behaviour(BaseModel):
+class Behaviour(Settings):
     """The marketplace's settings. Rates are shares of the calls that cost money, at most 1 in total."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    api_keys: dict[str, str] = {"demo-key": "demo"}
+    api_keys: dict[str, str] = Field(default={"demo-key": "demo"})
     """API keys and the accounts that they open."""
-    categories: dict[str, Category] = {}
+    categories: dict[str, Category] = Field(default={})
     default_category: Category | None = Category()
     """Every category that `categories` does not name; `None`: they are unknown."""
     marketplace: str = "amazon.com"
@@ -149,10 +148,6 @@ class Behaviour(BaseModel):
         if self.marketplace not in MARKETS:
             raise ValueError(f"marketplace: one of {', '.join(MARKETS)}")
         return self
-
-    def changed(self, **changes: Any) -> Behaviour:
-        """Return a copy with some settings changed. Raises pydantic's `ValidationError` for an invalid setting."""
-        return Behaviour.model_validate(self.model_dump() | changes)
 
     def category(self, category_id: str) -> Category | None:
         """Return a category; None if it is unknown."""

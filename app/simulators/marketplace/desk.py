@@ -15,26 +15,19 @@ from app.simulators.marketplace.ledger import Ledger
 from app.simulators.marketplace.spellings import MARKETS
 
 
-class Desk(serving.Desk):
+class Desk(serving.Desk[Behaviour]):
     """One marketplace's state."""
 
     def __init__(self, behaviour: Behaviour, clock: Callable[[], float]) -> None:
-        super().__init__(clock)
+        super().__init__(behaviour, clock)
         self.ledger = Ledger()
         self.director = Director()
         self.catalogue = Catalogue(behaviour)
-        self._behaviour = behaviour
 
-    @property
-    def behaviour(self) -> Behaviour:
-        """The settings. A new value applies from the next call on."""
-        return self._behaviour
-
-    @behaviour.setter
-    def behaviour(self, behaviour: Behaviour) -> None:
-        self._behaviour = behaviour
-        if not self.catalogue.serves(behaviour):
-            self.catalogue = Catalogue(behaviour)
+    def adapt(self) -> None:
+        """Offer what the new settings name."""
+        if not self.catalogue.serves(self.behaviour):
+            self.catalogue = Catalogue(self.behaviour)
 
     def customer(self, request: Request) -> tuple[str, str]:
         """Return the account and the marketplace of a call. Raises 401, 404 and 503."""

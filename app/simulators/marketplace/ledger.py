@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from app.simulators.marketplace.behaviour import Form
+from app.simulators.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class Summary(BaseModel):
 
 
 @dataclass
-class Ledger:
+class Ledger(Traffic):
     """The marketplace's ledger, which callers cannot change."""
 
     charges: list[Charge] = field(default_factory=list)
@@ -81,13 +80,10 @@ class Ledger:
     served_again: int = 0
     questions: int = 0
     wrong_keys: int = 0
-    flooded: int = 0
     bought_again: int = 0
-    most_at_once: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     _by_reference: defaultdict[tuple[str, str], list[Charge]] = field(default_factory=lambda: defaultdict(list))
     _bought: set[tuple[Any, ...]] = field(default_factory=set)
-    _in_progress: Counter[str] = field(default_factory=Counter)
     _recent: defaultdict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
 
     def charge(self, account: str, marketplace: str, form: Form, cents: int, clock: float, content: str) -> Charge:
@@ -119,18 +115,6 @@ class Ledger:
         """Sum of all charges."""
         return sum(charge.cents for charge in self.charges[:])
 
-    @contextmanager
-    def in_progress(self, account: str) -> Iterator[int]:
-        """Count one call during the block. Yields the account's concurrent calls, including this one."""
-        self.calls += 1
-        self._in_progress[account] += 1
-        at_once = self._in_progress[account]
-        self.most_at_once = max(self.most_at_once, at_once)
-        try:
-            yield at_once
-        finally:
-            self._in_progress[account] -= 1
-
     def admit(self, account: str, most: int, window: float, clock: float) -> bool:
         """Admit a call if the account has fewer than `most` admitted ones in the last `window` seconds."""
         recent = self._recent[account]
@@ -140,10 +124,6 @@ class Ledger:
             return False
         recent.append(clock)
         return True
-
-    def flood(self, sent: int) -> None:
-        """Count bytes of endless answers."""
-        self.flooded += sent
 
     def summary(self) -> Summary:
         """Return the current counters."""

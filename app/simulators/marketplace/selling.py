@@ -42,6 +42,7 @@ async def _buy(request: Request, needed: str, make: _Make) -> Response:
         # disconnects that have already happened before counting.
         for _ in range(_LOOP_TURNS_TO_NOTICE_A_DEPARTURE):
             await asyncio.sleep(0)
+    ledger.calls += 1
     with ledger.in_progress(account) as at_once:
         _limit(desk, account, at_once)
         price, write = make(desk, marketplace, form)

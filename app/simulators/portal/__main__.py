@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from app.simulators.portal.application import create_portal
 from app.simulators.portal.behaviour import Behaviour
+from app.simulators.program import pairs, settings_of
 from app.simulators.serving import as_program
 
 program = typer.Typer(add_completion=False)
@@ -32,7 +32,7 @@ def main(  # noqa: PLR0913 - a flag for each setting
 ) -> None:
     """Serve a simulated carrier's portal on the loopback interface."""
     flags = {
-        "accounts": _accounts(account),
+        "accounts": dict(pairs(account, "USERNAME:PASSWORD")) if account else None,
         "latency_ms": latency_ms,
         "jitter_ms": jitter_ms,
         "error_rate": error_rate,
@@ -43,24 +43,7 @@ def main(  # noqa: PLR0913 - a flag for each setting
         "max_sessions": max_sessions,
         "seed": seed,
     }
-    settings = _settings(behaviour, {name: value for name, value in flags.items() if value is not None})
-    as_program(create_portal(settings), port)
-
-
-def _settings(text: str, flags: dict[str, Any]) -> Behaviour:
-    try:
-        return Behaviour.model_validate_json(text).changed(**flags)
-    except ValidationError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def _accounts(given: list[str] | None) -> dict[str, str] | None:
-    if not given:
-        return None
-    pairs = [account.partition(":") for account in given]
-    if not all(username and colon for username, colon, _ in pairs):
-        raise typer.BadParameter("an account is USERNAME:PASSWORD")
-    return {username: password for username, _, password in pairs}
+    as_program(create_portal(settings_of(Behaviour, behaviour, flags)), port)
 
 
 if __name__ == "__main__":

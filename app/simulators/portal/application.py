@@ -30,12 +30,11 @@ from app.simulators.portal.sessions import Sessions
 _LOOP_TURNS_TO_NOTICE_A_DEPARTURE = 8
 
 
-class Desk(serving.Desk):
+class Desk(serving.Desk[Behaviour]):
     """One portal's state."""
 
     def __init__(self, behaviour: Behaviour, clock: Callable[[], float]) -> None:
-        super().__init__(clock)
-        self.behaviour = behaviour
+        super().__init__(behaviour, clock)
         self.record = Record()
         self.sessions = Sessions()
         self.director = Director()

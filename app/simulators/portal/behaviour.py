@@ -9,9 +9,11 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+
+from app.simulators.settings import Settings
 
 Outcome = Literal["accept", "refuse", "error", "timeout", "lost", "garble", "flood", "drip"]
 """`lost` and `garble`: accepted, but the answer is lost or unreadable. `flood`: accepted, with an endless answer, as
@@ -63,12 +65,10 @@ class Rule(BaseModel):
         return self.contains in (getattr(form, self.field) or "")
 
 
-class Behaviour(BaseModel):
+class Behaviour(Settings):
     """The portal's settings. Rates are shares of the order calls, at most 1 in total."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    accounts: dict[str, str] = {"demo": "demo-password"}
+    accounts: dict[str, str] = Field(default={"demo": "demo-password"})
     """Usernames and their passwords."""
     is_down: bool = False
     """Every call is answered 503, as during maintenance."""
@@ -102,10 +102,6 @@ class Behaviour(BaseModel):
         if self.error_rate + self.timeout_rate + self.lost_answer_rate > 1:
             raise ValueError("error_rate, timeout_rate and lost_answer_rate are more than 1 together")
         return self
-
-    def changed(self, **changes: Any) -> Behaviour:
-        """Return a copy with some settings changed. Raises pydantic's `ValidationError` for an invalid setting."""
-        return Behaviour.model_validate(self.model_dump() | changes)
 
 
 @dataclass(frozen=True, slots=True)

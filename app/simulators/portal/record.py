@@ -5,9 +5,8 @@ Only the portal's event loop writes it. A test in another thread may read it at 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from app.simulators.portal.behaviour import OrderForm
+from app.simulators.traffic import Traffic
 
 _FIRST_TRACKING_NUMBER = 70_000_000_001  # eleven digits, as Coordinadora's are
 
@@ -69,7 +69,7 @@ class Summary(BaseModel):
 
 
 @dataclass
-class Record:
+class Record(Traffic):
     """The portal's record, which callers cannot change."""
 
     entries: list[Entry] = field(default_factory=list)
@@ -80,11 +80,8 @@ class Record:
     errors: int = 0
     timeouts: int = 0
     lost: int = 0
-    flooded: int = 0
     busy: int = 0
-    most_at_once: int = 0
     _by_reference: defaultdict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
-    _in_progress: Counter[str] = field(default_factory=Counter)
 
     def accept(self, account: str, form: OrderForm, clock: float, began: float | None = None) -> Entry:
         """Record one order, also with a known reference. Returns the entry.
@@ -109,21 +106,6 @@ class Record:
             for entry in self._by_reference.get(reference, ())
             if entry.account == account
         ]
-
-    @contextmanager
-    def in_progress(self, account: str) -> Iterator[int]:
-        """Count one order call during the block. Yields the account's concurrent calls, including this one."""
-        self._in_progress[account] += 1
-        at_once = self._in_progress[account]
-        self.most_at_once = max(self.most_at_once, at_once)
-        try:
-            yield at_once
-        finally:
-            self._in_progress[account] -= 1
-
-    def flood(self, sent: int) -> None:
-        """Count bytes of endless answers."""
-        self.flooded += sent
 
     def summary(self) -> Summary:
         """Return the current counters."""

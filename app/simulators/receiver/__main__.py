@@ -6,8 +6,8 @@ import time
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
+from app.simulators.program import settings_of
 from app.simulators.receiver.application import create_receiver
 from app.simulators.receiver.behaviour import Behaviour
 from app.simulators.serving import as_program
@@ -23,11 +23,7 @@ def main(
     behaviour: Annotated[str, typer.Option(help="Settings as a JSON object; flags override them.")] = "{}",
 ) -> None:
     """Serve a simulated receiver of webhooks on the loopback interface."""
-    try:
-        settings = Behaviour.model_validate_json(behaviour)
-        settings = settings.changed(secrets=tuple(secret)) if secret else settings
-    except ValidationError as error:
-        raise typer.BadParameter(str(error)) from None
+    settings = settings_of(Behaviour, behaviour, {"secrets": tuple(secret) if secret else None})
     as_program(create_receiver(settings, clock=time.time), port)
 
 

@@ -22,12 +22,11 @@ from app.simulators.receiver.behaviour import Behaviour, Reaction
 from app.simulators.receiver.record import Received
 
 
-class Desk(serving.Desk):
+class Desk(serving.Desk[Behaviour]):
     """One receiver's state."""
 
     def __init__(self, behaviour: Behaviour, clock: Callable[[], float]) -> None:
-        super().__init__(clock)
-        self.behaviour = behaviour
+        super().__init__(behaviour, clock)
         self.received: list[Received] = []
         self.counted: Counter[str] = Counter()
         self.under_way: Counter[str] = Counter()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from app.simulators.settings import Settings
 
 Outcome = Literal["accept", "answer", "redirect", "hang", "cut", "flood"]
 """`accept`: 204. `answer`: `status`. `redirect`: 307 to `/elsewhere`. `hang`: no answer. `cut`: the connection breaks.
@@ -30,16 +32,10 @@ class Reaction(BaseModel):
     """Milliseconds until an answer."""
 
 
-class Behaviour(BaseModel):
+class Behaviour(Settings):
     """The receiver's settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     secrets: tuple[str, ...] = ()
     """The secrets that it knows, `whsec_...`. A request that none of them signed is answered 401."""
     paths: Mapping[str, Reaction] = {}
     """Reactions by path, such as `/hooks`. Every other path accepts."""
-
-    def changed(self, **changes: Any) -> Behaviour:
-        """Return a copy with some settings changed. Raises pydantic's `ValidationError` for an invalid setting."""
-        return Behaviour.model_validate(self.model_dump() | changes)

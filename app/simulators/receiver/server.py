@@ -5,46 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
 
 from app.simulators.receiver.application import Desk, create_receiver
 from app.simulators.receiver.behaviour import Behaviour
 from app.simulators.receiver.record import Received
-from app.simulators.serving import Server, in_thread
+from app.simulators.running import Running
+from app.simulators.serving import in_thread
 
 
-class Receiver:
+class Receiver(Running[Behaviour, Desk]):
     """A running receiver in the same process."""
-
-    def __init__(self, url: str, server: Server) -> None:
-        self.url = url
-        self._server = server
-
-    @property
-    def _desk(self) -> Desk:
-        return cast("Desk", self._server.app.state.desk)
 
     @property
     def received(self) -> Sequence[Received]:
         """Return the received requests that were answered or given up, in this order."""
-        return self._desk.received
-
-    @property
-    def behaviour(self) -> Behaviour:
-        """Return the settings."""
-        return self._desk.behaviour
+        return self.desk.received
 
     def most_at_once(self, path: str) -> int:
         """Return the most concurrent requests to a path."""
-        return self._desk.most_at_once[path]
-
-    def change(self, **changes: Any) -> None:
-        """Change some settings. Raises pydantic's `ValidationError` for an invalid setting."""
-        self._desk.behaviour = self._desk.behaviour.changed(**changes)
-
-    def start_over(self, behaviour: Behaviour | None = None) -> None:
-        """Clear the record, for tests that share a receiver."""
-        self._server.replace(Desk(behaviour or Behaviour(), self._desk.clock))
+        return self.desk.most_at_once[path]
 
 
 @contextmanager
