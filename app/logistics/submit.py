@@ -15,7 +15,7 @@ from app.context import Context
 from app.engine.batches import lifecycle
 from app.engine.batches.rules import check_key, name_some
 from app.engine.batches.store import job_by_key
-from app.errors import Conflict, DuplicateRequest, InvalidInput, KeyReused
+from app.errors import Conflict, DuplicateRequest, KeyReused, NotFound
 from app.logistics import availability, carriers, elsewhere, rules
 from app.logistics.availability import LockedOrders
 from app.logistics.elsewhere import Elsewhere
@@ -24,7 +24,7 @@ from app.logistics.store import ROBOT_JOBS, RobotJob, insert_items
 from events import new_id
 
 
-class ForeignOrders(InvalidInput):
+class ForeignOrders(NotFound):
     """Orders do not exist or belong to another workspace. `order_ids`: all of them."""
 
     def __init__(self, order_ids: Sequence[UUID]) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Depends, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 T = TypeVar("T")
 
@@ -19,6 +19,13 @@ IfNoneMatch = Annotated[
 ]
 """The parameter of every conditional read."""
 
+
+def _on_one_line(text: str) -> str:
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
+
+
+Text = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S"), AfterValidator(_on_one_line)]
+"""Text that is not blank. Line breaks and control characters become spaces."""
 ETAG = {"ETag": {"description": "A strong entity tag of this representation.", "schema": {"type": "string"}}}
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "Unchanged; has no body.", "headers": ETAG}}
 _LINK = {"description": 'The URL of the next page (`rel="next"`), if there is one.', "schema": {"type": "string"}}

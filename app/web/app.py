@@ -15,7 +15,7 @@ from app.engine.queue.workers import version
 from app.loading import routers
 from app.settings import settings
 from app.startup import install_wiring
-from app.web import health, metrics, openapi, problems, streams
+from app.web import docs, health, metrics, openapi, problems, streams
 from app.web.headers import AnswerHeaders
 from app.web.limits import BodyLimit, BodyLimits, Rate
 from app.web.tokens import Verifier
@@ -41,6 +41,7 @@ def create() -> FastAPI:
     app.state.metrics = metrics.Snapshot()
     problems.install(app)
     openapi.install(app)
+    docs.install(app)
     streams.install(app)
     for router in _ROUTERS:
         app.include_router(router)

@@ -64,7 +64,16 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for path, methods in made["paths"].items():
         for operation in methods.values():
             _add_problems(operation, is_api=path.startswith("/v1/"))
+            _describe_streams(operation)
     return made
+
+
+def _describe_streams(operation: dict[str, Any]) -> None:
+    """Replace `itemSchema` of streams, which FastAPI takes from OpenAPI 3.2, although the document is of 3.1."""
+    for response in operation["responses"].values():
+        for media in response.get("content", {}).values():
+            if media.pop("itemSchema", None) is not None:
+                media["schema"] = {"type": "string", "description": "Server-sent events."}
 
 
 def _add_problems(operation: dict[str, Any], *, is_api: bool) -> None:

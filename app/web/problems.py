@@ -19,6 +19,7 @@ from fastapi.responses import JSONResponse
 from psycopg_pool import PoolClosed, PoolTimeout
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import (
@@ -42,6 +43,7 @@ MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = 1
 _MOST_ERRORS = 100
 """Errors of a document that are sent; the detail has the number of all."""
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _FIELD = re.compile(r"(?P<field>[a-z_]+(?:\[\d+\])?): (?P<message>.+)", re.DOTALL)
 """The form of `InvalidInput` messages: the field and the remedy."""
 
@@ -184,8 +186,17 @@ async def _of_validation(_: Request, error: RequestValidationError) -> JSONRespo
     )
 
 
-async def _of_http(_: Request, error: HTTPException) -> JSONResponse:
-    return problem(error.status_code, str(error.detail), headers=error.headers)
+async def _of_http(request: Request, error: HTTPException) -> JSONResponse:
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # The router names the methods of the first route with this path only.
+        headers["Allow"] = ", ".join(method for method in _METHODS if _serves(request, method))
+    return problem(error.status_code, str(error.detail), headers=headers)
+
+
+def _serves(request: Request, method: str) -> bool:
+    scope = {**request.scope, "method": method}
+    return any(route.matches(scope)[0] == Match.FULL for route in request.app.routes)
 
 
 async def _of_edge(_: Request, error: ProblemError) -> JSONResponse:

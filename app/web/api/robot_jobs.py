@@ -25,6 +25,7 @@ from app.web.answers import (
     IfNoneMatch,
     Paged,
     RequestBody,
+    Text,
     View,
     conditional,
     location,
@@ -80,9 +81,7 @@ class RetryJob(RequestBody):
 class CancelJob(RequestBody):
     """Why a job is cancelled."""
 
-    reason: Annotated[
-        str, Field(min_length=1, max_length=500, pattern=r"\S", description="The reason, for the audit log.")
-    ]
+    reason: Annotated[Text, Field(description="The reason, for the audit log.", examples=["wrong file"])]
     dry_run: Annotated[StrictBool, Field(description="Only count what would happen; change nothing.")] = False
 
 
