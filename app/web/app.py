@@ -34,7 +34,14 @@ _ROUTERS = (health.router, metrics.router)
 
 def create() -> FastAPI:
     """Return the application. Its lifespan opens the pool. Raises `SetupError` for a wrong setting or router."""
-    app = FastAPI(title="Tallyman", version=version(), lifespan=_lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Tallyman",
+        version=version(),
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # a redirect would lead to the host that the client names
+    )
     app.state.verifier = Verifier.of(settings())
     app.state.rate = Rate(settings().api_requests_a_minute)
     app.state.refusals = Rate(settings().api_refusals_a_minute)
