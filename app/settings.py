@@ -132,6 +132,8 @@ class Settings(BaseSettings):
     """Requests of one person to the API within a minute, in each process of the web application."""
     api_refusals_a_minute: int = Field(default=60, ge=1)
     """Requests of one address without an accepted token within a minute, in each process."""
+    api_streams_a_person: int = Field(default=500, ge=1)
+    """Progress streams that a person may have open in a process."""
 
     webhook_timeout: float = Field(default=15.0, gt=0)
     """Time limit of one request to a webhook's endpoint."""

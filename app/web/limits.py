@@ -1,11 +1,15 @@
-"""Limits of requests: size and time of a body, and requests of a client. Limits over all processes stay in SQL."""
+"""Limits of requests: body size and time, requests of a client, open streams. Limits over all processes stay in SQL."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 from fastapi import HTTPException
 from limits import RateLimitItemPerMinute
@@ -42,6 +46,27 @@ class Rate:
             f"more than {self._limit.amount} requests within a minute; wait {wait} s",
             headers={"Retry-After": str(wait)},
         )
+
+
+class OpenStreams:
+    """Counts the open streams of each person. A stream holds a connection and a socket for as long as it likes."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._counts: Counter[UUID] = Counter()
+
+    @contextmanager
+    def one(self, user_id: UUID) -> Iterator[None]:
+        """Count a stream within a block. Raises `ProblemError`: 429."""
+        if self._counts[user_id] >= self._most:
+            raise ProblemError(429, f"you have {self._most} open streams: close one", headers={"Retry-After": "5"})
+        self._counts[user_id] += 1
+        try:
+            yield
+        finally:
+            self._counts[user_id] -= 1
+            if not self._counts[user_id]:
+                del self._counts[user_id]
 
 
 @dataclass(frozen=True, slots=True)

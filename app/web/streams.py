@@ -37,7 +37,9 @@ from app.context import Connection
 from app.engine.hub import Hub
 from app.engine.viewers import Closed, Source, Viewer, Watched
 from app.errors import NotFound
+from app.settings import settings
 from app.web.access import CurrentPerson, Pool
+from app.web.limits import OpenStreams
 from app.web.openapi import problems_of
 
 _CHECK_EVERY_S = 30.0
@@ -92,6 +94,7 @@ class Asking:
         self.last_event_id = last_event_id
         self._pool = pool
         self._hub = cast("Hub", request.app.state.hub)
+        self._open = cast("OpenStreams", request.app.state.open_streams)
         self._checks = cast("anyio.CapacityLimiter", request.app.state.stream_checks)
 
     @asynccontextmanager
@@ -102,7 +105,7 @@ class Asking:
             raise NotFound(f"{feed.noun}: {row_id} does not exist, or is not yours")
         if state.is_over and event_id(state) == self.last_event_id:
             raise _Complete
-        with self._hub.viewers.join(feed.source, row_id) as viewer:
+        with self._open.one(self.person.user_id), self._hub.viewers.join(feed.source, row_id) as viewer:
             yield Stream(feed, self, state, viewer)
 
     async def look(self, feed: Feed[StateT], row_id: UUID) -> StateT | None:
@@ -194,6 +197,7 @@ ROUTE: dict[str, Any] = {
 async def running(app: FastAPI) -> AsyncIterator[None]:
     """Serve streams within a block: within the application's lifespan."""
     hub = app.state.hub = Hub()
+    app.state.open_streams = OpenStreams(settings().api_streams_a_person)
     app.state.stream_checks = anyio.CapacityLimiter(_MOST_CHECKS)
     async with hub.running():
         try:

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from psycopg.rows import class_row
 
+from app import database as doors
 from app.context import Connection
 from app.engine.hub import APPLICATION, Hub, Pace
 from app.engine.viewers import Closed, Source, Viewer
@@ -176,6 +177,22 @@ async def test_a_server_that_does_not_answer_is_left(
             await seen(viewer, "changed")
         finally:
             os.kill(frozen, signal.SIGCONT)
+
+
+async def test_threads_that_wait_for_a_frozen_server_go_on(hub: Hub, owner: Connection) -> None:
+    """The hub hangs up the connections of the process's pools: their statements would have no end."""
+    with doors.pool() as pool, pool.connection() as used:
+        await asyncio.to_thread(until, owner, lambda: sessions(owner))
+        frozen = {*sessions(owner), used.info.backend_pid}
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                with pytest.raises(psycopg.OperationalError):
+                    await asyncio.to_thread(used.execute, "SELECT 1")
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("payload", ["", "rubbish", "[]", '{"table": 1, "ids": [7]}', '{"ids": ["x"]}', "[" * 5000])

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -27,6 +27,7 @@ from app.engine.viewers import Source
 from app.settings import settings
 from app.simulators.marketplace import Marketplace
 from app.web import streams, tokens
+from app.web.app import create
 from app.web.streams import Asking, Feed, Stream
 from tests.conftest import Database
 from tests.helpers import web
@@ -328,6 +329,28 @@ def test_a_viewer_that_does_not_read_is_disconnected(
             until(listener, is_gone)
         finally:
             stream.socket.close()
+
+
+def test_a_person_has_a_number_of_open_streams(
+    database: Database, job: Job, listener: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One more is refused until one is closed. Other people are not concerned."""
+    monkeypatch.setenv("TALLYMAN_TOKEN_SECRET", web.SECRET)
+    monkeypatch.setenv("TALLYMAN_API_STREAMS_A_PERSON", "2")
+    settings.cache_clear()
+    headers = web.bearer(job.member)
+    with web.serving(create()) as served, ExitStack() as stack:
+        opened = [stack.enter_context(listening(served, job.path, job.member)) for _ in range(2)]
+        refused = served.get(job.path, headers=headers)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+        stack.enter_context(listening(served, job.path, make_member(job.connection, job.workspace)))
+        opened[0].socket.close()
+
+        def is_free() -> bool:
+            with closing(Listener(served, job.path, headers).socket) as again:
+                return again.recv(12) == b"HTTP/1.1 200"
+
+        until(listener, is_free)
 
 
 def test_a_stop_ends_open_streams(application: FastAPI, job: Job) -> None:
