@@ -144,6 +144,9 @@ class Settings(BaseSettings):
     webhook_http: bool = False
     """Accept endpoints without TLS. In `webhook_networks` they are accepted anyway."""
 
+    message_processors: str = ""
+    """Processors of messages by content type, `image=package.module:NAME`, comma-separated (docs/messaging.md)."""
+
     def home_directory(self) -> Path:
         """Return `home` as an absolute path. Raises `SetupError` if it needs a home directory that does not exist."""
         try:

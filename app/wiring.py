@@ -8,12 +8,12 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from app import collection, logistics, tenancy, webhooks
+from app import collection, logistics, messaging, tenancy, webhooks
 from app.engine.registration import Domain, check
 from app.loading import named
 from app.schema.scripts import Sources
 
-DOMAINS = (tenancy.DOMAIN, logistics.DOMAIN, collection.DOMAIN, webhooks.DOMAIN)
+DOMAINS = (tenancy.DOMAIN, logistics.DOMAIN, collection.DOMAIN, messaging.DOMAIN, webhooks.DOMAIN)
 
 
 def domains() -> tuple[Domain, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from events import collection, order, robot, webhook
+from events import collection, messaging, order, robot, webhook
 from events.base import KINDS, SIZE_LIMIT, Event, InvalidEvent, Kind, Payload, new, new_id
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Payload",
     "Unreadable",
     "collection",
+    "messaging",
     "new",
     "new_id",
     "order",

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from app.context import Connection, HandlerContext
+from app.errors import Transient
 from events import Event, Payload
 
 
@@ -86,8 +87,9 @@ class Effect:
                   out an event whose call another event with the same key has made
     call          make one call, outside any transaction; returns the payload of the result event
     limits        concurrency limits by event id; an event without an entry has no limit
-    give_up       the result's payload if the last attempt failed with a transient error; without it the event becomes
-                  a dead letter
+    give_up       the result's payload if the last attempt failed with an error of `gives_up_on`; without it, and for
+                  any other error, the event becomes a dead letter
+    gives_up_on   default: transient errors
     failed        record begun calls that failed, in the commit that puts their events back or buries them; returns
                   events to publish; not called for an event that dies without an outcome of its call, because its
                   workers crashed
@@ -122,6 +124,7 @@ class Effect:
     call: Callable[[Prepared, Call], Awaitable[Payload]]
     limits: Callable[[Connection, Sequence[Event[Any]]], Mapping[UUID, ConcurrencyLimit]] | None = None
     give_up: Callable[[Prepared, Exception], Payload] | None = None
+    gives_up_on: tuple[type[Exception], ...] = (Transient,)
     failed: Callable[[HandlerContext, Sequence[FailedCall]], Iterable[Event[Any]]] | None = None
     close: Callable[[], Awaitable[None]] | None = None
     ask: Callable[[Sequence[Event[Any]]], Awaitable[Mapping[UUID, str]]] | None = None

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from app.engine.delivery.retry import Bury, Decision, PutBack, decide, is_final, maybe_called
 from app.engine.domain import Effect, Policy
 from app.engine.effects.calls import Task
-from app.errors import InDoubt, Transient
+from app.errors import InDoubt
 from events import Payload
 
 
@@ -35,9 +35,9 @@ def decide_outcome(task: Task, outcome: Payload | Exception, effect: Effect, pol
     """Decide how the event of a task continues after its call ended with `outcome`.
 
     `chance`, in [0, 1), spreads the delay of a retry. A call that may have been made is buried at once if the other
-    side cannot be asked: another delivery could not decide more. If the last attempt fails with a transient error, the
-    result is the effect's `give_up` payload, if it has one. Any other call that may have been made is not retried
-    before the effect's grace period is over.
+    side cannot be asked: another delivery could not decide more. If the last attempt fails with an error on which the
+    effect gives up, the result is its `give_up` payload, if it has one. Any other call that may have been made is not
+    retried before the effect's grace period is over.
     """
     if isinstance(outcome, Payload):
         return Result(outcome)
@@ -45,7 +45,7 @@ def decide_outcome(task: Task, outcome: Payload | Exception, effect: Effect, pol
     if made and not effect.can_be_asked and not is_final(outcome):
         return Failure(_in_doubt(outcome), Bury(), made)
     match decide(outcome, task.call.attempt, policy, chance):
-        case Bury() if isinstance(outcome, Transient) and effect.give_up:
+        case Bury() if isinstance(outcome, effect.gives_up_on) and effect.give_up:
             return Result(effect.give_up(task.prepared, outcome))
         case PutBack(delay, attempt) if made:
             return Failure(outcome, PutBack(max(delay, effect.grace_period()), attempt), made)

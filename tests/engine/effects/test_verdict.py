@@ -95,6 +95,16 @@ def test_a_permanent_error_is_buried_and_never_given_up() -> None:
     assert decide_outcome(_task(), error, effect, POLICY, 0.0) == Failure(error, Bury(), may_have_been_made=True)
 
 
+def test_an_effect_names_the_errors_that_it_gives_up_on() -> None:
+    """Instead of transient ones."""
+    given_up = Said(word="gave up")
+    effect = _effect(give_up=lambda _prepared, _error: given_up, gives_up_on=(Permanent, ValueError))
+    for error in (Permanent("no such place"), ValueError("unreadable")):
+        assert decide_outcome(_task(attempt=1), error, effect, POLICY, 0.0) == Result(given_up)
+    away = Transient("away")
+    assert decide_outcome(_task(attempt=1), away, effect, POLICY, 0.0) == Failure(away, Bury(), may_have_been_made=True)
+
+
 def test_a_call_that_cannot_be_asked_about_is_buried_at_once() -> None:
     """If it may have been made; otherwise it is tried again."""
     effect = _effect(can_be_asked=False, give_up=lambda _prepared, _error: Said(word="gave up"))
