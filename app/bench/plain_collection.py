@@ -23,7 +23,8 @@ from pydantic import SecretStr
 from app import database
 from app.bench import processes
 from app.bench.temporary_database import TemporaryDatabase
-from app.collection.gateway import Account, HttpMarketplace
+from app.collection.gateway import Account
+from app.collection.http_market import HttpMarketplace
 from app.context import Connection
 
 QUEUE = "plain_pages"

@@ -12,7 +12,8 @@ from psycopg.rows import class_row
 
 from app.collection import accounts
 from app.collection.accounts import SealedAccount
-from app.collection.gateway import Account, HttpMarketplace, Marketplace
+from app.collection.gateway import Account, Marketplace
+from app.collection.http_market import HttpMarketplace
 from app.context import Connection
 from app.engine.domain import Prepared
 from app.errors import NotCalled, Permanent, SetupError

@@ -57,7 +57,7 @@ def _account(org: str | None, marketplace: str) -> Account:
 
 
 async def _quote(account: Account, category_ids: Sequence[str]) -> list[Any]:
-    from app.collection.gateway import HttpMarketplace
+    from app.collection.http_market import HttpMarketplace
 
     gateway = HttpMarketplace()
     try:
