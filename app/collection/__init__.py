@@ -14,6 +14,6 @@ DOMAIN = Domain(
         "marketplaces": "app.commands.marketplaces:app",
         "sellers": "app.commands.sellers:app",
     },
-    routers=("app.web.api.run_events:router",),
+    routers=("app.web.api.runs:router", "app.web.api.collection_settings:router", "app.web.api.run_events:router"),
     fixtures="app.collection.fixtures:FIXTURES",
 )

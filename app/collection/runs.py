@@ -13,7 +13,7 @@ from app.collection import accounts, budget, dead_pages, rules, settings, store
 from app.collection.rules import CategoryPlan
 from app.collection.settle import cancel_pending
 from app.collection.store import Run
-from app.context import Context
+from app.context import Connection, Context
 from app.engine import audit_log
 from app.engine.dead_letters import closing
 from app.engine.queue.publish import publish
@@ -28,6 +28,7 @@ __all__ = [
     "create_run",
     "get_run",
     "list_runs",
+    "org_of",
     "pause_run",
     "resume_run",
 ]
@@ -93,6 +94,11 @@ def create_run(  # noqa: PLR0913 - what a request may say
             raise Conflict(f"idempotency key {idempotency_key!r} was freed just now; submit again")
         _publish_submitted(context, run.id)
     return run
+
+
+def org_of(connection: Connection, run_id: UUID) -> UUID:
+    """Return the organisation of a run that the connection's role may read. Raises `NotFound`."""
+    return _known(store.any_run(connection, run_id), run_id).org_id
 
 
 def get_run(context: Context, run_id: UUID) -> Run:

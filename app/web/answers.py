@@ -26,10 +26,15 @@ def _on_one_line(text: str) -> str:
 
 Text = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S"), AfterValidator(_on_one_line)]
 """Text that is not blank. Line breaks and control characters become spaces."""
-ETAG = {"ETag": {"description": "A strong entity tag of this representation.", "schema": {"type": "string"}}}
-NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "Unchanged; has no body.", "headers": ETAG}}
+_ETAG = {"ETag": {"description": "A strong entity tag of this representation.", "schema": {"type": "string"}}}
+READ: dict[int | str, dict[str, Any]] = {
+    200: {"headers": _ETAG},
+    304: {"description": "Unchanged; has no body.", "headers": _ETAG},
+}
+"""The answers of a conditional read."""
 _LINK = {"description": 'The URL of the next page (`rel="next"`), if there is one.', "schema": {"type": "string"}}
 LISTED: dict[int | str, dict[str, Any]] = {200: {"headers": {"Link": _LINK}}}
+"""The answer of a list."""
 
 
 class View(BaseModel):

@@ -31,6 +31,18 @@ _PROBLEMS = {
     500: "Unexpected error.",
     503: "The database is not available, or busy; `Retry-After` has the seconds to wait.",
 }
+CREATED: dict[int | str, dict[str, Any]] = {
+    201: {
+        "headers": {
+            "Location": {"description": "The path of what was created.", "schema": {"type": "string"}},
+            "Idempotency-Replayed": {
+                "description": "`true` if an earlier request with this key created it.",
+                "schema": {"type": "string"},
+            },
+        }
+    }
+}
+"""The answer of a route that creates something once a key."""
 _OF_EVERY_CALL = (401, 422, 429, 500, 503)
 _OF_A_BODY = (400, 408, 413)
 _RETRIED_LATER = {"429", "503"}

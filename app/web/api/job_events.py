@@ -11,7 +11,7 @@ from fastapi.sse import ServerSentEvent
 
 from app.engine.batches.progress import JobProgress, find_progress, source
 from app.logistics.store import ROBOT_JOBS
-from app.web.api.robot_jobs import JobId
+from app.web.api.paths import JobId
 from app.web.streams import ROUTE, Asking, Feed, Stream
 
 router = APIRouter(prefix="/v1", tags=["jobs"])

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Header, Path, Query, Response
+from fastapi import APIRouter, Body, Query, Response
 from pydantic import Field, StrictBool
 
 from app import database
@@ -19,9 +19,8 @@ from app.logistics import jobs
 from app.tenancy import members
 from app.web.access import AsPerson, CurrentPerson
 from app.web.answers import (
-    ETAG,
     LISTED,
-    NOT_MODIFIED,
+    READ,
     IfNoneMatch,
     Paged,
     RequestBody,
@@ -30,22 +29,10 @@ from app.web.answers import (
     conditional,
     location,
 )
-from app.web.openapi import problems_of
+from app.web.api.paths import EXAMPLE_ID, IdempotencyKey, JobId, WorkspaceId
+from app.web.openapi import CREATED, problems_of
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
-
-_EXAMPLE_ID = "0199f2d4-7f1e-7c3a-9d52-3d1f6f0c8a11"
-WorkspaceId = Annotated[UUID, Path(description="The workspace, whose member you are.", examples=[_EXAMPLE_ID])]
-JobId = Annotated[UUID, Path(description="The job.", examples=[_EXAMPLE_ID])]
-IdempotencyKey = Annotated[
-    str,
-    Header(
-        alias="Idempotency-Key",
-        pattern=r"^[!-~]{1,200}$",
-        description="Identifies this request: 1 to 200 printable ASCII characters without spaces.",
-        examples=["orders-2026-11-28"],
-    ),
-]
 
 
 class SubmitJob(RequestBody):
@@ -58,7 +45,7 @@ class SubmitJob(RequestBody):
             max_length=100_000,
             description="Orders of the workspace, each once.",
             json_schema_extra={"uniqueItems": True},
-            examples=[[_EXAMPLE_ID]],
+            examples=[[EXAMPLE_ID]],
         ),
     ]
     carrier: Annotated[
@@ -158,18 +145,7 @@ class CancelledJob(View):
 @router.post(
     "/workspaces/{workspace_id}/jobs",
     status_code=201,
-    responses={
-        201: {
-            "headers": {
-                "Location": {"description": "The path of the job.", "schema": {"type": "string"}},
-                "Idempotency-Replayed": {
-                    "description": "`true` if the job was submitted by an earlier request.",
-                    "schema": {"type": "string"},
-                },
-            }
-        },
-        **problems_of(404, 409),
-    },
+    responses={**CREATED, **problems_of(404, 409)},
 )
 def submit_job(
     workspace_id: WorkspaceId, body: SubmitJob, key: IdempotencyKey, connection: AsPerson, response: Response
@@ -207,7 +183,7 @@ def list_jobs(
 @router.get(
     "/jobs/{job_id}",
     response_model=JobWithErrors,
-    responses={200: {"headers": ETAG}, **NOT_MODIFIED, **problems_of(404)},
+    responses={**READ, **problems_of(404)},
 )
 def show_job(job_id: JobId, connection: AsPerson, if_none_match: IfNoneMatch = None) -> Response:
     """Show a job with its counters. With `If-None-Match`: 304 while it is unchanged."""
