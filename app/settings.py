@@ -120,6 +120,8 @@ class Settings(BaseSettings):
     """The issuer (`iss`) that a bearer token must have. Default: any."""
     metrics_token: SecretStr | None = Field(default=None, min_length=16)
     """The bearer token that opens `/metrics` of the web application. Without it there is no `/metrics`."""
+    operators: str = ""
+    """Ids of people who may change through the API what all tenants share (coverage), comma-separated."""
     web_connections: int = Field(default=8, ge=1)
     """Database connections of the web application, at most."""
     web_body_bytes: int = Field(default=4 << 20, ge=1)

@@ -8,7 +8,13 @@ DOMAIN = Domain(
     name="logistics",
     schemas=("logistics",),
     parts="app.logistics.parts:PARTS",
-    routers=("app.web.callbacks:router", "app.web.api.robot_jobs:router", "app.web.api.job_events:router"),
+    routers=(
+        "app.web.callbacks:router",
+        "app.web.api.robot_jobs:router",
+        "app.web.api.orders:router",
+        "app.web.api.coverage:router",
+        "app.web.api.job_events:router",
+    ),
     commands={
         "callbacks": "app.commands.callbacks:app",
         "carriers": "app.commands.carriers:app",

@@ -25,12 +25,13 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(slots=True)
 class Rows(Generic[M]):
-    """The rows of a CSV file. Iterate once; `problems` is complete afterwards."""
+    """The rows of a CSV file. Iterate once; `problems` is complete afterwards. `name`: the file, for messages."""
 
     path: Path
     model: type[M]
     unique: Sequence[str]
     skip_bad: bool
+    name: str
     read: int = 0
     bad: int = 0
     _problems: list[str] = field(default_factory=list)
@@ -44,7 +45,7 @@ class Rows(Generic[M]):
     def __iter__(self) -> Iterator[M]:
         """Yield the valid rows. Raises `InvalidFile`."""
         with _open(self.path) as file:
-            reader = csv.reader(_lines(self.path, file), strict=True)
+            reader = csv.reader(_lines(self.name, file), strict=True)
             columns = self._header(reader)
             yield from self._good(reader, columns)
         if not self.read or (self.bad and not self.skip_bad):
@@ -65,12 +66,12 @@ class Rows(Generic[M]):
 
     def _about_header(self, columns: Sequence[str]) -> str:
         if not columns:
-            return f"{self.path}: the file is empty"
+            return f"{self.name}: the file is empty"
         if len(columns) == 1 and (separator := next((one for one in ";\t|" if one in columns[0]), None)):
-            return f"{self.path}: the columns are separated by {separator!r}; save the file with commas"
+            return f"{self.name}: the columns are separated by {separator!r}; save the file with commas"
         optional = [name for name, about in self.model.model_fields.items() if not about.is_required()]
         required = [name for name in self.model.model_fields if name not in optional]
-        return f"{self.path}: the header must name {', '.join(required)}, and may name {', '.join(optional)}"
+        return f"{self.name}: the header must name {', '.join(required)}, and may name {', '.join(optional)}"
 
     def _good(self, reader: Any, columns: Sequence[str]) -> Iterator[M]:
         seen: dict[Any, int] = {}
@@ -123,21 +124,23 @@ class Rows(Generic[M]):
 
     def _verdict(self) -> InvalidFile:
         if not self.bad:
-            return InvalidFile(f"{self.path}: there is a header and no row")
+            return InvalidFile(f"{self.name}: there is a header and no row")
         rows = "1 row is" if self.bad == 1 else f"{self.bad} rows are"
-        return InvalidFile(f"{self.path}: {rows} bad, so none was taken (--skip-bad takes the others)", self.problems)
+        return InvalidFile(f"{self.name}: {rows} bad, so none was taken (--skip-bad takes the others)", self.problems)
 
 
-def read_csv(path: Path, model: type[M], *, unique: Sequence[str] = (), skip_bad: bool = False) -> Rows[M]:
+def read_csv(
+    path: Path, model: type[M], *, unique: Sequence[str] = (), skip_bad: bool = False, name: str | None = None
+) -> Rows[M]:
     """Return the rows of a CSV file in UTF-8 as `model` objects. The file is read during the iteration.
 
     The columns are the model's fields, in any order. Fields with a default are optional. An empty cell counts as
     missing. `unique`: fields whose combined value must differ in all rows. The iteration raises `InvalidFile` at once
     if the file cannot be read or has other columns. For invalid rows it raises at the end, so that the error lists all
     problems; iterate inside a transaction, so that the error rolls back the rows before. `skip_bad`: ignore invalid
-    rows instead.
+    rows instead. `name`: the file in messages; default: its path.
     """
-    return Rows(path, model, unique, skip_bad)
+    return Rows(path, model, unique, skip_bad, name or str(path))
 
 
 def _open(path: Path) -> BinaryIO:
@@ -147,7 +150,7 @@ def _open(path: Path) -> BinaryIO:
         raise InvalidFile(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _lines(path: Path, file: BinaryIO) -> Iterator[str]:
+def _lines(name: str, file: BinaryIO) -> Iterator[str]:
     """Yield the lines as text. Lines are decoded one by one, so that an error can name its line."""
     number = 0
     while raw := file.readline(_LONGEST_LINE + 1):
@@ -155,16 +158,16 @@ def _lines(path: Path, file: BinaryIO) -> Iterator[str]:
         if number == 1:
             raw = raw.removeprefix(codecs.BOM_UTF8)
         if len(raw) > _LONGEST_LINE:
-            raise InvalidFile(f"{path}: line {number} is longer than {_LONGEST_LINE} bytes: this is no CSV file")
+            raise InvalidFile(f"{name}: line {number} is longer than {_LONGEST_LINE} bytes: this is no CSV file")
         if b"\0" in raw:
             at = raw.index(b"\0") + 1
-            raise InvalidFile(f"{path}: line {number}, byte {at}: a NUL byte, so this is not UTF-8; {_REMEDY}")
-        yield _decoded(path, number, raw)
+            raise InvalidFile(f"{name}: line {number}, byte {at}: a NUL byte, so this is not UTF-8; {_REMEDY}")
+        yield _decoded(name, number, raw)
 
 
-def _decoded(path: Path, number: int, raw: bytes) -> str:
+def _decoded(name: str, number: int, raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
         where = f"line {number}, byte {error.start + 1}"
-        raise InvalidFile(f"{path}: {where}: 0x{raw[error.start]:02X} is not UTF-8; {_REMEDY}") from None
+        raise InvalidFile(f"{name}: {where}: 0x{raw[error.start]:02X} is not UTF-8; {_REMEDY}") from None

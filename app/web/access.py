@@ -14,6 +14,8 @@ from starlette.concurrency import run_in_threadpool
 
 from app import database
 from app.context import Connection
+from app.errors import Forbidden
+from app.settings import settings
 from app.web.limits import Rate
 from app.web.problems import ProblemError
 from app.web.tokens import Refused, Verifier
@@ -73,6 +75,17 @@ Pool = Annotated[ConnectionPool[Connection], Depends(pool)]
 """The parameter of an endpoint that opens transactions itself."""
 CurrentPerson = Annotated[Person, Depends(person)]
 """The parameter of an endpoint that needs a person."""
+
+
+def operator(person: CurrentPerson) -> Person:
+    """Return the person if it is one of TALLYMAN_OPERATORS. Raises `Forbidden`."""
+    if str(person.user_id) not in {one.strip().lower() for one in settings().operators.split(",")}:
+        raise Forbidden("only an operator (TALLYMAN_OPERATORS) may change what all tenants share")
+    return person
+
+
+CurrentOperator = Annotated[Person, Depends(operator)]
+"""The parameter of an endpoint that changes what all tenants share."""
 
 
 def _as_person(person: CurrentPerson, pool: Pool) -> Iterator[Connection]:
