@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated, cast
 from uuid import UUID
 
+from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from psycopg_pool import ConnectionPool
-from starlette.concurrency import run_in_threadpool
 
 from app import database
 from app.context import Connection
@@ -48,9 +48,12 @@ async def person(
         raise ProblemError(
             401, "Authorization: send a bearer token", headers={"WWW-Authenticate": 'Bearer realm="tallyman"'}
         )
+    if len(request.headers.getlist("authorization")) > 1:  # a proxy may have checked the other one
+        _count_refusal(request)
+        raise ProblemError(401, "Authorization: send one", headers={"WWW-Authenticate": 'Bearer realm="tallyman"'})
     verifier = cast("Verifier", request.app.state.verifier)
     try:
-        token = await run_in_threadpool(verifier.verify, credentials.credentials)
+        token = await run_sync(verifier.verify, credentials.credentials, limiter=request.app.state.token_checks)
     except Refused as error:
         _count_refusal(request)
         challenge = f'Bearer realm="tallyman", error="invalid_token", error_description="{error}"'

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
@@ -28,6 +29,8 @@ _SESSION: dict[str, Any] = {
     "application_name": "tallyman web",
 }
 """Limits of the transactions of requests, shorter than those of workers: a client waits for the answer."""
+_MOST_TOKEN_CHECKS = 8
+"""Tokens that are checked at once. If their issuer's keys cannot be fetched, other requests still have threads."""
 _ROUTERS = (health.router, metrics.router)
 """Routers that belong to no domain."""
 
@@ -43,6 +46,7 @@ def create() -> FastAPI:
         redirect_slashes=False,  # a redirect would lead to the host that the client names
     )
     app.state.verifier = Verifier.of(settings())
+    app.state.token_checks = anyio.CapacityLimiter(_MOST_TOKEN_CHECKS)
     app.state.rate = Rate(settings().api_requests_a_minute)
     app.state.refusals = Rate(settings().api_refusals_a_minute)
     app.state.metrics = metrics.Snapshot()

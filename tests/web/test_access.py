@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import socket
+from contextlib import ExitStack, closing
 from uuid import uuid4
 
 import psycopg
@@ -10,9 +13,12 @@ from fastapi import FastAPI
 
 from app import database as doors
 from app.context import Connection
+from app.settings import settings
 from app.web.access import AsPerson, CurrentPerson
+from app.web.app import create
+from tests.conftest import Database
 from tests.helpers.factories import make_member, make_workspace
-from tests.helpers.web import TestClient, bearer
+from tests.helpers.web import TestClient, bearer, serving
 
 
 @pytest.fixture
@@ -50,6 +56,32 @@ def test_a_request_without_an_accepted_token_is_challenged(
     challenge = answer.headers["www-authenticate"]
     assert challenge.startswith('Bearer realm="tallyman"')
     assert (f'error="{error}"' in challenge) if error else ("error=" not in challenge)
+
+
+def test_a_request_with_two_tokens_is_refused(client: TestClient) -> None:
+    """A proxy may have checked one, and the program would use the other."""
+    headers = [("Authorization", bearer(uuid4())["Authorization"]) for _ in range(2)]
+    assert client.get("/me", headers=headers).status_code == 401
+
+
+def test_an_issuer_that_does_not_answer_stops_only_requests_with_its_tokens(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokens wait for its keys in threads of their own: other requests that need a thread are served."""
+    head = base64.urlsafe_b64encode(b'{"alg":"RS256","kid":"k"}').decode().rstrip("=")
+    request = f"GET /v1/jobs/{uuid4()} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {head}.e30.\r\n\r\n".encode()
+    with ExitStack() as stack:
+        issuer = stack.enter_context(closing(socket.create_server(("127.0.0.1", 0), backlog=100)))
+        monkeypatch.setenv("TALLYMAN_TOKEN_JWKS_URL", f"http://127.0.0.1:{issuer.getsockname()[1]}/keys")
+        settings.cache_clear()
+        served = stack.enter_context(serving(create()))
+        for _ in range(60):
+            waits = socket.create_connection((served.base_url.host, served.base_url.port))
+            stack.enter_context(closing(waits)).sendall(request)
+        with closing(issuer.accept()[0]):  # the first one asks for the keys, and the others wait for it
+            assert served.get("/healthz").status_code == 200
+            assert served.get("/readyz").status_code == 503
+        issuer.close()
 
 
 def test_a_transaction_runs_as_the_person(client: TestClient, connection: Connection) -> None:
