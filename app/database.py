@@ -8,19 +8,21 @@ occurs or the connection returns to a pool.
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any
 from uuid import UUID
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import ConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from app.context import Connection
 from app.postgres import embedded
@@ -127,6 +129,33 @@ def hang_up_pools() -> None:
         hang_up(connection)
 
 
+_CHECK_IS_FRESH_S = 1.0
+_checked: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+"""When a connection of a pool was last used, by `time.monotonic()`."""
+
+
+def check_connection(connection: psycopg.Connection[Any]) -> None:
+    """Ask the server whether a pool's connection works, unless it was used less than a second ago.
+
+    Raises `psycopg.OperationalError` if it does not. A connection that is lost within that second is found when it is
+    used, like one that is lost later.
+    """
+    if not _was_just_used(connection):
+        ConnectionPool.check_connection(connection)
+
+
+async def check_connection_async(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Check a connection of an asynchronous pool as `check_connection()` does."""
+    if not _was_just_used(connection):
+        await AsyncConnectionPool.check_connection(connection)
+
+
+def _was_just_used(connection: object) -> bool:
+    now = time.monotonic()
+    before, _checked[connection] = _checked.get(connection, -math.inf), now
+    return now - before <= _CHECK_IS_FRESH_S
+
+
 def pool(
     *, min_size: int = 1, max_size: int = 4, address: str | None = None, **session: str
 ) -> ConnectionPool[Connection]:
@@ -138,7 +167,7 @@ def pool(
         max_size=max_size,
         open=True,
         timeout=pool_timeout(address),
-        check=ConnectionPool.check_connection,
+        check=check_connection,
         name="tallyman",
     )
     return made

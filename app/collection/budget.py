@@ -60,9 +60,11 @@ UPDATE collection.collection_runs r
                                    - (r.budget_cap_cents - r.reserved_cost_cents + said.released)),
        reserved_cost_cents = r.reserved_cost_cents - said.released,
        total_items = r.total_items + said.found,
+       processed_items = r.processed_items + said.processed,
+       failed_items = r.failed_items + said.failed,
        checkpoint = r.checkpoint || said.checkpoint
   FROM jsonb_to_recordset(%s::jsonb) AS said (run_id uuid, charged integer, released integer, found integer,
-                                              checkpoint jsonb)
+                                              processed integer, failed integer, checkpoint jsonb)
  WHERE r.id = said.run_id
 RETURNING r.id, r.actual_cost_cents AS spent, r.overrun_cents AS overrun, r.budget_cap_cents AS cap,
           r.warned_at IS NULL AND r.actual_cost_cents > 0 AND r.actual_cost_cents::bigint * 100 >=
@@ -109,12 +111,17 @@ DEFAULT_WARNING_PERCENT = 80
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What changes in a run's books: cents charged and reservations released, new items, categories' checkpoints."""
+    """What changes in a run's books: cents charged and reservations released, new items, categories' checkpoints.
+
+    `processed` and `failed`: of the new items, those with a result.
+    """
 
     run_id: UUID
     charged: int
     released: int
     found: int
+    processed: int
+    failed: int
     checkpoint: Mapping[str, Any]
 
 

@@ -1,15 +1,14 @@
 """Items of runs: record what a page found, ask for failed ones again, and count results.
 
-A run has each item once. Settling a page inserts its new items, shares the page's cost among them, and publishes an
-`item.completed` for each that needs no other request. An item with an error that can pass waits for the page that asks
-for it again. `count()` applies the results.
+A run has each item once. Settling a page inserts its new items with their results, and shares the page's cost among
+them. An item with an error that can pass waits for the page that asks for it again. The result of such an item is an
+event, `item.completed`, which `counting.count()` applies.
 
 The run of every item that changes is locked, so the items themselves need no lock order.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +17,14 @@ from uuid import UUID, uuid5
 from psycopg.rows import class_row
 from pydantic_core import to_json
 
+from app.collection import sellers_seen
 from app.collection.chain import Causes, say
 from app.collection.pages import Asked, Page
+from app.collection.sellers_seen import ItemResult
 from app.collection.verdicts import MOST_REPEATS, Verdict, judge, missing, unwanted_names
 from app.context import Connection, HandlerContext
+from app.engine.domain import wiring
+from app.engine.subscribers import copies
 from events import Event
 from events.collection import FoundItem, ItemCompleted, PageCompleted
 
@@ -34,8 +37,9 @@ WITH said AS MATERIALIZED (
     SELECT DISTINCT ON (run_id, marketplace, item_type, external_id) *
       FROM ROWS FROM (jsonb_to_recordset(%s::jsonb) AS (
                org_id uuid, run_id uuid, page_id uuid, cost integer, marketplace text, item_type text, external_id text,
-               status text, attempt integer))
-      WITH ORDINALITY AS item (org_id, run_id, page_id, cost, marketplace, item_type, external_id, status, attempt, n)
+               status text, attempt integer, data jsonb, error_code text, error_message text))
+      WITH ORDINALITY AS item (org_id, run_id, page_id, cost, marketplace, item_type, external_id, status, attempt,
+                               data, error_code, error_message, n)
      ORDER BY run_id, marketplace, item_type, external_id, n),
 fresh AS (
     SELECT said.*, row_number() OVER (PARTITION BY page_id ORDER BY n) AS place,
@@ -45,9 +49,11 @@ fresh AS (
                         WHERE (i.run_id, i.marketplace, i.item_type, i.external_id)
                               = (said.run_id, said.marketplace, said.item_type, said.external_id)))
 INSERT INTO collection.collection_items
-       (org_id, run_id, page_id, marketplace, item_type, external_id, status, attempt, cost_cents, started_at)
+       (org_id, run_id, page_id, marketplace, item_type, external_id, status, attempt, cost_cents, started_at,
+        data, error_code, error_message, completed_at)
 SELECT org_id, run_id, page_id, marketplace, item_type, external_id, status, attempt,
-       cost / sharers + (place <= cost %% sharers)::integer, statement_timestamp()
+       cost / sharers + (place <= cost %% sharers)::integer, statement_timestamp(),
+       data, error_code, error_message, CASE WHEN status <> 'pending' THEN statement_timestamp() END
   FROM fresh ORDER BY n
 RETURNING page_id, marketplace, item_type, external_id, cost_cents
 """
@@ -77,9 +83,21 @@ class PageResult:
 class Recorded:
     """New items by run, external ids to ask for again by page, and the events to publish."""
 
-    found: Mapping[UUID, int]
+    found: Mapping[UUID, Found]
     again: Mapping[UUID, Sequence[str]]
     follow: list[Event[Any]] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The number of new items, and how many of them are processed or have failed."""
+
+    total: int = 0
+    processed: int = 0
+    failed: int = 0
+
+    def __add__(self, other: Found) -> Found:
+        return Found(self.total + other.total, self.processed + other.processed, self.failed + other.failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +143,40 @@ def _insert(context: HandlerContext, results: Sequence[PageResult]) -> Recorded:
             judged.setdefault((one.page.id, key_of(item)), (item, verdict))
             rows.append(_row(one, item, verdict))
     cursor = context.connection.cursor(row_factory=class_row(_New))
-    found, again, follow = Counter[UUID](), dict[UUID, list[str]](), list[Event[Any]]()
+    found, again = dict[UUID, Found](), dict[UUID, list[str]]()
+    ended: list[tuple[PageResult, _New, FoundItem, Verdict]] = []
     for new in cursor.execute(_INSERT, [to_json(rows).decode()]):
         one, (item, verdict) = by_page[new.page_id], judged[new.page_id, key_of(new)]
-        found[one.page.run_id] += 1
+        found[one.page.run_id] = found.get(one.page.run_id, Found()) + _counted(verdict)
         if verdict.again:
             again.setdefault(one.page.id, []).append(item.external_id)
         else:
-            follow.append(_completed(context, one.page, new, item.data, verdict, one.cause))
-    return Recorded(found, again, follow)
+            ended.append((one, new, item, verdict))
+    sellers_seen.record(context.connection, [_result(*one) for one in ended])
+    return Recorded(found, again, _for_subscribers(context, ended))
+
+
+def _result(one: PageResult, _new: _New, item: FoundItem, verdict: Verdict) -> ItemResult:
+    page = one.page
+    return ItemResult(page.org_id, page.run_id, item.item_type, item.external_id, verdict.status, item.data)
+
+
+def _counted(verdict: Verdict) -> Found:
+    if verdict.again:
+        return Found(1)
+    return Found(1, failed=1) if verdict.status == "failed" else Found(1, processed=1)
+
+
+def _for_subscribers(
+    context: HandlerContext, ended: Sequence[tuple[PageResult, _New, FoundItem, Verdict]]
+) -> list[Event[Any]]:
+    """Return copies of the `item.completed` of items with results, if the program has subscribers to them."""
+    table = wiring()
+    subscribed = table.subscriptions.get(ItemCompleted)
+    if not subscribed:
+        return []
+    said = [_completed(context, one.page, new, item.data, verdict, one.cause) for one, new, item, verdict in ended]
+    return list(copies(context.connection, subscribed, table.interests, said))
 
 
 def _row(one: PageResult, item: FoundItem, verdict: Verdict) -> dict[str, Any]:
@@ -145,8 +188,11 @@ def _row(one: PageResult, item: FoundItem, verdict: Verdict) -> dict[str, Any]:
         "marketplace": item.marketplace,
         "item_type": item.item_type,
         "external_id": item.external_id,
-        "status": "pending" if verdict.again else "processing",
+        "status": "pending" if verdict.again else verdict.status,
         "attempt": int(verdict.again),
+        "data": None if verdict.again else item.data,
+        "error_code": None if verdict.again else verdict.error_code,
+        "error_message": None if verdict.again else verdict.error_message,
     }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from app.collection import budget, counting, sellers_seen
+from app.collection.sellers_seen import ItemResult
 from app.collection.settle import settle
 from app.context import Connection, HandlerContext
 from app.errors import FailingEvents
@@ -41,7 +42,7 @@ def item_completed(context: HandlerContext, completed: Sequence[Event[ItemComple
     if unknown := [event for place, event in enumerate(completed) if place not in matched]:
         raise FailingEvents({event.id: f"run {event.data.run_id} has no such item" for event in unknown})
     counted = [completed[one.place] for one in counts if one.counts]
-    sellers_seen.record(context.connection, counted)
+    sellers_seen.record(context.connection, [_result(event, orgs) for event in counted])
     causes = {completed[one.place].data.run_id: completed[one.place] for one in counts if one.is_last}
     return budget.finish(context, causes.keys(), causes)
 
@@ -49,3 +50,8 @@ def item_completed(context: HandlerContext, completed: Sequence[Event[ItemComple
 def lock_runs(connection: Connection, run_ids: Collection[UUID]) -> dict[UUID, UUID]:
     """Lock runs in the order of their ids until the transaction ends. Returns their organisations, by id."""
     return dict(connection.execute(_LOCK_RUNS, [sorted(run_ids)]).fetchall())
+
+
+def _result(event: Event[ItemCompleted], orgs: Mapping[UUID, UUID]) -> ItemResult:
+    item = event.data
+    return ItemResult(orgs[item.run_id], item.run_id, item.item_type, item.external_id, item.status, item.data)

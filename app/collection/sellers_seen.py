@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from app.collection.merges import merge_as_told
 from app.collection.normalise import Refused, SellerName, seller_key, seller_names
 from app.collection.sellers import Seen, record_seen
 from app.context import Connection
-from events import Event
-from events.collection import ItemCompleted
 
 PLATFORM = "ebay"
 _LONGEST = 200
 _MOST = 2_147_483_647
 
 
-def record(connection: Connection, counted: Sequence[Event[ItemCompleted]]) -> None:
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """The result of an item of a run of an organisation, as in `ItemCompleted`."""
+
+    org_id: UUID
+    run_id: UUID
+    item_type: str
+    external_id: str
+    status: str
+    data: Mapping[str, Any] | None
+
+
+def record(connection: Connection, results: Sequence[ItemResult]) -> None:
     """Record the sellers of results that count for the first time, in the caller's transaction.
 
     A user and a shop are two sellers until an item shows both; then the shop is merged into the user.
     """
-    found = [one for event in counted for one in _seen(event)]
+    sellers = [item for item in results if item.item_type == "ebay_seller" and item.status == "completed"]
+    if not sellers:
+        return
+    found = [one for item in sellers for one in _seen(item)]
     record_seen(connection, [seen for seen, _ in found])
     merge_as_told(
         connection, [(seen.org_id, PLATFORM, seen.normalized_name, owner) for seen, owner in found if owner is not None]
@@ -38,11 +53,8 @@ def key(name: SellerName, shown: str) -> str:
     return f"shop:{text}" if text and name.kind == "shop" else text
 
 
-def _seen(event: Event[ItemCompleted]) -> Iterator[tuple[Seen, str | None]]:
+def _seen(item: ItemResult) -> Iterator[tuple[Seen, str | None]]:
     """Yield the sellers of an item, each with the normalised name of its owner, if the item shows both."""
-    item = event.data
-    if item.item_type != "ebay_seller" or item.status != "completed" or event.tenantid is None:
-        return
     data = item.data or {}
     names = seller_names(item.external_id, data)
     if isinstance(names, Refused):
@@ -51,7 +63,7 @@ def _seen(event: Event[ItemCompleted]) -> Iterator[tuple[Seen, str | None]]:
         shown = _shown(data, name) if name else ""
         if name is not None and (normalized := key(name, shown)):
             seen = Seen(
-                org_id=event.tenantid,
+                org_id=item.org_id,
                 run_id=item.run_id,
                 display_name=shown,
                 normalized_name=normalized,
@@ -64,13 +76,13 @@ def _seen(event: Event[ItemCompleted]) -> Iterator[tuple[Seen, str | None]]:
             yield seen, owner
 
 
-def _shown(data: dict[str, Any], name: SellerName) -> str:
+def _shown(data: Mapping[str, Any], name: SellerName) -> str:
     """Return the name that the item shows to people; without one, the user's or the shop's own name."""
     text = data.get("display_name")
     plain = " ".join(text.split())[:_LONGEST] if isinstance(text, str) else ""
     return plain if plain and seller_key(plain) else name.name
 
 
-def _count(data: dict[str, Any], field: str) -> int | None:
+def _count(data: Mapping[str, Any], field: str) -> int | None:
     value = data.get(field)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST else None

@@ -10,7 +10,7 @@ Lock order: runs by id, pages by id, then items.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +19,7 @@ import structlog
 from app.collection import budget, items, pages, waking
 from app.collection.budget import Booked, Entry
 from app.collection.chain import Causes, say
-from app.collection.items import PageResult
+from app.collection.items import Found, PageResult
 from app.collection.pages import Added, Asked, Outcome, Page
 from app.context import HandlerContext
 from app.errors import FailingEvents
@@ -146,19 +146,22 @@ def _without_repeats(context: HandlerContext, settled: list[Settled], new: set[U
     ]
 
 
-def _entries(settled: Sequence[Settled], found: Mapping[UUID, int]) -> list[Entry]:
+def _entries(settled: Sequence[Settled], found: Mapping[UUID, Found]) -> list[Entry]:
     entries: dict[UUID, Entry] = {}
     for one in settled:
-        page, before = one.page, entries.get(one.page.run_id)
-        before = before or Entry(page.run_id, 0, 0, found.get(page.run_id, 0), {})
-        entries[page.run_id] = Entry(
-            page.run_id,
-            before.charged + one.outcome.cost_cents,
-            before.released + page.reserved_cents,
-            before.found,
-            {**before.checkpoint, **_checkpoint(one)},
+        page, before = one.page, entries.get(one.page.run_id) or _entry(one.page.run_id, found)
+        entries[page.run_id] = replace(
+            before,
+            charged=before.charged + one.outcome.cost_cents,
+            released=before.released + page.reserved_cents,
+            checkpoint={**before.checkpoint, **_checkpoint(one)},
         )
     return list(entries.values())
+
+
+def _entry(run_id: UUID, found: Mapping[UUID, Found]) -> Entry:
+    new = found.get(run_id, Found())
+    return Entry(run_id, 0, 0, new.total, new.processed, new.failed, {})
 
 
 def _checkpoint(one: Settled) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def book(desk: Desk, run: Run, page: UUID, charged: int) -> Booked:
     with desk.connection.transaction():
         locked = pages.lock(desk.connection, [page])[page]
         pages.write(desk.connection, [pages.Outcome(page, "completed", locked.attempt, charged)], [])
-        return budget.book(desk.connection, [Entry(run.id, charged, locked.reserved_cents, 0, {})])[run.id]
+        return budget.book(desk.connection, [Entry(run.id, charged, locked.reserved_cents, 0, 0, 0, {})])[run.id]
 
 
 # Reserving ----------------------------------------------------------------------------------------

@@ -19,11 +19,11 @@ from tests.helpers.collecting import Desk
 
 @pytest.fixture
 def run(desk: Desk) -> Run:
-    """A running run with two items whose results have not been counted."""
+    """A running run with two items that wait for another request."""
     desk.sells(a=Category(price_cents=5))
     run = desk.start("a")
     desk.begin(run)
-    (settled,) = desk.results(run, items=(found("A"), found("B")))
+    (settled,) = desk.results(run, items=tuple(found(name, data=None, error_code="timeout") for name in "AB"))
     with desk.connection.transaction():
         settle(HandlerContext.begin(desk.connection), [(settled, settled.data)])
     return run

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from app.collection.fixtures.collector import found
 from app.collection.verdicts import ASKED_AGAIN
+from app.context import HandlerContext
+from app.engine.domain import use, wiring
+from app.engine.merge import merged
 from app.engine.queue.publish import publish
+from app.engine.subscribers import subscriber
 from app.simulators.marketplace import Category, ItemRule
+from events import Event
+from events.collection import ItemCompleted
 from tests.helpers.collecting import Desk, begun, deliver_each
 
 
@@ -121,3 +129,28 @@ def test_items_fail_with_the_run_that_would_ask_for_them(desk: Desk) -> None:
     (item,) = desk.items(run.id)
     assert (item["status"], item["error_code"]) == ("failed", "cancelled")
     assert (desk.run(run.id).status, desk.run(run.id).failed_items) == ("failed", 1)
+
+
+# Subscribers --------------------------------------------------------------------------------------
+
+
+def test_subscribers_get_a_copy_for_each_item_with_a_result(desk: Desk) -> None:
+    """Also for those that have it with their page. One that is asked for again comes with its own result."""
+    heard: list[ItemCompleted] = []
+
+    def hear(_context: HandlerContext, said: list[Event[ItemCompleted]]) -> list[Event[Any]]:
+        heard.extend(event.data for event in said)
+        return []
+
+    both = merged([("program", wiring()), ("hooks", subscriber("hooks/items", handlers={ItemCompleted: hear}))])
+    with use(both):
+        desk.sells(a=Category(price_cents=5))
+        run = desk.start("a")
+        desk.begin(run)
+        (said,) = desk.results(run, items=(found("X"), found("Y", data=None, error_code="timeout"), found("Z")))
+        publish(desk.connection, said)
+        desk.handle()
+    assert sorted((item.external_id, item.status, item.cost_cents) for item in heard) == [
+        ("X", "completed", 2),
+        ("Z", "completed", 1),
+    ]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import events
 from app.collection.fixtures.collector import found
-from app.collection.settle import settle
 from app.context import Connection
-from app.engine.queue.publish import publish
 from app.simulators.marketplace import Category
 from app.testing.published import assert_published
 from events.collection import ItemCompleted, JobCompleted
+from tests.collection.conftest import MARKETPLACE
 from tests.helpers.collecting import Desk, begun, deliver_each
 from tests.helpers.support import scalar
 
@@ -22,11 +21,12 @@ def dead(connection: Connection) -> list[str]:
 def test_a_result_of_an_item_counts_once(desk: Desk) -> None:
     """Under any id, in any order, and the first one wins."""
     run = begun(desk, "a", "b")
-    deliver_each(desk, *desk.results(run, items=(found("X"),)))
-    (said,) = assert_published(desk.connection, ItemCompleted, count=1)
-    bad = said.data.model_copy(update={"status": "failed", "data": None, "error_code": "late"})
-    publish(desk.connection, desk.event(bad), desk.event(said.data))
-    desk.handle()
+    deliver_each(desk, *desk.results(run, items=(found("X", data=None, error_code="timeout"),)))
+    said = ItemCompleted(
+        run_id=run.id, marketplace=MARKETPLACE, item_type="amazon_product", external_id="X", status="completed"
+    )
+    bad = said.model_copy(update={"status": "failed", "error_code": "late"})
+    deliver_each(desk, desk.event(said), desk.event(bad), desk.event(said))
     now = desk.run(run.id)
     assert (now.processed_items, now.failed_items, now.total_items) == (1, 0, 1)
 
@@ -45,15 +45,15 @@ def test_a_result_of_an_unknown_item_is_buried(desk: Desk) -> None:
 
 
 def test_a_run_ends_with_its_last_item(desk: Desk) -> None:
-    """Not with its last page."""
+    """Not with its last page, if an item is asked for again."""
     run = begun(desk, "a")
-    (said,) = desk.results(run, next_cursor=None)
-    with desk.connection.transaction():
-        follow = settle(desk.context, [(said, said.data)])
+    (said,) = desk.results(run, next_cursor=None, items=(found("X"), found("Y", data=None, error_code="timeout")))
+    deliver_each(desk, said)
     assert (desk.page(run.id, "a")["status"], desk.run(run.id).status) == ("completed", "running")
-    deliver_each(desk, *follow[:1])
-    assert desk.run(run.id).status == "running"
-    deliver_each(desk, *follow[1:])
+    (again,) = [page for page in desk.pages(run.id) if page["external_ids"]]
+    desk.begin(run)
+    answer = {"page_id": again["id"], "items": (found("Y"),)}
+    deliver_each(desk, desk.event(said.data.model_copy(update=answer)))
     assert desk.run(run.id).status == "completed"
     assert_published(desk.connection, JobCompleted, count=1, total_items=2, processed_items=2)
 

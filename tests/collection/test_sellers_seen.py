@@ -7,21 +7,17 @@ from uuid import UUID
 
 import pytest
 
-import events
 from app.collection.merges import list_merges
 from app.collection.sellers import list_sellers
-from app.collection.sellers_seen import record
-from events import Event
-from events.collection import ItemCompleted
+from app.collection.sellers_seen import ItemResult, record
 from tests.collection.conftest import Team
 from tests.helpers.sellers import make_run
 
 
-def result(team: Team, run_id: UUID, external_id: str, **given: Any) -> Event[ItemCompleted]:
+def result(team: Team, run_id: UUID, external_id: str, **given: Any) -> ItemResult:
     """The result of a seller's item."""
-    said = {"marketplace": "ebay.com", "item_type": "ebay_seller", "status": "completed", "data": {}, **given}
-    payload = ItemCompleted(run_id=run_id, external_id=external_id, **said)
-    return events.new(payload, now=team.context.now, subject=run_id, tenant=team.org_id)
+    said = {"item_type": "ebay_seller", "status": "completed", "data": {}, **given}
+    return ItemResult(org_id=team.org_id, run_id=run_id, external_id=external_id, **said)
 
 
 def test_a_seller_is_recorded_with_its_metadata(team: Team) -> None:
@@ -67,8 +63,8 @@ def test_the_name_that_the_item_shows_is_the_name_that_is_compared(team: Team) -
 @pytest.mark.parametrize(
     "given",
     [
-        {"status": "failed", "error_code": "gone"},
-        {"status": "skipped", "error_code": "unwanted"},
+        {"status": "failed"},
+        {"status": "skipped"},
         {"item_type": "amazon_product"},
         {"data": {"user_name": "other one"}},
     ],

@@ -12,7 +12,7 @@ from itertools import chain
 
 import pytest
 
-from app.engine.effects import calls
+from app.engine.effects import batch
 from app.engine.queue.publish import publish
 from tests.helpers import toy
 from tests.helpers.faults.race import Race, submitted, taken
@@ -71,8 +71,8 @@ def zombie(race: Race, name: str, meanwhile: Callable[[Zombie], None], patch: py
         publish(race.stage.connection, toy.say("word"))
     made = Zombie(race, point, taken(race.stage, point.queue), meanwhile)
     # The worker's own clock, which goes on while it is stopped: what it knew of its lease is old then.
-    clock = calls._clock  # noqa: SLF001 - there is no other way to make a worker sleep without sleeping
-    patch.setattr(calls, "_clock", lambda: clock() + made.shift)
+    clock = batch._clock  # noqa: SLF001 - there is no other way to make a worker sleep without sleeping
+    patch.setattr(batch, "_clock", lambda: clock() + made.shift)
     race.stage.crash_point.watches = made.watch
     return made
 

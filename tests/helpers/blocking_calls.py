@@ -12,7 +12,7 @@ from app.engine import domain
 from app.engine.delivery.engine import Engine
 from app.engine.domain import Call, Effect, Policy, Prepared, Wiring
 from app.engine.effects import claim
-from app.engine.effects.calls import EffectBatch, Task
+from app.engine.effects.batch import EffectBatch, Task
 from app.engine.queue.lease import Delivery
 from app.engine.queue.publish import publish
 from events import Event, Payload

@@ -18,7 +18,7 @@ from app.engine.delivery.engine import Engine
 from app.engine.domain import Call
 from app.engine.effects import claim
 from app.engine.effects import record as outcomes
-from app.engine.effects.calls import EffectBatch, Task
+from app.engine.effects.batch import EffectBatch, Task
 from app.engine.effects.verdict import Verdict
 from app.engine.queue.envelope import QueuedEvent, Row, open_rows
 from app.engine.queue.lease import Delivery, LeaseLost

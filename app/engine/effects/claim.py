@@ -11,36 +11,25 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 from uuid import UUID
 
 from psycopg import errors as pg
 
-from app.context import Connection, HandlerContext
+from app.context import Connection
 from app.engine import metrics
 from app.engine.delivery import aside, bury, unknown
 from app.engine.delivery.engine import Engine
-from app.engine.delivery.ledger import enter as enter_ledger
 from app.engine.delivery.ledger import not_applied
 from app.engine.delivery.locked import LONGEST_DELAY_S, find_locked
 from app.engine.delivery.retry import is_disconnect
 from app.engine.delivery.settle import settle
 from app.engine.delivery.transactions import retry_on_conflict, set_timeouts
-from app.engine.domain import Call, ConcurrencyLimit, Effect, wiring
+from app.engine.domain import ConcurrencyLimit, Effect, wiring
 from app.engine.effects import concurrency, cooldowns
-from app.engine.effects.calls import (
-    EffectBatch,
-    Lease,
-    Task,
-    adopt_marks,
-    again,
-    begin_grace_period,
-    end_calls,
-    event_of,
-    grace_left,
-    unmark_calls,
-)
+from app.engine.effects.batch import EffectBatch, Lease, again, event_of
+from app.engine.effects.calls import adopt_marks, begin_grace_period, end_calls, grace_left, unmark_calls
+from app.engine.effects.prepare import prepare
 from app.engine.queue.envelope import QueuedEvent, remembered
 from app.engine.queue.lease import Delivery, LeaseLost, acknowledge, lock_delivery, read
 from app.engine.routing import EVENTS_QUEUE, MOST_IN_A_ROW, Route
@@ -140,7 +129,7 @@ def _take_on(
     limits, admitted = _admit(connection, delivery, effect, mine, bound)
     begun = _begin(connection, delivery, effect, admitted)
     lease = Lease(engine, delivery, effect, sorted(set(keys.values())))
-    tasks = _prepare(connection, lease, effect, begun, bound)
+    tasks = prepare(connection, lease, effect, begun, bound)
     if len(tasks) < len(queued_events):
         acknowledge(connection, delivery, [task.queued for task in tasks])
     if tasks:
@@ -216,30 +205,6 @@ def _begin(
     unmark_calls(connection, [keys[event_of(queued).id] for queued in dead])
     end_calls(connection, [keys[event_of(queued).id] for queued in mine if queued not in open_ and queued not in dead])
     return [(queued, doubts[event_of(queued).id]) for queued in open_]
-
-
-def _prepare(
-    connection: Connection,
-    lease: Lease,
-    effect: Effect,
-    begun: list[tuple[QueuedEvent, bool]],
-    bound: Mapping[UUID, ConcurrencyLimit],
-) -> list[Task]:
-    """Return the tasks of the events that the effect still wants. The others are obsolete and entered as applied."""
-    queued_events = {event_of(queued).id: (queued, in_doubt) for queued, in_doubt in begun}
-    prepared = list(effect.prepare(HandlerContext.begin(connection), [event_of(queued) for queued, _ in begun]))
-    tasks = []
-    for wanted in prepared:
-        queued, in_doubt = queued_events.pop(wanted.event.id)
-        is_last = (effect.policy or lease.engine.policy).is_last(queued.attempt)
-        call = Call(in_doubt, queued.attempt, is_last, partial(lease.recheck, wanted))
-        tasks.append(Task(queued, wanted.event, effect.key(wanted.event), wanted, call, bound.get(wanted.event.id)))
-    obsolete = [queued for queued, _ in queued_events.values()]
-    entered = enter_ledger(connection, obsolete)
-    metrics.applied(event.type for event in entered)
-    bury.bury_reused(connection, obsolete, entered)
-    end_calls(connection, [effect.key(event_of(queued)) for queued in obsolete])
-    return tasks
 
 
 def _refusal(event: Event[Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 One short transaction claims the batch. The calls run outside any transaction, with the parallelism that the effect, its
 limits and fair sharing allow. Outcomes are recorded as they arrive; those that arrive during one commit share the next.
+The same commit takes more waiting events of the share, so that slots go from call to call (`joining`).
 The queue row is removed in the commit after which none of its events is open.
 
 A call without a recorded outcome is in doubt: the next delivery asks the other side for the reference before it submits
@@ -24,12 +25,14 @@ from app.engine.delivery.engine import Engine
 from app.engine.delivery.retry import retry_after_of
 from app.engine.domain import ConcurrencyLimit, QueuePaused
 from app.engine.effects import claim, record
-from app.engine.effects.calls import EffectBatch, Task
+from app.engine.effects.batch import EffectBatch, Task
 from app.engine.queue.fair_share import RunningDelivery
 from app.engine.queue.lease import Delivery, LeaseLost
 from app.errors import BadAnswer, InDoubt
 from events import Payload
 
+_LINGER_S = 0.01
+"""Seconds to wait for more outcomes before a commit, while other calls of the delivery can begin."""
 _NAMED = 5
 """Most fields of an answer that an error names."""
 
@@ -67,13 +70,17 @@ async def _claim(engine: Engine, delivery: Delivery) -> EffectBatch | None:
 
 async def _run(batch: EffectBatch) -> int:
     gates = _Gates(batch)
-    calls = {asyncio.create_task(_carry(batch, task, gates)) for task in batch.tasks}
-    count = len(calls)
+    begun: set[Task] = set()
+    calls: set[asyncio.Task[None]] = set()
     try:
-        while calls:
-            done, calls = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
-            for call in done:
-                call.result()  # raises LeaseLost; an effect's own errors are outcomes
+        while True:
+            batch.note_saturation()
+            new = [task for task in batch.tasks if task not in begun]
+            begun.update(new)
+            calls |= {asyncio.create_task(_carry(batch, task, gates)) for task in new}
+            if not calls:
+                break
+            calls = await _some_end(batch, calls)
             await _whole(asyncio.to_thread(record.record_outcomes, batch))
             gates.widen(batch)
         left = len(batch.tasks)
@@ -88,7 +95,19 @@ async def _run(batch: EffectBatch) -> int:
     except BaseException:
         await _stop(calls)
         raise
-    return count - left
+    return len(begun) - left
+
+
+async def _some_end(batch: EffectBatch, calls: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    """Wait until some calls end. Returns the others. Raises `LeaseLost`; other errors of effects are outcomes."""
+    done, calls = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    if calls and batch.spare:
+        # Other calls use the slots meanwhile, so nothing waits for this commit.
+        more, calls = await asyncio.wait(calls, timeout=_LINGER_S)
+        done |= more
+    for call in done:
+        call.result()
+    return calls
 
 
 class _Gates:
@@ -124,6 +143,7 @@ async def _carry(batch: EffectBatch, task: Task, gates: _Gates) -> None:
         try:
             await check()
         except QueuePaused:
+            batch.takes_more = False
             return
         if (pause := batch.lease.cooling_down(batch.cooldown_key(task))) is not None:
             task.outcome = pause
@@ -135,7 +155,7 @@ async def _carry(batch: EffectBatch, task: Task, gates: _Gates) -> None:
         except LeaseLost:
             raise
         except QueuePaused:
-            task.begun = False
+            batch.takes_more = task.begun = False
         except ValidationError as error:
             task.outcome = _bad_answer(error)
         except Exception as error:  # noqa: BLE001 - any error of an effect is an outcome of its event

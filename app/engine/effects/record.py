@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import asdict
 
 import structlog
 
@@ -11,13 +12,15 @@ from app.context import Connection, HandlerContext
 from app.engine import metrics
 from app.engine.delivery import bury
 from app.engine.delivery.ledger import enter as enter_ledger
-from app.engine.delivery.retry import Bury, retry_after_of, spends_nothing
+from app.engine.delivery.retry import Bury, is_disconnect, retry_after_of, spends_nothing
 from app.engine.delivery.settle import carry_out
 from app.engine.delivery.transactions import retry_on_conflict
 from app.engine.domain import ConcurrencyLimit, FailedCall
-from app.engine.effects import concurrency, cooldowns
-from app.engine.effects.calls import EffectBatch, Task, again, end_calls, lock_calls, rename_call, unmark_calls
+from app.engine.effects import concurrency, cooldowns, joining
+from app.engine.effects.batch import EffectBatch, Task, again
+from app.engine.effects.calls import end_calls, lock_calls, rename_call, unmark_calls
 from app.engine.effects.verdict import Failure, Result, Verdict, decide_outcome
+from app.engine.queue.envelope import write_rest
 from app.engine.queue.lease import LeaseLost, acknowledge, lock_delivery, wait_again
 from app.engine.queue.publish import publish
 from app.engine.routing import MOST_IN_A_ROW
@@ -28,7 +31,10 @@ _BEGIN_GRACE_PERIOD = """
 UPDATE engine.calls SET ask_after = clock_timestamp() + %(grace_period)s * interval '1 second'
  WHERE call_key = ANY(%(keys)s)
 """
-_GOES_ON = "UPDATE engine.calls SET begun_at = clock_timestamp() WHERE row_id = %s"
+_KEEP = """
+SELECT engine.keep_delivery(%(row_id)s, %(attempts)s, %(worker_id)s, %(args)s::jsonb,
+                            %(keys)s::text[], %(most)s::integer[], %(wanted)s::integer[])
+"""
 
 log = structlog.get_logger(__name__)
 
@@ -40,13 +46,16 @@ class CannotBeRecorded(Permanent):
 def record_outcomes(batch: EffectBatch) -> None:
     """Record all available outcomes and remove their events from the queue row. The row is removed if none remain.
 
-    The same commit sets the delivery's slots to the number it can use, at most the free ones, and wakes the longest
-    parked row if slots remain free. An outcome that cannot be stored fails its own task only.
+    If the delivery has room, the same commit takes more events into it. It sets the delivery's slots to the number that
+    it can use, at most the free ones, and wakes the longest parked row if slots remain free. An outcome that cannot be
+    stored fails its own task only.
     """
     # Read once: calls continue during the commit, and more outcomes arrive.
     finished = [task for task in batch.tasks if task.outcome is not None]
     if not finished:
         return  # an earlier commit recorded them
+    if (more := batch.room) and _commit_with_more(batch, finished, more):
+        return
     try:
         _commit(batch, finished)
     except Exception as error:
@@ -54,6 +63,19 @@ def record_outcomes(batch: EffectBatch) -> None:
             raise
         for task in finished:
             _commit_alone(batch, task)
+
+
+def _commit_with_more(batch: EffectBatch, finished: list[Task], more: int) -> bool:
+    """Record outcomes and take up to `more` events. Returns False if that fails: the delivery then takes no more."""
+    try:
+        _commit(batch, finished, more)
+    except Exception as error:
+        if isinstance(error, LeaseLost) or is_disconnect(error):
+            raise
+        log.info("a delivery takes no more events", row=batch.delivery.row_id, why=repr(error))
+        batch.takes_more = False
+        return False
+    return True
 
 
 def _commit_alone(batch: EffectBatch, task: Task) -> None:
@@ -67,20 +89,19 @@ def _commit_alone(batch: EffectBatch, task: Task) -> None:
         _commit(batch, [task])
 
 
-def _commit(batch: EffectBatch, finished: list[Task]) -> None:
+def _commit(batch: EffectBatch, finished: list[Task], more: int = 0) -> None:
+    """Record the outcomes of `finished`, and take up to `more` waiting events into the delivery."""
     ended = [(task, _verdict(batch, task, task.outcome)) for task in finished if task.outcome is not None]
 
     def transaction() -> int:
         rest = [task for task in batch.tasks if task not in finished]
         with batch.engine.transaction() as connection:
-            concurrency.lock_limits(connection, batch.limits)
-            lock_delivery(connection, batch.delivery)
-            lock_calls(connection, [task.key for task in batch.tasks])
+            joins = joining.hold(connection, batch, more)
             _record(connection, batch, ended)
-            acknowledge(connection, batch.delivery, [task.queued for task in rest])
-            limits = _resize(connection, batch, rest)
-            connection.execute(_GOES_ON, [batch.delivery.row_id])
+            rest += joining.prepare(connection, batch, joins)
+            limits = _keep(connection, batch, rest)
         batch.tasks, batch.limits = rest, limits
+        batch.takes_more = batch.takes_more and not joins.is_refused
         return len(finished)
 
     retry_on_conflict(transaction)
@@ -95,6 +116,7 @@ def hand_back(batch: EffectBatch, *, stops: bool = False) -> None:
 
     `stops`: the worker fetches no more rows, so the events stay in their row, at its position in the queue.
     """
+    batch.takes_more = False
     record_outcomes(batch)
     if not batch.tasks:
         return
@@ -139,6 +161,22 @@ def _resize(connection: Connection, batch: EffectBatch, rest: list[Task]) -> dic
     for limit in sorted(granted):
         concurrency.wake_parked(connection, limit)
     return granted
+
+
+def _keep(connection: Connection, batch: EffectBatch, rest: list[Task]) -> dict[ConcurrencyLimit, int]:
+    """Keep only the events of `rest` in the delivery, and the slots that they can use. Returns these slots."""
+    open_ = Counter(task.limit for task in rest if task.begun or not batch.makes_room)
+    limits = sorted(batch.limits)
+    wanted = [min(open_[limit], batch.effect.at_once) for limit in limits]
+    given = {
+        **asdict(batch.delivery),
+        "args": write_rest([task.queued for task in rest]) if rest else None,
+        "keys": [limit.key for limit in limits],
+        "most": [limit.most for limit in limits],
+        "wanted": wanted,
+    }
+    row = connection.execute(_KEEP, given).fetchone()
+    return dict(zip(limits, row[0] if row else wanted, strict=True))
 
 
 def _record(connection: Connection, batch: EffectBatch, ended: list[tuple[Task, Verdict]]) -> None:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from app.engine.delivery.retry import Bury, Decision, PutBack, decide, is_final, maybe_called
 from app.engine.domain import Effect, Policy
-from app.engine.effects.calls import Task
+from app.engine.effects.batch import Task
 from app.errors import InDoubt
 from events import Payload
 

@@ -56,11 +56,21 @@ class RunningDelivery:
     share: Share
     began: float
     asked_at: float | None = None
+    is_saturated: bool = False
+    """Whether it takes the waiting rows of its share itself, and holds all slots that they could get."""
+    wake: Callable[[], None] = field(default=lambda: None, repr=False)
+    """Make the worker fetch."""
 
     @property
     def must_yield(self) -> bool:
         """Whether the delivery must yield: it starts no further call and requeues its remaining events."""
         return self.asked_at is not None
+
+    def saturate(self, *, is_saturated: bool) -> None:
+        """Note whether the rows of its share need no fetch. The worker fetches if they do from now on."""
+        if self.is_saturated and not is_saturated:
+            self.wake()
+        self.is_saturated = is_saturated
 
 
 @dataclass(slots=True)
@@ -128,6 +138,8 @@ class FairShare:
         """The share of the delivery that began last."""
         self.rows_arrived = asyncio.Event()
         """Set when rows arrive in the worker's queues."""
+        self.wake: Callable[[], None] = lambda: None
+        """Make the worker fetch."""
         self._effects: dict[int, RunningDelivery] = {}
         self._others: set[int] = set()
         self._tenants = _Level(lambda share: share.tenant, lambda share: share.weight, _Served())
@@ -148,6 +160,11 @@ class FairShare:
         """The share of all running deliveries of effects; None if there are several shares, or no delivery."""
         first, *others = dict.fromkeys(delivery.share for delivery in self._effects.values()) or [None]
         return None if others else first
+
+    @property
+    def saturated(self) -> set[Share]:
+        """The shares whose rows need not be fetched, because a running delivery takes them."""
+        return {delivery.share for delivery in self._not_asked() if delivery.is_saturated}
 
     def of(self, row_id: int) -> RunningDelivery | None:
         """Return the running delivery of a row of effects; None if there is none."""
@@ -177,7 +194,7 @@ class FairShare:
         self.last_shares[share.tenant] = share.share
         if len(self.last_shares) > _REMEMBERED:
             del self.last_shares[next(iter(self.last_shares))]
-        self._effects[row_id] = RunningDelivery(share, self._clock())
+        self._effects[row_id] = RunningDelivery(share, self._clock(), wake=self.wake)
 
     def end(self, row_id: int) -> None:
         """Record that the delivery of a row ended."""

@@ -59,7 +59,7 @@ _ROW_OR_WAITING = """
 SELECT share_queue, share, weight, id, status, task_name, priority, lock, queueing_lock, scheduled_at, queue_name,
        attempts, worker_id, args
   FROM engine.fetch_effect(%(worker_id)s, %(all)s::varchar[], %(above)s, %(queues)s, %(last_queue)s, %(last_share)s,
-                           %(after)s, %(tenants)s, %(accounts)s, %(last)s)
+                           %(after)s, %(tenants)s, %(accounts)s, %(last)s, %(skipped)s)
 """
 
 
@@ -74,6 +74,7 @@ async def fetch(
         "worker_id": worker_id,
         "all": None if queues is None else list(queues),
         "above": EFFECTS_PRIORITY if _serves_others(queues) else None,
+        "skipped": [share.account for share in fair_share.saturated],
     }
     found = await connector.execute_query_all_async(query=_ROW_OR_WAITING, **wanted)
     if not found:
@@ -82,7 +83,9 @@ async def fetch(
     if last["id"] is not None:
         return await _begun(connector, last, fair_share, None if last["share"] is None else _share(last))
     job = await _of_a_share(connector, [_share(row) for row in found], worker_id, fair_share)
-    return job or await _oldest(connector, queues, worker_id, fair_share)
+    if job is None and not wanted["skipped"]:
+        job = await _oldest(connector, queues, worker_id, fair_share)
+    return job
 
 
 async def _of_a_share(
@@ -106,7 +109,7 @@ async def make_room(connector: connectors.BaseConnector, queues: Sequence[str] |
         return fair_share.make_room([], others_wait=True) is not None
     effects = _effect_queues(queues)
     waiting = await find_waiting(connector, effects, fair_share) if effects else []
-    return fair_share.make_room(waiting) is not None
+    return fair_share.make_room([one for one in waiting if one not in fair_share.saturated]) is not None
 
 
 async def find_waiting(

@@ -84,6 +84,8 @@ class FencedManager(manager.JobManager):
         super().__init__(connector)
         self.fair_shares: dict[int, FairShare] = {}
         """The running deliveries of each worker of this process, by worker id."""
+        self.removed: set[int] = set()
+        """Ids of rows in delivery that their own transaction has removed: nothing is left to record about their end."""
 
     async def register_worker(self) -> int:
         """Register the worker of this task's `Introduction`, with its name and queues. Returns its id."""
@@ -172,6 +174,9 @@ class FencedManager(manager.JobManager):
     async def finish_job(self, job: jobs.Job, status: jobs.Status, delete_job: bool) -> None:  # noqa: ARG002, FBT001 - Procrastinate's interface
         """Remove a succeeded row, keep a failed one for the sweep, requeue a row of a stopping worker."""
         self._ended(job)
+        if job.id in self.removed:
+            self.removed.discard(job.id)
+            return
         match status:
             case jobs.Status.SUCCEEDED if job.task_name in OWN_TASKS:
                 # A task of ours removes its own row together with its events. A row that is left was not delivered.
@@ -194,6 +199,7 @@ class FencedManager(manager.JobManager):
     ) -> None:
         """Requeue the row, due at `retry_at` (None: now)."""
         self._ended(job)
+        self.removed.discard(job.id or 0)
         await self._run_statement(_AGAIN, job, at=retry_at)
 
     def _ended(self, job: jobs.Job) -> None:

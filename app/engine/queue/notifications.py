@@ -22,6 +22,8 @@ class LatchedNotification(asyncio.Event):
         super().__init__()
         self._fair_share = fair_share
         self._is_new = False
+        if fair_share is not None:
+            fair_share.wake = self.set
 
     def set(self) -> None:
         """Set the event, also for the next fetch."""

@@ -84,6 +84,7 @@ class _Pool(AsyncConnectionPool[Any]):
 
 def _pool(session: Mapping[str, str] | None = None, /, **options: Any) -> AsyncConnectionPool[Any]:
     address = database.conninfo(**_PLANNER, **(session or {}))
+    options["check"] = database.check_connection_async
     return _Pool(address, timeout=database.pool_timeout(), **options)
 
 
@@ -260,16 +261,23 @@ def _delivery(context: procrastinate.JobContext) -> Delivery:
     return Delivery(job.id, job.attempts, job.worker_id)
 
 
+def _consume(context: procrastinate.JobContext, *, siblings: bool) -> None:
+    delivery = _delivery(context)
+    consume(app.engine, delivery, siblings=siblings)
+    # Whatever became of its events: their transaction has removed the row, or the row is another worker's now.
+    app.job_manager.removed.add(delivery.row_id)
+
+
 @app.task(name="consume", queue="events", retry=_RETRY, pass_context=True)
 def consume_one(context: procrastinate.JobContext, /, **_arguments: Any) -> None:
     """Deliver an event, with its waiting siblings."""
-    consume(app.engine, _delivery(context), siblings=True)
+    _consume(context, siblings=True)
 
 
 @app.task(name="consume_parcel", queue="events", retry=_RETRY, pass_context=True)
 def consume_batch(context: procrastinate.JobContext, /, **_arguments: Any) -> None:
     """Deliver a batch of events that were published together."""
-    consume(app.engine, _delivery(context), siblings=False)
+    _consume(context, siblings=False)
 
 
 # Another program in the database may have a periodic task and a queueing lock of the same name.

@@ -1,8 +1,7 @@
-"""Calls of effects: their keys and marks, their grace periods, and the lease of the delivery that makes them."""
+"""Calls of effects: their keys and marks, and their grace periods."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,13 +11,9 @@ from app.context import Connection
 from app.engine import domain
 from app.engine.dead_letters import manage
 from app.engine.delivery.bury import bury
-from app.engine.delivery.engine import Engine
-from app.engine.domain import QueuePaused, Wiring
-from app.engine.effects import calls, cooldowns
-from app.engine.effects.execute import perform
-from app.engine.queue import pauses
+from app.engine.domain import Wiring
+from app.engine.effects import calls
 from app.engine.queue.envelope import QueuedEvent
-from app.engine.queue.lease import LeaseLost
 from app.engine.queue.publish import publish
 from app.engine.worker.prune import prune
 from app.errors import InDoubt
@@ -26,11 +21,9 @@ from app.testing import worker
 from app.testing.faults import Fault
 from events import Event
 from tests.conftest import Database
-from tests.helpers.blocking_calls import Blocking, claimed, fetch, play, until
 from tests.helpers.calls import keyed, word_key
 from tests.helpers.dead_letters import begin_call, make_call
 from tests.helpers.deaths import die_in_a_call, rescued
-from tests.helpers.queued import queued, unreadable
 from tests.helpers.support import drain_all, scalar
 from tests.helpers.toy import Outside, Wanted, want
 
@@ -131,27 +124,6 @@ def _raw(event: Event[Wanted]) -> dict[str, object]:
     return dict(event.model_dump(mode="json", exclude_none=True))
 
 
-_GIVE_AWAY = "UPDATE public.procrastinate_jobs SET attempts = attempts + 1 WHERE status = 'doing'"
-
-
-def test_a_delivery_without_its_lease_makes_no_further_call(
-    database: Database, connection: Connection, outside: Outside, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Six calls run when another worker gets the row. The seventh is not made."""
-    monkeypatch.setattr(calls, "_LEASE_IS_FRESH", -1.0)
-    publish(connection, *[want(f"w{n}") for n in range(7)])
-
-    async def scenario(engine: Engine, blocking: Blocking) -> None:
-        delivery = asyncio.create_task(perform(engine, fetch(connection)))
-        await until(lambda: blocking.under_way == 6)
-        connection.execute(_GIVE_AWAY)
-        blocking.go.set()
-        assert await delivery == 0
-        assert blocking.calls == 6
-
-    play(database, outside, scenario)
-
-
 def begun(connection: Connection, *events: Event[Any]) -> None:
     """Mark calls as begun by deliveries that are gone."""
     for event in events:
@@ -203,44 +175,3 @@ def test_seized_calls_cannot_begin_until_the_transaction_ends(connection: Connec
         assert calls.live(connection, list(seized)) == set()
         calls.end_calls(connection, list(seized))
     assert scalar(connection, "SELECT array_agg(event_id) FROM engine.calls") == [busy.id]
-
-
-def test_requeued_events_keep_their_attempts(connection: Connection, outside: Outside) -> None:
-    """At most `batch_size` share a row. An event that cannot be parsed is an error of the caller."""
-    calls.again(connection, [queued(want(str(n)), attempt=n // 3) for n in range(4)], batch_size=2)
-    rows = "SELECT (args->>'attempt')::int, jsonb_array_length(args->'events') FROM public.procrastinate_jobs"
-    assert sorted(connection.execute(rows).fetchall()) == [(0, 1), (0, 2), (1, 1)]
-    with pytest.raises(TypeError, match="broken"):
-        calls.event_of(unreadable(want("x")))
-
-
-async def test_a_lease_is_checked_again_when_it_may_be_lost(
-    connection: Connection, outside: Outside, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A recent check is enough before a call that rechecks; a recheck always asks the database."""
-    batch = claimed(engine, connection, want("word"))
-    (task,) = batch.tasks
-    connection.execute(_GIVE_AWAY)
-    await batch.lease.still_mine()
-    with pytest.raises(LeaseLost):
-        await batch.lease.recheck(task.prepared)
-    monkeypatch.setattr(calls, "_LEASE_IS_FRESH", -1.0)
-    with pytest.raises(LeaseLost):
-        await batch.lease.still_mine()
-
-
-async def test_a_recheck_stops_a_call_of_a_paused_queue(
-    connection: Connection, outside: Outside, engine: Engine
-) -> None:
-    """It also reads cooldowns that other workers began."""
-    batch = claimed(engine, connection, want("word", limit="account"))
-    (task,) = batch.tasks
-    assert batch.lease.cooling_down("account") is None
-    cooldowns.begin(connection, {"account": (60.0, "slow down")})
-    await batch.lease.recheck(task.prepared)
-    busy = batch.lease.cooling_down("account")
-    assert busy is not None
-    assert "slow down" in str(busy)
-    pauses.pause(connection, "toys", actor="ana", reason="upgrade")
-    with pytest.raises(QueuePaused):
-        await batch.lease.recheck(task.prepared)

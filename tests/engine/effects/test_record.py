@@ -10,7 +10,7 @@ import pytest
 from app.context import Connection, HandlerContext
 from app.engine.delivery.engine import Engine
 from app.engine.domain import FailedCall
-from app.engine.effects.calls import EffectBatch
+from app.engine.effects.batch import EffectBatch
 from app.engine.effects.record import hand_back, record_outcomes
 from app.engine.queue.lease import LeaseLost
 from app.errors import Busy, Permanent, Transient

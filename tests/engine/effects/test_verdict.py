@@ -10,7 +10,7 @@ import pytest
 
 from app.engine.delivery.retry import Bury, PutBack
 from app.engine.domain import Call, Effect, Policy, Prepared
-from app.engine.effects.calls import Task
+from app.engine.effects.batch import Task
 from app.engine.effects.verdict import Failure, Result, decide_outcome
 from app.engine.queue.envelope import QueuedEvent
 from app.errors import Busy, InDoubt, NotCalled, Permanent, Transient

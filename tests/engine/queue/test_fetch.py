@@ -117,3 +117,23 @@ async def test_a_delivery_yields_to_another_tenant_and_to_events(
     publish(connection, want("b", tenant=B))
     assert await fetch.make_room(connector, ["toys"], two)
     assert [delivery.must_yield for delivery in two.in_hand].count(True) == 1
+
+
+async def test_rows_that_a_running_delivery_takes_are_not_fetched(
+    connector: PsycopgConnector, connection: Connection, outside: Outside
+) -> None:
+    """Neither alone nor beside other shares, and no delivery yields to them. Events and other shares are fetched."""
+    publish(connection, want("a1", tenant=A))
+    fair_share, worker_id = FairShare(1), worker.register(connection)
+    assert await words(connector, connection, 1, fair_share) == ["a1"]
+    (running,) = fair_share.in_hand
+    running.saturate(is_saturated=True)
+    publish(connection, want("a2", tenant=A))
+    assert await fetch.fetch(connector, ["events", "toys"], worker_id, fair_share) is None
+    assert not await fetch.make_room(connector, ["events", "toys"], fair_share)
+    publish(connection, say("event"))
+    publish(connection, want("b1", tenant=B))
+    assert await words(connector, connection, 2, fair_share) == ["event", "b1"]
+    assert await fetch.fetch(connector, ["events", "toys"], worker_id, fair_share) is None
+    running.saturate(is_saturated=False)
+    assert await words(connector, connection, 1, fair_share) == ["a2"]

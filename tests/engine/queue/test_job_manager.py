@@ -79,6 +79,20 @@ async def test_the_end_of_a_delivery_is_recorded(
     assert worker_id == (job.worker_id if how == "failed" else None)
 
 
+async def test_nothing_is_recorded_about_a_row_that_its_own_transaction_removed(
+    manager: FencedManager, connection: Connection
+) -> None:
+    """Once: a later delivery of a row with the same id is recorded."""
+    publish(connection, say("word"))
+    job = await fetched(manager)
+    before = rows(connection)
+    manager.removed.add(before[0][0])
+    await end(manager, job, "succeeded")
+    assert (rows(connection), manager.removed) == (before, set())
+    await end(manager, job, "succeeded")
+    assert rows(connection)[0][1:3] == ("todo", 1)
+
+
 async def test_a_retry_can_be_due_later(manager: FencedManager, connection: Connection) -> None:
     """At the time that is given."""
     publish(connection, say("word"))
