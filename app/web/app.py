@@ -17,6 +17,7 @@ from app.loading import routers
 from app.settings import settings
 from app.startup import install_wiring
 from app.web import docs, health, metrics, openapi, problems, streams
+from app.web.api import dead_letters, replay_plans
 from app.web.headers import AnswerHeaders
 from app.web.limits import BodyLimit, BodyLimits, Rate
 from app.web.tokens import Verifier
@@ -31,7 +32,7 @@ _SESSION: dict[str, Any] = {
 """Limits of the transactions of requests, shorter than those of workers: a client waits for the answer."""
 _MOST_TOKEN_CHECKS = 8
 """Tokens that are checked at once. If their issuer's keys cannot be fetched, other requests still have threads."""
-_ROUTERS = (health.router, metrics.router)
+_ROUTERS = (health.router, metrics.router, dead_letters.router, replay_plans.router)
 """Routers that belong to no domain."""
 
 

@@ -122,6 +122,7 @@ SELECT class_, count(*) AS letters,
        coalesce(detail, '') AS detail
   FROM ({_LETTERS}) letter GROUP BY 1, 3, 4 ORDER BY letters DESC, 1, 3, 4 LIMIT %s
 """  # noqa: S608
+_PAGE = f"SELECT * FROM ({_LETTERS}) letter WHERE position > %s ORDER BY position LIMIT %s"  # noqa: S608
 _CLASSES = "SELECT class, count(*) FROM engine.replay_plan_letters WHERE plan_id = %s GROUP BY class ORDER BY class"
 
 
@@ -166,6 +167,11 @@ def each_letter(connection: Connection, plan_id: UUID) -> Iterator[PlanLetter]:
     with connection.transaction(), connection.cursor(name="letters", row_factory=class_row(PlanLetter)) as cursor:
         cursor.itersize = PAGE
         yield from cursor.execute(_LETTERS, [plan_id])
+
+
+def page(connection: Connection, plan_id: UUID, after: int, limit: int) -> list[PlanLetter]:
+    """Return at most `limit` letters of a plan in the order of replay, from the position after `after` on."""
+    return connection.cursor(row_factory=class_row(PlanLetter)).execute(_PAGE, [plan_id, after, limit]).fetchall()
 
 
 def classes(connection: Connection, plan_id: UUID) -> dict[Class, int]:

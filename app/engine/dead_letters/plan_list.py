@@ -44,14 +44,29 @@ SELECT p.id, p.created_at, p.created_by, p.filters, count.letters, count.to_repl
                       SELECT FROM engine.failed_jobs f WHERE f.event_id = l.awaited_id AND f.failed_at > l.replayed_at)
                   ) AS waiting
              FROM engine.replay_plan_letters l WHERE l.plan_id = p.id) count
- WHERE %(every)s OR p.finished_at IS NULL AND p.expired_at IS NULL
- ORDER BY p.created_at DESC, p.id LIMIT %(limit)s
+ WHERE (%(every)s OR p.finished_at IS NULL AND p.expired_at IS NULL)
+   AND (%(tenant)s::text IS NULL OR p.filters ->> 'tenant' = %(tenant)s)
+   AND (%(before)s::uuid IS NULL OR (p.created_at, p.id) < (
+           SELECT b.created_at, b.id FROM engine.replay_plans b WHERE b.id = %(before)s))
+ ORDER BY p.created_at DESC, p.id DESC LIMIT %(limit)s
 """
 
 
-def pages(connection: Connection, *, every: bool, limit: int) -> Iterator[list[Listed]]:
-    """Yield at most `limit` plans, newest first, in pages. Without `every`: only plans neither finished nor expired."""
+def pages(
+    connection: Connection, *, every: bool, limit: int, tenant: UUID | None = None, before: UUID | None = None
+) -> Iterator[list[Listed]]:
+    """Yield at most `limit` plans, newest first, in pages. Without `every`: only plans neither finished nor expired.
+
+    `tenant`: only plans of this tenant's letters. `before`: continue after this plan.
+    """
+    wanted = {
+        "replayed": list(REPLAYED),
+        "every": every,
+        "limit": limit,
+        "tenant": None if tenant is None else str(tenant),
+        "before": before,
+    }
     with connection.transaction(), connection.cursor(name="plans", row_factory=class_row(Listed)) as cursor:
-        cursor.execute(_LIST, {"replayed": list(REPLAYED), "every": every, "limit": limit})
+        cursor.execute(_LIST, wanted)
         while page := cursor.fetchmany(PAGE):
             yield page
