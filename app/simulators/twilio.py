@@ -105,6 +105,27 @@ def with_media(fields: Mapping[str, str], *content_types: str) -> dict[str, str]
     return {**fields, **named, "Body": "", "NumMedia": str(len(content_types)), **media, **urls}
 
 
+def in_conversation(line: Line, author: str, body: str, *, others: Sequence[str]) -> Form:
+    """Return the fields of a message to a group: a conversation of `author` and `others`."""
+    return {
+        "MessagingServiceSid": sid("MG"),
+        "RetryCount": "0",
+        "EventType": "onMessageAdded",
+        "Attributes": "{}",
+        "DateCreated": "2026-11-28T15:04:05.678Z",
+        "Author": author,
+        "Index": "0",
+        "ChatServiceSid": sid("IS"),
+        "MessageSid": sid("IM"),
+        "AccountSid": line.account_sid,
+        "Source": "SMS",
+        "Body": body,
+        "ConversationSid": sid("CH"),
+        "ParticipantSid": sid("MB"),
+        "MessagingBinding.Address": list(others),
+    }
+
+
 def encoded(fields: Form) -> bytes:
     """Return the body of the request."""
     return urlencode(fields, doseq=True).encode()

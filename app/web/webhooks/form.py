@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
-from app.web.webhooks.refused import Refused
-
-Fields = Mapping[str, tuple[str, ...]]
-"""The fields of a form by name, each with its values in the order of the body."""
+from app.web.webhooks.fields import Fields, Refused
 
 MOST_FIELDS = 200
 _CONTENT_TYPE = re.compile(r"application/x-www-form-urlencoded(\s*;\s*charset=\"?utf-8\"?)?\s*", re.IGNORECASE)

@@ -1,8 +1,9 @@
 """The fields of Twilio's messages, and which values each of them can have.
 
-Source: Twilio's list of parameters of a request for an incoming message
-(twilio.com/docs/messaging/guides/webhook-request), and captured requests for the fields that the list leaves out.
-Twilio adds fields without notice: a field that is missing here is no error by itself (`twilio_reading`).
+Sources: Twilio's lists of parameters for incoming messages (twilio.com/docs/messaging/guides/webhook-request) and for
+messages of conversations, that is, of groups (twilio.com/docs/conversations/conversations-webhooks), and captured
+requests for the fields that the lists leave out. Twilio adds fields without notice: a field that is missing here is no
+error by itself (`twilio_reading`).
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-REQUIRED = ("AccountSid", "From", "MessageSid", "To")
-"""Fields that every message has, exactly once."""
+REQUIRED = (("AccountSid", "From", "MessageSid", "To"), ("AccountSid", "Author", "ConversationSid", "MessageSid"))
+"""Fields that every message has, and those that every message of a conversation has."""
 
 _NAME = re.compile(r"[A-Z][A-Za-z0-9_.]{0,63}")
 _NUMBERED = re.compile(r"(MediaContentType|MediaUrl)(?:0|[1-9][0-9]?)")
@@ -27,17 +28,22 @@ def _matching(pattern: str) -> Allows:
 
 def _json(value: str) -> bool:
     try:
-        return isinstance(json.loads(value), dict)
+        return isinstance(json.loads(value), dict | list)
     except (ValueError, RecursionError):
         return False
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`allows`: whether the field can have a value. `is_text`: whether people or companies write its value."""
+    """What a value of the field can be.
+
+    `allows`: whether the field can have a value. `is_text`: whether people or companies write it. `repeats`: whether
+    the field may have several values.
+    """
 
     allows: Allows
     is_text: bool = False
+    repeats: bool = False
 
 
 def _sid(prefix: str) -> Field:
@@ -50,11 +56,12 @@ _DEGREES = Field(_matching(r"-?[0-9]{1,3}(?:\.[0-9]{1,20})?"))
 _BOOLEAN = Field(_matching("true|false"))
 _WORD = Field(_matching("[A-Za-z0-9_-]{0,64}"))
 _ID = Field(_matching("[A-Za-z0-9_=.-]{0,300}"))
+_GROUP = Field(_matching("[A-Za-z0-9_.@:-]{1,200}"))
 _ADDRESS = Field(
     _matching(
         r"\+?[0-9]{1,20}|[a-z]+:\+?[0-9]{1,20}"  # a number, or one within a channel: whatsapp:+573001112233
         r"|[a-z]+:[A-Za-z][A-Za-z0-9_.@:-]{0,199}"  # an id within a channel: whatsapp:CO.1234567890
-        r"|[A-Za-z0-9 _.&-]{1,32}"  # the name of a company that sends without a number
+        r"|[A-Za-z0-9 _.&@-]{1,64}"  # the name of a company that sends without a number, or of a chat's user
     )
 )
 _PLACE = Field(_matching(r"[\w .,'()/&-]{0,100}"))
@@ -63,12 +70,16 @@ _ZIP = Field(_matching("[0-9A-Z -]{0,12}"))
 _URL = Field(_matching(r"https?://[!-~]{1,2000}|"))
 _MIME = Field(_matching(r"[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+(?:\s*;[ -~]{0,200})?|"))
 _JSON = Field(_json)
+_TIME = Field(_matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,15}(?:Z|[+-][0-9]{2}:?[0-9]{2})"))
+_MESSAGE_SID = _sid("SM|MM|IM")
 
 _FIELDS = {
     "AccountSid": _sid("AC"),
     "AddOns": _JSON,
     "Address": _TEXT,
     "ApiVersion": Field(_matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")),
+    "Attributes": _JSON,
+    "Author": _ADDRESS,
     "Body": _TEXT,
     "ButtonPayload": _TEXT,
     "ButtonText": _TEXT,
@@ -76,6 +87,11 @@ _FIELDS = {
     "ChannelMetadata": _JSON,
     "ChannelPrefix": _WORD,
     "ChannelToAddress": _ADDRESS,
+    "ChatServiceSid": _sid("IS"),
+    "ClientIdentity": _ADDRESS,
+    "ConversationSid": _sid("CH"),
+    "DateCreated": _TIME,
+    "EventType": _WORD,
     "ExternalUserId": _ADDRESS,
     "Forwarded": _BOOLEAN,
     "FrequentlyForwarded": _BOOLEAN,
@@ -84,21 +100,26 @@ _FIELDS = {
     "FromCountry": _CODE,
     "FromState": _PLACE,
     "FromZip": _ZIP,
+    "GroupId": _GROUP,
+    "Index": _NUMBER,
     "InteractiveData": _JSON,
     "Label": _TEXT,
     "Latitude": _DEGREES,
     "ListId": _TEXT,
     "ListTitle": _TEXT,
     "Longitude": _DEGREES,
-    "MessageSid": _sid("SM|MM"),
+    "Media": _JSON,
+    "MessageSid": _MESSAGE_SID,
     "MessageStatus": _WORD,
     "MessageType": _WORD,
+    "MessagingBinding.Address": Field(_ADDRESS.allows, repeats=True),
     "MessagingServiceSid": _sid("MG"),
     "NumMedia": _NUMBER,
     "NumSegments": _NUMBER,
     "OptOutType": _WORD,
     "OriginalRepliedMessageSender": _ADDRESS,
-    "OriginalRepliedMessageSid": _sid("SM|MM"),
+    "OriginalRepliedMessageSid": _MESSAGE_SID,
+    "ParticipantSid": _sid("MB"),
     "ProfileName": _TEXT,
     "ReferralBody": _TEXT,
     "ReferralCtwaClid": _ID,
@@ -110,9 +131,11 @@ _FIELDS = {
     "ReferralSourceId": _ID,
     "ReferralSourceType": _WORD,
     "ReferralSourceUrl": _URL,
-    "SmsMessageSid": _sid("SM|MM"),
-    "SmsSid": _sid("SM|MM"),
+    "RetryCount": _NUMBER,
+    "SmsMessageSid": _MESSAGE_SID,
+    "SmsSid": _MESSAGE_SID,
     "SmsStatus": _WORD,
+    "Source": _WORD,
     "To": _ADDRESS,
     "ToCity": _PLACE,
     "ToCountry": _CODE,

@@ -2,36 +2,32 @@
 
 Twilio signs the names and values of a form one after the other, without anything between them. Somebody who has seen a
 signed request can therefore move text between a name and its value, or between two fields, and the signature stays
-valid: `Body=hiFrom` and `=…`, `To=+57…ToCity` and so on. `objection()` accepts a form only if it is the one way to read
-its text:
+valid. A form is accepted only if there is one way to read its text. `impossible()`: Twilio sends no such form.
 
-- every required field is there, no field is there twice with one value, and no field that we use is there twice;
-- each value is one that its field can have;
-- no known field can be split off a value, and no text can move between neighbours. Where text could be read with more
-  or with fewer fields, the reading with more fields counts;
-- a field that this program does not know could not have been part of the value before it.
+- The required fields are there, each field has values that it can have, and it is there once unless Twilio repeats it.
+- No text of a person holds what looks like a required field.
 
-The last two refuse a genuine message whose text ends like a field of Twilio's (`hiForwardedtrue`), or a new field of
-Twilio's that follows a text. Such a request is not accepted, and its sender is not able to make it so by accident.
+`ambiguous()`: the same text is another form, which Twilio could have sent.
+
+- A known field could be split off a value, or text could move between neighbours. If the text can be read with more or
+  with fewer fields, the form with more fields counts.
+- A field that this program does not know could be the end of the value before it, or its name begins like a known one.
+
+A message is ambiguous if its text ends like a field (`hiForwardedtrue`), or if Twilio adds a field that follows a text.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain, pairwise
+from itertools import pairwise
 
-from app.web.webhooks.form import Fields
+from app.web.webhooks.fields import Fields
 from app.web.webhooks.twilio_names import REQUIRED, field, is_name, names_in
 
 _SAME_SID = ("SmsMessageSid", "SmsSid")
-_BORDER = re.compile(r"AccountSidAC[0-9a-f]{32}|MessageSid[SM]M[0-9a-f]{32}|From(?:[a-z]+:|\+?[0-9])")
+_BORDER = re.compile(r"AccountSidAC[0-9a-f]{32}|MessageSid[SMI]M[0-9a-f]{32}|(?:Author|From)(?:[a-z]+:|\+?[0-9])")
 """Required fields as they look within signed text. A text that holds one could hide the true field."""
-
-
-def objection(fields: Fields) -> str | None:
-    """Return why `fields` may not be what Twilio signed, for the log; None if there is one way to read them."""
-    return next(chain(_impossible(fields), _ambiguous(fields)), None)
 
 
 def known_fields(fields: Fields) -> Fields:
@@ -39,13 +35,23 @@ def known_fields(fields: Fields) -> Fields:
     return {name: values for name, values in fields.items() if field(name) is not None}
 
 
+def impossible(fields: Fields) -> str | None:
+    """Return why Twilio cannot have sent `fields`, for the log; None if it can."""
+    return next(_impossible(fields), None)
+
+
+def ambiguous(fields: Fields) -> str | None:
+    """Return how the text of `fields`, which are not impossible, could also be read; None if it cannot."""
+    return next(_ambiguous(fields), None)
+
+
 def _impossible(fields: Fields) -> Iterator[str]:
     for name, values in fields.items():
         if problem := _problem(name, values):
             yield f"{name}: {problem}"
-    for name in REQUIRED:
-        if name not in fields:
-            yield f"{name}: is missing"
+    missing = [[name for name in names if name not in fields] for names in REQUIRED]
+    if all(missing):
+        yield f"{min(missing, key=len)[0]}: is missing"
     for name in _SAME_SID:
         if fields.get(name, fields["MessageSid"]) != fields["MessageSid"]:
             yield f"{name}: is not the MessageSid"
@@ -56,7 +62,7 @@ def _ambiguous(fields: Fields) -> Iterator[str]:
     if pairs[0][0] != "AccountSid":  # the text before the first field is the URL's
         yield f"{pairs[0][0]}: comes before AccountSid, and no field of Twilio's does"
     for name, value in pairs:
-        if field(name) is None and (other := _known_name(name + value, absent_from=fields)):
+        if field(name) is None and (other := _known_name(name + value, fields)):
             yield f"{name}: its text could be read as the field {other}"
     for before, after in pairwise([*pairs, ("~", "")]):
         if other := _other_reading(before, after):
@@ -67,21 +73,24 @@ def _problem(name: str, values: Sequence[str]) -> str | None:
     if not is_name(name):
         return "is not the name of a field"
     known = field(name)
-    if len(values) > 1 and (known is not None or len(set(values)) < len(values)):
+    if len(set(values)) < len(values) or (len(values) > 1 and known is not None and not known.repeats):
         return "is there more than once"
     if known is None:
         return None
-    if not known.allows(values[0]):
+    if not all(known.allows(value) for value in values):
         return "has a value that it cannot have"
     if known.is_text and _BORDER.search(values[0]):
         return "holds what looks like another field"
     return None
 
 
-def _known_name(text: str, *, absent_from: Fields) -> str | None:
-    """Return a known name at the beginning of the text of an unknown field."""
-    found = (name for start, name in names_in(text) if start == 0 and name not in absent_from)
-    return next((name for name in found if _allows(name, text.removeprefix(name))), None)
+def _known_name(text: str, fields: Fields) -> str | None:
+    """Return a known name at the beginning of the text of an unknown field, if `fields` can have one more of it."""
+    for start, name in names_in(text):
+        known = field(name)
+        if start == 0 and known and (known.repeats or name not in fields) and known.allows(text.removeprefix(name)):
+            return name
+    return None
 
 
 def _other_reading(before: tuple[str, str], after: tuple[str, str]) -> str | None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 from twilio.request_validator import RequestValidator, get_signature_algorithm
 
-from app.web.webhooks.form import Fields, read_form
-from app.web.webhooks.refused import Refused
-from app.web.webhooks.twilio_reading import known_fields, objection
+from app.web.webhooks.fields import Ambiguous, Fields, Refused
+from app.web.webhooks.form import read_form
+from app.web.webhooks.twilio_reading import ambiguous, impossible, known_fields
 
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/]{27}=|[A-Za-z0-9+/]{43}=")
 """HMAC-SHA1 or HMAC-SHA256 in base64."""
@@ -53,7 +53,10 @@ class _SignedFields(dict[str, Sequence[str]]):
 
 
 def verify(posted: Posted, account: Account) -> Fields:
-    """Return the known fields of a request that Twilio sent for `account`. Raises `Refused` for any other request."""
+    """Return the known fields of a request that Twilio sent for `account`.
+
+    Raises `Refused` for any other request; `Ambiguous` if only the fields are not certain.
+    """
     if posted.signature is None or not _SIGNATURE.fullmatch(posted.signature):
         raise Refused("x-twilio-signature: is missing or no signature")
     # The validator never gets a body that is no form: it would accept JSON by a hash in the query alone, and Twilio
@@ -63,8 +66,10 @@ def verify(posted: Posted, account: Account) -> Fields:
         raise Refused("x-twilio-signature: does not fit the URL and the fields")
     if fields.get("AccountSid") != (account.account_sid,):
         raise Refused("AccountSid: is not the account of this endpoint")
-    if problem := objection(fields):
+    if problem := impossible(fields):
         raise Refused(problem)
+    if other := ambiguous(fields):
+        raise Ambiguous(other, fields)
     return known_fields(fields)
 
 
