@@ -110,6 +110,10 @@ class Settings(BaseSettings):
     marketplace_settle: float = Field(default=30.0, ge=0)
     """Grace period: a marketplace may still charge a call this long after it failed, and is not asked before."""
 
+    public_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(?:/[^?#\s]*)?$")
+    """The URL under which others reach the web application, without the paths of its routes. Twilio signs it."""
+    webhook_patience: float = Field(default=5.0, gt=0)
+    """Seconds for which a webhook request waits for a database connection. Twilio waits 15 seconds for the answer."""
     token_secret: SecretStr | None = None
     """The secret of HS256 bearer tokens, at least 32 bytes. Default: with the embedded server, a secret of its own."""
     token_jwks_url: str | None = None

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import typer
 
+from app.commands import endpoints
 from app.commands.output import Json, emit, note
 from app.commands.scope import as_service
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from app.messaging.messages import Job
 
 app = typer.Typer(no_args_is_help=True, help="Show messages and their jobs.")
+app.add_typer(endpoints.app, name="endpoints")
 
 
 @app.command(name="list")

@@ -8,6 +8,7 @@ DOMAIN = Domain(
     name="messaging",
     schemas=("messaging",),
     parts="app.messaging.parts:PARTS",
+    routers=("app.web.webhooks.twilio:router",),
     commands={"messages": "app.commands.messages:app"},
     fixtures="app.messaging.fixtures:FIXTURES",
 )

@@ -25,5 +25,5 @@ PARTS = Parts(
     invariants=invariants.MESSAGING,
     checkups=checkups.MESSAGING,
     explainers=(Explainer(job=explain.explain_job),),
-    tables=("messaging.users", "messaging.user_aliases", "messaging.jobs"),
+    tables=("messaging.users", "messaging.user_aliases", "messaging.jobs", "messaging.endpoints"),
 )
