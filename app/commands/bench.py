@@ -138,6 +138,14 @@ def fairness(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> 
     _measure(fairness.run, as_json=as_json, rounds=rounds, scale=scale)
 
 
+@app.command("webhooks")
+def webhooks(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None:
+    """Measure messages of Twilio a second, and the wait for an answer. Baseline: a bare handler with one INSERT."""
+    from app.bench import webhooks
+
+    _measure(webhooks.run, as_json=as_json, rounds=rounds, scale=scale)
+
+
 @app.command("crash")
 def crash(*, rounds: Rounds = 3, scale: Scale = 1, as_json: Json = False) -> None:
     """Measure recovery: SIGKILL a worker in the middle of 200 jobs. Baseline: plain Procrastinate."""
