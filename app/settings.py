@@ -112,6 +112,8 @@ class Settings(BaseSettings):
 
     public_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(?:/[^?#\s]*)?$")
     """The URL under which others reach the web application, without the paths of its routes. Twilio signs it."""
+    webhook_freshness: float = Field(default=1.0, ge=0)
+    """Seconds for which the account of an endpoint is used again: a disabled endpoint is open that much longer."""
     webhook_patience: float = Field(default=5.0, gt=0)
     """Seconds for which a webhook request waits for a database connection. Twilio waits 15 seconds for the answer."""
     token_secret: SecretStr | None = None

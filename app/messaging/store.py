@@ -59,6 +59,15 @@ VALUES (%(id)s, messaging.find_user(%(aliases)s, %(kinds)s, %(first_name)s), %(c
 ON CONFLICT (provider_message_id) DO NOTHING
 RETURNING id
 """
+_INSERT_ALL = """
+INSERT INTO messaging.jobs (id, user_id, source_channel_id, source_type, user_phone, payload, provider_message_id)
+SELECT m.id, messaging.find_user(m.aliases, m.kinds, m.first_name), m.channel, m.source_type, m.sender, m.payload,
+       m.message_id
+  FROM jsonb_to_recordset(%s) AS m (id uuid, aliases text[], kinds text[], first_name text, channel text,
+                                    source_type text, sender text, payload jsonb, message_id text)
+ON CONFLICT (provider_message_id) DO NOTHING
+RETURNING id, provider_message_id
+"""
 _ID = "SELECT id FROM messaging.jobs WHERE provider_message_id = %s"
 _FIND = "SELECT * FROM messaging.jobs WHERE id = ANY(%s)"
 _LOCK = "SELECT * FROM messaging.jobs WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
@@ -101,18 +110,29 @@ def insert_job(connection: Connection, job_id: UUID, message: Incoming) -> bool:
 
     Waits for a concurrent transaction that inserts the same message, or links or merges the same person.
     """
-    given = {
-        "id": job_id,
+    given = {**_columns(message), "id": job_id, "payload": Jsonb(message.fields)}
+    return connection.execute(_INSERT, given).fetchone() is not None
+
+
+def insert_jobs(connection: Connection, messages: Mapping[UUID, Incoming]) -> list[tuple[UUID, str]]:
+    """Insert the jobs of messages, by job id, with their senders. Returns id and message's id of each new job.
+
+    Messages that have a job already are left out. Waits as `insert_job()` does.
+    """
+    rows = [{**_columns(message), "id": str(job_id), "payload": message.fields} for job_id, message in messages.items()]
+    return connection.execute(_INSERT_ALL, [Jsonb(rows)]).fetchall()
+
+
+def _columns(message: Incoming) -> dict[str, Any]:
+    return {
         "aliases": [alias.name for alias in message.aliases],
         "kinds": [alias.kind for alias in message.aliases],
         "first_name": message.first_name,
         "channel": message.channel_id,
         "source_type": message.source_type,
         "sender": message.sender,
-        "payload": Jsonb(message.fields),
         "message_id": message.message_id,
     }
-    return connection.execute(_INSERT, given).fetchone() is not None
 
 
 def job_id_of(connection: Connection, message_id: str) -> UUID | None:
