@@ -148,8 +148,10 @@ _NUMBERED_FIELDS = {"MediaContentType": _MIME, "MediaUrl": _URL}
 
 def field(name: str) -> Field | None:
     """Return the field of this name; None if it is unknown."""
+    if (found := _FIELDS.get(name)) is not None:
+        return found
     numbered = _NUMBERED.fullmatch(name)
-    return _NUMBERED_FIELDS[numbered[1]] if numbered else _FIELDS.get(name)
+    return _NUMBERED_FIELDS[numbered[1]] if numbered else None
 
 
 def is_name(name: str) -> bool:
@@ -159,6 +161,8 @@ def is_name(name: str) -> bool:
 
 def names_in(text: str) -> Iterator[tuple[int, str]]:
     """Find the known names in a text. Yields where each begins, and the name; names may overlap."""
+    if not _ANY_NAME.search(text):  # as nearly always
+        return
     for capital in _CAPITAL.finditer(text):
         start = capital.start()
         yield from ((start, name) for name in _BY_CAPITAL.get(text[start], ()) if text.startswith(name, start))
@@ -168,3 +172,4 @@ def names_in(text: str) -> Iterator[tuple[int, str]]:
 
 _CAPITAL = re.compile("[A-Z]")
 _BY_CAPITAL = {letter: [name for name in _FIELDS if name[0] == letter] for letter in {name[0] for name in _FIELDS}}
+_ANY_NAME = re.compile("|".join([*_FIELDS, *_NUMBERED_FIELDS]))

@@ -70,10 +70,10 @@ def _ambiguous(fields: Fields) -> Iterator[str]:
 
 
 def _problem(name: str, values: Sequence[str]) -> str | None:
-    if not is_name(name):
-        return "is not the name of a field"
     known = field(name)
-    if len(set(values)) < len(values) or (len(values) > 1 and known is not None and not known.repeats):
+    if known is None and not is_name(name):
+        return "is not the name of a field"
+    if len(values) > 1 and not ((known is None or known.repeats) and len(set(values)) == len(values)):
         return "is there more than once"
     if known is None:
         return None
@@ -97,16 +97,16 @@ def _other_reading(before: tuple[str, str], after: tuple[str, str]) -> str | Non
     """Return the name of a field that `before` could hold, or of `after` if their border could be elsewhere."""
     name, value = before
     next_name, next_value = after
-    for start, found in names_in(value):
-        head, tail = value[:start], value[start + len(found) :]
-        if name < found < next_name and _allows(name, head) and _allows(found, tail):
-            return found
-        if found == next_name and _allows(name, head) and _allows(found, tail + found + next_value):
-            return found
-    for start, found in names_in(next_value):
-        head, tail = next_value[:start], next_value[start + len(found) :]
-        if found == next_name and _allows(name, value + found + head) and _allows(found, tail):
-            return found
+    for start, other in names_in(value):
+        head, tail = value[:start], value[start + len(other) :]
+        if name < other < next_name and _allows(name, head) and _allows(other, tail):
+            return other
+        if other == next_name and _allows(name, head) and _allows(other, tail + other + next_value):
+            return other
+    for found in re.finditer(re.escape(next_name), next_value) if next_name in next_value else ():
+        head, tail = next_value[: found.start()], next_value[found.end() :]
+        if _allows(name, value + next_name + head) and _allows(next_name, tail):
+            return next_name
     if field(next_name) is None and is_name(next_name) and _allows(name, value + next_name + next_value):
         return next_name
     return None
