@@ -47,7 +47,7 @@ def demo(
     keep: _Keep = False,
     as_json: Json = False,
 ) -> None:
-    """Ship orders through a simulated portal, kill a worker meanwhile, and run a collection under a budget.
+    """Ship orders through a simulated portal, kill a worker meanwhile, run a collection, and take messages.
 
     Exit code 1 on a violation.
     """
@@ -60,7 +60,7 @@ def demo(
         stage = _set_up(stack, say, as_json=as_json)
         job_id = _first_act(stage, orders)
         _second_act(stage, job_id)
-        collected = _collect(stage)
+        collected = {**_collect(stage), **_message(stage)}
         verdicts = _verdicts(stage)
         summary = {**_summary(stage, job_id), **collected, "elapsed_s": round(time.monotonic() - began, 1)}
         _finale(stage, summary, verdicts, keep=keep)
@@ -84,11 +84,32 @@ def collection(*, keep: _Keep = False, as_json: Json = False) -> None:
     _end(summary, verdicts, as_json=as_json)
 
 
+@app.command()
+def messages(*, keep: _Keep = False, as_json: Json = False) -> None:
+    """Post signed messages to the web application, as Twilio does, and show their jobs. Exit code 1 on a violation."""
+    began = time.monotonic()
+    say = note if as_json else lambda text: emit(text, as_json=False)
+    with interruptible(), ExitStack() as stack:
+        stack.enter_context(_server(keep=keep, say=say))
+        stage = _set_up(stack, say, as_json=as_json)
+        taken = _message(stage)
+        verdicts = _verdicts(stage)
+        summary = {**taken, "elapsed_s": round(time.monotonic() - began, 1)}
+        _show_verdicts(stage, verdicts)
+        stage.say(f"\nDone in {summary['elapsed_s']} s. Try next:")
+        _show_commands(stage, ["messages list"], keep=keep)
+    _end(summary, verdicts, as_json=as_json)
+
+
 def _end(summary: dict[str, Any], verdicts: list[Verdict], *, as_json: bool) -> None:
     if as_json:
         emit(summary, as_json=True)
-    is_exact = summary["run_cost_cents"] == summary["marketplace_charged_cents"]
-    if summary.get("portal_duplicates") or not is_exact or not all(one.holds for one in verdicts):
+    wrong = (
+        summary.get("portal_duplicates"),
+        summary.get("run_cost_cents") != summary.get("marketplace_charged_cents"),
+        summary.get("message_jobs") != summary.get("messages_posted"),
+    )
+    if any(wrong) or not all(one.holds for one in verdicts):
         raise typer.Exit(1)
 
 
@@ -191,6 +212,12 @@ def _collect(stage: Stage) -> dict[str, Any]:
     from app.demo.collecting import act
 
     return act(stage.org_id, stage.say)
+
+
+def _message(stage: Stage) -> dict[str, Any]:
+    from app.demo.messages import act
+
+    return act(stage.say)
 
 
 def _verdicts(stage: Stage) -> list[Verdict]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,6 +17,8 @@ import httpx
 
 from app import children
 from app.errors import TallymanError
+
+_LOOK_S = 0.05
 
 
 class PortalProcess:
@@ -84,6 +88,34 @@ def _simulator(name: str, behaviour: Mapping[str, Any]) -> Iterator[str]:
         yield json.loads(line)["url"]
     finally:
         children.stop(process)
+
+
+@contextmanager
+def web(environment: Mapping[str, str]) -> Iterator[str]:
+    """Run the web application on a free loopback port. Yields its URL. Raises `TallymanError` if it does not start."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "cli.py", "serve", "--port", str(port)]
+    process = children.start(command, environment={**os.environ, **environment}, stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _await_answer(process, f"{url}/healthz")
+        yield url
+    finally:
+        children.stop(process)
+
+
+def _await_answer(process: subprocess.Popen[str], url: str) -> None:
+    end = time.monotonic() + children.STOP_LIMIT_S
+    while True:
+        try:
+            httpx.get(url, trust_env=False).raise_for_status()
+        except httpx.TransportError:
+            if process.poll() is not None or time.monotonic() > end:
+                raise TallymanError("the web application did not start; `serve` shows why") from None
+            time.sleep(_LOOK_S)
+        else:
+            return
 
 
 class Workers:
