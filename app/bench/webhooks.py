@@ -36,7 +36,8 @@ PACED = 12_000
 """Messages of the paced run: a minute's."""
 FAST = 6_000
 """Messages of the run at the highest rate."""
-SENDERS = 5_000
+SENDERS = 1_000
+"""People who send the messages: each sends several, as most do."""
 CONNECTIONS = 16
 PATIENCE_S = 30.0
 LOOK_S = 0.05
