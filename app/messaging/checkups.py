@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from app.engine.health.doctor import CheckContext, Checkup, Finding
 from app.errors import SetupError
-from app.messaging.processors import CONTENT_TYPES, processor
+from app.messaging.processors import processor
+from app.messaging.rules import CONTENT_TYPES
 
 _WAITING = """
 SELECT content_type, count(*) FROM messaging.jobs WHERE status = 'processing' GROUP BY 1

@@ -64,7 +64,7 @@ def discard(
     store.lock_jobs(context.connection, [event.data.job_id for event in requested])
     still_open = open_(context.connection, requested)
     ended = {event.data.job_id: event for event in requested if event.id in still_open}
-    store.end(context.connection, [_failed(event.data, f"discarded: {why}") for event in ended.values()])
+    store.end(context.connection, [_failed(event.data, why) for event in ended.values()])
     for job_id, event in ended.items():
         yield event.follow(JobCompleted(job_id=job_id, status="failed", attempt=event.data.attempt), context.now)
 

@@ -8,7 +8,6 @@ from app.context import Connection
 from app.errors import NotFound
 from app.messaging import rules, store
 from app.messaging.numbers import e164
-from app.messaging.processors import CONTENT_TYPES
 from app.messaging.store import Job, Person
 
 __all__ = ["Job", "Person", "list_messages", "show_message"]
@@ -28,9 +27,10 @@ def list_messages(
     Raises `InvalidInput` for an unknown status or content type, and a limit that is not 1 to 1000.
     """
     rules.check_page(limit)
-    for given, known in ((status, rules.STATUSES), (content_type, CONTENT_TYPES)):
-        if given is not None:
-            rules.check_word(given, known)
+    if status is not None:
+        rules.check_word(status, rules.STATUSES)
+    if content_type is not None:
+        rules.check_content_type(content_type)
     name = (e164(sender) or sender) if sender else None
     return store.list_jobs(
         connection, status=status, content_type=content_type, sender=name, before=before, limit=limit

@@ -10,16 +10,15 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from app.engine.domain import Call
 from app.errors import SetupError
 from app.messaging.content import Content
+from app.messaging.rules import CONTENT_TYPES
 from app.settings import settings
 from events.messaging import ContentType
-
-CONTENT_TYPES: tuple[ContentType, ...] = get_args(ContentType)
 
 
 @dataclass(frozen=True, slots=True)

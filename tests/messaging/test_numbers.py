@@ -15,6 +15,7 @@ from app.messaging.numbers import e164, written
         ("+52 1 55 1234 5678", "+525512345678"),
         ("+525512345678", "+525512345678"),
         ("+528112345678", "+528112345678"),
+        ("+5218001234567", "+5218001234567"),  # 800 numbers have no 1, and are no mobiles
         # Argentina: a mobile has a 9 after +54, or 15 after the area code. Without both it may be a landline.
         ("+5491123456789", "+5491123456789"),
         ("+54 11 15 2345 6789", "+5491123456789"),

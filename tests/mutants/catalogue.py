@@ -10,6 +10,7 @@ from tests.mutants import (
     fairness,
     imports,
     logistics,
+    messages,
     metrics,
     queue,
     schema,
@@ -26,6 +27,7 @@ MUTANTS = (
     *effects.MUTANTS,
     *fairness.MUTANTS,
     *collection_runs.MUTANTS,
+    *messages.MUTANTS,
     *streams.MUTANTS,
     *metrics.MUTANTS,
 )

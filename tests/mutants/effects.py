@@ -52,8 +52,8 @@ MUTANTS = (
     ),
     Mutant(
         _VERDICT,
-        "case Bury() if isinstance(outcome, Transient) and effect.give_up:",
-        "case _ if isinstance(outcome, Transient) and effect.give_up:",
+        "case Bury() if isinstance(outcome, effect.gives_up_on) and effect.give_up:",
+        "case _ if isinstance(outcome, effect.gives_up_on) and effect.give_up:",
         _TEST_EXECUTE,
         "an effect gives up only after its last attempt",
     ),
