@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,13 +28,14 @@ class Event:
 
 
 class Listener:
-    """One open stream."""
+    """One open stream. All of its events are awaited for `LIMIT_S` at most."""
 
     def __init__(self, client: httpx.Client, path: str, headers: Mapping[str, str], buffer: int | None = None) -> None:
         """Send the request. `buffer`: bytes that the kernel keeps for a client that does not read."""
         self.socket = socket.socket()
         if buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        self._end = time.monotonic() + LIMIT_S
         self.socket.settimeout(LIMIT_S)
         self.socket.connect((client.base_url.host, client.base_url.port))
         fields = [f"{name}: {value}" for name, value in headers.items()]
@@ -84,6 +86,8 @@ class Listener:
         return before
 
     def _more(self) -> None:
+        # In all, not for each read: comments keep coming.
+        self.socket.settimeout(max(0.01, self._end - time.monotonic()))
         data = self.socket.recv(65536)
         assert data, "the connection was closed within the answer"
         self._text += data.decode("ascii")
