@@ -176,19 +176,21 @@ def _second_act(stage: Stage, job_id: UUID) -> None:
     """Fix the coverage and the portal, and retry the failed items that can succeed now."""
     from app import database
     from app.context import Context
-    from app.demo import script
+    from app.demo import following, script
     from app.logistics.jobs import retry_failed_items
 
-    with database.connect() as connection:
+    with following.serving(stage.workspace_id, stage.say) as follow, database.connect() as connection:
         stage.portal.change(**script.mend(connection))
         items = script.retriable(connection, job_id)
         if not items:
             return
         retry_failed_items(Context.start(connection, stage.workspace_id), job_id, items)
-    stage.say(
-        f"\nThe carrier now serves Mitú and its portal is fixed: retrying {len(items)} failed orders"
-        " (not those that the carrier refused)"
-    )
+        connection.commit()
+        stage.say(
+            f"\nThe carrier now serves Mitú and its portal is fixed: retrying {len(items)} failed orders"
+            " (not those that the carrier refused)"
+        )
+        follow(job_id)
     _watch(stage, job_id)
 
 
