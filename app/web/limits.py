@@ -21,8 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.settings import Settings
 from app.web.problems import ProblemError, problem
 
-_UPLOADS = "/import"
-"""The last part of the paths that take uploads."""
+_UPLOADS = ("/v1/", "/import")
+"""How the paths that take uploads begin and end. They need a token before the body is read."""
 
 
 class Rate:
@@ -84,7 +84,8 @@ class BodyLimits:
 
     def bytes_of(self, path: str) -> int:
         """Return the bytes that a body may have."""
-        return self.most_upload if path.endswith(_UPLOADS) else self.most
+        begin, end = _UPLOADS
+        return self.most_upload if path.startswith(begin) and path.endswith(end) else self.most
 
 
 class BodyLimit:

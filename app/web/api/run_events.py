@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Depends
 from fastapi.sse import ServerSentEvent
 
 from app.collection.progress import RunProgress
 from app.collection.watched import RUNS, find_progress
+from app.web.api.paths import RunId
 from app.web.streams import ROUTE, Asking, Feed, Stream
 
 router = APIRouter(prefix="/v1", tags=["runs"])
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1", tags=["runs"])
 _RUNS = Feed("run", RUNS, find_progress)
 
 
-async def _stream(run_id: UUID, asking: Annotated[Asking, Depends()]) -> AsyncIterator[Stream[RunProgress]]:
+async def _stream(run_id: RunId, asking: Annotated[Asking, Depends()]) -> AsyncIterator[Stream[RunProgress]]:
     async with asking.stream(_RUNS, run_id) as stream:
         yield stream
 
