@@ -72,7 +72,7 @@ MUTANTS = (
         "a worker that lost its delivery makes no call",
     ),
     Mutant(
-        _CALLS,
+        "app/engine/effects/batch.py",
         "if _clock() - self.checked_at > _LEASE_IS_FRESH:",
         "if False:",
         "tests/faults/test_zombies.py tests/faults/test_races_of_workers.py",
