@@ -140,7 +140,7 @@ BEGIN
     END IF;
     SELECT a.paused, a.woken, a.events INTO paused, woken, events
       FROM collection.apply_settings(
-               p_org_id, p_budget_cap_cents, p_soft_warning_percent, p_max_concurrent_runs, auth.uid()::text) a;
+               p_org_id, p_budget_cap_cents, p_soft_warning_percent, p_max_concurrent_runs, 'user ' || auth.uid()) a;
     PERFORM engine.publish(events);
 END $$;
 COMMENT ON FUNCTION collection.set_settings(uuid, integer, integer, integer) IS

@@ -9,12 +9,11 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import Field, StrictInt
 
-from app import database
 from app.collection import settings
 from app.collection.rules import MOST_CENTS, MOST_RUNS
 from app.context import Context
 from app.tenancy import members
-from app.web.access import AsPerson, CurrentPerson
+from app.web.access import AsPerson
 from app.web.answers import RequestBody, View
 from app.web.api.paths import OrgId
 from app.web.openapi import problems_of
@@ -61,13 +60,9 @@ def show_settings(org_id: OrgId, connection: AsPerson) -> Settings:
 
 
 @router.patch("/orgs/{org_id}/collection-settings", responses=problems_of(403, 404))
-def change_settings(
-    org_id: OrgId, body: ChangeSettings, connection: AsPerson, person: CurrentPerson
-) -> ChangedSettings:
+def change_settings(org_id: OrgId, body: ChangeSettings, connection: AsPerson) -> ChangedSettings:
     """Change settings and, in the same commit, the runs that they concern. For admins of the organisation."""
     members.check_org(connection, org_id)
     members.check_admin(connection, org_id)
-    context = Context.start(connection, org_id)
-    with database.on_behalf(connection):
-        changed = settings.set_settings(context, actor=person.name, **body.model_dump())
+    changed = settings.set_settings_as_admin(Context.start(connection, org_id), **body.model_dump())
     return ChangedSettings.model_validate(changed)

@@ -9,6 +9,7 @@ import pytest
 
 from app.collection import runs
 from app.context import Connection
+from app.engine import event_types
 from tests.collection.conftest import MARKETPLACE, Team
 from tests.helpers.factories import make_user
 from tests.helpers.support import scalar
@@ -105,6 +106,7 @@ def test_settings_are_read_by_members_and_changed_by_admins(
     client: TestClient, team: Team, connection: Connection
 ) -> None:
     """A lower cap pauses runs in the same commit."""
+    event_types.register(connection)
     path = f"/v1/orgs/{team.org_id}/collection-settings"
     admin = _join(connection, team.org_id, "admin")
     assert client.get(path).json() == {
