@@ -19,8 +19,8 @@ from psycopg.rows import class_row
 
 from app.context import Connection, HandlerContext
 from app.engine.domain import Call, ConcurrencyLimit, Effect, Policy, Prepared
-from app.errors import Permanent, SetupError
-from app.webhooks import keys, results, sender, store
+from app.errors import InvalidInput, Permanent, SetupError
+from app.webhooks import keys, results, rules, sender, store
 from app.webhooks.keys import SealedSecret
 from app.webhooks.sender import EndpointFailed, EndpointUnusable, Message, Target
 from events import Event
@@ -63,16 +63,11 @@ class Now:
         return [SealedSecret(id_, self.tenant_id, text) for id_, text in zip(self.secret_ids, self.sealed, strict=True)]
 
 
-def limit_key(endpoint_id: UUID) -> str:
-    """Return the key of an endpoint's concurrency limit, which is also that of its pauses."""
-    return f"webhook/{endpoint_id}"
-
-
 def limits(connection: Connection, requested: Sequence[Event[DeliveryRequested]]) -> dict[UUID, ConcurrencyLimit]:
     """Return the concurrency limit of each request, by event id: `max_calls` of its endpoint, over all workers."""
     most = dict(connection.execute(_LIMITS, [[event.data.endpoint_id for event in requested]]).fetchall())
     return {
-        event.id: ConcurrencyLimit(limit_key(event.data.endpoint_id), most[event.data.endpoint_id])
+        event.id: ConcurrencyLimit(rules.limit_key(event.data.endpoint_id), most[event.data.endpoint_id])
         for event in requested
         if event.data.endpoint_id in most
     }
@@ -125,7 +120,7 @@ def target(url: str, secrets: Sequence[SealedSecret]) -> Target:
         failed = EndpointFailed(str(error))
         failed.maybe_called = False
         raise failed from error
-    except Permanent as error:
+    except (Permanent, InvalidInput) as error:
         raise EndpointUnusable(str(error)) from error
 
 

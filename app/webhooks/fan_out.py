@@ -6,12 +6,11 @@ other tenant costs its part of one query a delivery.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from app.context import Connection, HandlerContext
-from app.engine.domain import Wiring
 from app.engine.subscribers import subscriber
 from app.webhooks import rules, store
 from app.webhooks.store import NewDelivery
@@ -72,7 +71,10 @@ def _source(copied: type[Payload]) -> type[Payload]:
     return KINDS[source].payload if source else copied
 
 
-def wiring() -> Wiring:
-    """Return the wiring of the subscriber to every published type."""
-    published = [payload for payloads in rules.PUBLISHED.values() for payload in payloads]
-    return subscriber(NAME, handlers=dict.fromkeys(published, fan_out), interest=interest)
+WIRING = subscriber(
+    NAME,
+    handlers={payload: fan_out for payloads in rules.PUBLISHED.values() for payload in payloads},
+    interest=interest,
+)
+COPIES: Mapping[type[Payload], type[Payload]] = {source: copied for source, (copied,) in WIRING.subscriptions.items()}
+"""The payload classes of the copies, by those of the published events."""

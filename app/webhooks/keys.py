@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 from pydantic import SecretStr
 
-from app import sealing
+from app import sealing, standard_webhooks
 from app.context import Connection, Context
 from app.errors import Conflict, InvalidInput
 from app.webhooks import signing, store
@@ -105,8 +105,11 @@ def active(connection: Connection, tenant_id: UUID, endpoint_id: UUID) -> list[S
 
 
 def unseal(secret: SealedSecret) -> bytes:
-    """Return the signing key of a secret. Raises `SetupError` if the sealing key is missing, and `Permanent`."""
-    return signing.key_of(sealing.unseal(secret.sealed, secret.tenant_id, _ACCOUNT, secret.id))
+    """Return the signing key of a secret.
+
+    Raises `SetupError` if the sealing key is missing, and `Permanent` if the text was altered.
+    """
+    return standard_webhooks.key(sealing.unseal(secret.sealed, secret.tenant_id, _ACCOUNT, secret.id))
 
 
 def _expiry(connection: Connection, endpoint_id: UUID) -> datetime | None:

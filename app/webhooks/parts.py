@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app.engine.domain import Lockable, Wiring
-from app.engine.registration import Parts
-from app.webhooks import effects, fan_out, results
+from app.engine.registration import Explainer, Parts
+from app.webhooks import checkups, effects, explain, fan_out, forecasts, invariants, results
 from events import webhook
 
 _OF_DELIVERIES = webhook.DeliveryRequested | webhook.DeliveryCompleted
@@ -12,6 +12,7 @@ _OF_DELIVERIES = webhook.DeliveryRequested | webhook.DeliveryCompleted
 _DELIVERIES = Wiring(
     handlers={webhook.DeliveryCompleted: results.completed},
     effects={webhook.DeliveryRequested: effects.EFFECT},
+    forecasts={webhook.DeliveryRequested: forecasts.requests, webhook.DeliveryCompleted: forecasts.results},
     locks=(results.lock,),
     lockables=(
         # Lock order: deliveries, then endpoints.
@@ -29,6 +30,9 @@ _DELIVERIES = Wiring(
 )
 
 PARTS = Parts(
-    wirings=(_DELIVERIES, fan_out.wiring()),
+    wirings=(_DELIVERIES, fan_out.WIRING),
+    invariants=invariants.WEBHOOKS,
+    checkups=checkups.WEBHOOKS,
+    explainers=(Explainer(item=explain.explain_delivery, tenant=explain.with_endpoints, tenant_of=explain.tenant_of),),
     tables=("webhooks.endpoints", "webhooks.secrets", "webhooks.deliveries"),
 )

@@ -59,6 +59,11 @@ def delivery_id(endpoint_id: UUID, event_id: UUID) -> UUID:
     return uuid5(endpoint_id, f"delivery:{event_id}")
 
 
+def limit_key(endpoint_id: UUID) -> str:
+    """Return the key of an endpoint's concurrency limit, which is also that of its pauses."""
+    return f"webhook/{endpoint_id}"
+
+
 def body(name: str, at: datetime, data: Mapping[str, Any]) -> str:
     """Return the JSON text of a request, by Standard Webhooks: type, timestamp and data of the event."""
     timestamp = at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -30,12 +30,17 @@ _LARGEST_ANSWER = 4 * 1024
 
 
 class EndpointError(TallymanError):
-    """A request to an endpoint failed. `status`, `answer`: of its answer; None and empty without one."""
+    """A request to an endpoint failed. `status`, `answer`: of its answer; None and empty without one.
+
+    An answer is an outcome: only a request without one is in doubt.
+    """
 
     def __init__(self, message: str, *, status: int | None = None, answer: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.answer = answer
+        if status is not None:
+            self.maybe_called = False
 
 
 class EndpointFailed(EndpointError, Transient):
@@ -44,8 +49,6 @@ class EndpointFailed(EndpointError, Transient):
 
 class EndpointBusy(EndpointError, Transient):
     """The endpoint asks to wait for `retry_after` seconds. It has not taken the request."""
-
-    maybe_called = False
 
     def __init__(self, message: str, *, status: int, answer: str, retry_after: float) -> None:
         super().__init__(message, status=status, answer=answer)
