@@ -14,8 +14,8 @@ _DESCRIPTION = """\
 Submit batches of outside work, follow them, and handle their failures.
 
 Errors are problem documents (RFC 9457). Lists are pages: the header `Link` has the URL of the next one (`rel="next"`).
-A request that creates something needs the header `Idempotency-Key`: the same key with the same body returns the first
-answer, and with another body 409.
+A request that creates a job or a run needs the header `Idempotency-Key`: the same key with the same body returns the
+first answer, and with another body 409.
 """
 _PROBLEMS = {
     400: "The body is not JSON in UTF-8.",

@@ -9,5 +9,6 @@ DOMAIN = Domain(
     schemas=("webhooks",),
     parts="app.webhooks.parts:PARTS",
     commands={"webhooks": "app.commands.webhooks:app"},
+    routers=("app.web.api.webhooks:router",),
     fixtures="app.webhooks.fixtures:FIXTURES",
 )

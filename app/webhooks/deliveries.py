@@ -75,10 +75,13 @@ def list_deliveries(
     return context.connection.cursor(row_factory=class_row(ListedDelivery)).execute(_LIST, wanted).fetchall()
 
 
-def show_delivery(context: Context, delivery_id: UUID) -> ShownDelivery:
-    """Return a delivery of the tenant with the body of its requests. Raises `NotFound`."""
+def show_delivery(context: Context, delivery_id: UUID, *, endpoint_id: UUID | None = None) -> ShownDelivery:
+    """Return a delivery of the tenant with the body of its requests.
+
+    Raises `NotFound`, also for one of another endpoint than `endpoint_id`, if that is given.
+    """
     cursor = context.connection.cursor(row_factory=class_row(ShownDelivery))
     found = cursor.execute(_SHOW, {"tenant": context.tenant_id, "id": delivery_id}).fetchone()
-    if found is None:
+    if found is None or endpoint_id not in {None, found.endpoint_id}:
         raise NotFound(f"delivery: this tenant has no delivery {delivery_id}; `webhooks deliveries` lists them")
     return found

@@ -15,7 +15,7 @@ from uuid import UUID
 from psycopg.rows import class_row, scalar_row
 from pydantic import SecretStr
 
-from app.context import Context
+from app.context import Connection, Context
 from app.errors import Conflict, InvalidInput
 from app.webhooks import keys, rules, store, urls
 from app.webhooks.rules import Owner
@@ -59,6 +59,7 @@ SELECT id, tenant_id, url, description, event_types, max_calls, is_enabled, disa
 """
 _LIST: LiteralString = f"{_SELECT} ORDER BY created_at, id"
 _SHOW: LiteralString = f"{_SELECT} AND id = %s"
+_TENANT = "SELECT tenant_id FROM webhooks.endpoints WHERE id = %s"
 _COUNT = "SELECT count(*) FROM webhooks.endpoints WHERE tenant_id = %s"
 _ADD = """
 INSERT INTO webhooks.endpoints (id, workspace_id, org_id, url, description, event_types, max_calls, created_by)
@@ -123,6 +124,14 @@ def show_endpoint(context: Context, endpoint_id: UUID) -> Endpoint:
     """Return an endpoint of the tenant. Raises `NotFound`."""
     cursor = context.connection.cursor(row_factory=class_row(Endpoint))
     found = cursor.execute(_SHOW, [context.tenant_id, endpoint_id]).fetchone()
+    if found is None:
+        raise store.no_endpoint(endpoint_id)
+    return found
+
+
+def tenant_of(connection: Connection, endpoint_id: UUID) -> UUID:
+    """Return the tenant of an endpoint that the connection's role may read. Raises `NotFound`."""
+    found: UUID | None = connection.cursor(row_factory=scalar_row).execute(_TENANT, [endpoint_id]).fetchone()
     if found is None:
         raise store.no_endpoint(endpoint_id)
     return found

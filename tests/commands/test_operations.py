@@ -14,6 +14,7 @@ from app.commands.scope import login
 from app.context import Connection
 from app.engine.audit_log import history
 from app.engine.queue.publish import publish
+from app.program import WIRING
 from events import Event
 from events.order import OrderUpdated
 from tests.commands.conftest import Run
@@ -33,11 +34,11 @@ def test_queues_are_listed_with_rows_and_workers(run: Run, connection: Connectio
     enlist(connection)
     publish(connection, fact())
     by_name = {row["queue"]: row for row in run("queues", "list", "--json").rows}
-    assert list(by_name) == ["events", "marketplaces", "robots"]
+    assert list(by_name) == WIRING.queues()
     assert (by_name["events"]["due"], by_name["events"]["workers"], by_name["robots"]["due"]) == (1, 1, 0)
     assert 0 <= by_name["events"]["oldest_s"] < 60
     heading, *lines = [line.split("\t") for line in run("queues", "list").out.splitlines()]
-    assert [dict(zip(heading, line, strict=True))["due"] for line in lines] == ["1", "0", "0"]
+    assert [dict(zip(heading, line, strict=True))["due"] for line in lines] == ["1", *["0"] * (len(by_name) - 1)]
 
 
 def test_a_queue_is_paused_and_resumed(run: Run, connection: Connection) -> None:
@@ -62,9 +63,9 @@ def test_a_queue_is_paused_and_resumed(run: Run, connection: Connection) -> None
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["pause", "robot", "--reason", "x"], "there is no 'robot'; there are events, marketplaces, robots"),
+        (["pause", "robot", "--reason", "x"], f"there is no 'robot'; there are {', '.join(WIRING.queues())}"),
         (["pause", "robots", "--reason", " "], "reason: must not be empty"),
-        (["resume", "robot"], "there is no 'robot'; there are events, marketplaces, robots"),
+        (["resume", "robot"], f"there is no 'robot'; there are {', '.join(WIRING.queues())}"),
         (["pause", "robots"], "Missing option '--reason'"),
     ],
 )

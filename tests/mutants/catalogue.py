@@ -15,6 +15,7 @@ from tests.mutants import (
     queue,
     schema,
     streams,
+    webhooks,
 )
 
 MUTANTS = (
@@ -30,4 +31,5 @@ MUTANTS = (
     *messages.MUTANTS,
     *streams.MUTANTS,
     *metrics.MUTANTS,
+    *webhooks.MUTANTS,
 )

@@ -13,6 +13,7 @@ from app import database as doors
 from app.context import Connection
 from app.engine.queue.publish import publish
 from app.engine.queue.workers import list_workers, serving, version
+from app.program import WIRING
 from app.settings import settings
 from tests.conftest import Database
 from tests.helpers.children import ROOT
@@ -62,7 +63,7 @@ def test_each_worker_registers_its_identity(connection: Connection, listener: Co
         assert worker.stop() == 0
     told = [(one.name, one.host, one.pid, one.queues, one.version) for one in found]
     here = (socket.gethostname(), worker.process.pid)
-    assert told == [("effects", *here, ["marketplaces", "robots"], version()), ("events", *here, ["events"], version())]
+    assert told == [("effects", *here, WIRING.effect_queues(), version()), ("events", *here, ["events"], version())]
     assert not any(one.is_stale or one.in_hand for one in found)
     assert all(one.is_known and one.started_at for one in found)
     assert (list_workers(connection), known(connection)) == ([], 0)
@@ -76,9 +77,7 @@ def test_a_worker_of_procrastinates_command_registers_its_identity(
     with worker_pool(tmp_path) as workers:
         workers.plain("--name", "plain")
         until(listener, lambda: known(connection) == 1)
-        assert [(one.name, one.queues) for one in list_workers(connection)] == [
-            ("plain", ["events", "marketplaces", "robots"])
-        ]
+        assert [(one.name, one.queues) for one in list_workers(connection)] == [("plain", WIRING.queues())]
 
 
 def test_a_killed_worker_becomes_stale_and_is_removed(
