@@ -39,5 +39,6 @@ def test_every_answer_is_documented(served: httpx.Client, member: Caller, shop: 
         "--workers=1",
         "--generation-database=none",
         f"--header=Authorization: {member.headers['Authorization']}",
+        limit=240,
     )
     assert done.returncode == 0, done.stdout[-20_000:]
