@@ -147,6 +147,8 @@ class Settings(BaseSettings):
     """Time limit of one request to a webhook's endpoint."""
     webhook_failing_days: float = Field(default=5.0, gt=0)
     """Days without a successful request after which a failing endpoint is disabled."""
+    webhook_deliveries_days: float = Field(default=30.0, gt=0)
+    """Days for which deliveries are kept that were accepted or given up. Dead ones are kept."""
     webhook_networks: str = ""
     """Private networks that webhooks may be sent to, such as `10.1.0.0/16,127.0.0.0/8`, besides public addresses."""
     webhook_http: bool = False

@@ -18,6 +18,7 @@ from psycopg import sql
 from app.context import Connection, HandlerContext
 from app.engine.effect import Call, ConcurrencyLimit, Effect, FailedCall, Policy, Prepared, QueuePaused
 from app.engine.installed import installed
+from app.engine.retention import Rule
 from app.engine.routing import EFFECTS_PRIORITY, EVENTS_PRIORITY, EVENTS_QUEUE, MOST_IN_A_ROW, Route, share_name
 from events import Event, Payload
 from events.contracts import Served
@@ -102,7 +103,8 @@ class Wiring:
     in them lacks forced row-level security. `migrations`: directories of domains in separate packages, by domain.
     `subscriptions`: by payload type, the payload types of the copies that subscribers get (`app.engine.subscribers`).
     Each copy has a handler or an effect, like any other event. `interests`: which events a subscriber gets, by the
-    payload type of its copies; without an entry: all. `owners`: the domain's name, by payload type.
+    payload type of its copies; without an entry: all. `retention`: rows that `prune` deletes.
+    `owners`: the domain's name, by payload type.
     """
 
     handlers: Mapping[type[Payload], Handler]
@@ -114,6 +116,7 @@ class Wiring:
     schemas: Sequence[str] = ()
     migrations: Mapping[str, Path] = field(default_factory=dict)
     subscriptions: Mapping[type[Payload], Sequence[type[Payload]]] = field(default_factory=dict)
+    retention: Sequence[Rule] = ()
     interests: Mapping[type[Payload], Interest] = field(default_factory=dict)
     owners: Mapping[type[Payload], str] = field(default_factory=dict)
 

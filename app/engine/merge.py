@@ -36,6 +36,7 @@ def merged(
         schemas=schemas,
         migrations=migrations or {},
         subscriptions=_subscriptions(parts, handlers),
+        retention=[rule for part in parts for rule in part.retention],
         interests={payload: interest for part in parts for payload, interest in part.interests.items()},
         owners={payload: name for name, part in named for payload in (*part.handlers, *part.effects)},
     )

@@ -19,10 +19,10 @@ from psycopg.rows import class_row
 
 from app.context import Connection, HandlerContext
 from app.engine.domain import Call, ConcurrencyLimit, Effect, Policy, Prepared
-from app.errors import InvalidInput, Permanent, SetupError
+from app.errors import InvalidInput, Permanent, SetupError, Transient
 from app.webhooks import keys, results, rules, sender, store
 from app.webhooks.keys import SealedSecret
-from app.webhooks.sender import EndpointFailed, EndpointUnusable, Message, Target
+from app.webhooks.sender import EndpointUnusable, Message, Target
 from events import Event
 from events.webhook import DeliveryCompleted, DeliveryRequested
 
@@ -112,14 +112,12 @@ async def deliver(prepared: Prepared, call: Call) -> DeliveryCompleted:
 def target(url: str, secrets: Sequence[SealedSecret]) -> Target:
     """Return an endpoint's URL with its decrypted keys.
 
-    Raises `EndpointUnusable` if a secret cannot be decrypted, and `EndpointFailed` while a sealing key is missing.
+    Raises `EndpointUnusable` if a secret cannot be decrypted, and `Transient` while a sealing key is missing.
     """
     try:
         return Target(url, [keys.unseal(one) for one in secrets])
     except SetupError as error:
-        failed = EndpointFailed(str(error))
-        failed.maybe_called = False
-        raise failed from error
+        raise Transient(str(error), maybe_called=False) from error
     except (Permanent, InvalidInput) as error:
         raise EndpointUnusable(str(error)) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.engine.domain import Lockable, Wiring
 from app.engine.registration import Explainer, Parts
+from app.engine.retention import Rule
 from app.webhooks import checkups, effects, explain, fan_out, forecasts, invariants, results
 from events import webhook
 
@@ -29,8 +30,22 @@ _DELIVERIES = Wiring(
     ),
 )
 
+_KEPT_FOR_A_TIME = Wiring(
+    handlers={},
+    effects={},
+    retention=(
+        Rule(
+            "webhooks",
+            "deliveries",
+            "old.status IN ('delivered', 'discarded') AND old.created_at < now() - %(days)s * interval '1 day'",
+            lambda given: given.webhook_deliveries_days,
+        ),
+        Rule("webhooks", "secrets", "old.expires_at < now() - interval '1 day'"),
+    ),
+)
+
 PARTS = Parts(
-    wirings=(_DELIVERIES, fan_out.WIRING),
+    wirings=(_DELIVERIES, fan_out.WIRING, _KEPT_FOR_A_TIME),
     invariants=invariants.WEBHOOKS,
     checkups=checkups.WEBHOOKS,
     explainers=(Explainer(item=explain.explain_delivery, tenant=explain.with_endpoints, tenant_of=explain.tenant_of),),

@@ -12,7 +12,7 @@ from app.engine.effects.calls import live
 from app.errors import Conflict, FailingEvents
 from app.settings import settings
 from app.webhooks import store
-from app.webhooks.sender import EndpointBusy, EndpointError, EndpointGone, EndpointUnusable
+from app.webhooks.sender import EndpointBusy, EndpointError, EndpointGone
 from app.webhooks.store import Attempt, Delivery
 from events import Event
 from events.webhook import DeliveryCompleted, DeliveryRequested
@@ -36,10 +36,11 @@ def failed(context: HandlerContext, calls: Sequence[FailedCall]) -> Iterable[Eve
     """Record failed attempts, and disable endpoints that are gone or have been failing for days."""
     connection = context.connection
     store.lock(connection, {call.event.data.delivery_id for call in calls})
-    unsent = [call for call in calls if isinstance(call.error, EndpointUnusable)]
-    if unsent:
+    # Any other error is not the endpoint's: a lost database connection, a missing sealing key.
+    sent = [call for call in calls if isinstance(call.error, EndpointError) and call.error.was_tried]
+    if unsent := [call for call in calls if call not in sent]:
         store.unsent(connection, [_attempt(call) for call in unsent])
-    if sent := [call for call in calls if call not in unsent]:
+    if sent:
         store.failed(connection, [_attempt(call) for call in sent])
         gone = {call.event.data.endpoint_id for call in sent if isinstance(call.error, EndpointGone)}
         store.failing(connection, {call.event.data.endpoint_id for call in sent}, gone, settings().webhook_failing_days)

@@ -32,8 +32,10 @@ _LARGEST_ANSWER = 4 * 1024
 class EndpointError(TallymanError):
     """A request to an endpoint failed. `status`, `answer`: of its answer; None and empty without one.
 
-    An answer is an outcome: only a request without one is in doubt.
+    An answer is an outcome: only a request without one is in doubt. `was_tried`: the failure is the endpoint's.
     """
+
+    was_tried = True
 
     def __init__(self, message: str, *, status: int | None = None, answer: str = "") -> None:
         super().__init__(message)
@@ -61,6 +63,8 @@ class EndpointGone(EndpointError, Permanent):
 
 class EndpointUnusable(EndpointError, NotCalled):
     """The endpoint is disabled, or cannot be used for a reason that the message gives. Nothing was sent."""
+
+    was_tried = False
 
 
 @dataclass(frozen=True, slots=True)

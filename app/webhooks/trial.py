@@ -31,7 +31,7 @@ class Trial:
 def target_of(context: Context, endpoint_id: UUID) -> Target:
     """Return an endpoint of the tenant with its decrypted keys, also if it is disabled. As `service_role`.
 
-    Raises `NotFound`, and an `EndpointError` if its secret cannot be decrypted.
+    Raises `NotFound`, and an `EndpointError` or `Transient` if its secret cannot be decrypted.
     """
     found = endpoints.show_endpoint(context, endpoint_id)
     return effects.target(found.url, keys.active(context.connection, context.tenant_id, endpoint_id))

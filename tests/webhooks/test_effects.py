@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from app.context import Connection
 from app.engine.dead_letters import manage, replay
 from app.engine.dead_letters import plan as plans
 from app.engine.dead_letters.letters import Filters
@@ -15,7 +15,7 @@ from app.engine.dead_letters.replay import Pace
 from app.engine.domain import wiring
 from app.engine.effects import cooldowns
 from app.engine.queue.publish import publish
-from app.settings import using
+from app.settings import settings, using
 from app.testing.deliver import deliver
 from app.testing.faults import Fault
 from app.webhooks import effects, endpoints, rules
@@ -24,25 +24,13 @@ from app.webhooks.rules import limit_key
 from events.webhook import DeliveryRequested
 from tests.conftest import Database
 from tests.helpers.deaths import die_in_a_call, rescued
+from tests.helpers.hooks import again, send
 from tests.helpers.support import drain_all, scalar, working
 
-_ALL_IS_DUE = "UPDATE engine.delayed SET due_at = now()"
 _LAST_ATTEMPT = """
 UPDATE engine.delayed SET due_at = now(), args = jsonb_set(args, '{attempt}', to_jsonb(%s::integer))
 """
 _DUE_IN = "SELECT extract(epoch FROM max(due_at) - now()) FROM engine.delayed"
-
-
-def send(hooked: Hooked, count: int = 1) -> None:
-    """Publish completed robot jobs, and deliver everything that is due."""
-    publish(hooked.connection, *[hooked.event() for _ in range(count)])
-    deliver(hooked.connection)
-
-
-def again(connection: Connection) -> None:
-    """Deliver everything that was put back."""
-    connection.execute(_ALL_IS_DUE)
-    deliver(connection)
 
 
 def test_an_applied_event_arrives_signed(hooked: Hooked) -> None:
@@ -65,8 +53,8 @@ def test_a_failed_request_is_repeated_with_the_same_id_and_body(hooked: Hooked) 
     (made,) = hooked.deliveries()
     assert (made.status, made.attempts, made.last_status, made.last_answer) == ("pending", 1, 500, "no  disk left")
     assert hooked.endpoint(endpoint).failing_since is not None
-    again(hooked.connection)
-    again(hooked.connection)
+    again(hooked)
+    again(hooked)
     (made,) = hooked.deliveries()
     assert (made.status, made.attempts, made.last_status, made.last_error) == ("delivered", 3, 204, None)
     assert len({(one.message_id, one.body) for one in hooked.receiver.received}) == 1
@@ -140,7 +128,7 @@ def test_an_endpoint_that_fails_for_days_is_disabled(hooked: Hooked) -> None:
     send(hooked)
     found = hooked.endpoint(endpoint)
     assert (found.is_enabled, found.disabled_reason) == (False, "failing")
-    again(hooked.connection)
+    again(hooked)
     assert {one.status for one in hooked.deliveries()} == {"dead"}
     assert len(hooked.receiver.received) == 2
 
@@ -224,6 +212,17 @@ def test_a_secret_that_does_not_open_is_named(hooked: Hooked) -> None:
     assert (made.status, made.last_error) == ("dead", made.last_error)
     assert "does not open" in (made.last_error or "")
     assert hooked.receiver.received == []
+
+
+def test_a_missing_sealing_key_is_not_the_endpoints_failure(hooked: Hooked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The delivery waits, and no attempt is recorded."""
+    endpoint = hooked.add()
+    monkeypatch.setenv("TALLYMAN_KEYS", "other:" + base64.b64encode(bytes(32)).decode())
+    settings.cache_clear()
+    send(hooked)
+    (made,) = hooked.deliveries()
+    assert (made.status, made.attempts, hooked.endpoint(endpoint).failing_since) == ("pending", 0, None)
+    assert "TALLYMAN_KEYS" in (made.last_error or "")
 
 
 def test_a_discarded_request_gives_its_delivery_up(hooked: Hooked) -> None:

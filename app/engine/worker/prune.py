@@ -8,9 +8,8 @@ replay must know that the call may have happened.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, LiteralString
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -19,7 +18,8 @@ from psycopg import sql
 from app.context import Connection
 from app.engine.domain import wiring
 from app.engine.queue import delayed, ordering
-from app.settings import Settings, settings
+from app.engine.retention import Rule
+from app.settings import settings
 
 log = structlog.get_logger(__name__)
 
@@ -31,20 +31,6 @@ _DROP = sql.SQL("""
 DELETE FROM {table} WHERE ctid = ANY(ARRAY(
     SELECT old.ctid FROM {table} old WHERE {condition} LIMIT %(batch)s FOR UPDATE OF old SKIP LOCKED))
 """)
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Rows of a table, alias `old`, that may be deleted: `condition` holds for them, with `days` from the settings."""
-
-    schema: str
-    table: str
-    condition: LiteralString
-    days: Callable[[Settings], float] = lambda _: 0.0
-
-    def fill(self, statement: sql.SQL) -> sql.Composed:
-        """Return `statement` for these rows."""
-        return statement.format(table=sql.Identifier(self.schema, self.table), condition=sql.SQL(self.condition))
 
 
 _LEFT_IN_LINE = Rule("engine", "sequence", "EXISTS (SELECT FROM engine.event_log l WHERE l.event_id = old.event_id)")
@@ -142,7 +128,7 @@ def prune(connection: Connection, *, older_than: float | None = None) -> dict[st
     gone = {_LEFT_IN_LINE.table: _in_batches(connection, lambda: ordering.sweep(connection, _BATCH))}
     gone[_ACTIONS.table] = _in_batches(connection, lambda: _drop_actions(connection, older_than))
     _expire_plans(connection, older_than)
-    for rule in _RULES:
+    for rule in (*_RULES, *wiring().retention):
         drop = partial(_drop, connection, rule, older_than)
         gone[rule.table] = _in_batches(connection, drop)
     if any(gone.values()):
@@ -157,7 +143,8 @@ def prune(connection: Connection, *, older_than: float | None = None) -> dict[st
 def count_prunable(connection: Connection, *, older_than: float | None = None) -> dict[str, int]:
     """Return how many rows of each table `prune` would delete now."""
     with connection.transaction():
-        return {rule.table: _count(connection, rule, older_than) for rule in (_LEFT_IN_LINE, _ACTIONS, *_RULES)}
+        rules = (_LEFT_IN_LINE, _ACTIONS, *_RULES, *wiring().retention)
+        return {rule.table: _count(connection, rule, older_than) for rule in rules}
 
 
 def crowds(connection: Connection) -> list[tuple[UUID | None, int]]:
