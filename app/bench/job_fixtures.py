@@ -14,7 +14,7 @@ from psycopg import sql
 import events
 from app.bench.temporary_database import TemporaryDatabase
 from app.context import Connection
-from app.engine.batches.tables import statement
+from app.engine.batches.statements import statement
 from app.errors import InvalidInput, TallymanError
 from app.fixtures import BenchItem, BenchJobs
 from app.loading import fixtures

@@ -11,7 +11,7 @@ from app.chaos.model import Model
 from app.chaos.part import Work
 from app.chaos.report import Violation, none
 from app.context import Connection
-from app.engine.batches.tables import statement
+from app.engine.batches.statements import statement
 
 _QUERIES: dict[str, LiteralString] = {
     "every item has a result": """

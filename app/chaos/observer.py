@@ -16,7 +16,7 @@ from typing import Any, LiteralString
 import psycopg
 
 from app.engine.batches import Batch
-from app.engine.batches.tables import composed
+from app.engine.batches.statements import composed
 
 DELAYED = "delayed by chaos"
 """Error message of the scheduler's events. The observer selects them by it."""

@@ -13,7 +13,7 @@ from app.chaos.part import ChaosPart
 from app.chaos.stage import Stage
 from app.context import Connection, Context
 from app.engine.batches import Batch, cancel, retry_failed
-from app.engine.batches.tables import statement
+from app.engine.batches.statements import statement
 from app.engine.dead_letters import letters, manage, replay
 from app.engine.dead_letters import plan as plans
 from app.engine.dead_letters.awaited import Progress

@@ -26,7 +26,7 @@ from app.chaos.redelivery import Delivery
 from app.chaos.reused import under_applied_id, under_dead_id, under_one_id
 from app.chaos.stage import Stage
 from app.context import Connection, HandlerContext
-from app.engine.batches.tables import statement
+from app.engine.batches.statements import statement
 from events import Event
 
 _ITEMS: LiteralString = """

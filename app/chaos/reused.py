@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from app.chaos.item_results import Item, failure
 from app.chaos.part import Work
 from app.context import Connection
-from app.engine.batches.tables import statement
+from app.engine.batches.statements import statement
 from events import Event
 
 _APPLIED_RESULT = """

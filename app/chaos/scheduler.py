@@ -17,7 +17,7 @@ from app.chaos.observer import DELAYED
 from app.chaos.part import Work
 from app.chaos.stage import Stage
 from app.context import HandlerContext
-from app.engine.batches.tables import statement
+from app.engine.batches.statements import statement
 from app.engine.delivery.aside import database_now
 from app.engine.queue.publish import publish
 from events import Event

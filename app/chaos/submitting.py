@@ -13,7 +13,7 @@ from app.chaos.part import Work
 from app.chaos.stage import Stage
 from app.context import Connection
 from app.engine.batches import Batch
-from app.engine.batches.tables import statement
+from app.engine.batches.statements import statement
 from app.errors import DuplicateRequest
 
 _LOOK_AGAIN_S = 0.2

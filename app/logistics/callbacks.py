@@ -16,8 +16,8 @@ from pydantic_core import to_json
 
 import events
 from app.context import Context
+from app.engine.batches.rows import ItemState
 from app.engine.batches.store import item_states
-from app.engine.batches.tables import ItemState
 from app.engine.delivery import ledger
 from app.engine.queue.publish import check, publish
 from app.errors import InvalidInput

@@ -17,8 +17,8 @@ from weakref import WeakKeyDictionary
 
 from app.context import Connection, HandlerContext
 from app.engine.batches.effects import lock_requested
+from app.engine.batches.rows import ItemState
 from app.engine.batches.store import begin_items
-from app.engine.batches.tables import ItemState
 from app.engine.domain import Call, ConcurrencyLimit, Prepared
 from app.errors import NotCalled, Permanent, SetupError
 from app.logistics import carriers, coverage, orders, rules, traces, wanted

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from app.context import Connection
-from app.engine.batches.tables import ItemState
+from app.engine.batches.rows import ItemState
 from app.engine.effects.calls import in_hand
 from app.errors import Busy
 from app.logistics import elsewhere, rules

@@ -9,7 +9,7 @@ from app.chaos.fault_context import Done, FaultContext
 from app.chaos.faults.holding import HOLD_S, hold, hold_long
 from app.chaos.part import Harm
 from app.engine.batches import Batch
-from app.engine.batches.tables import statement
+from app.engine.batches.statements import statement
 
 _JOB: LiteralString = """
 SELECT id FROM {jobs} WHERE status = 'processing' ORDER BY random() LIMIT 1 FOR UPDATE SKIP LOCKED

@@ -22,7 +22,8 @@ from app.engine.batches.lifecycle import JobPage, get_job, get_page, list_jobs, 
 from app.engine.batches.parts import parts
 from app.engine.batches.results import Applied, Result
 from app.engine.batches.retry import Retried, retry_failed
-from app.engine.batches.tables import Batch, Item, Job, JobTable
+from app.engine.batches.rows import Item, Job
+from app.engine.batches.tables import Batch, JobTable
 from app.engine.batches.wiring import wiring
 
 __all__ = [

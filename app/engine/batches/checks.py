@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, LiteralString
 
-from app.engine.batches.tables import Batch, composed
+from app.engine.batches.statements import composed
+from app.engine.batches.tables import Batch
 from app.engine.domain import Invariant
 from app.engine.health.doctor import CheckContext, Checkup, Finding
 

@@ -14,7 +14,8 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from app.context import Connection
-from app.engine.batches.tables import JobTable, statement
+from app.engine.batches.statements import statement
+from app.engine.batches.tables import JobTable
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ from psycopg.rows import class_row
 
 from app.context import Connection, HandlerContext
 from app.engine.batches import ends, retry, rules, store
-from app.engine.batches.tables import Batch, ItemState, ItemT, JobT, statement
+from app.engine.batches.rows import ItemState, ItemT, JobT
+from app.engine.batches.statements import statement
+from app.engine.batches.tables import Batch
 from app.engine.domain import Call, ConcurrencyLimit, Effect, Policy, Prepared
 from app.engine.effects.calls import in_hand
 from app.errors import Busy, FailingEvents, TallymanError

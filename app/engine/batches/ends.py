@@ -16,7 +16,8 @@ from app.context import Connection, Context, HandlerContext
 from app.engine import audit_log
 from app.engine.batches import counters, lifecycle, results, rules, store
 from app.engine.batches.results import Result
-from app.engine.batches.tables import Batch, ItemState, ItemT, JobT
+from app.engine.batches.rows import ItemState, ItemT, JobT
+from app.engine.batches.tables import Batch
 from app.engine.dead_letters import closing
 from app.engine.effects.calls import live
 from app.engine.queue.publish import publish_all

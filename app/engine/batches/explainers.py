@@ -13,7 +13,8 @@ from uuid import UUID
 
 from app.context import Connection
 from app.engine.batches import store
-from app.engine.batches.tables import Batch, ItemT, JobT
+from app.engine.batches.rows import ItemT, JobT
+from app.engine.batches.tables import Batch
 from app.engine.inspect.explain import explain
 from app.engine.inspect.reasons import Reason, shown
 from app.errors import NotFound

@@ -11,7 +11,8 @@ from psycopg.rows import scalar_row
 from app.context import Connection
 from app.engine.batches import store
 from app.engine.batches.retry import can_be_revived
-from app.engine.batches.tables import Batch, statement
+from app.engine.batches.statements import statement
+from app.engine.batches.tables import Batch
 from app.engine.domain import Forecast
 from events import Event
 

@@ -14,8 +14,9 @@ from uuid import UUID
 import events
 from app.context import Context
 from app.engine.batches import rules, store
+from app.engine.batches.rows import ItemT, JobT
 from app.engine.batches.rules import JobStatus
-from app.engine.batches.tables import Batch, ItemT, JobT
+from app.engine.batches.tables import Batch
 from app.engine.queue.publish import publish
 from app.errors import Conflict, DuplicateRequest, KeyReused, NotFound
 from events import new_id

@@ -9,7 +9,9 @@ from psycopg.rows import scalar_row
 
 from app.context import Connection
 from app.engine.batches import checks, explainers
-from app.engine.batches.tables import Batch, ItemT, JobT, statement
+from app.engine.batches.rows import ItemT, JobT
+from app.engine.batches.statements import statement
+from app.engine.batches.tables import Batch
 from app.engine.batches.wiring import wiring
 from app.engine.domain import Effect
 from app.engine.registration import Explainer, Parts

@@ -14,7 +14,8 @@ from psycopg.rows import class_row
 
 from app.context import Connection
 from app.engine.batches.rules import JobStatus
-from app.engine.batches.tables import Batch, statement
+from app.engine.batches.statements import statement
+from app.engine.batches.tables import Batch
 from app.engine.viewers import Source
 
 _PROGRESS: LiteralString = """

@@ -18,7 +18,8 @@ from pydantic_core import to_json
 import events
 from app.context import Connection, HandlerContext
 from app.engine.batches import counters, rules
-from app.engine.batches.tables import Batch, statement
+from app.engine.batches.statements import statement
+from app.engine.batches.tables import Batch
 from app.errors import FailingEvents, NotFound
 from events import Event, Payload
 

@@ -13,7 +13,9 @@ from uuid import UUID
 
 from app.context import Connection, Context, HandlerContext
 from app.engine.batches import counters, lifecycle, rules, store
-from app.engine.batches.tables import Batch, ItemState, ItemT, JobT, statement
+from app.engine.batches.rows import ItemState, ItemT, JobT
+from app.engine.batches.statements import statement
+from app.engine.batches.tables import Batch
 from app.errors import Conflict, NotFound
 from events import Event
 

@@ -10,8 +10,10 @@ from psycopg.rows import class_row, scalar_row
 from pydantic_core import to_json
 
 from app.context import Connection, Context
+from app.engine.batches.rows import ItemState, ItemT, JobT
 from app.engine.batches.rules import JobStatus
-from app.engine.batches.tables import Batch, ItemState, ItemT, JobT, statement
+from app.engine.batches.statements import statement
+from app.engine.batches.tables import Batch
 
 _INSERT_JOB = """
 INSERT INTO {jobs} (id, {tenant}, {total}, idempotency_key, request_fingerprint{request})

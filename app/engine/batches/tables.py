@@ -1,4 +1,4 @@
-"""The declaration of a batch (`Batch`), and the composition of SQL with its table and column names.
+"""The declaration of a batch (`Batch`): its tables, columns, status words and events.
 
 The tables of a batch have these columns besides the domain's own. Names in braces are settings of the batch:
 
@@ -10,107 +10,18 @@ The tables of a batch have these columns besides the domain's own. Names in brac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime
-from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, LiteralString, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, LiteralString
 from uuid import UUID
 
-from psycopg import sql
-
 from app.context import Connection, HandlerContext
+from app.engine.batches.rows import ItemT, JobT
 from app.engine.batches.rules import ItemWord
 from events import Event, Payload
 
 if TYPE_CHECKING:
     from app.engine.batches.results import Applied, Result
-
-
-class JobRow(Protocol):
-    """A dataclass whose fields are the columns of a jobs table that a domain reads."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def id(self) -> UUID:
-        """The job's id."""
-
-    @property
-    def status(self) -> str:
-        """`pending`, `processing`, `completed` or `failed`."""
-
-    @property
-    def request_fingerprint(self) -> str | None:
-        """The hash of the request, which distinguishes a repeated request from another one with the same key."""
-
-
-class ItemRow(Protocol):
-    """A dataclass whose fields are the columns of an items table that a domain reads."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def id(self) -> UUID:
-        """The item's id."""
-
-
-JobT = TypeVar("JobT", bound=JobRow)
-ItemT = TypeVar("ItemT", bound=ItemRow)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job with the default column names. A domain adds its own columns in a subclass."""
-
-    id: UUID
-    status: str
-    total_items: int
-    success_count: int
-    error_count: int
-    generation: int
-    idempotency_key: str | None
-    request_fingerprint: str | None
-    cancelled_by: str | None
-    cancel_reason: str | None
-    started_at: datetime | None
-    completed_at: datetime | None
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """An item with the default column names. A domain adds its own columns in a subclass."""
-
-    id: UUID
-    job_id: UUID
-    status: str
-    retry_count: int
-    error_type: str | None
-    error_message: str | None
-    last_retry_at: datetime | None
-    started_at: datetime | None
-    completed_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class ItemState:
-    """An item's job, tenant and state.
-
-    `status`: the engine's word, which may differ from the table's. `about`: the values of the batch's `about` columns.
-    """
-
-    id: UUID
-    job_id: UUID
-    tenant_id: UUID
-    status: ItemWord
-    retry_count: int
-    about: tuple[Any, ...]
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the item waits for a result."""
-        return self.status in {"pending", "processing"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -219,65 +130,3 @@ class Batch(JobTable, Generic[JobT, ItemT]):
     def counters(self, job: JobT) -> tuple[int, int, int]:
         """Return the numbers of a job's items: all, succeeded, failed."""
         return getattr(job, self.total), getattr(job, self.succeeded), getattr(job, self.failed)
-
-
-@cache
-def statement(table: JobTable, template: LiteralString) -> bytes:
-    """Return `composed()` as bytes, cached."""
-    return composed(table, template).as_bytes()
-
-
-def composed(table: JobTable, template: LiteralString) -> sql.Composed:
-    """Return a statement with the names in braces replaced by the table's.
-
-    `{jobs}`, `{items}` and column names become identifiers; `{pending}` to `{error}` become literals. `{job_columns}`
-    and `{item_columns}` (of the row `i`) become the lists of selected columns. `{request}` and `{about}` become column
-    lists that begin with a comma, or nothing; `{given_request}`, `{given_about}` and `{i_about}` likewise, qualified by
-    the row `given` or `i`. `{says_submitted}` to `{says_job_completed}` become the event types, `{says_job}` and
-    `{says_item}` the names of their fields, all as literals.
-    """
-    names = _names(table) | (_batch_names(table) if isinstance(table, Batch) else {})
-    return sql.SQL(template).format(**names)
-
-
-def _names(table: JobTable) -> dict[str, sql.Composable]:
-    return {
-        "jobs": sql.Identifier(table.schema, table.jobs),
-        "total": sql.Identifier(table.total),
-        "succeeded": sql.Identifier(table.succeeded),
-        "failed": sql.Identifier(table.failed),
-    }
-
-
-def _batch_names(batch: Batch[Any, Any]) -> dict[str, sql.Composable]:
-    derived = {name: sql.SQL("({}) AS {}").format(sql.SQL(text), sql.Identifier(name)) for name, text in batch.derived}
-    return {
-        "items": sql.Identifier(batch.schema, batch.items),
-        "tenant": sql.Identifier(batch.tenant),
-        "job_id": sql.Identifier(batch.job_id),
-        "status": sql.Identifier(batch.item_status),
-        **{word: sql.Literal(getattr(batch, word)) for word in ("pending", "processing", "success", "error")},
-        "job_columns": sql.SQL(", ").join(sql.Identifier(field.name) for field in fields(batch.job)),
-        "item_columns": sql.SQL(", ").join(
-            derived.get(field.name, sql.Identifier("i", field.name)) for field in fields(batch.item)
-        ),
-        "says_submitted": sql.Literal(batch.submitted.type),
-        "says_requested": sql.Literal(batch.requested.type),
-        "says_completed": sql.Literal(batch.completed.type),
-        "says_job_completed": sql.Literal(batch.job_completed.type),
-        "says_job": sql.Literal(batch.job_id),
-        "says_item": sql.Literal(batch.item_id),
-        "request": _after_comma(batch.request),
-        "given_request": _after_comma(batch.request, "given"),
-        "about": _after_comma(batch.about),
-        "given_about": _after_comma(batch.about, "given"),
-        "i_about": _after_comma(batch.about, "i"),
-        "set_result": sql.SQL("").join(
-            sql.SQL("{} = filled.{}, ").format(sql.Identifier(name), sql.Identifier(name)) for name in batch.result
-        ),
-    }
-
-
-def _after_comma(columns: Iterable[str], row: str | None = None) -> sql.Composable:
-    of = (row,) if row else ()
-    return sql.SQL("").join(sql.SQL(", {}").format(sql.Identifier(*of, column)) for column in columns)
