@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, assert_never
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from app.context import Connection, HandlerContext
 from app.engine.batches.effects import lock_requested
-from app.engine.batches.rows import ItemState
 from app.engine.batches.store import begin_items
 from app.engine.domain import Call, ConcurrencyLimit, Prepared
 from app.errors import NotCalled, Permanent, SetupError
-from app.logistics import carriers, coverage, orders, rules, traces, wanted
+from app.logistics import carriers, entries, traces, wanted
 from app.logistics.carriers import PortalConfig
-from app.logistics.coverage import Ambiguous, Covered, NotCovered
+from app.logistics.coverage import Covered
+from app.logistics.entries import Entry
 from app.logistics.gateway import (
     Accepted,
     Account,
@@ -35,9 +33,7 @@ from app.logistics.gateway import (
     PortalTimeout,
 )
 from app.logistics.http_portal import HttpPortal
-from app.logistics.orders import Order
 from app.logistics.store import ROBOT_JOBS
-from app.logistics.traces import Traces
 from app.logistics.wanted import ORDER_CANCELLED, AccountChanged, Unwanted
 from app.settings import settings
 from events import Event
@@ -46,17 +42,6 @@ from events.robot import ErrorType, ItemCompleted, ItemRequested
 ROBOTS_QUEUE = "robots"
 ACCOUNT = "carrier"
 """The field of a request that names the account. A workspace has one account for each carrier."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """The data for entering one order: the order, its earlier references, the account, and the carrier's city."""
-
-    requested: ItemRequested
-    order: Order
-    traces: Traces
-    config: PortalConfig | None
-    city: Covered | Ambiguous | NotCovered
 
 
 def limits(connection: Connection, requested: Sequence[Event[ItemRequested]]) -> dict[UUID, ConcurrencyLimit]:
@@ -79,7 +64,7 @@ def prepare(context: HandlerContext, requested: Sequence[Event[ItemRequested]]) 
     found = traces.find(connection, [items[event.data.item_id] for event in waiting])
     traces.refuse_in_grace_period(connection, found.values())
     begin_items(connection, ROBOT_JOBS, [event.data.item_id for event in waiting])
-    for event, entry in zip(waiting, _entries(connection, waiting, items, found), strict=True):
+    for event, entry in zip(waiting, entries.load(connection, waiting, items, found), strict=True):
         yield Prepared(event, entry)
 
 
@@ -89,31 +74,31 @@ async def enter_order(prepared: Prepared, call: Call) -> ItemCompleted:
     Raises the gateway's transient errors; the engine then retries the same attempt.
     """
     entry: Entry = prepared.work
-    if (refusal := _refusal(entry)) is not None:
+    if (refusal := entries.refusal(entry)) is not None:
         # With a usable account, the cause is the order: no retry will find it entered.
         has_account = entry.config is not None and entry.config.is_ready
-        return _refused(entry, refusal, may_be_there=not has_account and _may_be_there(entry, call))
+        return entries.refused(entry, refusal, may_be_there=not has_account and _may_be_there(entry, call))
     city = entry.city
     if not isinstance(city, Covered) or entry.config is None:
         raise TypeError(city)
-    form = _form(entry, city)
+    form = entries.form(entry, city)
     try:
         accepted = await _enter_once(portal(), entry, entry.config, form, call)
     except Unwanted as error:
-        return _refused(entry, str(error), may_be_there=error.may_be_there)
+        return entries.refused(entry, str(error), may_be_there=error.may_be_there)
     except OrderRefused as error:
-        return _failed(entry, "portal", str(error), form)
+        return entries.failed(entry, "portal", str(error), form)
     except LoginRefused as error:
-        return _failed(entry, "portal", f"{error}; `carriers set {entry.config.carrier}`", form)
+        return entries.failed(entry, "portal", f"{error}; `carriers set {entry.config.carrier}`", form)
     except PortalProtocolError as error:
-        return _failed(entry, "unknown", f"{error}; a retry asks the portal before it enters anything", form)
-    return _succeeded(entry, accepted, form)
+        return entries.failed(entry, "unknown", f"{error}; a retry asks the portal before it enters anything", form)
+    return entries.succeeded(entry, accepted, form)
 
 
 def give_up(prepared: Prepared, error: Exception) -> ItemCompleted:
     """Return the result's payload of an order whose last delivery failed with a transient error."""
     kind: ErrorType = "timeout" if isinstance(error, PortalTimeout) else "portal"
-    return _failed(prepared.work, kind, f"{error}; a retry asks the portal before it enters anything")
+    return entries.failed(prepared.work, kind, f"{error}; a retry asks the portal before it enters anything")
 
 
 _portals: WeakKeyDictionary[asyncio.AbstractEventLoop, HttpPortal] = WeakKeyDictionary()
@@ -175,42 +160,6 @@ def _may_be_there(entry: Entry, call: Call) -> bool:
     return bool(call.in_doubt or call.attempt or entry.traces.may_be_there)
 
 
-def _entries(
-    connection: Connection,
-    wanted: Sequence[Event[ItemRequested]],
-    items: dict[UUID, ItemState],
-    earlier: dict[UUID, Traces],
-) -> Iterator[Entry]:
-    found = orders.orders_by_id(connection, [event.data.order_id for event in wanted])
-    accounts = carriers.portal_configs(
-        connection, sorted({(items[event.data.item_id].tenant_id, event.data.carrier) for event in wanted})
-    )
-    places: dict[str, list[tuple[str, str | None]]] = {}
-    for event in wanted:
-        order = found[event.data.order_id]
-        places.setdefault(event.data.carrier, []).append((order.city, order.department))
-    cities = {carrier: iter(coverage.find_cities(connection, carrier, some)) for carrier, some in places.items()}
-    for event in wanted:
-        asked, workspace_id = event.data, items[event.data.item_id].tenant_id
-        config, city = accounts.get((workspace_id, asked.carrier)), next(cities[asked.carrier])
-        yield Entry(asked, found[asked.order_id], earlier[asked.item_id], config, city)
-
-
-def _refusal(entry: Entry) -> str | None:
-    """Return why an order cannot be entered without a call; None if it can."""
-    config, city = entry.config, entry.city
-    if config is None or not config.is_ready:
-        name = entry.requested.carrier
-        return f"carrier {name} is disabled or has no credentials; `carriers show {name}`"
-    match city:
-        case Covered():
-            return None
-        case Ambiguous() | NotCovered():
-            return city.reason
-        case _:
-            assert_never(city)
-
-
 def account(config: PortalConfig) -> Account:
     """Return the account with its decrypted password. Raises `NotCalled` if the password cannot be decrypted."""
     try:
@@ -218,52 +167,3 @@ def account(config: PortalConfig) -> Account:
     except (SetupError, Permanent) as error:
         raise NotCalled(str(error)) from error
     return Account(config.id, config.portal_url or "", credentials, settings().portal_timeout)
-
-
-def _form(entry: Entry, city: Covered) -> OrderForm:
-    order = entry.order
-    return OrderForm(
-        reference=rules.reference(entry.requested.item_id, entry.requested.attempt),
-        recipient_name=order.recipient_name,
-        recipient_document=order.recipient_document,
-        recipient_phone=order.recipient_phone,
-        recipient_email=order.recipient_email,
-        address=order.address,
-        city=city.carrier_city,
-        units=order.units,
-        weight_kg=float(order.weight_kg),
-        declared_value_cents=order.declared_value_cents,
-        collect_on_delivery_cents=order.collect_on_delivery_cents,
-    )
-
-
-def _succeeded(entry: Entry, accepted: Accepted, form: OrderForm) -> ItemCompleted:
-    return ItemCompleted(
-        **_about(entry),
-        status="success",
-        tracking_number=accepted.tracking_number,
-        validated_city=accepted.city,
-        value_sent={**form.model_dump(mode="json"), "reference": accepted.reference},
-    )
-
-
-def _failed(entry: Entry, kind: ErrorType, message: str, form: OrderForm | None = None) -> ItemCompleted:
-    sent = form.model_dump(mode="json") if form else None
-    city = form.city if form else None
-    return ItemCompleted(
-        **_about(entry), status="error", error_type=kind, error_message=message, validated_city=city, value_sent=sent
-    )
-
-
-def _refused(entry: Entry, message: str, *, may_be_there: bool) -> ItemCompleted:
-    # `validation` means that no call was made, which is wrong if an earlier call may have entered the order.
-    if may_be_there:
-        return _failed(
-            entry, "unknown", f"{message}; an earlier call may have entered it, a retry asks the portal first"
-        )
-    return _failed(entry, "validation", message)
-
-
-def _about(entry: Entry) -> dict[str, Any]:
-    asked = entry.requested
-    return {"job_id": asked.job_id, "item_id": asked.item_id, "attempt": asked.attempt}

@@ -36,6 +36,7 @@ from app.engine.worker.app import fresh_connector
 from app.engine.worker.rescue import Rescued, rescue, sweep
 from app.logistics import carriers, coverage, effects
 from app.logistics.coverage import CoverageRow
+from app.logistics.entries import Entry
 from app.program import WIRING
 from app.settings import Settings, settings
 from events import Event, Payload, robot
@@ -141,7 +142,7 @@ class Stage:
 
     def _note(self, prepared: Prepared, said: Payload) -> Payload:
         assert isinstance(said, robot.ItemCompleted)
-        entry: effects.Entry = prepared.work
+        entry: Entry = prepared.work
         self.world.note(entry.requested.item_id, said)
         return said
 
