@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import typer
 
 from app.commands.output import Json, confirm, emit, note
+from app.commands.run_views import follow, line, whole
 from app.commands.scope import Actor, OrgOption, Yes, within_org
-
-# Imported where they are used: `--help` needs none of them.
-if TYPE_CHECKING:
-    from app.collection.store import Run
 
 app = typer.Typer(no_args_is_help=True, help="Manage collection runs: products and sellers under a budget.")
 
@@ -75,9 +72,9 @@ def create(
             unwanted=skip or (),
             idempotency_key=idempotency_key,
         )
-    emit(_line(run), as_json=as_json)
+    emit(line(run), as_json=as_json)
     if watch:
-        _follow(run.org_id, run.id, as_json=as_json)
+        follow(run.org_id, run.id, as_json=as_json)
 
 
 @app.command(name="list")
@@ -94,7 +91,7 @@ def list_(
 
     with within_org(org) as context:
         found = list_runs(context, status=status, before=before, limit=limit)
-    emit([_line(run) for run in found], as_json=as_json)
+    emit([line(run) for run in found], as_json=as_json)
     if len(found) == limit:
         note(f"more runs may follow: --before {found[-1].id}")
 
@@ -110,9 +107,9 @@ def show(run: _RunArgument, *, org: OrgOption = None, as_json: Json = False) -> 
         found = get_run(context, run)
         counts = count_items(context, run)
     if as_json:
-        emit({**_whole(found), **asdict(progress_of(found)), "items": counts}, as_json=True)
+        emit({**whole(found), **asdict(progress_of(found)), "items": counts}, as_json=True)
         return
-    emit(_line(found), as_json=False)
+    emit(line(found), as_json=False)
     emit(progress_of(found).line, as_json=False)
     emit(
         [
@@ -163,7 +160,7 @@ def watch(run: _RunArgument, *, org: OrgOption = None, as_json: Json = False) ->
     """Show a run's progress and money until it has ended. Exit code 1 if the run failed or was cancelled."""
     with within_org(org) as context:
         org_id = context.tenant_id
-    _follow(org_id, run, as_json=as_json)
+    follow(org_id, run, as_json=as_json)
 
 
 @app.command()
@@ -175,7 +172,7 @@ def pause(
 
     with within_org(org) as context:
         done = pause_run(context, run, actor=actor, reason=reason)
-    emit(_line(done), as_json=as_json)
+    emit(line(done), as_json=as_json)
 
 
 @app.command()
@@ -193,9 +190,9 @@ def resume(
 
     with within_org(org) as context:
         done = resume_run(context, run, actor=actor, reason=reason)
-    emit(_line(done), as_json=as_json)
+    emit(line(done), as_json=as_json)
     if watch:
-        _follow(done.org_id, run, as_json=as_json)
+        follow(done.org_id, run, as_json=as_json)
 
 
 @app.command()
@@ -214,41 +211,4 @@ def cancel(
     confirm(f"Cancel run {run}?", yes=yes)
     with within_org(org) as context:
         done = cancel_run(context, run, actor=actor, reason=reason)
-    emit(_line(done), as_json=as_json)
-
-
-def _line(run: Run) -> dict[str, Any]:
-    return {
-        "run_id": run.id,
-        "name": run.name,
-        "status": run.status,
-        "pause_reason": run.pause_reason,
-        "items": run.total_items,
-        "failed": run.failed_items,
-        "spent_cents": run.actual_cost_cents,
-        "reserved_cents": run.reserved_cost_cents,
-        "overrun_cents": run.overrun_cents,
-        "cap_cents": run.budget_cap_cents,
-        "estimate_cents": run.estimated_cost_cents,
-        "created_at": run.created_at,
-        "completed_at": run.completed_at,
-    }
-
-
-def _whole(run: Run) -> dict[str, Any]:
-    row = asdict(run)
-    return {"run_id": row.pop("id"), **row}
-
-
-def _follow(org_id: UUID, run_id: UUID, *, as_json: bool) -> None:
-    from app.collection.progress import RunProgress, progress_of
-    from app.collection.runs import get_run
-    from app.commands.watching import changes_of, show_until_over
-    from app.context import Connection, Context
-
-    def look(connection: Connection) -> RunProgress:
-        return progress_of(get_run(Context.start(connection, org_id), run_id))
-
-    last = show_until_over(changes_of(run_id, look), lambda progress: progress.line, as_json=as_json)
-    if last.status != "completed":
-        raise typer.Exit(1)
+    emit(line(done), as_json=as_json)
