@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from app.collection import pages
+from app.collection import page_ids, pages
 from app.collection.settle import settle
 from app.context import Connection, Context, HandlerContext
 from app.engine.dead_letters import closing
@@ -46,7 +46,7 @@ def discard(context: HandlerContext, requested: Sequence[Event[PageRequested]], 
     """
     connection = context.connection
     locked = pages.lock(connection, {event.data.page_id for event in requested})
-    if running := live(connection, [pages.call_key(event) for event in requested]):
+    if running := live(connection, [page_ids.call_key(event) for event in requested]):
         raise Conflict(f"pages: the calls of {len(running)} of them are in progress, so wait for the results")
     in_doubt = may_be_charged(connection, requested)
     asked = {event.data.page_id for event in in_doubt}

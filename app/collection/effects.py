@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from app.collection import accounts, answers_read, budget, dead_pages, lookup, pages
+from app.collection import accounts, answers_read, budget, dead_pages, lookup, page_ids, pages
 from app.collection.gateway import (
     Account,
     KeyRefused,
@@ -225,7 +225,7 @@ EFFECT = Effect(
     prepare=prepare,
     recheck=recheck,
     call=buy_page,
-    call_key=pages.call_key,
+    call_key=page_ids.call_key,
     close=close,
     ask=lookup.ask,
     open_=dead_pages.open_pages,

@@ -1,8 +1,5 @@
 """Pages of runs: insert, request, lock and write them.
 
-A page's id derives from its run, category and cursor, or from the page whose items it asks for again. It is the
-reference of the page's charge in all attempts. The id of a request's event derives from the page and the attempt.
-
     pending → processing   reserved, and the call may be made
     processing → completed, failed   settled
     processing → pending   released: nothing was charged
@@ -13,16 +10,16 @@ Lock order: runs by id, then pages by id.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from psycopg.rows import class_row, scalar_row
 from pydantic_core import to_json
 
+from app.collection import page_ids
 from app.collection.chain import say
 from app.context import Connection
 from events import Event
@@ -111,7 +108,7 @@ class Asked:
     @property
     def root_id(self) -> UUID:
         """The id of the category's page on which the items were found: of an items page, not its own id."""
-        return page_id(self.run_id, self.category_id, self.cursor)
+        return page_ids.page_id(self.run_id, self.category_id, self.cursor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +141,7 @@ class Page(Added):
 
     def next(self, cursor: str) -> Added:
         """Return the next page of the category, which begins at `cursor`."""
-        new_id = page_id(self.run_id, self.category_id, cursor)
+        new_id = page_ids.page_id(self.run_id, self.category_id, cursor)
         return Added(
             new_id, self.org_id, self.run_id, self.category_id, cursor, 1, self.price_cents, None, self.number + 1
         )
@@ -154,7 +151,7 @@ class Page(Added):
         number = self.number + 1 if self.external_ids else 1
         ids = list(external_ids)
         return Added(
-            items_page_id(self.root_id, number),
+            page_ids.items_page_id(self.root_id, number),
             self.org_id,
             self.run_id,
             self.category_id,
@@ -179,26 +176,6 @@ class Outcome:
     error_message: str | None = None
 
 
-def page_id(run_id: UUID, category_id: str, cursor: str) -> UUID:
-    """Return the id of a category's page."""
-    return uuid5(run_id, json.dumps([category_id, cursor]))
-
-
-def items_page_id(root_id: UUID, number: int) -> UUID:
-    """Return the id of the page that asks for items of the page `root_id` for the `number`th time."""
-    return uuid5(root_id, f"items/{number}")
-
-
-def request_id(of_page: UUID, attempt: int) -> UUID:
-    """Return the id of a request's event, which is also the key of its call."""
-    return uuid5(of_page, f"{PageRequested.type}/{attempt}")
-
-
-def call_key(event: Event[PageRequested]) -> UUID:
-    """Return the key of a request's call: equal for all requests of one attempt at a page."""
-    return request_id(event.data.page_id, event.data.attempt)
-
-
 def insert_first(connection: Connection, run_id: UUID, org_id: UUID, prices: Mapping[str, int]) -> None:
     """Insert the first page of each category of a locked run. `prices`: cents for a page, by category.
 
@@ -207,7 +184,7 @@ def insert_first(connection: Connection, run_id: UUID, org_id: UUID, prices: Map
     values = {
         "run_id": run_id,
         "org_id": org_id,
-        "ids": [page_id(run_id, category_id, "") for category_id in prices],
+        "ids": [page_ids.page_id(run_id, category_id, "") for category_id in prices],
         "categories": list(prices),
         "prices": list(prices.values()),
     }
@@ -237,7 +214,7 @@ def request(page: Asked, now: datetime, cause: Event[Any] | None = None, attempt
         cost_cents=page.price_cents,
         external_ids=None if page.external_ids is None else tuple(page.external_ids),
     )
-    event_id = request_id(page.id, number)
+    event_id = page_ids.request_id(page.id, number)
     return say(said, now, run_id=page.run_id, org_id=page.org_id, cause=cause, event_id=event_id)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from app.chaos.fault_context import Freeze
 from app.chaos.report import Findings
-from app.collection import pages
+from app.collection import page_ids
 from app.collection.fixtures.chaos import World
 from app.collection.fixtures.collector import equip
 from app.context import Connection
@@ -81,7 +81,7 @@ def test_a_page_that_is_bought_twice_is_found(world: World, overlooking: Connect
         "SELECT id FROM collection.collection_pages WHERE id::text = %s", [charges[0].form.reference]
     ).fetchall()
     ended = datetime.now(UTC)
-    frozen = Freeze(4711, frozenset({pages.request_id(page_id, 0)}), ended - timedelta(seconds=4), ended)
+    frozen = Freeze(4711, frozenset({page_ids.request_id(page_id, 0)}), ended - timedelta(seconds=4), ended)
     found = world.laws(overlooking, [frozen])
     assert (found.violations, len(found.known_limits)) == ([], 1)
     assert broken(world, overlooking, replace(frozen, calls=frozenset({uuid4()}))) == {"a page is charged once"}

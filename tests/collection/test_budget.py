@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from app import database as doors
-from app.collection import budget, pages, runs
+from app.collection import budget, page_ids, pages, runs
 from app.collection.budget import Booked, Entry
 from app.collection.runs import Run
 from app.collection.settings import set_settings
@@ -28,7 +28,7 @@ def priced(desk: Desk, cap: int | None, *prices: int) -> tuple[Run, list[UUID]]:
     names = CATEGORIES[: len(prices)]
     desk.sells(**{name: Category(price_cents=price) for name, price in zip(names, prices, strict=True)})
     run = desk.start(*names, cap_cents=cap)
-    return run, [pages.page_id(run.id, name, "") for name in names]
+    return run, [page_ids.page_id(run.id, name, "") for name in names]
 
 
 def reserve(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:

@@ -1,40 +1,16 @@
-"""Pages: their ids, their first requests, and what a pause does to them."""
+"""Pages: their first requests, and what a pause does to them."""
 
 from __future__ import annotations
-
-from uuid import UUID
 
 import psycopg
 import pytest
 
-from app.collection import pages, runs
+from app.collection import page_ids, pages, runs
 from app.collection.settle import cancel_pending
 from app.testing.published import assert_published
 from events import new_id
 from events.collection import PageRequested
 from tests.helpers.collecting import Desk
-
-RUN = UUID("01a221c8-143d-7ec3-bf48-979f3c9d1bcd")
-
-
-def test_ids_depend_on_what_a_page_is() -> None:
-    """A repeated insert of a page gives the same reference; nothing else does."""
-    ids = [
-        pages.page_id(RUN, "a", ""),
-        pages.page_id(RUN, "a", "x"),
-        pages.page_id(RUN, "ax", ""),
-        pages.page_id(RUN, "", "ax"),
-        pages.page_id(new_id(), "a", ""),
-        pages.items_page_id(RUN, 1),
-        pages.items_page_id(RUN, 2),
-    ]
-    assert len(set(ids)) == len(ids)
-    assert pages.page_id(RUN, "a", "x") == ids[1]
-
-
-def test_a_request_depends_on_page_and_attempt() -> None:
-    """So that a request that is published twice is one event."""
-    assert pages.request_id(RUN, 1) == pages.request_id(RUN, 1) != pages.request_id(RUN, 2)
 
 
 def test_first_pages_are_inserted_once(desk: Desk) -> None:
@@ -52,7 +28,7 @@ def test_each_request_of_pending_pages_is_a_new_attempt(desk: Desk) -> None:
     assert desk.page(run.id, "a")["attempt"] == 1
     (event,) = pages.request_pending(desk.connection, desk.context.now, [run.id])
     assert event.data.attempt == desk.page(run.id, "a")["attempt"] == 2
-    assert (event.id, event.tenantid) == (pages.request_id(event.data.page_id, 2), desk.org_id)
+    assert (event.id, event.tenantid) == (page_ids.request_id(event.data.page_id, 2), desk.org_id)
 
 
 def test_pages_that_have_begun_are_not_requested_again(desk: Desk) -> None:
@@ -66,7 +42,7 @@ def test_pages_are_locked_with_the_state_of_their_runs(desk: Desk) -> None:
     """Unknown ids are left out."""
     run = desk.start("a")
     runs.pause_run(desk.context, run.id, actor="test")
-    page_id = pages.page_id(run.id, "a", "")
+    page_id = page_ids.page_id(run.id, "a", "")
     with desk.connection.transaction():
         locked = pages.lock(desk.connection, [page_id, new_id()])
     assert {page: one.run_status for page, one in locked.items()} == {page_id: "paused"}
