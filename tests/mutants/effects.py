@@ -7,6 +7,7 @@ from tests.mutants.mutant import Mutant
 _CLAIM, _RECORD = "app/engine/effects/claim.py", "app/engine/effects/record.py"
 _VERDICT = "app/engine/effects/verdict.py"
 _CALLS, _EXECUTE = "app/engine/effects/calls.py", "app/engine/effects/execute.py"
+_BATCH = "app/engine/effects/batch.py"
 _TEST_EXECUTE = "tests/engine/effects/test_execute.py"
 _REPLAY = "app/engine/dead_letters/replay.py"
 _TEST_REPLAY = "tests/engine/dead_letters/test_replay.py tests/engine/dead_letters/test_replay_edges.py"
@@ -72,7 +73,7 @@ MUTANTS = (
         "a worker that lost its delivery makes no call",
     ),
     Mutant(
-        "app/engine/effects/batch.py",
+        _BATCH,
         "if _clock() - self.checked_at > _LEASE_IS_FRESH:",
         "if False:",
         "tests/faults/test_zombies.py tests/faults/test_races_of_workers.py",

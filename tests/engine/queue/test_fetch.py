@@ -137,3 +137,20 @@ async def test_rows_that_a_running_delivery_takes_are_not_fetched(
     assert await fetch.fetch(connector, ["events", "toys"], worker_id, fair_share) is None
     running.saturate(is_saturated=False)
     assert await words(connector, connection, 1, fair_share) == ["a2"]
+
+
+async def test_no_delivery_yields_to_a_share_whose_rows_another_delivery_takes(
+    connector: PsycopgConnector, connection: Connection, outside: Outside
+) -> None:
+    """It could not use the place. Without such a delivery, the tenant with less than its share gets one."""
+    for n, tenant in enumerate((A, B, B, B)):
+        publish(connection, want(f"{n}", tenant=tenant))
+    fair_share = FairShare(4)
+    await words(connector, connection, 4, fair_share)
+    publish(connection, want("a2", tenant=A))
+    publish(connection, want("b4", tenant=B))
+    (mine,) = (delivery for delivery in fair_share.in_hand if delivery.share.tenant == str(A))
+    mine.saturate(is_saturated=True)
+    assert not await fetch.make_room(connector, ["toys"], fair_share)
+    mine.saturate(is_saturated=False)
+    assert await fetch.make_room(connector, ["toys"], fair_share)

@@ -21,7 +21,7 @@ from app.engine.batches.tables import JobTable
 from app.engine.dead_letters import letter_locks
 from app.engine.delivery import ledger, locked, reused
 from app.engine.domain import Effect
-from app.engine.effects import calls
+from app.engine.effects import batch
 from app.engine.queue import job_manager, lease
 from app.engine.queue.distinct import Ids
 from app.engine.queue.job_manager import FencedManager
@@ -178,15 +178,25 @@ a_retry_is_no_new_attempt = _edited(store, "_RESET_ITEMS", "retry_count = retry_
 
 # Leases ------------------------------------------------------------------------------------------
 
-_LEASE = "AND status = 'doing' AND attempts = %(attempts)s\n   AND worker_id IS NOT DISTINCT FROM %(worker_id)s"
-claims_without_a_lease = _function(
-    "engine.claim",
-    {
-        "AND j.status = 'doing' AND j.attempts = p_attempts": "",
-        "AND j.worker_id IS NOT DISTINCT FROM p_worker_id": "",
-    },
+_LEASE = {
+    "AND j.status = 'doing' AND j.attempts = p_attempts": "",
+    "AND j.worker_id IS NOT DISTINCT FROM p_worker_id": "",
+}
+claims_without_a_lease = _function("engine.claim", _LEASE)
+_records_without_a_lease = _function("engine.hold_delivery", _LEASE)
+_goes_on_without_a_lease = _edited(
+    lease,
+    "_HOLD",
+    "AND status = 'doing' AND attempts = %(attempts)s\n   AND worker_id IS NOT DISTINCT FROM %(worker_id)s",
+    "",
 )
-records_without_a_lease = _edited(lease, "_HOLD", _LEASE, "")
+
+
+@contextmanager
+def records_without_a_lease(database: Database) -> Iterator[None]:
+    """Neither the record of outcomes nor a requeue looks at the lease."""
+    with _records_without_a_lease(database), _goes_on_without_a_lease(database):
+        yield
 
 
 says_without_a_lease = _edited(
@@ -195,7 +205,7 @@ says_without_a_lease = _edited(
 
 
 calls_without_a_lease = _edited(
-    calls, "_CHECK", "engine.is_live(%s, %s, %s)", "num_nulls(%s::bigint, %s::integer, %s::bigint) >= 0"
+    batch, "_CHECK", "engine.is_live(%s, %s, %s)", "num_nulls(%s::bigint, %s::integer, %s::bigint) >= 0"
 )
 
 
