@@ -27,6 +27,7 @@ from weakref import WeakKeyDictionary
 import aiohttp
 from yarl import URL
 
+from app import tracing
 from app.addresses import Reach
 from app.outgoing_errors import (
     AddressRefused,
@@ -126,17 +127,18 @@ class HttpClient:
 
         The limit for connecting is half of `timeout`, so that a failed connection raises `NotConnected` and not
         `NoAnswer`. `json`: an object to send as JSON. `body`: the exact bytes to send instead; `headers` then has their
-        Content-Type. Raises an `OutgoingError`.
+        Content-Type. Within a trace (`app.tracing`) the request has its `traceparent`. Raises an `OutgoingError`.
         """
         limits = aiohttp.ClientTimeout(total=timeout, connect=timeout / 2, sock_connect=timeout / 2)
         url = _url(address)
-        with translated():
+        described = {"http.request.method": method, "server.address": url.host or ""}
+        with tracing.span(method, "client", attributes=described) as span, translated():
             if self._reach:
                 check_literal(self._reach, url.host or "")
             request = self._open().request(
                 method,
                 url,
-                headers=headers,
+                headers=_with_trace(headers),
                 params=params or None,
                 json=json,
                 data=body,
@@ -145,6 +147,8 @@ class HttpClient:
                 proxy=None if self._reach else _proxy(url),
             )
             async with request as response:
+                if span is not None:
+                    span.set_attribute("http.response.status_code", response.status)
                 return Answer(response.status, response.headers, await self._body(response))
 
     async def aclose(self) -> None:
@@ -175,6 +179,11 @@ class HttpClient:
                     return bytes(body[: self._largest])
                 raise AnswerTooLarge(f"the answer is larger than {self._largest} bytes")
         return bytes(body)
+
+
+def _with_trace(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    here = tracing.current()
+    return headers if here is None else {"traceparent": here, **(headers or {})}
 
 
 def is_base_url(text: str) -> bool:

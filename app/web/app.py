@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.concurrency import run_in_threadpool
 
 from app import database
@@ -21,6 +22,7 @@ from app.web.api import dead_letters, replay_plans
 from app.web.headers import AnswerHeaders
 from app.web.limits import BodyLimit, BodyLimits, Rate
 from app.web.tokens import Verifier
+from app.web.traces import Traces
 from app.wiring import domains
 
 _SESSION: dict[str, Any] = {
@@ -32,6 +34,8 @@ _SESSION: dict[str, Any] = {
 """Limits of the transactions of requests, shorter than those of workers: a client waits for the answer."""
 _MOST_TOKEN_CHECKS = 8
 """Tokens that are checked at once. If their issuer's keys cannot be fetched, other requests still have threads."""
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's own spans and logs are off: its logs have the text of exceptions. `Traces` makes the spans."""
 _ROUTERS = (health.router, metrics.router, dead_letters.router, replay_plans.router)
 """Routers that belong to no domain."""
 
@@ -47,6 +51,7 @@ def create() -> FastAPI:
         lifespan=_lifespan,
         docs_url=None,
         redoc_url=None,
+        telemetry=_NO_TELEMETRY,
         redirect_slashes=False,  # a redirect would lead to the host that the client names
     )
     app.state.verifier = Verifier.of(settings())
@@ -61,10 +66,11 @@ def create() -> FastAPI:
     found = [*_ROUTERS, *(router for domain in domains() for router in routers(domain))]
     for router in sorted(found, key=lambda router: router.prefix != _BUSIEST):
         app.include_router(router)
-    # The last one runs first: its headers are on every answer.
+    # The last one runs first: its span has the whole request, and the headers of the one before are on every answer.
     app.add_middleware(BodyLimit, limits=BodyLimits.of(settings()))
     app.add_middleware(problems.Unexpected)
     app.add_middleware(AnswerHeaders)
+    app.add_middleware(Traces)
     return app
 
 

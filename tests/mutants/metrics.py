@@ -1,4 +1,4 @@
-"""Mutants of metrics: counts of deliveries, the gauges of the database, and who may read them."""
+"""Mutants of metrics and traces: what is counted, who may read it, and which trace an event belongs to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from tests.mutants.mutant import Mutant
 _METRICS, _TEST_METRICS = "app/engine/metrics.py", "tests/engine/test_metrics.py"
 _GAUGES, _TEST_GAUGES = "app/engine/inspect/gauges.py", "tests/engine/inspect/test_gauges.py"
 _WEB, _TEST_WEB = "app/web/metrics.py", "tests/web/test_metrics.py"
+_TRACING, _TEST_TRACING = "app/tracing.py", "tests/test_tracing.py"
 
 MUTANTS = (
     Mutant(
@@ -50,5 +51,33 @@ MUTANTS = (
         "    if token is None:\n        return\n    if token is None:\n",
         _TEST_WEB,
         "there is no page without a token",
+    ),
+    Mutant(
+        _TRACING,
+        "not in {None, _trace_of(here)}",
+        "not in {None}",
+        _TEST_TRACING,
+        "an event that is published in its own trace has the publishing span as its parent",
+    ),
+    Mutant(
+        _TRACING,
+        '& _SAMPLED:02x}"\n\n\ndef current',
+        '| _SAMPLED:02x}"\n\n\ndef current',
+        _TEST_TRACING,
+        "the sampled flag is kept",
+    ),
+    Mutant(
+        _TRACING,
+        "common if causes else _inherited.get()",
+        "common",
+        _TEST_TRACING,
+        "an outgoing request has the trace of the event in progress",
+    ),
+    Mutant(
+        _TRACING,
+        "fail(started, type(error).__name__)",
+        "fail(started, str(error))",
+        _TEST_TRACING,
+        "spans have no text of exceptions",
     ),
 )

@@ -20,6 +20,7 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
+from app import tracing
 from app.engine import metrics
 from app.engine.delivery.engine import Engine
 from app.engine.delivery.retry import retry_after_of
@@ -50,7 +51,9 @@ async def perform(engine: Engine, delivery: Delivery, running: RunningDelivery |
         if batch is None:
             return 0
         batch.running = running
-        return await _run(batch)
+        events = [task.event for task in batch.tasks]
+        with tracing.delivery(events[0].type, batch.effect.queue, events):
+            return await _run(batch)
     except LeaseLost:
         log.info("lease lost", row=delivery.row_id)
         return 0
@@ -168,7 +171,10 @@ async def _call(batch: EffectBatch, task: Task) -> object:
     kind, began = task.event.type, time.perf_counter()
     metrics.waited(kind, time.time() - task.event.time.timestamp())
     try:
-        return await batch.effect.call(task.prepared, task.call)
+        with tracing.span(f"call {kind}", "internal", parents=[task.event.traceparent]) as span:
+            if span is not None:
+                span.set_attribute("messaging.message.id", str(task.event.id))
+            return await batch.effect.call(task.prepared, task.call)
     finally:
         metrics.called(kind, time.perf_counter() - began)
 

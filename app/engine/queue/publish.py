@@ -15,6 +15,7 @@ from typing import Any, LiteralString
 import psycopg
 from pydantic_core import PydanticSerializationError, to_json
 
+from app import tracing
 from app.context import Connection
 from app.engine.domain import ConcurrencyLimit, wiring
 from app.engine.queue import envelope, ordering
@@ -40,9 +41,10 @@ def publish(
     """Enqueue `events` in the caller's transaction. Visible on commit, discarded on rollback.
 
     `delay`: seconds before they are delivered. `batch_size`: most events in a row; default and upper limit are the
-    wiring's (at most 500). The connection must act as `service_role`. Raises `InvalidEvent`, before anything is
-    published, for an event that is too large or holds characters that PostgreSQL's JSON cannot store (NUL, half a
-    surrogate pair). Raises `ReusedId` for two different events with one id.
+    wiring's (at most 500). Events without a trace get that of the caller (`app.tracing`). The connection must act as
+    `service_role`. Raises `InvalidEvent`, before anything is published, for an event that is too large or holds
+    characters that PostgreSQL's JSON cannot store (NUL, half a surrogate pair). Raises `ReusedId` for two different
+    events with one id.
     """
     for statement, parameters in _statements(events, delay, batch_size, _ids(events)):
         connection.execute(statement, parameters)
@@ -119,6 +121,8 @@ def put_aside(
 def _statements(
     events: Sequence[Event[Any]], delay: float, batch_size: int | None, ids: Ids | None
 ) -> Iterator[tuple[LiteralString, list[str]]]:
+    if (here := tracing.current()) is not None:
+        events = [tracing.traced(event, here) for event in events]
     route = wiring().route
     routes: list[Route] = []
     texts: list[str] = []

@@ -103,6 +103,7 @@ async def log_in(login: Login, desk: TheDesk) -> dict[str, Any]:
 async def enter_order(form: OrderForm, account: Account, desk: TheDesk, request: Request) -> Response:
     """Enter one order. References are not deduplicated."""
     began = desk.clock()
+    desk.record.traceparents += request.headers.getlist("traceparent")
     # A caller that abandoned one call and makes the next has one in progress, not two: let the loop process
     # disconnects that have already happened before counting.
     for _ in range(_LOOP_TURNS_TO_NOTICE_A_DEPARTURE):

@@ -74,6 +74,8 @@ class Record(Traffic):
 
     entries: list[Entry] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
+    traceparents: list[str] = field(default_factory=list)
+    """The `traceparent` of each order call that had one."""
     logins: int = 0
     wrong_logins: int = 0
     refused: int = 0
