@@ -19,8 +19,7 @@ def receive_together(context: HandlerContext, messages: Sequence[Incoming]) -> i
 
     One statement stores all of them, and one publishes their events. Raises `LockNotAvailable` after a tenth of a
     second if another transaction holds a sender or a message, and any error of any message: then none is stored, and
-    the caller receives them one by one. That includes messages of which one makes the sender of another a different
-    row.
+    the caller receives them one by one.
     """
     context.connection.execute(_LOCK_PATIENCE)
     made = store.insert_jobs(context.connection, {events.new_id(): message for message in messages})

@@ -59,6 +59,7 @@ def measured(name: str, *options: object) -> dict[str, Any]:
         ("memory", 0.0001, {"Tallyman, 20 results", "Tallyman, 100 results", "plain Procrastinate, 20 results"}, 1),
         ("crash", 0.3, {"Tallyman, single rows", "Tallyman, one batch", "plain Procrastinate"}, 2),
         ("held", 0.001, {"batches, free", "batches, held", "one by one, held", "plain Procrastinate, held"}, 2),
+        ("webhooks", 0.001, {"Tallyman", "bare FastAPI, one INSERT"}, 1),
         ("fairness", 0.01, {"alone", "beside a flood", "beside 4 that hang", "in turns"}, 4),
     ],
 )
