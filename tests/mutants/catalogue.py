@@ -15,6 +15,7 @@ from tests.mutants import (
     metrics,
     queue,
     schema,
+    signed_requests,
     streams,
     webhooks,
 )
@@ -34,4 +35,5 @@ MUTANTS = (
     *streams.MUTANTS,
     *metrics.MUTANTS,
     *webhooks.MUTANTS,
+    *signed_requests.MUTANTS,
 )

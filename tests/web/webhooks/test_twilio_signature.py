@@ -197,6 +197,13 @@ def test_text_cannot_move_between_fields(fields: dict[str, str], moved: dict[str
     assert not is_accepted(posted(changed, signed=genuine))
 
 
+def test_text_cannot_move_from_the_url_into_a_field() -> None:
+    """The end of a signed query is no field, also if no known field could begin there."""
+    request = posted(CAPTURED["text"], line=replace(LINE, url=f"{URL}?q=Abc"))
+    assert is_accepted(replace(request, url=f"{URL}?q=Abc"))
+    assert not is_accepted(replace(request, url=f"{URL}?q=", body=b"Abc=&" + request.body))
+
+
 @pytest.mark.parametrize("account_sid", ["AC" + "1" * 32, "ac" + "0f" * 16])
 def test_another_account_is_refused(account_sid: str) -> None:
     """An endpoint accepts the messages of its own account, also if another one is signed with the same secret."""
