@@ -38,7 +38,7 @@ FAST = 6_000
 """Messages of the run at the highest rate."""
 SENDERS = 1_000
 """People who send the messages: each sends several, as most do."""
-CONNECTIONS = 16
+CONNECTIONS = 32
 PATIENCE_S = 30.0
 LOOK_S = 0.05
 PUBLIC_URL = "https://hooks.example.com"

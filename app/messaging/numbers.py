@@ -22,7 +22,7 @@ _MOBILE = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
 """In Mexico, as in North America, the plan does not tell mobiles and landlines apart."""
 
 
-@lru_cache(maxsize=1_000)  # a message carries the same number two or three times
+@lru_cache(maxsize=10_000)  # a message carries the same number twice, and people write again
 def e164(text: str, region: str = REGION) -> str | None:
     """Return the E.164 number of a text, for example `+525512345678` for `+52 1 55 1234 5678`.
 
