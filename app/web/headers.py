@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import time
+from http import HTTPStatus
 from typing import Any
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from events import new_id
@@ -27,6 +28,10 @@ SECURITY = {
 }
 """Headers of every answer that does not set them itself."""
 
+_SECURITY = [(name.lower().encode(), value.encode()) for name, value in SECURITY.items()]
+ROUTINE = frozenset({"/healthz", "/readyz", "/metrics", "/webhooks/twilio/{endpoint_token}"})
+"""Routes whose success is logged at the level DEBUG: probes, and messages, which leave a job each. They are many."""
+
 
 class AnswerHeaders:
     """Middleware: adds the request's id and the security headers, and logs the request with its status and time."""
@@ -39,18 +44,18 @@ class AnswerHeaders:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _ID.fullmatch(given) else str(new_id())
+        wanted = Headers(scope=scope).get("x-request-id", "")
+        request_id = wanted if _ID.fullmatch(wanted) else str(new_id())
         began, status = time.perf_counter(), 0
 
         async def sent(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                for name, value in SECURITY.items():
-                    headers.setdefault(name, value)
+                given = message["headers"]
+                own = {name.lower() for name, _ in given}
+                missing = [one for one in _SECURITY if one[0] not in own]
+                message["headers"] = [*given, (b"x-request-id", request_id.encode()), *missing]
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -58,7 +63,9 @@ class AnswerHeaders:
                 await self.app(scope, receive, sent)
             finally:
                 took = round(1000 * (time.perf_counter() - began), 1)
-                log.info("request", method=scope["method"], route=route_of(scope), status=status, ms=took)
+                route = route_of(scope)
+                write = log.debug if status == HTTPStatus.OK and route in ROUTINE else log.info
+                write("request", method=scope["method"], route=route, status=status, ms=took)
 
 
 def route_of(scope: Scope) -> str | None:
