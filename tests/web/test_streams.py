@@ -151,8 +151,8 @@ def test_any_other_id_gets_the_state(served: httpx.Client, job: Job) -> None:
 
 def test_who_may_not_see_the_job_gets_a_problem_instead_of_a_stream(served: httpx.Client, job: Job) -> None:
     """An unknown and a foreign job look alike."""
-    stranger = make_member(job.connection, make_workspace(job.connection))
-    for path, person in ((f"/v1/jobs/{uuid4()}/events", job.member), (job.path, stranger)):
+    outsider = make_member(job.connection, make_workspace(job.connection))
+    for path, person in ((f"/v1/jobs/{uuid4()}/events", job.member), (job.path, outsider)):
         answer = served.get(path, headers=web.bearer(person))
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
     assert served.get("/v1/jobs/1/events", headers=web.bearer(job.member)).status_code == 422

@@ -55,9 +55,9 @@ def test_a_member_reads_deliveries(connection: Connection, workspace: Workspace,
     publish(connection, hooked.event())
     deliver(connection)
     (own,) = hooked.deliveries()
-    stranger = make_member(connection, workspace)
-    connection.execute("INSERT INTO tenancy.workspace_members VALUES (%s, %s)", [hooked.tenant_id, stranger])
-    with doors.as_person(connection, stranger) as acting:
+    outsider = make_member(connection, workspace)
+    connection.execute("INSERT INTO tenancy.workspace_members VALUES (%s, %s)", [hooked.tenant_id, outsider])
+    with doors.as_person(connection, outsider) as acting:
         assert list_deliveries(Context.start(acting, hooked.tenant_id)) == [own]
     with doors.as_person(connection, make_member(connection, workspace)) as acting:
         assert list_deliveries(Context.start(acting, hooked.tenant_id)) == []

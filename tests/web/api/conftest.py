@@ -1,4 +1,4 @@
-"""Fixtures of the API's tests: a shop with a member, and a stranger."""
+"""Fixtures of the API's tests: a shop with a member, and an outsider."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def member(client: TestClient, connection: Connection, workspace: Workspace) -> 
 
 
 @pytest.fixture
-def stranger(client: TestClient, connection: Connection) -> Caller:
+def outsider(client: TestClient, connection: Connection) -> Caller:
     """An admin of another workspace."""
     workspace = make_workspace(connection)
     user_id = make_member(connection, workspace, "admin")

@@ -16,13 +16,13 @@ CSV = {"Content-Type": "text/csv"}
 
 
 def test_only_an_operator_imports_coverage(
-    client: TestClient, member: Caller, stranger: Caller, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, member: Caller, outsider: Caller, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not the admin of a workspace. By default nobody is an operator."""
-    assert client.post(PATH, content=CITIES, headers={**CSV, **stranger.headers}).status_code == 403
+    assert client.post(PATH, content=CITIES, headers={**CSV, **outsider.headers}).status_code == 403
     monkeypatch.setenv("TALLYMAN_OPERATORS", f"00000000-0000-0000-0000-000000000001, {str(member.user_id).upper()}")
     settings.cache_clear()
-    assert client.post(PATH, content=CITIES, headers={**CSV, **stranger.headers}).status_code == 403
+    assert client.post(PATH, content=CITIES, headers={**CSV, **outsider.headers}).status_code == 403
     assert scalar(connection, "SELECT count(*) FROM logistics.carrier_coverage") == 0
     done = client.post(PATH, content=CITIES, headers=CSV)
     assert done.json() == {"created": 2, "updated": 0, "unchanged": 0, "bad": 0, "problems": []}

@@ -101,7 +101,7 @@ CALLS: tuple[tuple[str, str, Any], ...] = (
 
 
 def test_a_tenant_reaches_no_letter_of_another(
-    client: TestClient, admin: Caller, member: Caller, stranger: Caller, shop: Shop, connection: Connection
+    client: TestClient, admin: Caller, member: Caller, outsider: Caller, shop: Shop, connection: Connection
 ) -> None:
     """Members are told 403. Another's tenant, letter and plan are like unknown ones, under both tenants' paths."""
     (letter,) = bury(shop, 1)
@@ -117,17 +117,17 @@ def test_a_tenant_reaches_no_letter_of_another(
             (uuid4(), uuid4(), uuid4()),
         ):
             called = f"/v1/tenants/{tenant}/{template.format(letter=letter_id, plan=plan_id)}"
-            answer = client.request(method, called, json=content, headers=stranger.headers)
+            answer = client.request(method, called, json=content, headers=outsider.headers)
             assert answer.status_code == 404, template
             answers.append(_anonymous(answer.text, tenant, letter_id, plan_id))
         assert answers[0] == answers[1]
         if "{" in template:
             for plan_id in (plan.id, shared.id):
-                called = path(stranger, template.format(letter=letter.id, plan=plan_id))
-                assert client.request(method, called, json=content, headers=stranger.headers).status_code == 404
+                called = path(outsider, template.format(letter=letter.id, plan=plan_id))
+                assert client.request(method, called, json=content, headers=outsider.headers).status_code == 404
     assert client.get(path(admin, "replay-plans", shared.id)).status_code == 404
-    assert client.get(path(stranger, "dead-letters"), headers=stranger.headers).json() == []
-    theirs = client.post(path(stranger, "replay-plans"), json={"ids": [str(letter.id)]}, headers=stranger.headers)
+    assert client.get(path(outsider, "dead-letters"), headers=outsider.headers).json() == []
+    theirs = client.post(path(outsider, "replay-plans"), json={"ids": [str(letter.id)]}, headers=outsider.headers)
     assert (theirs.status_code, theirs.json()["classes"]) == (201, {})
     assert (_state(connection), letters.find(connection, letter.id)) == before
 

@@ -72,10 +72,10 @@ def test_what_is_no_file_is_refused(
 
 
 def test_orders_of_another_workspace_are_out_of_reach(
-    client: TestClient, member: Caller, stranger: Caller, connection: Connection
+    client: TestClient, member: Caller, outsider: Caller, connection: Connection
 ) -> None:
     """404, and nothing is imported. Without a token the file is not even read."""
-    headers = {**CSV, **stranger.headers}
+    headers = {**CSV, **outsider.headers}
     assert client.post(path(member), content=GOOD, headers=headers).status_code == 404
     assert client.get(f"/v1/workspaces/{member.workspace.id}/orders", headers=headers).status_code == 404
     assert client.post(path(member), content=GOOD, headers={**CSV, "Authorization": "Bearer x"}).status_code == 401

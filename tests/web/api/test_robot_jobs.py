@@ -85,15 +85,15 @@ def test_a_wrong_request_names_the_field(
 
 
 def test_orders_of_another_workspace_cannot_be_shipped(
-    client: TestClient, member: Caller, stranger: Caller, shop: Shop, connection: Connection
+    client: TestClient, member: Caller, outsider: Caller, shop: Shop, connection: Connection
 ) -> None:
     """Neither in the own workspace nor in theirs."""
     orders = shop.order(1)
     carriers.set_carrier(
-        Shop(connection, stranger.workspace.id).context, "coordinadora", username="x", portal_url="http://127.0.0.1:9"
+        Shop(connection, outsider.workspace.id).context, "coordinadora", username="x", portal_url="http://127.0.0.1:9"
     )
-    own = client.post(path(stranger), json=body(orders), headers={**KEY, **stranger.headers})
-    foreign = client.post(path(member), json=body(orders), headers={**KEY, **stranger.headers})
+    own = client.post(path(outsider), json=body(orders), headers={**KEY, **outsider.headers})
+    foreign = client.post(path(member), json=body(orders), headers={**KEY, **outsider.headers})
     assert (own.status_code, foreign.status_code) == (409, 404)
     assert scalar(connection, "SELECT count(*) FROM logistics.robot_jobs") == 0
 
@@ -108,7 +108,7 @@ CALLS: tuple[tuple[str, str, Any], ...] = (
 
 
 def test_a_job_of_another_tenant_is_like_an_unknown_one(
-    client: TestClient, member: Caller, stranger: Caller, shop: Shop, connection: Connection
+    client: TestClient, member: Caller, outsider: Caller, shop: Shop, connection: Connection
 ) -> None:
     """404 with the same document, whatever the call. The job stays as it is."""
     job = create_robot_job(shop.context, shop.order(1))
@@ -117,7 +117,7 @@ def test_a_job_of_another_tenant_is_like_an_unknown_one(
         answers = []
         for job_id, workspace_id in ((job.id, member.workspace.id), (uuid4(), uuid4())):
             called = template.format(job=job_id, workspace=workspace_id)
-            answer = client.request(method, called, json=content, headers=stranger.headers)
+            answer = client.request(method, called, json=content, headers=outsider.headers)
             assert answer.status_code == 404, called
             answers.append(answer.text.replace(str(job_id), "ID").replace(str(workspace_id), "ID"))
         assert answers[0] == answers[1]

@@ -145,11 +145,11 @@ def test_a_run_of_another_organisation_is_like_an_unknown_one(
     run = team.start()
     before = connection.execute("SELECT * FROM collection.collection_runs").fetchall()
     other = UUID(str(scalar(connection, "INSERT INTO tenancy.orgs (name) VALUES ('other') RETURNING id")))
-    stranger = {**_join(connection, other, "admin"), **KEY}
+    outsider = {**_join(connection, other, "admin"), **KEY}
     for method, template, content in CALLS:
         answers = []
         for run_id, org_id in ((run.id, team.org_id), (uuid4(), uuid4())):
-            answer = client.request(method, template.format(run=run_id, org=org_id), json=content, headers=stranger)
+            answer = client.request(method, template.format(run=run_id, org=org_id), json=content, headers=outsider)
             assert answer.status_code == 404, template
             answers.append(answer.text.replace(str(run_id), "ID").replace(str(org_id), "ID"))
         assert answers[0] == answers[1]

@@ -77,14 +77,14 @@ def test_a_member_may_only_read(client: TestClient, hooked: Hooked, admin: dict[
     assert client.post(f"{path}/rotate", json={}).status_code == 403
 
 
-def test_a_stranger_sees_nothing(client: TestClient, hooked: Hooked, admin: dict[str, str], stranger: Caller) -> None:
+def test_an_outsider_sees_nothing(client: TestClient, hooked: Hooked, admin: dict[str, str], outsider: Caller) -> None:
     """404, as for an endpoint that does not exist."""
     path = add(client, hooked, admin).headers["location"]
     for answer in (
-        client.get(path, headers=stranger.headers),
-        client.get(f"{path}/deliveries", headers=stranger.headers),
-        client.post(f"{path}/disable", headers=stranger.headers),
-        client.get(f"/v1/workspaces/{hooked.tenant_id}/webhooks", headers=stranger.headers),
+        client.get(path, headers=outsider.headers),
+        client.get(f"{path}/deliveries", headers=outsider.headers),
+        client.post(f"{path}/disable", headers=outsider.headers),
+        client.get(f"/v1/workspaces/{hooked.tenant_id}/webhooks", headers=outsider.headers),
         client.get(f"/v1/orgs/{hooked.tenant_id}/webhooks"),
     ):
         assert answer.status_code == 404
