@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -18,25 +15,13 @@ from app.commands.signals import interruptible
 
 # Imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
-    from app.demo.processes import PortalProcess, Workers
+    from app.demo.stage import Stage
     from app.engine.inspect.invariants import Verdict
 
 
 app = typer.Typer(invoke_without_command=True)
 
 _Keep = Annotated[bool, typer.Option("--keep", help="Keep the embedded server running.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """The demo's workspace, its organisation, the portal, the workers and the output."""
-
-    workspace_id: UUID
-    org_id: UUID
-    portal: PortalProcess
-    worker_pool: Workers
-    say: Callable[[str], None]
-    as_json: bool
 
 
 @app.callback()
@@ -57,12 +42,11 @@ def demo(
     say = note if as_json else lambda text: emit(text, as_json=False)
     with interruptible(), ExitStack() as stack:
         stack.enter_context(_server(keep=keep, say=say))
-        stage = _set_up(stack, say, as_json=as_json)
-        job_id = _first_act(stage, orders)
-        _second_act(stage, job_id)
+        stage = _stage(stack, say)
+        job_id = _ship(stage, orders)
         collected = {**_collect(stage), **_message(stage)}
         verdicts = _verdicts(stage)
-        summary = {**_summary(stage, job_id), **collected, "elapsed_s": round(time.monotonic() - began, 1)}
+        summary = {**_shipped(stage, job_id), **collected, "elapsed_s": round(time.monotonic() - began, 1)}
         _finale(stage, summary, verdicts, keep=keep)
     _end(summary, verdicts, as_json=as_json)
 
@@ -74,7 +58,7 @@ def collection(*, keep: _Keep = False, as_json: Json = False) -> None:
     say = note if as_json else lambda text: emit(text, as_json=False)
     with interruptible(), ExitStack() as stack:
         stack.enter_context(_server(keep=keep, say=say))
-        stage = _set_up(stack, say, as_json=as_json)
+        stage = _stage(stack, say)
         collected = _collect(stage)
         verdicts = _verdicts(stage)
         summary = {**collected, "elapsed_s": round(time.monotonic() - began, 1)}
@@ -91,7 +75,7 @@ def messages(*, keep: _Keep = False, as_json: Json = False) -> None:
     say = note if as_json else lambda text: emit(text, as_json=False)
     with interruptible(), ExitStack() as stack:
         stack.enter_context(_server(keep=keep, say=say))
-        stage = _set_up(stack, say, as_json=as_json)
+        stage = _stage(stack, say)
         taken = _message(stage)
         verdicts = _verdicts(stage)
         summary = {**taken, "elapsed_s": round(time.monotonic() - began, 1)}
@@ -135,79 +119,22 @@ def _server(*, keep: bool, say: Callable[[str], None]) -> Iterator[None]:
             embedded.stop()
 
 
-def _set_up(stack: ExitStack, say: Callable[[str], None], *, as_json: bool) -> Stage:
-    from app import database
-    from app.demo import processes, script
-    from app.settings import settings, use
+def _stage(stack: ExitStack, say: Callable[[str], None]) -> Stage:
+    from app.demo.stage import set_up
 
-    # The simulated portal has its verdict at once, so a retry need not wait for the settle time.
-    use(portal_settle=1.0, marketplace_settle=1.0)
-    portal = stack.enter_context(processes.portal(script.PORTAL))
-    say(f"Carrier's portal (simulated): {portal.url}")
-    name = f"Demo {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
-    with database.connect() as connection:
-        workspace = script.prepare(connection, name, portal.url)
-    log = settings().home / "demo-workers.log"
-    worker_pool = stack.enter_context(processes.workers(log, script.WORKER))
-    pids = worker_pool.start(), worker_pool.start()
-    say(f"Workspace: {name!r}; workers: {pids[0]}, {pids[1]} (their log: {log})")
-    return Stage(workspace.id, workspace.org_id, portal, worker_pool, say, as_json)
+    return set_up(stack, say)
 
 
-def _first_act(stage: Stage, wanted: int) -> UUID:
-    """Submit a job, kill a worker, and watch the job until it has ended. Returns the job's id."""
-    from app import database
-    from app.context import Context
-    from app.demo import script
-    from app.logistics.jobs import create_robot_job
-    from app.logistics.orders import import_orders
+def _ship(stage: Stage, orders: int) -> UUID:
+    from app.demo.shipping import act
 
-    began = time.monotonic()
-    with database.connect() as connection:
-        context = Context.start(connection, stage.workspace_id)
-        order_ids = import_orders(context, script.orders(wanted)).order_ids
-        job = create_robot_job(context, order_ids, carrier=script.CARRIER, idempotency_key=f"demo-{stage.workspace_id}")
-    stage.say(f"Submitted {wanted} orders as job {job.id} in {time.monotonic() - began:.1f} s\n")
-    _watch(stage, job.id, kill_at=wanted // 2)
-    return job.id
+    return act(stage, orders)
 
 
-def _second_act(stage: Stage, job_id: UUID) -> None:
-    """Fix the coverage and the portal, and retry the failed items that can succeed now."""
-    from app import database
-    from app.context import Context
-    from app.demo import following, script
-    from app.logistics.jobs import retry_failed_items
+def _shipped(stage: Stage, job_id: UUID) -> dict[str, Any]:
+    from app.demo.shipping import summary_of
 
-    with following.serving(stage.workspace_id, stage.say) as follow, database.connect() as connection:
-        stage.portal.change(**script.mend(connection))
-        items = script.retriable(connection, job_id)
-        if not items:
-            return
-        retry_failed_items(Context.start(connection, stage.workspace_id), job_id, items)
-        connection.commit()
-        stage.say(
-            f"\nThe carrier now serves Mitú and its portal is fixed: retrying {len(items)} failed orders"
-            " (not those that the carrier refused)"
-        )
-        follow(job_id)
-    _watch(stage, job_id)
-
-
-def _watch(stage: Stage, job_id: UUID, *, kill_at: int | None = None) -> None:
-    from app.commands.watching import follow
-    from app.logistics.store import ROBOT_JOBS
-
-    shown = 0.0
-    for progress in follow(ROBOT_JOBS, stage.workspace_id, job_id):
-        if kill_at is not None and progress.done >= kill_at and not progress.is_over:
-            kill_at = None
-            killed, started = stage.worker_pool.kill_one(), stage.worker_pool.start()
-            stage.say(f"  killed worker {killed} (SIGKILL) in the middle of its calls, started {started}")
-        if progress.is_over or time.monotonic() - shown >= 1:
-            shown = time.monotonic()
-            stage.say(f"  {progress.line()}")
-            sys.stdout.flush()
+    return summary_of(stage, job_id)
 
 
 def _collect(stage: Stage) -> dict[str, Any]:
@@ -230,31 +157,6 @@ def _verdicts(stage: Stage) -> list[Verdict]:
     stage.worker_pool.stop()
     with database.connect() as connection:
         return audit(connection, INVARIANTS)
-
-
-def _summary(stage: Stage, job_id: UUID) -> dict[str, Any]:
-    from app import database
-    from app.context import Context
-    from app.engine.inspect.timeline import count_events
-    from app.logistics.jobs import get_job_with_items
-
-    with database.connect() as connection:
-        page = get_job_with_items(Context.start(connection, stage.workspace_id), job_id, limit=1)
-        completions = count_events(connection, job_id, "robot/job.completed")
-    record = stage.portal.record()
-    job = page.job
-    return {
-        "job_id": str(job.id),
-        "status": job.status,
-        "total_items": job.total_items,
-        "success_count": job.success_count,
-        "error_count": job.error_count,
-        "by_error_type": page.errors,
-        "generations": job.generation,
-        "portal_accepted": record["accepted"],
-        "portal_duplicates": len(record["duplicates"]),
-        "job_completed_events": completions,
-    }
 
 
 def _finale(stage: Stage, summary: dict[str, Any], verdicts: list[Verdict], *, keep: bool) -> None:
