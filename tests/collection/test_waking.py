@@ -41,7 +41,8 @@ def test_a_lower_bill_wakes_a_run_whose_page_waits(team: Team) -> None:
 
 @pytest.mark.parametrize("cost", [41, 60, 101])
 def test_a_bill_that_leaves_too_little_wakes_nothing(team: Team, cost: int) -> None:
-    """The next page must fit, and no overrun be left."""
+    """The next page must fit the run's own cap, whatever the organisation's is, and no overrun be left."""
+    set_settings(team.context, actor="ana", budget_cap_cents=5000)
     run, first = short(team)
     team.settle(run, first, cost)
     assert (team.get(run).status, team.get(run).pause_reason) == ("paused", "budget")
