@@ -25,8 +25,8 @@ def completed(context: HandlerContext, said: Sequence[Event[DeliveryCompleted]])
     connection = context.connection
     found = store.lock(connection, {event.data.delivery_id for event in said})
     check(found, said)
-    late = {event.data.delivery_id: event.data for event in said if found[event.data.delivery_id].is_open}
-    store.delivered(connection, [Attempt(one.delivery_id, one.status, one.answer, None) for one in late.values()])
+    fresh = {event.data.delivery_id: event.data for event in said if found[event.data.delivery_id].is_open}
+    store.delivered(connection, [Attempt(one.delivery_id, one.status, one.answer, None) for one in fresh.values()])
     if failing := store.lock_failing(connection, {event.data.endpoint_id for event in said}):
         store.recovered(connection, failing)
     return ()

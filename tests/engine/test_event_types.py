@@ -158,7 +158,7 @@ def test_a_deployment_leaves_the_types_of_other_domains(connection: Connection, 
     assert "robot/item.completed" in changed
     assert not {"toy/word.said", "toy/call.made"} & set(changed)
     assert {Said.type, Made.type} < {one.type for one in table(connection)}
-    assert _owners(connection, *changed) == {"collection", "logistics"}
+    assert _owners(connection, *changed) == {"collection", "logistics", "messaging", "webhooks"}
 
 
 def test_the_owner_is_the_domain_and_rows_of_the_version_before_get_it(
