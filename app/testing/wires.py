@@ -16,6 +16,7 @@ import psycopg
 from psycopg import pq, sql
 from psycopg.abc import RV, Params, PQGen, Query, QueryNoTemplate
 from psycopg_pool import ConnectionPool
+from psycopg_pool.pool import AddConnection, MaintenanceTask
 
 from app import database as doors
 from app.engine.domain import Call, Effect, Prepared
@@ -101,6 +102,24 @@ class Pen(psycopg.Cursor[Any]):
         return cast("Line", self.connection)
 
 
+class _Pool(ConnectionPool[Line]):
+    """The pool of a watched process. Once the process is dead, it gives and opens no more connections."""
+
+    watch: Watch
+
+    def getconn(self, timeout: float | None = None) -> Line:
+        """Return a connection. Raises `Died` if the process is dead."""
+        if self.watch.is_dead:
+            raise Died
+        return super().getconn(timeout)
+
+    def run_task(self, task: MaintenanceTask) -> None:
+        """Run a task of the pool. No new connection replaces a cut one of a dead process, unless a thread waits."""
+        is_needless = self.watch.is_dead and isinstance(task, AddConnection)
+        if not is_needless or self.get_stats()["requests_waiting"]:
+            super().run_task(task)
+
+
 @contextmanager
 def pool(watch: Watch, address: str, attend: str) -> Iterator[ConnectionPool[Any]]:
     """Yield the pool of a watched process. Each connection runs the statement `attend` first. Closed at the end."""
@@ -113,19 +132,21 @@ def pool(watch: Watch, address: str, attend: str) -> Iterator[ConnectionPool[Any
         watch.lines.append(line)
         line.watch = watch
 
-    made: ConnectionPool[Line] = ConnectionPool(
+    made = _Pool(
         doors.conninfo(address),
         connection_class=Line,
         min_size=1,
         max_size=4,
         num_workers=1,
-        open=True,
+        open=False,
         timeout=doors.pool_timeout(address),
         configure=join,
         check=ConnectionPool.check_connection,
         name="watched",
     )
+    made.watch = watch
     try:
+        made.open()
         yield made
     finally:
         made.close()
