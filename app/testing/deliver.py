@@ -12,7 +12,8 @@ from app.engine import domain
 from app.engine.domain import Policy
 from app.engine.queue.delayed import promote
 from app.settings import settings
-from app.testing.worker import Fetched, Process, QueueClient
+from app.testing.queue_client import QueueClient
+from app.testing.worker import Fetched, Process
 
 _ROW = """
 SELECT id AS row_id, attempts, worker_id, queue_name, task_name, args::text AS args
@@ -29,11 +30,8 @@ def deliver(connection: Connection, *, queues: list[str] | None = None, most: in
     """
     given = settings()
     policy = Policy(given.most_attempts, given.retry_base, given.retry_cap)
-    with (
-        closing(QueueClient()) as queue_client,
-        database.pool(max_size=8) as pool,
-        closing(Process(pool, policy)) as process,
-    ):
+    queue_client = QueueClient(connection)
+    with database.pool(max_size=8) as pool, closing(Process(pool, policy)) as process:
         for count in range(most + 1):
             promote(connection)
             row_id = queue_client.fetch(queues)

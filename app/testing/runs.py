@@ -15,16 +15,18 @@ from psycopg.rows import class_row, scalar_row
 from app import database as doors
 from app.context import Connection
 from app.engine.domain import Invariant, Policy, Wiring, use
-from app.engine.inspect.invariants import audit
+from app.engine.inspect.invariants import all_hold, audit
 from app.engine.queue.envelope import Row, open_rows
 from app.engine.queue.publish import publish
 from app.settings import using
 from app.testing import wires, worker
 from app.testing.database import Database
 from app.testing.faults import Died, Point, Strike, Watch
+from app.testing.published import Found, everything
+from app.testing.queue_client import QueueClient
 from app.testing.state import State, misplaced, snapshot
 from app.testing.tables import Kept, keep
-from app.testing.worker import Fetched, Process, QueueClient
+from app.testing.worker import Fetched, Process
 from events import Event
 
 _MOST_DELIVERIES = 500
@@ -100,11 +102,10 @@ def laboratory(database: Database, policy: Policy) -> Iterator[Laboratory]:
         doors.connect(address, autocommit=True) as connection,
         doors.pool(address=address) as pool,
         closing(Process(pool, policy)) as healthy,
-        closing(QueueClient(synchronous_commit="off")) as queue_client,
         keep(make_conninfo(database.superuser_url, options=hasty)) as kept,
     ):
         try:
-            yield Laboratory(address, connection, healthy, queue_client, kept)
+            yield Laboratory(address, connection, healthy, QueueClient(connection), kept)
         finally:
             kept.restore()
 
@@ -145,13 +146,14 @@ class Laboratory:
         watch = Watch(strike)
         set_aside = self._live(scenario, watch)
         repeated = scenario.event_ids if twice else scenario.repeated
-        complaints = misplaced(self.connection, scenario.event_ids, repeated=repeated)
+        complaints = misplaced(everything(self.connection), scenario.event_ids, repeated=repeated)
         self._end(scenario)
         if twice:
             self._publish(scenario)
             self._end(scenario)
-        complaints += [line for line in self._violations(scenario) if line not in complaints]
-        return Run(watch.points, watch.struck, self._state(scenario), self._deaths(), complaints, set_aside)
+        found = everything(self.connection)
+        complaints += [line for line in self._violations(scenario, found) if line not in complaints]
+        return Run(watch.points, watch.struck, self._state(scenario, found), self._deaths(), complaints, set_aside)
 
     def _publish(self, scenario: Scenario) -> None:
         with use(scenario.wiring), self.connection.transaction():
@@ -227,13 +229,16 @@ class Laboratory:
             yield fetched
         raise AssertionError(f"rows still wait after {_MOST_DELIVERIES} deliveries")
 
-    def _state(self, scenario: Scenario) -> State:
-        return snapshot(self.connection, self.kept.show(scenario.ignore), scenario.observe(self.connection))
+    def _state(self, scenario: Scenario, found: Sequence[Found]) -> State:
+        seen = scenario.observe(self.connection)
+        return snapshot(self.connection, found, self.kept.show(scenario.ignore), seen)
 
     def _deaths(self) -> list[str]:
         return self.connection.cursor(row_factory=scalar_row).execute(_DEATHS).fetchall()
 
-    def _violations(self, scenario: Scenario) -> list[str]:
+    def _violations(self, scenario: Scenario, found: Sequence[Found]) -> list[str]:
+        lines = misplaced(found, scenario.event_ids)
+        if all_hold(self.connection, scenario.invariants):
+            return lines
         broken = [verdict for verdict in audit(self.connection, scenario.invariants) if not verdict.holds]
-        lines = [f"violated: {verdict.name}: {verdict.rows}" for verdict in broken]
-        return [*misplaced(self.connection, scenario.event_ids), *lines]
+        return [*lines, *(f"violated: {verdict.name}: {verdict.rows}" for verdict in broken)]

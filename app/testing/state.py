@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg.rows import scalar_row
 
 from app.context import Connection
-from app.testing.published import Found, everything
+from app.testing.published import Found
 
 _MOST_LINES = 30
 _CALLS = "SELECT event_id FROM engine.calls"
@@ -39,22 +39,20 @@ class State:
         return lines if self.seen == other.seen else [*lines, "observed", *_contrast(self.seen, other.seen)]
 
 
-def snapshot(connection: Connection, rows: Mapping[str, Counter[str]], seen: object) -> State:
-    """Return the current state. `rows`: the tables' rows, `seen`: the value the test observed."""
-    found = everything(connection)
+def snapshot(connection: Connection, found: Sequence[Found], rows: Mapping[str, Counter[str]], seen: object) -> State:
+    """Return the current state. `found`: its events, `rows`: the tables' rows, `seen`: the value the test observed."""
     events = Counter(f"{one.place}: {one.type}" for one in found if one.place != "dead")
     events.update(connection.cursor(row_factory=scalar_row).execute(_DEATHS))
     events.update("under way: a call" for _ in connection.execute(_CALLS))
     return State(rows, events, deepcopy(seen))  # the test may change the value later
 
 
-def misplaced(connection: Connection, ids: Collection[UUID], *, repeated: Collection[UUID] = ()) -> list[str]:
-    """Return a line for each event in a wrong place. Empty after every commit of correct code.
+def misplaced(found: Sequence[Found], ids: Collection[UUID], *, repeated: Collection[UUID] = ()) -> list[str]:
+    """Return a line for each event of `found` in a wrong place. Empty after every commit of correct code.
 
     Each event of `ids` must be in exactly one place; those that are `repeated` may be in several. Other events that one
     of `ids` causes exist only if it was applied.
     """
-    found = everything(connection)
     places: dict[UUID, list[str]] = {event_id: [] for event_id in ids}
     for one in found:
         if one.id in places:

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import class_row
 
 from app.context import Connection
 
 _KEPT = "crash_everywhere"
+_RESTORE = sql.Identifier(_KEPT, "restore")
+# In the replica role, without triggers and foreign keys, tables can be restored in any order. The whole session has it:
+# each change of the role makes PostgreSQL plan all of the session's statements again.
+_SESSION = "-c session_replication_role=replica"
 _COLUMNS = """
 SELECT n.nspname AS schema, c.relname AS name, array_agg(a.attname::text ORDER BY a.attnum) AS columns,
        array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE a.attgenerated <> '') AS computed,
@@ -78,11 +83,15 @@ class Table:
 
 
 class Kept:
-    """The database's rows at construction. `restore()` is one round trip of a few milliseconds."""
+    """The database's rows at construction. `restore()` is one round trip of a few milliseconds.
+
+    Statements are composed once. Those of `restore()` stand in a function, whose plans the session keeps.
+    """
 
     def __init__(self, connection: Connection, tables: list[Table]) -> None:
         self.tables = tables
         self._connection = connection
+        self._shown: dict[frozenset[str], bytes] = {}
         parts = [sql.SQL("DELETE FROM {};").format(table.identifier) for table in tables]
         for table in tables:
             found = connection.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(table.identifier)).fetchone()
@@ -91,30 +100,38 @@ class Kept:
                 connection.execute(statement.format(sql.Identifier(_KEPT, table.full_name), table.identifier))
                 parts.append(table.restored())
         for name, start, last in connection.execute(_SEQUENCES):
-            parts.append(sql.SQL("SELECT setval({}, {}, {});").format(name, last or start, last is not None))
-        self._restore = sql.Composed(
-            # In the replica role, without triggers and foreign keys, tables can be restored in any order.
-            [sql.SQL("BEGIN; SET LOCAL session_replication_role = replica;"), *parts, sql.SQL("COMMIT;")]
+            parts.append(sql.SQL("PERFORM setval({}, {}, {});").format(name, last or start, last is not None))
+        body = sql.Composed([sql.SQL("BEGIN "), *parts, sql.SQL(" END")]).as_string(connection)
+        connection.execute(
+            sql.SQL("CREATE FUNCTION {}() RETURNS void LANGUAGE plpgsql AS {}").format(_RESTORE, sql.Literal(body))
         )
+        self._restore = sql.SQL("SELECT {}()").format(_RESTORE).as_bytes(connection)
 
     def restore(self) -> None:
         """Restore all tables and sequences."""
-        self._connection.execute(self._restore, prepare=False)  # several statements cannot be prepared as one
+        self._connection.execute(self._restore)
 
     def show(self, ignore: Collection[str]) -> Mapping[str, Counter[str]]:
         """Return the rows of each domain table as JSON texts with their counts. `ignore`: tables and columns."""
-        tables = [table for table in self.tables if not table.is_bookkeeping and table.full_name not in ignore]
-        query = sql.SQL(" UNION ALL ").join([table.shown(ignore) for table in tables])
+        hidden = frozenset(ignore)
+        if hidden not in self._shown:
+            self._shown[hidden] = self._query(hidden).as_bytes(self._connection)
         rows: dict[str, Counter[str]] = {}
-        for name, text in self._connection.execute(query) if tables else ():
+        for name, text in self._connection.execute(self._shown[hidden]) if self._shown[hidden] else ():
             rows.setdefault(name, Counter())[text] += 1
         return rows
+
+    def _query(self, ignore: Collection[str]) -> sql.Composed:
+        tables = [table for table in self.tables if not table.is_bookkeeping and table.full_name not in ignore]
+        return sql.SQL(" UNION ALL ").join([table.shown(ignore) for table in tables])
 
 
 @contextmanager
 def keep(superuser_url: str) -> Iterator[Kept]:
     """Save the database's rows in a separate schema, which is dropped at the end of the block."""
-    with psycopg.connect(superuser_url, autocommit=True) as connection:
+    given = str(conninfo_to_dict(superuser_url).get("options") or "")
+    address = make_conninfo(superuser_url, options=f"{given} {_SESSION}".strip())
+    with psycopg.connect(address, autocommit=True) as connection:
         schema = sql.Identifier(_KEPT)
         connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(schema))
         tables = connection.cursor(row_factory=class_row(Table)).execute(_COLUMNS).fetchall()

@@ -6,11 +6,9 @@ import asyncio
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from procrastinate import jobs
 from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
 
@@ -23,9 +21,7 @@ from app.engine.effects.execute import perform
 from app.engine.queue.delayed import promote
 from app.engine.queue.envelope import Row, open_rows
 from app.engine.queue.fair_share import RunningDelivery, Share
-from app.engine.queue.job_manager import FencedManager
 from app.engine.queue.lease import Delivery
-from app.engine.worker.app import fresh_connector
 from app.engine.worker.rescue import rescue
 from app.settings import settings
 from app.testing.faults import Died
@@ -128,50 +124,6 @@ def _asking(wiring: Wiring, running: RunningDelivery) -> Wiring:
         return replace(effect, call=call)
 
     return replace(wiring, effects={payload: asks(effect) for payload, effect in wiring.effects.items()})
-
-
-class QueueClient:
-    """Records the ends of deliveries in the queue, as Procrastinate does for a running worker. Close it after use.
-
-    `session`: settings of its sessions besides those of a worker.
-    """
-
-    def __init__(self, **session: str) -> None:
-        self._connector = fresh_connector(least=1, **session)
-        self._manager = FencedManager(self._connector)
-        self._runner = asyncio.Runner()
-        self._runner.run(self._connector.open_async())
-
-    def fetch(self, queues: Collection[str] | None) -> int | None:
-        """Fetch the next due row of `queues` (None: all) for a new worker. Returns its id, or None."""
-
-        async def fetch() -> jobs.Job | None:
-            worker_id = await self._manager.register_worker()
-            return await self._manager.fetch_job(queues, worker_id)
-
-        job = self._runner.run(fetch())
-        return None if job is None else job.id
-
-    def end(self, fetched: Fetched, *, succeeded: bool) -> None:
-        """Finish a delivery, or requeue it if it did not succeed."""
-        job = jobs.Job(
-            id=fetched.row_id,
-            queue=fetched.queue_name,
-            lock=None,
-            queueing_lock=None,
-            task_name=fetched.task_name,
-            attempts=fetched.attempts,
-            worker_id=fetched.worker_id,
-        )
-        if succeeded:
-            self._runner.run(self._manager.finish_job(job, jobs.Status.SUCCEEDED, delete_job=True))
-        else:
-            self._runner.run(self._manager.retry_job(job, retry_at=datetime.now(UTC)))
-
-    def close(self) -> None:
-        """Close the connections and the event loop."""
-        self._runner.run(self._connector.close_async())
-        self._runner.close()
 
 
 def rescue_from(worker_id: int, connection: Connection) -> None:

@@ -23,6 +23,7 @@ from app.logistics.jobs import cancel_job, record_item, retry_failed_items
 from app.testing import wires
 from app.testing.deliver import deliver
 from app.testing.faults import Died, Fault, Strike, Watch
+from app.testing.published import everything
 from app.testing.state import State, snapshot
 from app.testing.tables import Kept, keep
 from tests.conftest import Database
@@ -152,4 +153,4 @@ def _strike(database: Database, shop: Shop, operation: Operation, strike: Strike
 def _state(connection: Connection, kept: Kept) -> State:
     """Return the state of the database: the domain's rows, where the events are, and what waits for what."""
     waits = "SELECT place, task_name, count(*) FROM engine.waiting() GROUP BY 1, 2"
-    return snapshot(connection, kept.show(()), sorted(connection.execute(waits).fetchall()))
+    return snapshot(connection, everything(connection), kept.show(()), sorted(connection.execute(waits).fetchall()))

@@ -81,11 +81,22 @@ def audit(connection: Connection, invariants: Iterable[Invariant]) -> list[Verdi
         connection.read_only = None
 
 
+def all_hold(connection: Connection, invariants: Iterable[Invariant]) -> bool:
+    """Return whether no invariant is violated, in one statement. `audit` names those that are."""
+    found = [sql.SQL("SELECT WHERE EXISTS ({})").format(_statement(one)) for one in invariants]
+    if not found:
+        return True
+    return connection.execute(sql.SQL(" UNION ALL ").join(found)).fetchone() is None
+
+
+def _statement(invariant: Invariant) -> sql.Composable:
+    return invariant.statement if isinstance(invariant.statement, sql.Composed) else sql.SQL(invariant.statement)
+
+
 def _check(connection: Connection, invariant: Invariant) -> Verdict:
     # Count in the database, so that an invariant with a million violations does not fetch them all.
-    broken = invariant.statement if isinstance(invariant.statement, sql.Composed) else sql.SQL(invariant.statement)
     query = sql.SQL("SELECT count(*) OVER () AS violations, broken.* FROM ({}) AS broken LIMIT {}").format(
-        broken, _NAMED
+        _statement(invariant), _NAMED
     )
     rows = connection.cursor(row_factory=dict_row).execute(query).fetchall()
     violations = rows[0]["violations"] if rows else 0

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, Unpack
 from weakref import WeakSet
 
@@ -82,19 +81,18 @@ class _Pool(AsyncConnectionPool[Any]):
         await super().open(wait, max(timeout, self.timeout))
 
 
-def _pool(session: Mapping[str, str] | None = None, /, **options: Any) -> AsyncConnectionPool[Any]:
-    address = database.conninfo(**_PLANNER, **(session or {}))
+def _pool(**options: Any) -> AsyncConnectionPool[Any]:
     options["check"] = database.check_connection_async
-    return _Pool(address, timeout=database.pool_timeout(), **options)
+    return _Pool(database.conninfo(**_PLANNER), timeout=database.pool_timeout(), **options)
 
 
-def fresh_connector(least: int = connections.QUEUE_POOL[0], **session: str) -> procrastinate.PsycopgConnector:
+def fresh_connector(least: int = connections.QUEUE_POOL[0]) -> procrastinate.PsycopgConnector:
     """Return a worker's connector with its own pool: the app's pool cannot be opened again in another event loop.
 
-    `least`: connections that the pool opens before they are needed. `session`: more settings of their sessions.
+    `least`: connections that the pool opens before they are needed.
     """
-    most, pool = connections.QUEUE_POOL[1], partial(_pool, session)
-    return procrastinate.PsycopgConnector(json_loads=load_arguments, pool_factory=pool, min_size=least, max_size=most)
+    most = connections.QUEUE_POOL[1]
+    return procrastinate.PsycopgConnector(json_loads=load_arguments, pool_factory=_pool, min_size=least, max_size=most)
 
 
 def _defaults() -> WorkerOptions:

@@ -9,7 +9,7 @@ from psycopg import sql
 from app.context import Connection
 from app.engine.delivery.ledger import enter
 from app.engine.domain import Invariant
-from app.engine.inspect.invariants import ENGINE, Verdict, audit
+from app.engine.inspect.invariants import ENGINE, Verdict, all_hold, audit
 from app.engine.queue.publish import publish
 from app.testing import worker
 from tests.helpers.dead_letters import begin_call, dead
@@ -72,6 +72,17 @@ def test_violations_are_counted_and_the_first_are_returned(connection: Connectio
     first, second = audit(connection, [many, one])
     assert (first.violations, first.rows) == (1000, [{"n": n} for n in range(1, 21)])
     assert second == Verdict("one", 1, [{"x": 7}])
+
+
+def test_one_statement_tells_whether_all_hold(connection: Connection) -> None:
+    """A single row of any of them is a violation, wherever it stands, of plain or composed queries."""
+    assert all_hold(connection, ENGINE)
+    assert all_hold(connection, [])
+    plain = Invariant("plain", "SELECT n FROM generate_series(1, 2) n ORDER BY n")
+    composed = Invariant("composed", sql.SQL("SELECT {} AS x").format(7))
+    for broken_one in (plain, composed):
+        assert not all_hold(connection, [broken_one, *ENGINE])
+        assert not all_hold(connection, [*ENGINE, broken_one])
 
 
 def test_all_invariants_read_one_snapshot_and_can_write_nothing(connection: Connection) -> None:
