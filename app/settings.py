@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.errors import SetupError
 
@@ -166,6 +166,18 @@ class Settings(BaseSettings):
                 "this account has no home directory: set TALLYMAN_HOME to a directory for the embedded server,"
                 " or DATABASE_URL and TALLYMAN_KEYS to do without one"
             ) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's interface
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's interface
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's interface
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read overrides and the environment. The source of `.env` files takes as long as both, also without a file."""
+        return init_settings, env_settings
 
     @model_validator(mode="after")
     def _leave_time(self) -> Self:
