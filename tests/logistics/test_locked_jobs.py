@@ -138,11 +138,15 @@ def locked_below(address: str, table: str, item: RobotJobItem) -> Iterator[tuple
 def test_a_lock_below_the_job_delays_one_result(
     database: Database, connection: Connection, shop: Shop, other: Shop, table: str
 ) -> None:
-    """Of an item or an order. Other results are counted, and `explain` names the session."""
+    """Of an item or an order. Other results are counted, and `explain` names the session.
+
+    One delivery at a time: while it waits it holds the job, and another that waited as long for the job would put its
+    results off too.
+    """
     a, b = begun(shop, 3), begun(other, 3)
     both((shop, a), (other, b))
     with locked_below(database.url, table, items_of(shop, a)[1]) as (pid, row):
-        drain(queues=["events"])
+        drain(queues=["events"], concurrency=1)
         assert (counted(shop, a), counted(other, b)) == (2, 3)
         assert connection.execute(_SET_ASIDE, ["events"]).fetchall() == [(0, "RowLocked", 1)]
         (found,) = locks(connection, a)
