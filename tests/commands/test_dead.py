@@ -10,27 +10,14 @@ from uuid import uuid4
 
 import pytest
 import time_machine
-from typer.testing import CliRunner, Result
 
 from app.context import Connection
 from app.engine.queue.publish import publish
-from cli import app
 from events import Event, robot
 from tests.conftest import Database
+from tests.helpers.commands import lines, run
 from tests.helpers.factories import Workspace
 from tests.helpers.support import drain_all, scalar
-
-
-def run(*arguments: object, code: int = 0) -> Result:
-    """Run a command. Returns its result."""
-    result = CliRunner().invoke(app, [str(one) for one in arguments])
-    assert result.exit_code == code, result.output
-    return result
-
-
-def lines(*arguments: object, code: int = 0) -> list[dict[str, Any]]:
-    """Run a command with --json. Returns its output lines."""
-    return [json.loads(line) for line in run(*arguments, "--json", code=code).stdout.splitlines()]
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from app.engine import domain
 from app.engine.queue.publish import publish
 from app.errors import Transient
 from events import Event
-from tests.commands.test_dead import lines, run
 from tests.conftest import Database
 from tests.helpers import toy
 from tests.helpers.calls import Mail
+from tests.helpers.commands import lines, run
 from tests.helpers.support import drain_all, scalar, working
 from tests.helpers.toy import want
 

@@ -7,9 +7,9 @@ from uuid import uuid4
 from app.context import Connection
 from app.engine.domain import use
 from app.engine.queue.publish import publish
-from tests.commands.test_dead import lines, run
 from tests.conftest import Database
 from tests.helpers import toy
+from tests.helpers.commands import lines, run
 from tests.helpers.dead_letters import healed
 from tests.helpers.support import drain_all, scalar, working
 

@@ -19,7 +19,7 @@ from events import KINDS, InvalidEvent, Payload
 from events.attributes import EXTENSION
 from events.base import event_type, upcaster
 from events.contracts import CONTENT_TYPE, DIALECT, Served, asyncapi, gaps, json_schema
-from tests.events.test_events import GOLDEN, OWN
+from tests.helpers.golden import GOLDEN, OWN
 
 KEY = re.compile(r"[A-Za-z0-9_-]+")
 ONLY_2020 = {

@@ -13,10 +13,8 @@ import pytest
 import events
 from events import SIZE_LIMIT, Event, InvalidEvent, Payload, Unreadable, robot
 from events.base import KINDS, event_type, upcaster
+from tests.helpers.golden import GOLDEN, OWN
 
-GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
-OWN = {name for name, kind in KINDS.items() if kind.payload.__module__.startswith("events.") and not kind.subscriber}
-"""The types of this program. Tests declare others, and which of those are known depends on what was imported."""
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 

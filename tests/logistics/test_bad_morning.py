@@ -7,14 +7,13 @@ import subprocess
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from app import children
 from app import database as doors
 from app.context import Connection
 from app.engine.inspect.invariants import audit
-from app.logistics import carriers, jobs
+from app.logistics import jobs
 from app.program import INVARIANTS
 from app.settings import settings
 from app.simulators.portal import Portal, Rule
@@ -22,11 +21,10 @@ from cli import app
 from tests.conftest import Database
 from tests.helpers.children import CLI, child
 from tests.helpers.factories import make_workspace
+from tests.helpers.sealing_keys import find_the_key, lose_the_key
 from tests.helpers.shops import Shop, equip
 from tests.helpers.support import drain, drain_all, scalar, working
 from tests.helpers.waits import until
-
-WRONG_KEY = "test:" + "A" * 43 + "="
 
 
 def run(*arguments: str, code: int = 0) -> list[dict[str, Any]]:
@@ -34,22 +32,6 @@ def run(*arguments: str, code: int = 0) -> list[dict[str, Any]]:
     result = CliRunner().invoke(app, [*arguments, "--json"])
     assert result.exit_code == code, result.output
     return [json.loads(line) for line in result.stdout.splitlines()]
-
-
-def lose_the_key(connection: Connection, monkeypatch: pytest.MonkeyPatch, shop: Shop) -> None:
-    """Seal a shop's password with a key that the workers do not have."""
-    right = settings().keys
-    assert right is not None
-    monkeypatch.setenv("TALLYMAN_KEYS", WRONG_KEY)
-    settings.cache_clear()
-    carriers.set_carrier(shop.context, "coordinadora", password=SecretStr("demo-password"))
-    monkeypatch.setenv("TALLYMAN_KEYS", right.get_secret_value())
-    settings.cache_clear()
-
-
-def find_the_key(shop: Shop) -> None:
-    """Seal the password with the right key again."""
-    carriers.set_carrier(shop.context, "coordinadora", password=SecretStr("demo-password"))
 
 
 def test_the_bad_morning(

@@ -16,10 +16,10 @@ from app.logistics.submit import submit_pending
 from app.settings import settings
 from app.simulators.portal import Portal, Rule
 from tests.conftest import Database
+from tests.helpers.orders_in_doubt import in_doubt
 from tests.helpers.robot_results import broken, failure, items_of, update_job_item_result
 from tests.helpers.shops import Shop
 from tests.helpers.support import deliver, drain_all, scalar
-from tests.logistics.test_one_entry import in_doubt
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

@@ -31,6 +31,7 @@ from app.logistics.gateway import (
 from app.logistics.gateway import Portal as AnyPortal
 from app.logistics.http_portal import HttpPortal
 from app.simulators.portal import Behaviour, Portal, Rule, serve
+from tests.helpers.order_forms import form
 
 PATIENCE_S = 0.2
 """The limit of a call that will not be answered."""
@@ -68,22 +69,6 @@ def account(portal: Portal) -> Account:
 def hasty(account: Account) -> Account:
     """The account with a short time limit."""
     return replace(account, timeout=PATIENCE_S)
-
-
-def form(reference: str = "r1", **fields: Any) -> OrderForm:
-    """Return an order form with this reference."""
-    order = {
-        "reference": reference,
-        "recipient_name": "Ana Ruiz",
-        "recipient_document": f"document of {reference}",
-        "address": "Calle 1 # 2-3",
-        "city": "BOGOTA (C/MARCA)",
-        "units": 1,
-        "weight_kg": 1.5,
-        "declared_value_cents": 50_000_00,
-        "collect_on_delivery_cents": 0,
-    }
-    return OrderForm.model_validate(order | fields)
 
 
 async def failure(gateway: HttpPortal, account: Account, order: OrderForm | None = None) -> PortalError:

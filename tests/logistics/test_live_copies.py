@@ -15,9 +15,9 @@ from app.engine.queue.envelope import Row, open_rows
 from app.engine.queue.publish import put_back
 from app.logistics.jobs import create_robot_job
 from events import Event
+from tests.helpers.sealing_keys import lose_the_key
 from tests.helpers.shops import Shop
 from tests.helpers.support import drain, scalar
-from tests.logistics.test_bad_morning import lose_the_key
 
 _DEAD = "SELECT event_data::text FROM engine.failed_jobs WHERE resolved_at IS NULL"
 _NEWEST = "SELECT max(id) FROM public.procrastinate_jobs"

@@ -25,7 +25,7 @@ from app.testing.crashes import crash_everywhere
 from app.testing.faults import Fault
 from events.robot import ItemRequested
 from tests.conftest import Database
-from tests.helpers.deaths import die_in_a_call, rescued
+from tests.helpers.orders_in_doubt import in_doubt
 from tests.helpers.robot_results import broken, failure, items_of, update_job_item_result
 from tests.helpers.shops import Shop
 from tests.helpers.support import drain, drain_all, scalar
@@ -34,17 +34,6 @@ pytestmark = pytest.mark.usefixtures("hasty")
 
 _LETTER = "SELECT id FROM engine.failed_jobs WHERE resolved_at IS NULL"
 _DELAY = "SELECT extract(epoch FROM max(due_at) - now()) FROM engine.delayed WHERE queue_name = 'robots'"
-
-
-def in_doubt(database: Database, shop: Shop) -> RobotJobItem:
-    """Return an item whose order the portal has, whose worker crashed in the call, and whose request is dead."""
-    job = jobs.create_robot_job(shop.context, shop.order(1))
-    drain(queues=["events"])
-    die_in_a_call(database, shop.connection, WIRING, Fault.DIES_AFTER)
-    rescued(shop.connection, most_rescues=0)
-    (item,) = items_of(shop, job.id)
-    assert scalar(shop.connection, "SELECT error_class FROM engine.failed_jobs") == "KilledItsWorkers"
-    return item
 
 
 def edit(shop: Shop) -> None:

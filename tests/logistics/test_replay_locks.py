@@ -33,10 +33,10 @@ from events import Event
 from events.robot import ItemCompleted
 from tests.conftest import Database
 from tests.helpers.robot_results import broken, items_of, update_job_item_results
+from tests.helpers.sealing_keys import lose_the_key
 from tests.helpers.shops import Shop
 from tests.helpers.support import drain, scalar
 from tests.helpers.waits import LIMIT_S, SOMEBODY_WAITS, until_somebody_waits
-from tests.logistics.test_bad_morning import lose_the_key
 
 Act = Callable[[Connection], object]
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from app.logistics.gateway import Account, Credentials, PortalProtocolError
 from app.logistics.http_portal import HttpPortal
-from tests.logistics.test_http_portal import form
+from tests.helpers.order_forms import form
 
 _ANOTHER = {"reference": "another", "tracking_number": "T-1", "city": "BOGOTA (C/MARCA)"}
 

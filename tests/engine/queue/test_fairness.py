@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
-from procrastinate import PsycopgConnector
 
 from app.context import Connection
 from app.engine import domain
@@ -24,36 +23,18 @@ from app.engine.queue.fair_share import FairShare, RunningDelivery
 from app.engine.queue.lease import Delivery, acknowledge, lock_delivery
 from app.engine.queue.publish import publish
 from app.engine.worker.app import app, fresh_connector
-from events import Event, Payload
+from events import Payload
 from tests.conftest import Database
 from tests.helpers import toy
+from tests.helpers.fair_shares import NAMES, A, B, C, D, E, queue, wants
 from tests.helpers.support import drain, scalar
 from tests.helpers.toy import Outside, Wanted, say, want
-
-A, B, C, D, E = (UUID(int=n) for n in range(1, 6))
-NAMES = {str(tenant): name for name, tenant in zip("ABCDE", (A, B, C, D, E), strict=True)}
-
-
-def wants(tenant: UUID | None, count: int, limit: str | None = None) -> list[Event[Wanted]]:
-    """Return calls of a tenant."""
-    return [want(f"{NAMES.get(str(tenant), '-')}{n}", tenant=tenant, limit=limit) for n in range(count)]
 
 
 def by_account(wiring: Wiring) -> Wiring:
     """Return the wiring with accounts, named by the limit."""
     effect = replace(wiring.effects[Wanted], account="limit")
     return Wiring(wiring.handlers, {Wanted: effect})
-
-
-@asynccontextmanager
-async def queue() -> AsyncIterator[PsycopgConnector]:
-    """Connections of a worker."""
-    connector = fresh_connector()
-    await connector.open_async()
-    try:
-        yield connector
-    finally:
-        await connector.close_async()
 
 
 def taken(connection: Connection, capacity: int, count: int, *, queues: list[str] | None = None) -> list[str]:

@@ -16,7 +16,7 @@ from app.engine.queue import fetch
 from app.engine.queue.fair_share import FairShare, Share
 from app.engine.queue.publish import publish
 from app.engine.worker.app import fresh_connector
-from tests.engine.queue.test_fairness import NAMES, A, B, queue, wants
+from tests.helpers.fair_shares import NAMES, A, B, queue, wants
 from tests.helpers.support import scalar
 from tests.helpers.toy import Outside, say
 
