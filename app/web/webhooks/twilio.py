@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.routing import Route
 
 from app.errors import SetupError
 from app.settings import settings
@@ -30,7 +31,7 @@ class TwiML(Response):
 
 
 @router.post(
-    "/twilio/{endpoint_token}",  # noqa: FAST003 - read below: FastAPI would take a twentieth of the time to pass it
+    "/twilio/{endpoint_token}",  # noqa: FAST003 - read from the request: see the route at the end
     response_class=TwiML,
     summary="Take a message from Twilio",
     openapi_extra={
@@ -59,6 +60,7 @@ async def take_message(request: Request) -> Response:
 
     A verified message that cannot be made a job becomes a dead letter, and the answer is 200, too.
     """
+    request.scope["route"] = _PLAIN  # for the log, as FastAPI's routes do
     intake = _intake(request.app)
     posted = _posted(request, await request.body())
     try:
@@ -98,3 +100,8 @@ def _public_url() -> str:
     if url is None:
         raise SetupError("TALLYMAN_PUBLIC_URL is not set: Twilio signs the URL that it calls")
     return url.rstrip("/")
+
+
+# The route above is for the documentation. This one is tried first: FastAPI's own takes a fifth of a request's time.
+_PLAIN = Route(f"{router.prefix}/twilio/{{endpoint_token}}", take_message, methods=["POST"])
+router.routes.insert(0, _PLAIN)

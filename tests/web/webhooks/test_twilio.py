@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from fastapi import FastAPI
 from psycopg import sql
+from structlog.testing import capture_logs
 
 from app import database as doors
 from app import settings as settings_
@@ -224,3 +225,20 @@ def test_without_a_database_nothing_is_confirmed(
         owner.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT -1").format(name))
     assert post(client, line, fields).status_code == 200
     assert counts(connection) == {"users": 1, "jobs": 1, "events": 1, "letters": 0}
+
+
+def test_the_token_of_an_endpoint_is_not_logged(client: web.TestClient, connection: Connection) -> None:
+    """The log has the path of the route. Other methods and paths are answered as everywhere."""
+    line, _ = make_line(connection)
+    path = line.url.removeprefix(PUBLIC_URL)
+    with capture_logs() as lines:
+        assert post(client, line, twilio.sms(line, "+573001112233", "hola")).status_code == 200
+        assert client.get(path).status_code == 405
+        assert client.post(f"{path}/more").status_code == 404
+    routes = [(one["route"], one["status"]) for one in lines if one["event"] == "request"]
+    assert routes == [
+        ("/webhooks/twilio/{endpoint_token}", 200),
+        (None, 405),
+        (None, 404),
+    ]
+    assert path.rpartition("/")[2] not in str(lines)
