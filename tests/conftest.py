@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from functools import cache
 from typing import Any
@@ -21,6 +22,12 @@ pytest_plugins = ["app.testing.plugin", "pytester"]
 def pytest_configure() -> None:
     """Let Typer's runner build the commands of an app once. It would build all of them at each call, in 0.1 s."""
     vars(typer.testing)["_get_command"] = cache(get_command)  # there is no public way
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of garbage collections: it stays, and each full one would visit it."""
+    gc.collect()
+    gc.freeze()
 
 
 LONG = (
