@@ -15,6 +15,7 @@ from app.engine import audit_log
 from app.engine.dead_letters import letters, manage
 from app.engine.dead_letters.as_done import resolve_as_done
 from app.errors import Conflict
+from app.settings import using
 from app.simulators.marketplace import Category, Rule
 from app.simulators.marketplace.behaviour import Outcome
 from app.testing.drain import drain_all
@@ -113,7 +114,8 @@ def dead(desk: Desk) -> Run:
 def die(desk: Desk, then: Outcome, *, calls: int = 1, cents: int | None = None) -> None:
     """Let the calls end so, and the account be disabled before the marketplace is asked."""
     desk.market.change(rules=[Rule(then=then, times=calls, cents=cents).model_dump()])
-    desk.work()
+    with using(retry_base=300.0):  # or the marketplace could be asked before the account is disabled
+        desk.work()
     accounts.disable_account(desk.context, MARKETPLACE)
     drain_all(desk.connection)
     assert len(open_letters(desk)) == calls
