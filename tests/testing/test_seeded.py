@@ -16,7 +16,7 @@ from app.context import Connection
 from app.engine.delivery import apply, consume, ledger
 from app.engine.delivery.engine import Engine
 from app.engine.domain import Call
-from app.engine.effects import claim, joining
+from app.engine.effects import joining, prepare
 from app.engine.effects import record as outcomes
 from app.engine.effects.batch import EffectBatch, Task
 from app.engine.effects.verdict import Verdict
@@ -121,7 +121,7 @@ def acknowledged_after(patch: pytest.MonkeyPatch) -> None:
 
 def never_in_doubt(patch: pytest.MonkeyPatch) -> None:
     """No call is told that it may have been made before."""
-    patch.setattr(claim, "Call", lambda in_doubt, *known: Call(in_doubt is None, *known))
+    patch.setattr(prepare, "Call", lambda in_doubt, *known: Call(in_doubt is None, *known))
 
 
 def doubt_forgotten_by_a_rescue(patch: pytest.MonkeyPatch) -> None:
