@@ -32,9 +32,12 @@ async def _csv_file(request: Request) -> AsyncIterator[Path]:
         yield Path(file.name)
 
 
-async def _copy(sent: object, file: Any) -> None:
-    if not isinstance(sent, UploadFile):
-        raise ProblemError(400, f"{NAME}: the form has no file with this name")
+async def _copy(sent: UploadFile | str | None, file: Any) -> None:
+    if sent is None:
+        raise ProblemError(400, f"{NAME}: the form has no field with this name")
+    if isinstance(sent, str):  # a part without a file name
+        file.write(sent.encode())
+        return
     while part := await sent.read(_PART):
         file.write(part)
 
