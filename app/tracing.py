@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Literal, Protocol
+from uuid import UUID
 
 from events import Event
 
@@ -98,6 +99,12 @@ def span(
                 raise
     finally:
         _inherited.reset(token)
+
+
+def identify(span: Span | None, event_id: UUID) -> None:
+    """Note the id of a span's event. None: tracing is off."""
+    if span is not None:
+        span.set_attribute("messaging.message.id", str(event_id))
 
 
 def fail(span: Span, error_type: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from contextlib import suppress
 
@@ -11,6 +10,7 @@ from opentelemetry import trace
 
 from app import tracing
 from app.errors import Permanent
+from tests.helpers.children import finished
 from tests.helpers.toy import say
 from tests.helpers.traces import GIVEN, OTHER, SPAN, TRACE, exported, ids, linked
 
@@ -122,5 +122,5 @@ assert not [name for name in sys.modules if name.startswith("opentelemetry.")]
 def test_opentelemetry_is_optional() -> None:
     """Workers and producers import none of its packages if they are missing, and pass the context on."""
     code = _WITHOUT.format(given=GIVEN)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    done = finished(sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr

@@ -252,4 +252,4 @@ def test_an_unknown_queue_is_refused(workers: WorkerPool, job: Job) -> None:
     """Exit code 2, with the known ones."""
     worker = workers.work("-q", "robot")
     assert worker.process.wait(20) == 2
-    assert "unknown robot; there are events, marketplaces, robots" in worker.log.read_text()
+    assert "unknown robot; there are events, marketplaces, messages, robots, webhooks" in worker.log.read_text()

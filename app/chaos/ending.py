@@ -83,7 +83,8 @@ def judge(fault_context: FaultContext, model: Model, parts: Sequence[ChaosPart],
     """Check the laws on the quiet database and in the outside world. Adds violations to the report."""
     with fault_context.stage.overlook() as connection:
         works = [part.work for part in parts if part.work is not None]
-        report.violations += laws.check(connection, model, works)
+        blocked = [event_id for part in parts for event_id in part.blocked(connection)]
+        report.violations += laws.check(connection, model, works, blocked)
         for part in parts:
             findings = part.laws(connection, fault_context.freezes)
             report.violations += findings.violations

@@ -78,6 +78,7 @@ class ChaosPart:
     queues    queues whose rows must not wait too long
     laws      check the quiet database and the outside world; called with a connection that sees all rows
     discard   ids of open dead letters that can never be replayed; the operator discards them
+    blocked   ids of events whose open dead letters wait for what the run does not do, such as resuming what is paused
     counts    counters of the simulators, for the report
     """
 
@@ -87,6 +88,7 @@ class ChaosPart:
     queues: Sequence[WatchedQueue] = ()
     laws: Callable[[Connection, Sequence[Freeze]], Findings] = lambda _connection, _freezes: Findings()
     discard: Callable[[Connection], Sequence[UUID]] = lambda _: ()
+    blocked: Callable[[Connection], Sequence[UUID]] = lambda _: ()
     counts: Callable[[], Mapping[str, int]] = dict
 
 

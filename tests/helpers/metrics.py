@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.engine.metrics import REGISTRY
+from tests.helpers.children import finished
 
 Series = tuple[str, tuple[str, ...]]
 """The name of a sample and the values of its labels, in the order of the labels' names."""
@@ -52,7 +53,8 @@ def lint(text: str) -> str:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed: apt-get install prometheus")
-    done = subprocess.run(
-        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False, timeout=30
-    )
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as given:
+        given.write(text)
+        given.seek(0)
+        done = finished(promtool, "check", "metrics", stdin=given)
     return (done.stdout + done.stderr) if done.returncode or done.stderr else done.stdout

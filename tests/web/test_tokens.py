@@ -58,7 +58,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no person": ({"sub": None}, "the token has no claim sub"),
     "of others": ({"aud": "anon"}, r"audience \(aud\) is not authenticated"),
     "of another issuer": ({"iss": "https://evil.example.org"}, r"of another issuer \(iss\)"),
-    "not yet": ({"nbf": time.time() + 60, "iss": "me"}, "the token is not valid"),
+    "not yet": ({"nbf": time.time() + 86_400, "iss": "me"}, "the token is not valid"),
     "person is no id": ({"sub": "ana", "iss": "me"}, "it must be a UUID"),
     "person is a number": ({"sub": 7, "iss": "me"}, "the token is not valid"),
     "end is text": ({"exp": "later", "iss": "me"}, "the token is not valid"),

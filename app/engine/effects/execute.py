@@ -172,8 +172,7 @@ async def _call(batch: EffectBatch, task: Task) -> object:
     metrics.waited(kind, time.time() - task.event.time.timestamp())
     try:
         with tracing.span(f"call {kind}", "internal", parents=[task.event.traceparent]) as span:
-            if span is not None:
-                span.set_attribute("messaging.message.id", str(task.event.id))
+            tracing.identify(span, task.event.id)
             return await batch.effect.call(task.prepared, task.call)
     finally:
         metrics.called(kind, time.perf_counter() - began)

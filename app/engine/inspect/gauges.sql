@@ -21,14 +21,7 @@ WITH queues AS MATERIALIZED (
               FROM engine.delayed d ORDER BY d.due_at LIMIT %(most)s) r
 ), opened AS MATERIALIZED (
     SELECT l.place, l.state, l.queue, l.id, l.due_at, l.is_open, e.type, e.events
-      FROM listed l LEFT JOIN LATERAL (
-           SELECT l.args ->> 'type' AS type, 1 AS events WHERE l.is_open AND l.task_name = 'consume'
-           UNION ALL -- one type, because each effect has its own rows
-           SELECT l.args #>> '{events,0,type}', jsonb_array_length(l.args -> 'events')
-            WHERE l.is_open AND l.task_name = 'perform'
-           UNION ALL
-           SELECT one ->> 'type', count(*)::integer FROM jsonb_array_elements(l.args -> 'events') AS one
-            WHERE l.is_open AND l.task_name = 'consume_parcel' GROUP BY 1) e ON true
+      FROM listed l LEFT JOIN LATERAL engine.types_of_row(l.task_name, CASE WHEN l.is_open THEN l.args END) e ON true
 ), first AS MATERIALIZED (
     -- The oldest rows of all queues, by the priority of events and of effects: of a queue whose rows were not all read.
     SELECT f.queue_name::text AS queue, min(f.id) AS id
